@@ -1,0 +1,54 @@
+"""The memories: recurrent layers that share one contract (:class:`Memory`)."""
+
+from functools import partial
+
+from remanence.nn.associative_lstm import AssociativeLSTM
+from remanence.nn.elman import Elman
+from remanence.nn.fast_weights import FastWeights, FastWeightsGrowthWarning
+from remanence.nn.gated import GRU, LSTM
+from remanence.nn.memory import Memory, State
+from remanence.registry import Registry
+
+__all__ = [
+    "GRU",
+    "LSTM",
+    "AssociativeLSTM",
+    "Elman",
+    "FastWeights",
+    "FastWeightsGrowthWarning",
+    "Memory",
+    "State",
+    "create",
+    "layers",
+]
+
+layers: Registry[Memory] = Registry("layer", "remanence.layers")
+layers.add("elman", Elman)
+layers.add("irnn", partial(Elman, nonlinearity="relu", identity_init=True))
+layers.add("lstm", LSTM)
+layers.add("gru", GRU)
+layers.add("alstm", AssociativeLSTM)
+layers.add("fast_weights", FastWeights)
+
+
+def create(name: str, *, input_size: int, hidden_size: int, **options: object) -> Memory:
+    """Build a layer by name.
+
+    Args:
+        name: one of ``remanence list``, or ``package.module:Class``.
+        input_size: channels of the input.
+        hidden_size: units.
+        options: what else the layer takes.
+
+    Raises:
+        ValueError: no such layer (the message names the nearest), or an argument it refuses.
+
+    Example:
+        >>> create("fast_weights", input_size=3, hidden_size=8, decay=0.9).hidden_size
+        8
+    """
+    factory = layers[name]
+    try:
+        return factory(input_size=input_size, hidden_size=hidden_size, **options)
+    except TypeError as error:
+        raise ValueError(f"layer {name!r}: {error}") from error

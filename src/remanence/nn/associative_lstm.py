@@ -1,0 +1,103 @@
+"""The associative LSTM of Danihelka et al. (2016): an LSTM whose cells are addressed by complex keys."""
+
+import torch
+from torch import Tensor, nn
+
+from remanence.nn.memory import Memory, State, positive_integer
+
+
+def complex_multiply(a: Tensor, b: Tensor) -> Tensor:
+    """Product of complex vectors kept as [..., real half | imaginary half] (⊛ in the paper)."""
+    a_re, a_im = a.chunk(2, -1)
+    b_re, b_im = b.chunk(2, -1)
+    return torch.cat([a_re * b_re - a_im * b_im, a_re * b_im + a_im * b_re], -1)
+
+
+def bound(z: Tensor) -> Tensor:
+    """Divide every complex component by max(1, its modulus)."""
+    re, im = z.chunk(2, -1)
+    # The square is clamped, not the root, whose gradient at 0 is infinite.
+    d = (re.square() + im.square()).clamp(min=1).sqrt()
+    return z / torch.cat([d, d], -1)
+
+
+class AssociativeLSTM(Memory):
+    """Associative LSTM: holographic storage under complex keys, in redundant copies that average the noise out.
+
+    With complex vectors written [real | imaginary], ``P_s`` a fixed permutation for each copy s, and
+    ``bound(z) = z / max(1, |z|)`` by component::
+
+        g_f, g_i, g_o = σ(W_g x_t + U_g h_{t-1} + b_g)          real, one for both halves
+        r_i, r_o, u   = bound(W x_t + U h_{t-1} + b)            input key, output key, content
+        c_{s,t}       = g_f c_{s,t-1} + (P_s r_i) ⊛ (g_i u)
+        h_t           = g_o bound(1/N Σ_s (P_s r_o) ⊛ c_{s,t})
+
+    Args:
+        input_size: channels of the input.
+        hidden_size: units, N_h; even, for half of them are real and half imaginary parts.
+        copies: redundant copies N of the memory; they cost no parameters.
+
+    State:
+        (h [batch, hidden_size], c [batch, copies, hidden_size]).
+
+    Raises:
+        ValueError: an odd ``hidden_size`` or a size below 1.
+
+    References:
+        Danihelka, Wayne, Uria, Kalchbrenner, Graves, "Associative long short-term memory", 2016, arXiv:1602.03032,
+        section 5.
+
+    Example:
+        >>> y, (h, c) = AssociativeLSTM(3, 8, copies=2)(torch.randn(2, 5, 3))
+        >>> y.shape, c.shape
+        (torch.Size([2, 5, 8]), torch.Size([2, 2, 8]))
+    """
+
+    permutations: Tensor
+
+    def __init__(self, input_size: int, hidden_size: int, *, copies: int = 8):
+        super().__init__(input_size, hidden_size)
+        if hidden_size % 2:
+            raise ValueError(f"hidden_size must be even (half real, half imaginary parts), got {hidden_size}")
+        self.copies = positive_integer("copies", copies)
+        half = hidden_size // 2
+        self._split = [3 * half, hidden_size, hidden_size, hidden_size]
+        self.weight_ih = nn.Parameter(torch.empty(sum(self._split), input_size))
+        self.weight_hh = nn.Parameter(torch.empty(sum(self._split), hidden_size))
+        self.bias = nn.Parameter(torch.empty(sum(self._split)))
+        orders = torch.stack([torch.randperm(half) for _ in range(copies)])
+        # Real and imaginary halves are permuted alike.
+        self.register_buffer("permutations", torch.cat([orders, orders + half], 1))
+        self.reset_parameters()
+
+    def reset_parameters(self) -> None:
+        """Draw the parameters anew, uniformly from ±1/√hidden_size; the forget gates start open (bias 1)."""
+        for parameter in self.parameters():
+            nn.init.uniform_(parameter, -(self.hidden_size**-0.5), self.hidden_size**-0.5)
+        with torch.no_grad():
+            self.bias[: self.hidden_size // 2] = 1.0
+
+    def initial_state(self, batch_size: int) -> State:
+        """(h, c), both zero."""
+        return self._zeros(batch_size, self.hidden_size), self._zeros(batch_size, self.copies, self.hidden_size)
+
+    def _run(self, x: Tensor, state: State) -> tuple[Tensor, State]:
+        outputs = []
+        for drive in nn.functional.linear(x, self.weight_ih, self.bias).unbind(1):
+            state = self._cell(drive, *state)
+            outputs.append(state[0])
+        return torch.stack(outputs, 1), state
+
+    def _advance(self, x_t: Tensor, state: State) -> tuple[Tensor, State]:
+        state = self._cell(nn.functional.linear(x_t, self.weight_ih, self.bias), *state)
+        return state[0], state
+
+    def _cell(self, drive: Tensor, h: Tensor, c: Tensor) -> tuple[Tensor, Tensor]:
+        gates, key_in, key_out, content = (drive + nn.functional.linear(h, self.weight_hh)).split(self._split, -1)
+        # [batch, 3, hidden]: each gate repeated for the real and the imaginary half.
+        gates = torch.sigmoid(gates).unflatten(-1, (3, -1)).repeat(1, 1, 2)
+        g_f, g_i, g_o = gates.unbind(1)
+        r_i, r_o = (bound(key)[:, self.permutations] for key in (key_in, key_out))  # [batch, copies, hidden]
+        c = g_f[:, None] * c + complex_multiply(r_i, (g_i * bound(content))[:, None])
+        h = g_o * bound(complex_multiply(r_o, c).mean(1))
+        return h, c

@@ -1,0 +1,77 @@
+"""The simple recurrent network of Elman (1990), and the IRNN of Le et al. (2015)."""
+
+from typing import Literal
+
+import torch
+from torch import Tensor, nn
+
+from remanence.nn.memory import Memory, State
+
+
+class Elman(Memory):
+    """Simple recurrent network: ``h_t = f(W_ih x_t + W_hh h_{t-1} + b)``.
+
+    With ``nonlinearity="relu", identity_init=True`` it is the IRNN: it starts out holding its state.
+
+    Args:
+        input_size: channels of the input.
+        hidden_size: units.
+        nonlinearity: f, ``"tanh"`` or ``"relu"``.
+        identity_init: start with W_hh the identity, b zero and W_ih normal with deviation 0.001 (Le et al., section 4);
+            else uniformly from ±1/√hidden_size, as torch.nn.RNN does.
+
+    State:
+        h [batch, hidden_size].
+
+    Raises:
+        ValueError: a size below 1 or an unknown nonlinearity.
+
+    References:
+        Elman, "Finding structure in time", 1990. Le, Jaitly, Hinton, "A simple way to initialize recurrent networks of
+        rectified linear units", 2015, arXiv:1504.00941.
+
+    Example:
+        >>> layer = Elman(3, 8, nonlinearity="relu", identity_init=True)
+        >>> y, h = layer(torch.randn(2, 5, 3))
+        >>> y.shape, h.shape
+        (torch.Size([2, 5, 8]), torch.Size([2, 8]))
+    """
+
+    def __init__(
+        self,
+        input_size: int,
+        hidden_size: int,
+        *,
+        nonlinearity: Literal["tanh", "relu"] = "tanh",
+        identity_init: bool = False,
+    ):
+        super().__init__(input_size, hidden_size)
+        if nonlinearity not in ("tanh", "relu"):
+            raise ValueError(f"nonlinearity must be 'tanh' or 'relu', got {nonlinearity!r}")
+        self.nonlinearity = nonlinearity
+        self.identity_init = identity_init
+        self.weight_ih = nn.Parameter(torch.empty(hidden_size, input_size))
+        self.weight_hh = nn.Parameter(torch.empty(hidden_size, hidden_size))
+        self.bias = nn.Parameter(torch.empty(hidden_size))
+        self.reset_parameters()
+
+    def reset_parameters(self) -> None:
+        """Draw the parameters anew."""
+        if self.identity_init:
+            nn.init.normal_(self.weight_ih, std=0.001)
+            nn.init.eye_(self.weight_hh)
+            nn.init.zeros_(self.bias)
+        else:
+            for parameter in self.parameters():
+                nn.init.uniform_(parameter, -(self.hidden_size**-0.5), self.hidden_size**-0.5)
+
+    def _run(self, x: Tensor, state: State) -> tuple[Tensor, State]:
+        fused = torch.rnn_tanh if self.nonlinearity == "tanh" else torch.rnn_relu
+        weights = [self.weight_ih, self.weight_hh, self.bias, torch.zeros_like(self.bias)]
+        y, h = fused(x, state[None], weights, True, 1, 0.0, self.training, False, True)
+        return y, h[0]
+
+    def _advance(self, x_t: Tensor, state: State) -> tuple[Tensor, State]:
+        f = torch.tanh if self.nonlinearity == "tanh" else torch.relu
+        h = f(nn.functional.linear(x_t, self.weight_ih, self.bias) + nn.functional.linear(state, self.weight_hh))
+        return h, h

@@ -1,0 +1,215 @@
+"""Fast weights as an associative memory of the recent past (Ba et al. 2016)."""
+
+import math
+import warnings
+from collections.abc import Callable
+from typing import Literal
+
+import torch
+from jaxtyping import Float
+from torch import Tensor, nn
+
+from remanence.nn.memory import Memory, State, positive_integer
+
+NONLINEARITIES = {"relu": torch.relu, "tanh": torch.tanh}
+
+
+class FastWeightsGrowthWarning(RuntimeWarning):
+    """The fast weight matrix has left the range that bounded activations can give it."""
+
+
+class FastWeights(Memory):
+    """Recurrent network with a fast weight matrix A that stores, and is read by, its own hidden states.
+
+    ::
+
+        h⁰_{t+1}     = f(LN(W h_t + C x_{t+1} + b))
+        h^{s+1}_{t+1} = f(LN(W h_t + C x_{t+1} + b + A_t h^s_{t+1}))      s = 0 ... S-1
+        A_{t+1}      = λ A_t + η h_{t+1} h_{t+1}ᵀ,   A_0 = 0
+
+    A is read before the new h is written into it. It need not be formed: ``A_t h = η Σ_τ λ^{t-τ} h_τ (h_τ · h)`` is
+    attention to the past hidden states, the cheaper form while the sequence is short. Both are exact.
+
+    Args:
+        input_size: channels of the input.
+        hidden_size: units.
+        inner_steps: S, how often A is read within one time step.
+        decay: λ, what is left of A after one step; at least 0.
+        fast_learning_rate: η, how strongly a hidden state is written; at least 0.
+        layer_norm: normalise over the units before f, in every inner step.
+        nonlinearity: f, ``"relu"`` or ``"tanh"``.
+        form: ``"matrix"`` keeps A [batch, hidden, hidden]; ``"attention"`` keeps the past hidden states;
+            ``"auto"`` takes attention for sequences of at most ``hidden_size`` steps.
+        trainable_rates: learn λ (through a logit) and η (through a logarithm) too; they then start at the given values.
+
+    State:
+        (h [batch, hidden_size], A [batch, hidden_size, hidden_size]), the last h already written into A.
+
+    Raises:
+        ValueError: a size below 1, a negative rate, or a rate that cannot be trained (λ outside (0, 1), η = 0).
+
+    Warns:
+        FastWeightsGrowthWarning: ‖A‖ is no longer finite or ten times beyond what units within ±1 could write;
+            says at which step. Not checked under ``torch.compile``.
+
+    References:
+        Ba, Hinton, Mnih, Leibo, Ionescu, "Using fast weights to attend to the recent past", 2016, arXiv:1610.06258.
+
+    Example:
+        >>> y, (h, A) = FastWeights(3, 8, decay=0.9)(torch.randn(2, 5, 3))
+        >>> y.shape, A.shape
+        (torch.Size([2, 5, 8]), torch.Size([2, 8, 8]))
+    """
+
+    def __init__(
+        self,
+        input_size: int,
+        hidden_size: int,
+        *,
+        inner_steps: int = 1,
+        decay: float = 0.95,
+        fast_learning_rate: float = 0.5,
+        layer_norm: bool = True,
+        nonlinearity: Literal["relu", "tanh"] = "relu",
+        form: Literal["auto", "matrix", "attention"] = "auto",
+        trainable_rates: bool = False,
+    ):
+        super().__init__(input_size, hidden_size)
+        self.inner_steps = positive_integer("inner_steps", inner_steps)
+        if nonlinearity not in NONLINEARITIES:
+            raise ValueError(f"nonlinearity must be 'relu' or 'tanh', got {nonlinearity!r}")
+        if form not in ("auto", "matrix", "attention"):
+            raise ValueError(f"form must be 'auto', 'matrix' or 'attention', got {form!r}")
+        if not (decay >= 0 and fast_learning_rate >= 0):
+            raise ValueError(f"decay and fast_learning_rate must be at least 0, got {decay} and {fast_learning_rate}")
+        if trainable_rates and not (0 < decay < 1 and fast_learning_rate > 0):
+            raise ValueError(
+                "trainable_rates needs decay strictly between 0 and 1 and fast_learning_rate above 0, "
+                f"got {decay} and {fast_learning_rate}"
+            )
+        self.nonlinearity = nonlinearity
+        self.form = form
+        self.weight_ih = nn.Parameter(torch.empty(hidden_size, input_size))  # C
+        self.weight_hh = nn.Parameter(torch.empty(hidden_size, hidden_size))  # W
+        self.bias = nn.Parameter(torch.empty(hidden_size))
+        self.norm = nn.LayerNorm(hidden_size) if layer_norm else nn.Identity()
+        self._decay, self._fast_learning_rate = float(decay), float(fast_learning_rate)
+        self.trainable_rates = trainable_rates
+        if trainable_rates:
+            self.decay_logit = nn.Parameter(torch.tensor(math.log(decay / (1 - decay))))
+            self.log_fast_learning_rate = nn.Parameter(torch.tensor(math.log(fast_learning_rate)))
+        self._warned_of_growth = False
+        self.reset_parameters()
+
+    def reset_parameters(self) -> None:
+        """Draw W, C and b anew: W is 0.05 times the identity, the others uniform from ±1/√hidden_size."""
+        nn.init.uniform_(self.weight_ih, -(self.hidden_size**-0.5), self.hidden_size**-0.5)
+        nn.init.uniform_(self.bias, -(self.hidden_size**-0.5), self.hidden_size**-0.5)
+        with torch.no_grad():
+            self.weight_hh.copy_(0.05 * torch.eye(self.hidden_size))
+
+    @property
+    def decay(self) -> float | Tensor:
+        """λ; a tensor with a gradient if it is trained."""
+        return torch.sigmoid(self.decay_logit) if self.trainable_rates else self._decay
+
+    @property
+    def fast_learning_rate(self) -> float | Tensor:
+        """η; a tensor with a gradient if it is trained."""
+        return self.log_fast_learning_rate.exp() if self.trainable_rates else self._fast_learning_rate
+
+    def initial_state(self, batch_size: int) -> State:
+        """(h, A), both zero."""
+        return self._zeros(batch_size, self.hidden_size), self._zeros(batch_size, self.hidden_size, self.hidden_size)
+
+    def growth(
+        self, h: Float[Tensor, "batch time hidden"], A: Float[Tensor, "batch hidden hidden"] | None = None
+    ) -> Float[Tensor, "batch time"]:
+        """‖A_t‖ (Frobenius) after each step.
+
+        Args:
+            h: the layer's output.
+            A: the fast weights before the first step; default: zero.
+        """
+        norms = []
+        if A is None:
+            _, A = self.initial_state(h.shape[0])
+        for h_t in h.unbind(1):
+            A = self._write(A, h_t)
+            norms.append(torch.linalg.matrix_norm(A))
+        return torch.stack(norms, 1)
+
+    def _run(self, x: Tensor, state: State) -> tuple[Tensor, State]:
+        drives = nn.functional.linear(x, self.weight_ih, self.bias).unbind(1)
+        attend = self.form == "attention" or (self.form == "auto" and len(drives) <= self.hidden_size)
+        y, A = (self._attend if attend else self._associate)(drives, *state)
+        if not torch.compiler.is_compiling():
+            self._watch_growth(y, state[1], A)
+        return y, (y[:, -1], A)
+
+    def _advance(self, x_t: Tensor, state: State) -> tuple[Tensor, State]:
+        y, A = self._associate((nn.functional.linear(x_t, self.weight_ih, self.bias),), *state)
+        return y[:, 0], (y[:, 0], A)
+
+    def _associate(self, drives: tuple[Tensor, ...], h: Tensor, A: Tensor) -> tuple[Tensor, Tensor]:
+        """The matrix form: A is carried along, O(hidden²) a step."""
+        outputs = []
+        for drive in drives:
+            h = self._settle(drive, h, lambda v, A=A: torch.bmm(A, v[..., None])[..., 0])
+            A = self._write(A, h)
+            outputs.append(h)
+        return torch.stack(outputs, 1), A
+
+    def _attend(self, drives: tuple[Tensor, ...], h: Tensor, A: Tensor) -> tuple[Tensor, Tensor]:
+        """The attention form: hidden states are kept instead of A, O(time · hidden) a step."""
+        λ, η = torch.as_tensor(self.decay, dtype=A.dtype, device=A.device), self.fast_learning_rate
+        powers = λ ** torch.arange(len(drives) + 1, dtype=A.dtype, device=A.device)
+        started = bool(A.any()) if not torch.compiler.is_compiling() else True
+        outputs: list[Tensor] = []
+
+        def read(v: Tensor) -> Tensor:
+            """A_t v, without A_t."""
+            t = len(outputs)
+            past = powers[t] * torch.bmm(A, v[..., None])[..., 0] if started or t == 0 else 0
+            if t == 0:
+                return past
+            H = torch.stack(outputs, 1)
+            similarity = torch.bmm(H, v[..., None]) * (η * powers[:t].flip(0))[:, None]
+            return past + torch.bmm(H.mT, similarity)[..., 0]
+
+        for drive in drives:
+            h = self._settle(drive, h, read)
+            outputs.append(h)
+        H = torch.stack(outputs, 1)
+        strength = η * powers[:-1].flip(0)[:, None]
+        return H, powers[-1] * A + (strength * H).mT @ H
+
+    def _settle(self, drive: Tensor, h: Tensor, read: Callable[[Tensor], Tensor]) -> Tensor:
+        """The inner loop over s; the boundary conditions W h + C x + b stay in force throughout."""
+        f = NONLINEARITIES[self.nonlinearity]
+        boundary = drive + nn.functional.linear(h, self.weight_hh)
+        h = f(self.norm(boundary))
+        for _ in range(self.inner_steps):
+            h = f(self.norm(boundary + read(h)))
+        return h
+
+    def _write(self, A: Tensor, h: Tensor) -> Tensor:
+        return self.decay * A + self.fast_learning_rate * h[:, :, None] * h[:, None, :]
+
+    @torch.no_grad()
+    def _watch_growth(self, y: Tensor, A_before: Tensor, A: Tensor) -> None:
+        λ, η = float(self.decay), float(self.fast_learning_rate)
+        # Units within ±1 have ‖h‖² ≤ hidden_size, so ‖A‖ stays below the geometric sum.
+        limit = 10 * η * self.hidden_size * (1 / (1 - λ) if λ < 1 else 100)
+        if self._warned_of_growth or y.shape[0] == 0 or η == 0 or torch.linalg.matrix_norm(A).max() <= limit:
+            return
+        self._warned_of_growth = True
+        norms = self.growth(y, A_before).nan_to_num(math.inf).amax(0)
+        first = int((norms > limit).nonzero()[0]) if bool((norms > limit).any()) else len(norms) - 1
+        warnings.warn(
+            f"fast weights grow without bound: ‖A‖ passed {limit:.3g} at step {first} and is {norms[-1]:.3g} at the "
+            f"last step ({len(norms) - 1}). Use layer_norm=True, a smaller decay (now {λ:.3g}) or fast_learning_rate "
+            f"(now {η:.3g}), or fewer inner_steps (now {self.inner_steps}).",
+            FastWeightsGrowthWarning,
+            stacklevel=2,
+        )

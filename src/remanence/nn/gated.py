@@ -1,0 +1,76 @@
+"""LSTM and GRU on PyTorch's own fused layers."""
+
+from torch import Tensor, nn
+
+from remanence.nn.memory import Memory, State
+
+
+class LSTM(Memory):
+    """Long short-term memory (Hochreiter & Schmidhuber, 1997), computed by ``torch.nn.LSTM``.
+
+    ``i, f, o = σ(W x_t + U h_{t-1} + b)``, ``c_t = f c_{t-1} + i tanh(...)``, ``h_t = o tanh(c_t)``.
+
+    Args:
+        input_size: channels of the input.
+        hidden_size: units.
+
+    State:
+        (h, c), each [batch, hidden_size].
+
+    The weights live in ``layer.rnn``, a ``torch.nn.LSTM``: ``layer.rnn.load_state_dict`` takes those of another.
+
+    Example:
+        >>> y, (h, c) = LSTM(3, 8)(torch.randn(2, 5, 3))
+        >>> y.shape
+        torch.Size([2, 5, 8])
+    """
+
+    def __init__(self, input_size: int, hidden_size: int):
+        super().__init__(input_size, hidden_size)
+        self.rnn = nn.LSTM(input_size, hidden_size, batch_first=True)
+
+    def initial_state(self, batch_size: int) -> State:
+        """(h, c), both zero."""
+        return self._zeros(batch_size, self.hidden_size), self._zeros(batch_size, self.hidden_size)
+
+    def _run(self, x: Tensor, state: State) -> tuple[Tensor, State]:
+        h, c = state
+        y, (h, c) = self.rnn(x, (h[None], c[None]))
+        return y, (h[0], c[0])
+
+    def _advance(self, x_t: Tensor, state: State) -> tuple[Tensor, State]:
+        y, state = self._run(x_t[:, None], state)
+        return y[:, 0], state
+
+
+class GRU(Memory):
+    """Gated recurrent unit (Cho et al., 2014), computed by ``torch.nn.GRU``.
+
+    ``r, z = σ(W x_t + U h_{t-1} + b)``, ``n = tanh(W x_t + r (U h_{t-1} + b))``, ``h_t = (1 - z) n + z h_{t-1}``.
+
+    Args:
+        input_size: channels of the input.
+        hidden_size: units.
+
+    State:
+        h [batch, hidden_size].
+
+    The weights live in ``layer.rnn``, a ``torch.nn.GRU``.
+
+    Example:
+        >>> y, h = GRU(3, 8)(torch.randn(2, 5, 3))
+        >>> y.shape
+        torch.Size([2, 5, 8])
+    """
+
+    def __init__(self, input_size: int, hidden_size: int):
+        super().__init__(input_size, hidden_size)
+        self.rnn = nn.GRU(input_size, hidden_size, batch_first=True)
+
+    def _run(self, x: Tensor, state: State) -> tuple[Tensor, State]:
+        y, h = self.rnn(x, state[None])
+        return y, h[0]
+
+    def _advance(self, x_t: Tensor, state: State) -> tuple[Tensor, State]:
+        y, state = self._run(x_t[:, None], state)
+        return y[:, 0], state

@@ -1,0 +1,129 @@
+"""The contract that every memory keeps."""
+
+from typing import Any, TypeAlias
+
+import torch
+from jaxtyping import Float
+from torch import Tensor, nn
+from torch.utils import _pytree as pytree
+
+State: TypeAlias = Any
+"""A tensor or a tuple of tensors, the batch always first."""
+
+
+class Memory(nn.Module):
+    """A recurrent layer: ``layer(x, state) -> (y, state)``, batch first, and ``layer.step(x_t, state)`` for streams.
+
+    A sequence cut in two, with the state handed on, gives the same result as the sequence in one piece.
+    A subclass says what its state is (:meth:`initial_state`) and how one step (:meth:`_advance`) or, where that is
+    faster, a whole sequence (:meth:`_run`) is computed; arguments are checked here.
+
+    Args:
+        input_size: channels of the input.
+        hidden_size: units of the memory.
+        output_size: channels of the output; default: ``hidden_size``.
+
+    Raises:
+        ValueError: a size that is not a positive integer.
+    """
+
+    def __init__(self, input_size: int, hidden_size: int, output_size: int | None = None):
+        super().__init__()
+        self.input_size = positive_integer("input_size", input_size)
+        self.hidden_size = positive_integer("hidden_size", hidden_size)
+        self.output_size = positive_integer("output_size", hidden_size if output_size is None else output_size)
+
+    def initial_state(self, batch_size: int) -> State:
+        """The state before anything was seen, in the dtype and on the device of the parameters."""
+        return self._zeros(batch_size, self.hidden_size)
+
+    def forward(
+        self,
+        x: Float[Tensor, "batch time input"],
+        state: State = None,
+        *,
+        timespans: Float[Tensor, "batch time"] | None = None,
+    ) -> tuple[Float[Tensor, "batch time output"], State]:
+        """Run over a sequence.
+
+        Args:
+            x: the input, [batch, time, input_size].
+            state: what an earlier call returned; default: :meth:`initial_state`.
+            timespans: for continuous-time layers only; this one rejects it.
+
+        Returns:
+            The output [batch, time, output_size], and the state after the last step.
+
+        Raises:
+            ValueError: a wrong shape or dtype of ``x`` or ``state``, or ``timespans`` given.
+        """
+        if timespans is not None:
+            raise ValueError(f"{type(self).__name__} has no notion of time: leave out timespans (continuous-time layers)")
+        self._check_input(x, "[batch, time, input_size]", 3)
+        state = self._checked_state(state, x.shape[0])
+        if x.shape[1] == 0:
+            return x.new_zeros(x.shape[0], 0, self.output_size), state
+        return self._run(x, state)
+
+    def step(
+        self, x_t: Float[Tensor, "batch input"], state: State = None
+    ) -> tuple[Float[Tensor, "batch output"], State]:
+        """Advance by one time step, for streams: the same numbers as :meth:`forward` gives.
+
+        Args:
+            x_t: the input of this step, [batch, input_size].
+            state: what the last call returned; default: :meth:`initial_state`.
+
+        Returns:
+            The output [batch, output_size], and the state.
+
+        Raises:
+            ValueError: a wrong shape or dtype.
+        """
+        self._check_input(x_t, "[batch, input_size]", 2)
+        return self._advance(x_t, self._checked_state(state, x_t.shape[0]))
+
+    def _run(self, x: Tensor, state: State) -> tuple[Tensor, State]:
+        outputs = []
+        # unbind: indexing x[:, t] would make the backward pass quadratic in time.
+        for x_t in x.unbind(1):
+            y_t, state = self._advance(x_t, state)
+            outputs.append(y_t)
+        return torch.stack(outputs, 1), state
+
+    def _advance(self, x_t: Tensor, state: State) -> tuple[Tensor, State]:
+        raise NotImplementedError
+
+    def _zeros(self, *shape: int) -> Tensor:
+        return next(self.parameters()).new_zeros(shape)
+
+    def _check_input(self, x: Tensor, layout: str, ndim: int) -> None:
+        name = type(self).__name__
+        if x.ndim != ndim or x.shape[-1] != self.input_size:
+            raise ValueError(f"{name} expected x {layout} with input_size {self.input_size}, got {list(x.shape)}")
+        dtype = next(self.parameters()).dtype
+        if not x.is_floating_point() or (x.dtype != dtype and not torch.is_autocast_enabled(x.device.type)):
+            raise ValueError(f"{name} expected x of {dtype}, as its parameters are, got {x.dtype}: convert with x.to({dtype})")
+
+    def _checked_state(self, state: State, batch_size: int) -> State:
+        initial = self.initial_state(batch_size)
+        if state is None:
+            return initial
+        given, expected = (
+            pytree.tree_map(lambda leaf: list(leaf.shape) if isinstance(leaf, Tensor) else type(leaf).__name__, tree)
+            for tree in (state, initial)
+        )
+        if given != expected:
+            raise ValueError(f"{type(self).__name__} expected a state of shape {expected}, got {given}")
+        return state
+
+    def extra_repr(self) -> str:
+        """Sizes, as `print(layer)` shows them."""
+        return f"input_size={self.input_size}, hidden_size={self.hidden_size}, output_size={self.output_size}"
+
+
+def positive_integer(name: str, value: int) -> int:
+    """Return ``value`` if it is an integer above 0, else raise a ``ValueError`` that names the argument."""
+    if isinstance(value, bool) or not isinstance(value, int) or value < 1:
+        raise ValueError(f"{name} must be a positive integer, got {value!r}")
+    return value

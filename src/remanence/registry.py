@@ -1,0 +1,60 @@
+"""Things that are found by name: layers and tasks, ours and those that users bring."""
+
+import difflib
+import importlib
+from collections.abc import Callable, Iterator
+from functools import cached_property
+from importlib.metadata import entry_points
+from typing import Generic, TypeVar
+
+Item = TypeVar("Item")
+
+
+class Registry(Generic[Item]):
+    """Names and the factories behind them; others join through an entry point or as ``package.module:Name``.
+
+    Args:
+        kind: what is registered, for error messages ("layer").
+        group: the entry point group from which installed packages add their own ("remanence.layers").
+    """
+
+    def __init__(self, kind: str, group: str):
+        self.kind = kind
+        self.group = group
+        self._own: dict[str, Callable[..., Item]] = {}
+
+    def add(self, name: str, factory: Callable[..., Item]) -> None:
+        """Register ``factory`` under ``name``."""
+        if name in self._own:
+            raise ValueError(f"a {self.kind} named {name!r} is registered already")
+        self._own[name] = factory
+
+    @cached_property
+    def _plugins(self) -> dict[str, Callable[[], Callable[..., Item]]]:
+        return {entry.name: entry.load for entry in entry_points(group=self.group)}
+
+    def __iter__(self) -> Iterator[str]:
+        return iter(sorted({*self._own, *self._plugins}))
+
+    def __getitem__(self, name: str) -> Callable[..., Item]:
+        """The factory called ``name``; ``package.module:Name`` imports it.
+
+        Raises:
+            ValueError: there is none; the message names the nearest ones.
+        """
+        if ":" in name:
+            return self._imported(name)
+        if name in self._own:
+            return self._own[name]
+        if name in self._plugins:
+            return self._plugins[name]()
+        near = difflib.get_close_matches(name, list(self), n=3, cutoff=0.4)
+        hint = f"did you mean {' or '.join(near)}?" if near else f"there are: {', '.join(self)}"
+        raise ValueError(f"no {self.kind} is called {name!r}; {hint}")
+
+    def _imported(self, path: str) -> Callable[..., Item]:
+        module_name, _, attribute = path.partition(":")
+        try:
+            return getattr(importlib.import_module(module_name), attribute)
+        except (ImportError, AttributeError) as error:
+            raise ValueError(f"no {self.kind} could be imported from {path!r}: {error}") from error
