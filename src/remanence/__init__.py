@@ -4,15 +4,15 @@ import importlib
 from types import ModuleType
 
 __version__ = "0.1.0"
-__all__ = ["models", "nn", "report", "tasks", "training"]
+_PARTS = ("models", "nn", "report", "tasks", "training")
 
 
 def __getattr__(name: str) -> ModuleType:
     # Parts load when first used, so that `import remanence` stays as light as `import torch`.
-    if name in __all__:
+    if name in _PARTS:
         return importlib.import_module(f"{__name__}.{name}")
     raise AttributeError(f"module {__name__!r} has no attribute {name!r}")
 
 
 def __dir__() -> list[str]:
-    return sorted([*globals(), *__all__])
+    return sorted([*globals(), *_PARTS])

@@ -132,11 +132,10 @@ class FastWeights(Memory):
             A: the fast weights before the first step; default: zero.
         """
         norms = []
-        if A is None:
-            _, A = self.initial_state(h.shape[0])
+        fast = self.initial_state(h.shape[0])[1] if A is None else A
         for h_t in h.unbind(1):
-            A = self._write(A, h_t)
-            norms.append(torch.linalg.matrix_norm(A))
+            fast = self._write(fast, h_t)
+            norms.append(torch.linalg.matrix_norm(fast))
         return torch.stack(norms, 1)
 
     def _run(self, x: Tensor, state: State) -> tuple[Tensor, State]:
@@ -164,13 +163,14 @@ class FastWeights(Memory):
         """The attention form: hidden states are kept instead of A, O(time · hidden) a step."""
         λ, η = torch.as_tensor(self.decay, dtype=A.dtype, device=A.device), self.fast_learning_rate
         powers = λ ** torch.arange(len(drives) + 1, dtype=A.dtype, device=A.device)
-        started = bool(A.any()) if not torch.compiler.is_compiling() else True
+        # Reading an A that is still zero and needs no gradient would be work for nothing.
+        started = torch.compiler.is_compiling() or A.requires_grad or bool(A.any())
         outputs: list[Tensor] = []
 
         def read(v: Tensor) -> Tensor:
             """A_t v, without A_t."""
             t = len(outputs)
-            past = powers[t] * torch.bmm(A, v[..., None])[..., 0] if started or t == 0 else 0
+            past = powers[t] * torch.bmm(A, v[..., None])[..., 0] if started else torch.zeros_like(v)
             if t == 0:
                 return past
             H = torch.stack(outputs, 1)

@@ -58,7 +58,9 @@ class Memory(nn.Module):
             ValueError: a wrong shape or dtype of ``x`` or ``state``, or ``timespans`` given.
         """
         if timespans is not None:
-            raise ValueError(f"{type(self).__name__} has no notion of time: leave out timespans (continuous-time layers)")
+            raise ValueError(
+                f"{type(self).__name__} has no notion of time: leave out timespans (continuous-time layers)"
+            )
         self._check_input(x, "[batch, time, input_size]", 3)
         state = self._checked_state(state, x.shape[0])
         if x.shape[1] == 0:
@@ -103,7 +105,9 @@ class Memory(nn.Module):
             raise ValueError(f"{name} expected x {layout} with input_size {self.input_size}, got {list(x.shape)}")
         dtype = next(self.parameters()).dtype
         if not x.is_floating_point() or (x.dtype != dtype and not torch.is_autocast_enabled(x.device.type)):
-            raise ValueError(f"{name} expected x of {dtype}, as its parameters are, got {x.dtype}: convert with x.to({dtype})")
+            raise ValueError(
+                f"{name} expected x of {dtype}, as its parameters are, got {x.dtype}: convert with x.to({dtype})"
+            )
 
     def _checked_state(self, state: State, batch_size: int) -> State:
         initial = self.initial_state(batch_size)

@@ -1,0 +1,19 @@
+"""What every test and doctest starts from."""
+
+import jaxtyping
+import pytest
+import torch
+
+# One thread a worker, so that two workers on two cores do not fight.
+torch.set_num_threads(1)
+
+
+def pytest_configure(config):
+    config.addinivalue_line("markers", "unchecked: without jaxtyping's checks, which would speak before our own errors")
+
+
+@pytest.fixture(autouse=True)
+def _start(request, doctest_namespace):
+    torch.manual_seed(0)
+    doctest_namespace["torch"] = torch
+    jaxtyping.config.update("jaxtyping_disable", request.node.get_closest_marker("unchecked") is not None)

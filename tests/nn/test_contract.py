@@ -1,0 +1,165 @@
+"""What DESIGN promises of every layer, checked for every registered one."""
+
+import copy
+import pickle
+
+import pytest
+import torch
+from torch.utils import _pytree as pytree
+
+from remanence import nn
+
+LAYERS = list(nn.layers)
+
+
+def make(name, input_size=3, hidden_size=4, dtype=torch.float64):
+    torch.manual_seed(0)
+    layer = nn.create(name, input_size=input_size, hidden_size=hidden_size).to(dtype)
+    with torch.no_grad():  # away from special starting points (identity, zero), where gradients can hide
+        for parameter in layer.parameters():
+            parameter.add_(0.2 * torch.randn_like(parameter))
+    return layer
+
+
+def assert_same(a, b, **tolerance):
+    for left, right in zip(pytree.tree_leaves(a), pytree.tree_leaves(b), strict=True):
+        torch.testing.assert_close(left, right, **tolerance)
+
+
+@pytest.fixture(params=LAYERS)
+def layer(request):
+    return make(request.param)
+
+
+@pytest.mark.parametrize("batch", [1, 3])
+@pytest.mark.parametrize("time", [1, 7])
+def test_shapes(layer, batch, time):
+    y, state = layer(torch.randn(batch, time, 3, dtype=torch.float64))
+    assert y.shape == (batch, time, layer.output_size)
+    assert (layer.input_size, layer.hidden_size) == (3, 4)
+    for leaf in pytree.tree_leaves(state):
+        assert leaf.shape[0] == batch
+
+
+@pytest.mark.parametrize("cut", [0, 1, 4, 7])
+def test_a_split_sequence_gives_the_whole(layer, cut):
+    x = torch.randn(2, 7, 3, dtype=torch.float64)
+    whole, final = layer(x)
+    first, state = layer(x[:, :cut])
+    second, state = layer(x[:, cut:], state)
+    assert_same((torch.cat([first, second], 1), state), (whole, final))
+
+
+def test_step_equals_forward(layer):
+    x = torch.randn(2, 6, 3, dtype=torch.float64)
+    whole, final = layer(x)
+    state, outputs = None, []
+    for x_t in x.unbind(1):
+        y_t, state = layer.step(x_t, state)
+        outputs.append(y_t)
+    assert_same((torch.stack(outputs, 1), state), (whole, final))
+
+
+def test_samples_do_not_see_each_other(layer):
+    x = torch.randn(3, 6, 3, dtype=torch.float64)
+    together, _ = layer(x)
+    alone = torch.cat([layer(sample[None])[0] for sample in x])
+    torch.testing.assert_close(together, alone)
+    again, _ = layer(x)
+    torch.testing.assert_close(again, together, rtol=0, atol=0)
+
+
+def test_gradcheck_over_inputs_state_and_parameters(layer):
+    x = torch.randn(2, 3, 3, dtype=torch.float64, requires_grad=True)
+    _, state = layer(torch.randn(2, 2, 3, dtype=torch.float64))
+    leaves, tree = pytree.tree_flatten(state)
+    leaves = [leaf.detach().requires_grad_() for leaf in leaves]
+    names, parameters = zip(*layer.named_parameters(), strict=True)
+
+    def run(x, *rest):
+        state = pytree.tree_unflatten(list(rest[: len(leaves)]), tree)
+        values = dict(zip(names, rest[len(leaves) :], strict=True))
+        y, state = torch.func.functional_call(layer, values, (x, state))
+        return (y, *pytree.tree_leaves(state))
+
+    assert torch.autograd.gradcheck(run, (x, *leaves, *parameters))
+
+
+@pytest.mark.unchecked
+def test_compile_gives_the_same_values_and_gradients(layer):
+    torch._dynamo.reset()
+    compiled = torch.compile(layer, backend="aot_eager")
+    x = torch.randn(2, 4, 3, dtype=torch.float64, requires_grad=True)
+    expected, _ = layer(x)
+    expected_grad = torch.autograd.grad(expected.square().sum(), [x, *layer.parameters()])
+    y, _ = compiled(x)
+    torch.testing.assert_close(y, expected)
+    assert_same(list(torch.autograd.grad(y.square().sum(), [x, *layer.parameters()])), list(expected_grad))
+
+
+def test_copies_pickles_and_state_dicts_keep_the_function(layer):
+    x = torch.randn(2, 5, 3, dtype=torch.float64)
+    expected, _ = layer(x)
+    fresh = copy.deepcopy(layer)
+    with torch.no_grad():
+        for parameter in fresh.parameters():
+            parameter.zero_()
+    fresh.load_state_dict(layer.state_dict())
+    for twin in (copy.deepcopy(layer), pickle.loads(pickle.dumps(layer)), fresh):
+        torch.testing.assert_close(twin(x)[0], expected)
+
+
+@pytest.mark.parametrize("name", LAYERS)
+def test_autocast(name):
+    layer = make(name, dtype=torch.float32)
+    x = torch.randn(2, 5, 3)
+    expected, _ = layer(x)
+    with torch.autocast("cpu", dtype=torch.bfloat16):
+        y, state = layer(x)
+        y2, _ = layer(x, state)
+    assert torch.isfinite(y2.float()).all()
+    torch.testing.assert_close(y.float(), expected, rtol=0.1, atol=0.1)
+    y.float().sum().backward()
+
+
+@pytest.mark.unchecked
+def test_wrong_inputs_say_what_was_expected(layer):
+    x = torch.randn(2, 5, 3, dtype=torch.float64)
+    _, state = layer(x)
+    with pytest.raises(ValueError, match=r"input_size 3, got \[2, 5, 4\]"):
+        layer(torch.randn(2, 5, 4, dtype=torch.float64))
+    with pytest.raises(ValueError, match=r"\[batch, time, input_size\].*got \[2, 3\]"):
+        layer(x[:, 0])
+    with pytest.raises(ValueError, match=r"\[batch, input_size\]"):
+        layer.step(x)
+    with pytest.raises(ValueError, match=r"float64.*got torch.float32"):
+        layer(x.float())
+    with pytest.raises(ValueError, match=r"got torch.int64"):
+        layer(x.long())
+    with pytest.raises(ValueError, match=r"expected a state of shape"):
+        layer(x[:1], state)
+    with pytest.raises(ValueError, match=r"timespans"):
+        layer(x, timespans=torch.ones(2, 5, dtype=torch.float64))
+
+
+@pytest.mark.unchecked
+@pytest.mark.parametrize("name", LAYERS)
+@pytest.mark.parametrize("size", [0, -4, 2.0, True])
+def test_wrong_sizes_are_refused(name, size):
+    with pytest.raises(ValueError, match="must be a positive integer"):
+        nn.create(name, input_size=3, hidden_size=size)
+
+
+@pytest.mark.unchecked
+def test_unknown_names_and_options_are_refused():
+    with pytest.raises(ValueError, match="'lsmt'; did you mean lstm"):
+        nn.create("lsmt", input_size=3, hidden_size=4)
+    with pytest.raises(ValueError, match=r"layer 'lstm'.*colour"):
+        nn.create("lstm", input_size=3, hidden_size=4, colour="red")
+    with pytest.raises(ValueError, match="could be imported"):
+        nn.create("no.such.module:Layer", input_size=3, hidden_size=4)
+
+
+def test_a_layer_of_the_user_joins_by_its_path():
+    layer = nn.create("remanence.nn.elman:Elman", input_size=3, hidden_size=4)
+    assert isinstance(layer, nn.Elman)
