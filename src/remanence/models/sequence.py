@@ -1,0 +1,88 @@
+"""Embedding, one memory, readout."""
+
+from collections.abc import Sequence
+from itertools import pairwise
+
+from jaxtyping import Float, Shaped
+from torch import Tensor, nn
+
+from remanence.nn import Memory
+
+
+class SequenceModel(nn.Module):
+    """Embedding or linear input, a memory, and a readout of its last output.
+
+    With ``embedding=(50, 100), readout=(100,)`` it is the network of Ba et al. (2016), section 4.1: an embedding of 50,
+    then of 100 dimensions, the recurrent layer, 100 ReLUs, and the logits of the softmax.
+
+    Args:
+        memory: a layer that takes ``embedding[-1]`` channels (or the input's own, if ``embedding`` is empty).
+        target_size: outputs.
+        vocabulary_size: tokens come in, as many different ones; or
+        input_size: channels of a signal. Exactly one of the two.
+        embedding: sizes of the layers before the memory, ReLU between them; tokens need at least one.
+        readout: sizes of the hidden layers after it, each with a ReLU.
+
+    Raises:
+        ValueError: both or neither of ``vocabulary_size`` and ``input_size``, or a memory of the wrong input size.
+
+    Example:
+        >>> from remanence.nn import LSTM
+        >>> model = SequenceModel(LSTM(100, 20), 10, vocabulary_size=37)
+        >>> model(torch.zeros(2, 11, dtype=torch.long)).shape
+        torch.Size([2, 10])
+    """
+
+    def __init__(
+        self,
+        memory: Memory,
+        target_size: int,
+        *,
+        vocabulary_size: int | None = None,
+        input_size: int | None = None,
+        embedding: Sequence[int] = (50, 100),
+        readout: Sequence[int] = (100,),
+    ):
+        super().__init__()
+        self.encoder = encoder(embedding, vocabulary_size=vocabulary_size, input_size=input_size)
+        channels = encoded_size(embedding, input_size)
+        if memory.input_size != channels:
+            raise ValueError(
+                f"the memory must take the {channels} channels of the encoder, it takes {memory.input_size}"
+            )
+        self.memory = memory
+        sizes = [memory.output_size, *readout]
+        hidden = [module for pair in pairwise(sizes) for module in (nn.Linear(*pair), nn.ReLU())]
+        self.readout = nn.Sequential(*hidden, nn.Linear(sizes[-1], target_size))
+
+    def forward(self, x: Shaped[Tensor, "batch time *channels"]) -> Float[Tensor, "batch target"]:
+        """Tokens [batch, time] or a signal [batch, time, input_size] to outputs [batch, target_size]."""
+        y, _ = self.memory(self.encoder(x))
+        return self.readout(y[:, -1])
+
+
+def encoded_size(embedding: Sequence[int], input_size: int | None) -> int:
+    """Channels that the memory gets.
+
+    Raises:
+        ValueError: tokens without an embedding.
+    """
+    if embedding:
+        return embedding[-1]
+    if input_size is None:
+        raise ValueError("tokens need an embedding: give at least one size, e.g. embedding=(50, 100)")
+    return input_size
+
+
+def encoder(embedding: Sequence[int], *, vocabulary_size: int | None, input_size: int | None) -> nn.Module:
+    """Layers from tokens or channels to ``embedding[-1]`` channels, ReLU between them."""
+    if (vocabulary_size is None) == (input_size is None):
+        raise ValueError("give vocabulary_size (tokens) or input_size (signals), one of the two")
+    layers: list[nn.Module] = []
+    if vocabulary_size is not None:
+        layers.append(nn.Embedding(vocabulary_size, encoded_size(embedding[:1], None)))
+    else:
+        layers += [nn.Linear(first, size) for first, size in zip([input_size or 0], embedding, strict=False)]
+    for pair in pairwise(embedding):
+        layers += [nn.ReLU(), nn.Linear(*pair)]
+    return nn.Sequential(*layers)

@@ -1,0 +1,60 @@
+"""Handwritten digits, read pixel by pixel."""
+
+import numpy as np
+import torch
+
+from remanence.tasks.classification import Classification
+from remanence.tasks.task import Samples, Split, checked_split
+
+SHADES = " ·-+*#"
+
+
+class Digits(Classification):
+    """Read a handwritten digit one pixel at a time, 64 steps, then name it.
+
+    The 1,797 images of 8 x 8 pixels that come with scikit-learn (real scans, the test part of the UCI set "Optical
+    recognition of handwritten digits"), row by row, scaled to 0 ... 1; 1,197 train, 200 validate, 400 test, every
+    digit equally often.
+
+    Args:
+        seed: decides which image is in which split.
+
+    References:
+        Alpaydin & Kaynak, 1998, https://archive.ics.uci.edu/dataset/80.
+
+    Example:
+        >>> pixels, digit = Digits().dataset("test")[0]
+        >>> pixels.shape
+        torch.Size([64, 1])
+    """
+
+    input_size = 1
+    target_size = 10
+
+    def __init__(self, *, seed: int = 0):
+        self.seed = seed
+
+    def dataset(self, split: Split) -> Samples:
+        """Pixels [samples, 64, 1] between 0 and 1, and digits [samples]."""
+        from sklearn.datasets import load_digits
+
+        images, labels = (np.asarray(part) for part in load_digits(return_X_y=True))
+        chosen, test = self._divide(np.arange(len(labels)), labels, 400)
+        train, validation = self._divide(chosen, labels, 200)
+        rows = {"train": train, "validation": validation, "test": test}[checked_split(split)]
+        pixels = torch.from_numpy(images[rows] / 16).float()
+        return Samples(pixels[..., None], torch.from_numpy(labels[rows]).long())
+
+    def _divide(self, rows: np.ndarray, labels: np.ndarray, held_out: int) -> tuple[np.ndarray, np.ndarray]:
+        from sklearn.model_selection import train_test_split
+
+        kept, held = train_test_split(rows, test_size=held_out, random_state=self.seed, stratify=labels[rows])
+        return np.asarray(kept), np.asarray(held)
+
+    def examples(self, count: int) -> list[str]:
+        """Images drawn in characters, and their digits."""
+        samples = self.dataset("train")
+        return [
+            "\n".join("".join(SHADES[int(5 * p)] * 2 for p in row) for row in image.view(8, 8).tolist()) + f"-> {digit}"
+            for image, digit in zip(samples.inputs[:count], samples.targets[:count].tolist(), strict=True)
+        ]

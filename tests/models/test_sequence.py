@@ -1,0 +1,37 @@
+import pytest
+import torch
+
+from remanence import nn
+from remanence.models import SequenceModel
+
+
+def count(model):
+    return sum(parameter.numel() for parameter in model.parameters())
+
+
+def test_parameters_of_the_published_network_counted_by_hand():
+    model = SequenceModel(nn.create("lstm", input_size=100, hidden_size=20), 10, vocabulary_size=37)
+    embedding = 37 * 50 + (50 * 100 + 100)
+    lstm = 4 * 20 * (100 + 20 + 2)
+    readout = (20 * 100 + 100) + (100 * 10 + 10)
+    assert count(model) == embedding + lstm + readout
+
+
+def test_signals_and_no_hidden_layers():
+    model = SequenceModel(nn.create("elman", input_size=3, hidden_size=4), 2, input_size=3, embedding=(), readout=())
+    assert count(model) == 4 * (3 + 4 + 1) + 4 * 2 + 2
+    x = torch.randn(5, 6, 3)
+    expected = model.readout[0](model.memory(x)[0][:, -1])
+    torch.testing.assert_close(model(x), expected)
+    deep = SequenceModel(nn.create("elman", input_size=8, hidden_size=4), 2, input_size=3, embedding=(5, 8))
+    assert deep(x).shape == (5, 2)
+
+
+def test_wrong_combinations_are_refused():
+    memory = nn.create("elman", input_size=3, hidden_size=4)
+    with pytest.raises(ValueError, match="one of the two"):
+        SequenceModel(memory, 2)
+    with pytest.raises(ValueError, match="tokens need an embedding"):
+        SequenceModel(memory, 2, vocabulary_size=5, embedding=())
+    with pytest.raises(ValueError, match="the 100 channels of the encoder, it takes 3"):
+        SequenceModel(memory, 2, vocabulary_size=5)
