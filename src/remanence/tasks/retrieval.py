@@ -69,8 +69,8 @@ class Retrieval(Classification):
 
     def examples(self, count: int) -> list[str]:
         """Strings and their answers."""
-        samples = Retrieval(pairs=self.pairs, train=count, seed=self.seed).dataset("train")
+        samples = self.dataset("train")
         return [
             f"{''.join(SYMBOLS[token] for token in tokens)} -> {digit}"
-            for tokens, digit in zip(samples.inputs.tolist(), samples.targets.tolist(), strict=True)
+            for tokens, digit in zip(samples.inputs[:count].tolist(), samples.targets[:count].tolist(), strict=True)
         ]

@@ -1,0 +1,160 @@
+"""Many runs: planned, checked before the first one starts, trained side by side, each of them resumable."""
+
+import hashlib
+import json
+import multiprocessing
+import os
+import signal
+import threading
+from collections import Counter
+from collections.abc import Callable, Iterable, Iterator, Mapping
+from concurrent.futures import ProcessPoolExecutor, as_completed
+from concurrent.futures.process import BrokenProcessPool
+from contextlib import contextmanager, suppress
+from multiprocessing.queues import SimpleQueue
+from pathlib import Path
+from typing import TypeAlias
+
+from remanence.errors import DivergenceError, RunError
+from remanence.training.config import RunConfig
+from remanence.training.experiment import Experiment
+from remanence.training.run import Result, claim, read_result, train
+
+Message: TypeAlias = tuple[Path, int, int, float | None]
+"""Folder of the run, steps done, steps in all, last validation metric."""
+
+RELAY_INTERVAL = 0.1  # seconds
+
+
+def plan(configs: Iterable[RunConfig], output: Path) -> dict[Path, RunConfig]:
+    """A folder for each run: ``task-layer-size-seedN``, with a digest where several runs would share that name."""
+    configs = list(configs)
+    names = [folder_name(config) for config in configs]
+    shared = Counter(names)
+    return {
+        output / (name if shared[name] == 1 else f"{name}-{digest(config)}"): config
+        for name, config in zip(names, configs, strict=True)
+    }
+
+
+def folder_name(config: RunConfig) -> str:
+    """What a person would call the run."""
+    layer = config.layer.name.replace(":", ".")
+    return f"{config.task.name.replace(':', '.')}-{layer}-{config.layer.hidden_size}-seed{config.seed}"
+
+
+def digest(config: RunConfig) -> str:
+    """Six hexadecimal digits that tell configurations apart; the versions do not count."""
+    content = json.dumps(config.model_dump(mode="json", exclude={"versions"}), sort_keys=True)
+    return hashlib.sha256(content.encode()).hexdigest()[:6]
+
+
+def compare(
+    runs: Mapping[Path, RunConfig],
+    *,
+    jobs: int = 1,
+    overwrite: bool = False,
+    tell: Callable[[Message], None] = lambda message: None,
+) -> dict[Path, Result]:
+    """Train every run that has no result yet, ``jobs`` at a time, each in a process of its own.
+
+    A run that diverges is recorded as failed and the others go on.
+
+    Args:
+        runs: the folder and the configuration of each (:func:`plan`).
+        jobs: processes.
+        overwrite: start all of them anew.
+        tell: called in this process with the progress of each run.
+
+    Returns:
+        The result of each run.
+
+    Raises:
+        ValueError: a configuration that cannot be built, or a folder that holds another run; nothing was trained.
+        OSError: a run could not be written; the same call goes on where it stopped.
+        RunError: a process was killed from outside; the same call goes on where it stopped.
+    """
+    for config in {digest(config): config for config in runs.values()}.values():
+        Experiment(config)
+    for folder, config in runs.items():
+        claim(folder, config, overwrite=overwrite)
+    waiting = {folder: config for folder, config in runs.items() if not (folder / "result.json").exists()}
+    if waiting:
+        train_all(waiting, min(jobs, len(waiting)), tell)
+    return {folder: read_result(folder) for folder in runs}
+
+
+def train_all(runs: Mapping[Path, RunConfig], jobs: int, tell: Callable[[Message], None]) -> None:
+    """Train the runs in a pool of processes."""
+    # spawn: a forked child would inherit torch's thread pools in an unknown state.
+    context = multiprocessing.get_context("spawn")
+    messages: SimpleQueue[Message] = context.SimpleQueue()
+    pool = ProcessPoolExecutor(jobs, mp_context=context, initializer=start_worker, initargs=(messages,))
+    with relayed(messages, tell):
+        try:
+            for future in as_completed([pool.submit(work, config, folder) for folder, config in runs.items()]):
+                future.result()
+        except BaseException as error:
+            # The runs that are under way would otherwise be waited for; they resume from their checkpoints.
+            for child in multiprocessing.active_children():
+                child.kill()
+            pool.shutdown(wait=False, cancel_futures=True)
+            if isinstance(error, BrokenProcessPool):
+                raise RunError(
+                    "a training process was killed (out of memory?): the same command goes on where it stopped"
+                ) from error
+            raise
+    pool.shutdown()
+
+
+@contextmanager
+def relayed(messages: "SimpleQueue[Message]", tell: Callable[[Message], None]) -> Iterator[None]:
+    """Hand messages from the processes on to ``tell``."""
+    over = threading.Event()
+
+    def relay() -> None:
+        while not (over.is_set() and messages.empty()):
+            if messages.empty():
+                over.wait(RELAY_INTERVAL)
+            else:
+                tell(messages.get())
+
+    thread = threading.Thread(target=relay, daemon=True)
+    thread.start()
+    try:
+        yield
+    finally:
+        over.set()
+        # A process killed in the middle of a message would keep the thread for ever.
+        thread.join(timeout=1)
+
+
+_messages: "SimpleQueue[Message] | None" = None
+
+
+def start_worker(messages: "SimpleQueue[Message]") -> None:
+    """Prepare a process: it ends with its parent, and leaves Ctrl-C to it."""
+    global _messages
+    _messages = messages
+    signal.signal(signal.SIGINT, signal.SIG_IGN)
+    parent = multiprocessing.parent_process()
+
+    def follow_parent() -> None:
+        if parent is not None:
+            parent.join()
+            os._exit(1)
+
+    threading.Thread(target=follow_parent, daemon=True).start()
+
+
+def work(config: RunConfig, folder: Path) -> None:
+    """Train one run in a process of the pool."""
+    send = _messages
+
+    def progress(done: int, total: int, metric: float | None) -> None:
+        if send is not None:
+            send.put((folder, done, total, metric))
+
+    # A diverged run is a result like any other: its folder says so.
+    with suppress(DivergenceError):
+        train(config, folder, progress=progress)

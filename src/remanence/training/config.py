@@ -1,0 +1,81 @@
+"""What a run is made of: typed, checked, stored whole with its result."""
+
+import platform
+from importlib.metadata import version
+from typing import Annotated, Any
+
+from pydantic import BaseModel, ConfigDict, Field, PositiveFloat, PositiveInt
+
+from remanence import __version__
+
+Sizes = tuple[PositiveInt, ...]
+
+
+class Strict(BaseModel):
+    """A section of the configuration; a field that does not exist is an error, not ignored."""
+
+    model_config = ConfigDict(extra="forbid", frozen=True)
+
+
+class TaskConfig(Strict):
+    """Which test of memory."""
+
+    name: str
+    options: dict[str, Any] = {}
+
+
+class LayerConfig(Strict):
+    """Which memory, and how large."""
+
+    name: str
+    hidden_size: PositiveInt = 50
+    options: dict[str, Any] = {}
+
+
+class ModelConfig(Strict):
+    """What stands around the memory: sizes of the layers before and after it."""
+
+    embedding: Sizes = (50, 100)
+    readout: Sizes = (100,)
+
+
+class TrainingConfig(Strict):
+    """How it is trained: Adam, gradients clipped by their norm.
+
+    Attributes:
+        batch_size: samples a step.
+        epochs: at most so many; each ends with a validation and a checkpoint.
+        epoch_steps: optimiser steps in an epoch; default: one pass over the training data.
+        learning_rate: of Adam.
+        weight_decay: of Adam (decoupled).
+        clip: largest norm of the gradient; 0 leaves it alone.
+        patience: stop after so many epochs without a better validation metric; default: never.
+        solved: stop as soon as the validation metric is at or below this; default: never.
+        threads: CPU threads; the same number gives the same result.
+    """
+
+    batch_size: PositiveInt = 128
+    epochs: PositiveInt = 20
+    epoch_steps: PositiveInt | None = None
+    learning_rate: PositiveFloat = 1e-3
+    weight_decay: Annotated[float, Field(ge=0)] = 0.0
+    clip: Annotated[float, Field(ge=0)] = 5.0
+    patience: PositiveInt | None = None
+    solved: Annotated[float, Field(ge=0)] | None = None
+    threads: PositiveInt = 1
+
+
+def current_versions() -> dict[str, str]:
+    """Versions that a result depends on."""
+    return {"remanence": __version__, "torch": version("torch"), "python": platform.python_version()}
+
+
+class RunConfig(Strict):
+    """All that is needed to repeat a run."""
+
+    task: TaskConfig
+    layer: LayerConfig
+    model: ModelConfig = ModelConfig()
+    training: TrainingConfig = TrainingConfig()
+    seed: Annotated[int, Field(ge=0)] = 0
+    versions: dict[str, str] = Field(default_factory=current_versions)

@@ -1,0 +1,131 @@
+"""A task, a model and an optimiser, as Lightning wants them."""
+
+from typing import Any
+
+import lightning
+import torch
+from torch import Tensor, nn
+from torch.utils.data import DataLoader, Dataset, DistributedSampler
+
+from remanence import tasks
+from remanence.errors import DivergenceError
+from remanence.models import SequenceModel
+from remanence.models.sequence import encoded_size
+from remanence.nn import create
+from remanence.training.config import RunConfig
+
+EVALUATION_BATCH = 1000
+HUGE = 1e6  # no parameter of a working network is that large
+
+
+class Experiment(lightning.LightningModule):
+    """Trains one model on one task.
+
+    Args:
+        config: the run.
+
+    Raises:
+        ValueError: the task or the layer refuses its options.
+    """
+
+    def __init__(self, config: RunConfig):
+        super().__init__()
+        self.config = config
+        self.task = tasks.create(config.task.name, **config.task.options)
+        self.model = build_model(config, self.task)
+
+    def training_step(self, batch: tuple[Tensor, Tensor], index: int) -> Tensor:
+        """Loss of one batch.
+
+        Raises:
+            DivergenceError: it is not finite.
+        """
+        x, target = batch
+        loss = self.task.loss(self.model(x), target)
+        if not torch.isfinite(loss):
+            raise DivergenceError(self._diagnosis(loss.item()))
+        self.log("train_loss", loss, on_step=False, on_epoch=True)
+        return loss
+
+    def validation_step(self, batch: tuple[Tensor, Tensor], index: int) -> None:
+        """Loss and metric of one batch."""
+        self._evaluate(batch, "validation")
+
+    def test_step(self, batch: tuple[Tensor, Tensor], index: int) -> None:
+        """Loss and metric of one batch."""
+        self._evaluate(batch, "test")
+
+    def configure_optimizers(self) -> torch.optim.Optimizer:
+        """Adam, weight decay decoupled."""
+        training = self.config.training
+        return torch.optim.AdamW(self.parameters(), lr=training.learning_rate, weight_decay=training.weight_decay)
+
+    def loader(self, split: tasks.Split) -> DataLoader[Any]:
+        """Batches of a split; the order of training depends on the seed and the epoch alone."""
+        samples = self.task.dataset(split)
+        if split != "train":
+            return DataLoader(Batched(samples), batch_size=EVALUATION_BATCH, collate_fn=as_it_is)
+        order = DistributedSampler(samples, num_replicas=1, rank=0, shuffle=True, seed=self.config.seed)
+        return DataLoader(
+            Batched(samples), batch_size=self.config.training.batch_size, sampler=order, collate_fn=as_it_is
+        )
+
+    def _evaluate(self, batch: tuple[Tensor, Tensor], split: str) -> None:
+        x, target = batch
+        output = self.model(x)
+        values = {f"{split}_loss": self.task.loss(output, target), f"{split}_metric": self.task.measure(output, target)}
+        self.log_dict(values, batch_size=len(x), on_step=False, on_epoch=True)
+
+    def _diagnosis(self, loss: float) -> str:
+        training, step = self.config.training, self.global_step + 1
+        start = f"the loss is {loss} at step {step} (epoch {self.current_epoch + 1})"
+        largest = max(float(parameter.detach().abs().max()) for parameter in self.parameters())
+        if not largest < HUGE:
+            cause = f"the updates were too large (the largest parameter is {largest:.1e})"
+        else:
+            cause = f"the state of {self.config.layer.name} grew from step to step until it overflowed"
+        clip = (
+            f"clip harder (training.clip, now {training.clip:g})" if training.clip else "clip gradients (training.clip)"
+        )
+        return f"{start}; likely {cause}. Lower training.learning_rate (now {training.learning_rate:g}) or {clip}."
+
+
+class Batched(Dataset[tuple[Tensor, Tensor]]):
+    """A dataset in memory whose batches are cut out at one stroke instead of sample by sample."""
+
+    def __init__(self, samples: tasks.Samples):
+        self.samples = samples
+
+    def __len__(self) -> int:
+        return len(self.samples)
+
+    def __getitem__(self, index: int) -> tuple[Tensor, Tensor]:
+        return self.samples[index]
+
+    def __getitems__(self, indices: list[int]) -> tuple[Tensor, Tensor]:
+        chosen = torch.tensor(indices)
+        return self.samples.inputs[chosen], self.samples.targets[chosen]
+
+
+def as_it_is(batch: Any) -> Any:
+    """Collate what is a batch already."""
+    return batch
+
+
+def build_model(config: RunConfig, task: tasks.Task) -> nn.Module:
+    """The model that ``config`` describes, for the inputs and targets of ``task``."""
+    vocabulary_size = len(task.vocabulary) if task.vocabulary else None
+    memory = create(
+        config.layer.name,
+        input_size=encoded_size(config.model.embedding, task.input_size),
+        hidden_size=config.layer.hidden_size,
+        **config.layer.options,
+    )
+    return SequenceModel(
+        memory,
+        task.target_size,
+        vocabulary_size=vocabulary_size,
+        input_size=task.input_size,
+        embedding=config.model.embedding,
+        readout=config.model.readout,
+    )

@@ -1,0 +1,165 @@
+"""Recipes: YAML files that say which runs make up a comparison."""
+
+from collections.abc import Iterator, Mapping, Sequence
+from pathlib import Path
+from typing import Any, TypeVar
+
+import yaml
+from pydantic import Field, PositiveInt, ValidationError
+
+from remanence.training.config import LayerConfig, ModelConfig, RunConfig, Strict, TaskConfig, TrainingConfig
+
+Model = TypeVar("Model", bound=Strict)
+
+
+class Comparison(Strict):
+    """Several layers on one task under the same training: every layer, at every hidden size, with every seed."""
+
+    task: TaskConfig
+    layers: tuple[str | LayerConfig, ...] = Field(min_length=1)
+    hidden_sizes: tuple[PositiveInt, ...] = (50,)
+    model: ModelConfig = ModelConfig()
+    training: TrainingConfig = TrainingConfig()
+
+    def runs(self, seeds: Sequence[int]) -> Iterator[RunConfig]:
+        """The configuration of every run, seed by seed, so that an early look compares like with like."""
+        for seed in seeds:
+            for layer in self._sized_layers():
+                yield RunConfig(task=self.task, layer=layer, model=self.model, training=self.training, seed=seed)
+
+    def _sized_layers(self) -> Iterator[LayerConfig]:
+        for layer in self.layers:
+            if isinstance(layer, LayerConfig):
+                yield layer
+            else:
+                yield from (LayerConfig(name=layer, hidden_size=size) for size in self.hidden_sizes)
+
+
+class Recipe(Strict):
+    """A titled list of comparisons.
+
+    Attributes:
+        title: what the recipe shows, in one line.
+        seeds: how many seeds, from 0.
+        comparisons: one for each task or setting.
+    """
+
+    title: str
+    seeds: PositiveInt = 3
+    comparisons: tuple[Comparison, ...] = Field(min_length=1)
+
+    def runs(self) -> list[RunConfig]:
+        """The configuration of every run."""
+        return [run for comparison in self.comparisons for run in comparison.runs(range(self.seeds))]
+
+
+def read_recipe(path: Path, overrides: Sequence[str] = ()) -> Recipe:
+    """Read a recipe and set the overridden fields in each of its comparisons.
+
+    Args:
+        path: a YAML file.
+        overrides: ``field=value``, such as ``seeds=5`` or ``training.learning_rate=0.01``.
+
+    Raises:
+        ValueError: the file is missing, is no YAML or has a wrong field (the message has the line).
+    """
+    try:
+        text = path.read_text(encoding="utf-8")
+        data = yaml.safe_load(text)
+    except OSError as error:
+        raise ValueError(f"cannot read the recipe {path}: {error.strerror}") from error
+    except UnicodeDecodeError as error:
+        raise ValueError(f"cannot read the recipe {path}: it is not text") from error
+    except yaml.MarkedYAMLError as error:
+        line = error.problem_mark.line + 1 if error.problem_mark else "?"
+        raise ValueError(f"{path}, line {line}: {error.problem}") from error
+    if not isinstance(data, dict):
+        raise ValueError(f"{path}, line 1: a recipe is a mapping with title and comparisons")
+    checked(Recipe, data, where=f"{path}", text=text)
+    return recipe_from(data, overrides)
+
+
+def recipe_from(data: dict[str, Any], overrides: Sequence[str] = ()) -> Recipe:
+    """A recipe from plain data, the overridden fields set in it or in each of its comparisons.
+
+    Raises:
+        ValueError: a wrong field.
+    """
+    for field, value in map(parse_override, overrides):
+        for section in [data] if field[0] in Recipe.model_fields else data["comparisons"]:
+            set_field(section, field, value)
+    return checked(Recipe, data, where="the settings")
+
+
+def run_from(data: dict[str, Any], overrides: Sequence[str] = ()) -> RunConfig:
+    """The configuration of a single run from plain data, overridden fields set.
+
+    Raises:
+        ValueError: a wrong field.
+    """
+    for field, value in map(parse_override, overrides):
+        set_field(data, field, value)
+    return checked(RunConfig, data, where="the settings")
+
+
+def parse_override(override: str) -> tuple[list[str], Any]:
+    """``"training.learning_rate=0.01"`` to (["training", "learning_rate"], 0.01).
+
+    Raises:
+        ValueError: no ``=``, or a value that is no YAML.
+    """
+    field, equals, value = override.partition("=")
+    if not equals or not field:
+        raise ValueError(f"--set takes FIELD=VALUE, such as training.learning_rate=0.01; got {override!r}")
+    try:
+        return field.split("."), number(yaml.safe_load(value))
+    except yaml.YAMLError as error:
+        raise ValueError(f"--set {field}: {value!r} is not a value") from error
+
+
+def number(value: Any) -> Any:
+    """YAML 1.1 reads 1e-3 (no point) as text; people mean the number."""
+    try:
+        return float(value) if isinstance(value, str) else value
+    except ValueError:
+        return value
+
+
+def set_field(data: dict[str, Any], field: Sequence[str], value: Any) -> None:
+    """Set ``data[a][b] = value`` for the field a.b, making sections as needed."""
+    for key in field[:-1]:
+        inner = data.setdefault(key, {})
+        if not isinstance(inner, dict):
+            raise ValueError(f"--set {'.'.join(field)}: {key} is a value, it has no fields")
+        data = inner
+    data[field[-1]] = value
+
+
+def checked(model: type[Model], data: Mapping[str, Any], *, where: str, text: str | None = None) -> Model:
+    """Validate, with an error for people: where (with the line, if ``text`` is given), which field, what is wrong."""
+    try:
+        return model.model_validate(data)
+    except ValidationError as error:
+        # Of a union's alternatives the one that went furthest into the data is what was meant.
+        first = max(error.errors(), key=lambda item: len(item["loc"]))
+        # pydantic adds the name of a union's member to the place; only keys and indices are in the file.
+        place = [part for part in first["loc"] if part not in ("str", "LayerConfig")]
+        line = f", line {line_of(text, place)}" if text else ""
+        raise ValueError(f"{where}{line}: {'.'.join(map(str, place))}: {first['msg'].lower()}") from error
+
+
+def line_of(text: str, place: Sequence[str | int]) -> int:
+    """Line of the field at ``place``, or of the nearest section around it that exists."""
+    node = yaml.compose(text)
+    line = 1
+    for part in place:
+        if isinstance(node, yaml.MappingNode):
+            found = next(((key, value) for key, value in node.value if key.value == part), None)
+        elif isinstance(node, yaml.SequenceNode) and isinstance(part, int) and part < len(node.value):
+            found = (node.value[part], node.value[part])
+        else:
+            found = None
+        if found is None:
+            break
+        line, node = found[0].start_mark.line + 1, found[1]
+    return line

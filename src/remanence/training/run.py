@@ -1,0 +1,284 @@
+"""One run in one folder: trained, recorded, resumed after a crash, never half-written."""
+
+import csv
+import io
+import json
+import logging
+import shutil
+import time
+import warnings
+from collections.abc import Callable, Mapping
+from dataclasses import asdict, dataclass
+from pathlib import Path
+from typing import Any
+
+import lightning
+import torch
+import yaml
+from lightning.pytorch.plugins import TorchCheckpointIO
+
+from remanence.errors import DivergenceError
+from remanence.files import replacing, write_text
+from remanence.training.config import RunConfig, TrainingConfig
+from remanence.training.experiment import Experiment
+
+Progress = Callable[[int, int, float | None], None]
+"""Called with steps done, steps in all, and the last validation metric; at the end of the run with (1, 1, None)."""
+
+COLUMNS = ("epoch", "step", "seconds", "train_loss", "validation_loss", "validation_metric")
+PROGRESS_INTERVAL = 0.2  # seconds
+
+
+@dataclass(frozen=True)
+class Result:
+    """What a run came to; ``failure`` says in a sentence why it has no figures."""
+
+    task: str
+    layer: str
+    hidden_size: int
+    seed: int
+    parameters: int
+    metric: str
+    chance: float
+    test_metric: float | None
+    test_loss: float | None
+    validation_metric: float | None
+    epochs: int
+    steps: int
+    seconds: float
+    stopped: str | None
+    failure: str | None = None
+
+
+def train(config: RunConfig, folder: Path, *, overwrite: bool = False, progress: Progress | None = None) -> Result:
+    """Train, validate each epoch, test at the best epoch; or go on where an interrupted run of the same folder stopped.
+
+    Args:
+        config: the run.
+        folder: gets ``config.yaml``, ``metrics.csv``, ``checkpoints/`` and, at the end, ``result.json``.
+        overwrite: start anew where the folder holds a run already.
+        progress: told how far it is, a few times a second.
+
+    Returns:
+        The result; at once, if the folder has it already.
+
+    Raises:
+        ValueError: the folder holds a run of another configuration, or the task or layer refuses its options.
+        DivergenceError: the loss became infinite or NaN; the folder's result says so too.
+        OSError: the folder cannot be written; what was complete before stays.
+    """
+    claim(folder, config, overwrite=overwrite)
+    if (folder / "result.json").exists():
+        return read_result(folder)
+    quiet_lightning()
+    torch.set_num_threads(config.training.threads)
+    lightning.seed_everything(config.seed, verbose=False)
+    experiment = Experiment(config)
+    recorder = Recorder(folder, config, progress)
+    trainer = make_trainer(config.training, recorder)
+    last = folder / "checkpoints" / "last.ckpt"
+    try:
+        if recorder.restored(last) is None:
+            # weights_only=False: Lightning's loop state holds its own classes; the file is the user's own run.
+            trainer.fit(
+                experiment,
+                experiment.loader("train"),
+                experiment.loader("validation"),
+                ckpt_path=last if last.exists() else None,
+                weights_only=False,
+            )
+        result = tested(experiment, trainer, recorder)
+    except DivergenceError as error:
+        record(folder, described(experiment, recorder, failure=str(error)))
+        raise
+    finally:
+        if progress:
+            progress(1, 1, None)
+    return record(folder, result)
+
+
+def claim(folder: Path, config: RunConfig, *, overwrite: bool) -> None:
+    """Make the folder ready for this run, or for going on with it.
+
+    Raises:
+        ValueError: another configuration, or files that are no run, are in the way.
+    """
+    path = folder / "config.yaml"
+    if overwrite and path.exists():
+        shutil.rmtree(folder)
+    if path.exists():
+        stored = yaml.safe_load(path.read_text(encoding="utf-8"))
+        wanted = config.model_dump(mode="json")
+        changed = sorted(key for key in {*stored, *wanted} - {"versions"} if stored.get(key) != wanted.get(key))
+        if changed:
+            raise ValueError(
+                f"{folder} holds a run with another {' and '.join(changed)}: choose another --output, or --overwrite it"
+            )
+        return
+    if folder.exists() and any(folder.iterdir()):
+        raise ValueError(f"{folder} holds files that are no run of ours: choose another --output")
+    write_text(path, yaml.safe_dump(config.model_dump(mode="json"), sort_keys=False))
+
+
+def read_result(folder: Path) -> Result:
+    """The result of a finished run."""
+    return Result(**json.loads((folder / "result.json").read_text(encoding="utf-8")))
+
+
+def record(folder: Path, result: Result) -> Result:
+    """Write ``result.json``, the sign that the run is over."""
+    write_text(folder / "result.json", json.dumps(asdict(result), indent=2) + "\n")
+    return result
+
+
+def make_trainer(training: TrainingConfig, recorder: "Recorder") -> lightning.Trainer:
+    """Lightning's trainer, silent, with our own record of the run."""
+    return lightning.Trainer(
+        max_epochs=training.epochs,
+        limit_train_batches=training.epoch_steps,
+        gradient_clip_val=training.clip or None,
+        devices=1,
+        callbacks=[recorder],
+        plugins=[AtomicCheckpoints()],
+        num_sanity_val_steps=0,
+        logger=False,
+        enable_checkpointing=False,
+        enable_progress_bar=False,
+        enable_model_summary=False,
+    )
+
+
+def tested(experiment: Experiment, trainer: lightning.Trainer, recorder: "Recorder") -> Result:
+    """Test at the weights of the best validation."""
+    best = torch.load(recorder.best_path, map_location=experiment.device, weights_only=True)
+    experiment.model.load_state_dict(best)
+    (test,) = trainer.test(experiment, experiment.loader("test"), verbose=False)
+    return described(experiment, recorder, test=test)
+
+
+def described(
+    experiment: Experiment,
+    recorder: "Recorder",
+    *,
+    test: Mapping[str, float] | None = None,
+    failure: str | None = None,
+) -> Result:
+    """Put together what is known of a run."""
+    config, rows, test = experiment.config, recorder.rows, test or {}
+    last = rows[-1] if rows else {"epoch": 0, "step": 0, "seconds": 0.0}
+    return Result(
+        task=config.task.name,
+        layer=config.layer.name,
+        hidden_size=config.layer.hidden_size,
+        seed=config.seed,
+        parameters=sum(parameter.numel() for parameter in experiment.parameters() if parameter.requires_grad),
+        metric=experiment.task.metric,
+        chance=experiment.task.chance,
+        test_metric=test.get("test_metric"),
+        test_loss=test.get("test_loss"),
+        validation_metric=min((row["validation_metric"] for row in rows), default=None),
+        epochs=int(last["epoch"]),
+        steps=int(last["step"]),
+        seconds=round(last["seconds"], 2),
+        stopped=stop_reason(rows, recorder.training),
+        failure=failure,
+    )
+
+
+def stop_reason(rows: list[dict[str, Any]], training: TrainingConfig) -> str | None:
+    """Why training is over ("solved", "patience", "budget"), or None while it is not; the record alone decides."""
+    metrics = [row["validation_metric"] for row in rows]
+    if not metrics:
+        return None
+    if training.solved is not None and metrics[-1] <= training.solved:
+        return "solved"
+    if training.patience and len(metrics) - 1 - metrics.index(min(metrics)) >= training.patience:
+        return "patience"
+    return "budget" if len(metrics) >= training.epochs else None
+
+
+class Recorder(lightning.Callback):
+    """Keeps the record of a run: a row an epoch, the best weights, and a checkpoint from which it can go on.
+
+    The rows travel in the checkpoint, so that a resumed run has the record of an unbroken one.
+    """
+
+    def __init__(self, folder: Path, config: RunConfig, progress: Progress | None):
+        self.metrics_path = folder / "metrics.csv"
+        self.best_path = folder / "checkpoints" / "best.ckpt"
+        self.last_path = folder / "checkpoints" / "last.ckpt"
+        self.training = config.training
+        self.seed = config.seed
+        self.rows: list[dict[str, Any]] = []
+        self._progress = progress
+        self._reported = 0.0
+        self._started = time.monotonic()
+
+    def restored(self, checkpoint: Path) -> str | None:
+        """Take up the rows of a checkpoint; return why that run was over, if it was."""
+        if checkpoint.exists():
+            state = torch.load(checkpoint, map_location="cpu", weights_only=False)
+            self.load_state_dict(state["callbacks"][self.state_key])
+        return stop_reason(self.rows, self.training)
+
+    def state_dict(self) -> dict[str, Any]:
+        """The rows, for the checkpoint."""
+        return {"rows": self.rows}
+
+    def load_state_dict(self, state_dict: dict[str, Any]) -> None:
+        """Take up the rows of a checkpoint."""
+        self.rows = list(state_dict["rows"])
+        self._started = time.monotonic() - (self.rows[-1]["seconds"] if self.rows else 0.0)
+
+    def on_train_epoch_start(self, trainer: lightning.Trainer, pl_module: lightning.LightningModule) -> None:
+        """Random numbers depend on seed and epoch alone, so a resumed epoch draws the same."""
+        torch.manual_seed(self.seed + 1_000_003 * (trainer.current_epoch + 1))
+
+    def on_train_batch_end(
+        self, trainer: lightning.Trainer, pl_module: lightning.LightningModule, outputs: Any, batch: Any, batch_idx: int
+    ) -> None:
+        """Tell how far the run is, a few times a second."""
+        now = time.monotonic()
+        if self._progress and now - self._reported > PROGRESS_INTERVAL:
+            self._reported = now
+            total = self.training.epochs * int(trainer.num_training_batches)
+            self._progress(trainer.global_step, total, self.rows[-1]["validation_metric"] if self.rows else None)
+
+    def on_train_epoch_end(self, trainer: lightning.Trainer, pl_module: lightning.LightningModule) -> None:
+        """Record the epoch; stop if it was the last that is needed."""
+        metrics = {name: float(value) for name, value in trainer.callback_metrics.items()}
+        epoch, step = trainer.current_epoch + 1, trainer.global_step
+        self.rows.append({"epoch": epoch, "step": step, "seconds": time.monotonic() - self._started, **metrics})
+        if metrics["validation_metric"] <= min(row["validation_metric"] for row in self.rows[:-1] or self.rows):
+            with replacing(self.best_path) as file:
+                torch.save(pl_module.model.state_dict(), file)  # type: ignore[union-attr]
+        trainer.save_checkpoint(self.last_path)
+        write_text(self.metrics_path, as_csv(self.rows))
+        trainer.should_stop = stop_reason(self.rows, self.training) is not None
+
+
+class AtomicCheckpoints(TorchCheckpointIO):
+    """Checkpoints that replace the last one only once they are whole."""
+
+    def save_checkpoint(self, checkpoint: dict[str, Any], path: Any, storage_options: Any = None) -> None:
+        """Write a checkpoint."""
+        with replacing(Path(path)) as file:
+            torch.save(checkpoint, file)
+
+
+def as_csv(rows: list[dict[str, Any]]) -> str:
+    """The rows under :data:`COLUMNS`."""
+    file = io.StringIO()
+    writer = csv.writer(file, lineterminator="\n")
+    writer.writerow(COLUMNS)
+    for row in rows:
+        writer.writerow([f"{row[column]:.6g}" for column in COLUMNS])
+    return file.getvalue()
+
+
+def quiet_lightning() -> None:
+    """Leave the screen to our own table and bars; errors still come through."""
+    logging.getLogger("lightning.pytorch").setLevel(logging.ERROR)
+    logging.getLogger("lightning.fabric").setLevel(logging.ERROR)
+    for known in (".*does not have many workers.*", ".*smaller than the logging interval.*", ".*LeafSpec.*"):
+        warnings.filterwarnings("ignore", known)

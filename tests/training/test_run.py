@@ -1,0 +1,171 @@
+import csv
+import errno
+import json
+import os
+import signal
+import subprocess
+import sys
+import time
+
+import pytest
+import torch
+import yaml
+
+from remanence.errors import DivergenceError
+from remanence.training import RunConfig, TrainingConfig, train
+from remanence.training.run import stop_reason
+
+TRAIN_IN_A_PROCESS = """
+import sys, json, pathlib
+from remanence.training import RunConfig, train
+train(RunConfig.model_validate_json(sys.argv[1]), pathlib.Path(sys.argv[2]))
+"""
+
+
+def metrics(folder):
+    """The record without the clock."""
+    rows = list(csv.DictReader((folder / "metrics.csv").open()))
+    return [{name: value for name, value in row.items() if name != "seconds"} for row in rows]
+
+
+def outcome(folder):
+    result = json.loads((folder / "result.json").read_text())
+    return {name: value for name, value in result.items() if name != "seconds"}
+
+
+def test_a_run_leaves_what_repeats_it(tmp_path, make_config):
+    config = make_config()
+    result = train(config, tmp_path / "run")
+    assert RunConfig.model_validate(yaml.safe_load((tmp_path / "run/config.yaml").read_text())) == config
+    assert [int(row["epoch"]) for row in metrics(tmp_path / "run")] == [1, 2]
+    assert result.steps == 8
+    assert result.stopped == "budget"
+    assert result.failure is None
+    assert 0 <= result.test_metric <= 1
+    assert result.chance == 0.9
+    assert sorted(path.name for path in (tmp_path / "run").iterdir()) == [
+        "checkpoints",
+        "config.yaml",
+        "metrics.csv",
+        "result.json",
+    ]
+
+
+def test_the_same_seed_gives_the_same_run_and_another_seed_another(tmp_path, make_config):
+    for name, seed in (("a", 0), ("b", 0), ("c", 1)):
+        train(make_config(seed=seed), tmp_path / name)
+    assert metrics(tmp_path / "a") == metrics(tmp_path / "b")
+    assert metrics(tmp_path / "a") != metrics(tmp_path / "c")
+
+
+def test_it_learns(tmp_path, make_config):
+    result = train(make_config(layer="lstm", epochs=30, learning_rate=0.03, solved=0.3), tmp_path / "run")
+    assert result.validation_metric < 0.6
+    train_losses = [float(row["train_loss"]) for row in metrics(tmp_path / "run")]
+    assert train_losses[-1] < 0.5 * train_losses[0]
+
+
+def test_the_test_is_taken_at_the_best_validation(tmp_path, make_config):
+    # A learning rate that breaks the model after its first epoch.
+    config = make_config(layer="lstm", epochs=4, learning_rate=0.5, clip=0)
+    result = train(config, tmp_path / "run")
+    rows = metrics(tmp_path / "run")
+    assert result.validation_metric == pytest.approx(min(float(row["validation_metric"]) for row in rows), rel=1e-5)
+
+
+def test_a_killed_run_resumes_to_the_same_result(tmp_path, make_config):
+    config = make_config(layer="fast_weights", epochs=40)
+    train(config, tmp_path / "whole")
+    process = subprocess.Popen(
+        [sys.executable, "-c", TRAIN_IN_A_PROCESS, config.model_dump_json(), str(tmp_path / "killed")],
+        stderr=subprocess.DEVNULL,
+    )
+    record = tmp_path / "killed/metrics.csv"
+    deadline = time.monotonic() + 120
+    while not (record.exists() and len(record.read_text().splitlines()) > 3) and time.monotonic() < deadline:
+        time.sleep(0.01)
+    os.kill(process.pid, signal.SIGKILL)
+    process.wait()
+    assert not (tmp_path / "killed/result.json").exists()
+    train(config, tmp_path / "killed")
+    assert metrics(tmp_path / "killed") == metrics(tmp_path / "whole")
+    assert outcome(tmp_path / "killed") == outcome(tmp_path / "whole")
+
+
+def test_a_run_killed_between_training_and_testing_only_tests(tmp_path, make_config, monkeypatch):
+    config = make_config()
+    train(config, tmp_path / "run")
+    before = outcome(tmp_path / "run")
+    (tmp_path / "run/result.json").unlink()
+    monkeypatch.setattr("remanence.training.Experiment.training_step", lambda *_: pytest.fail("trained again"))
+    train(config, tmp_path / "run")
+    assert outcome(tmp_path / "run") == before
+
+
+def test_a_finished_run_is_not_trained_again(tmp_path, make_config, monkeypatch):
+    first = train(make_config(), tmp_path / "run")
+    monkeypatch.setattr("remanence.training.run.make_trainer", lambda *_: pytest.fail("trained again"))
+    assert train(make_config(), tmp_path / "run") == first
+
+
+def test_a_folder_of_another_run_is_refused_unless_overwritten(tmp_path, make_config):
+    train(make_config(seed=0), tmp_path / "run")
+    with pytest.raises(ValueError, match="another seed and training: choose another --output, or --overwrite"):
+        train(make_config(seed=1, epochs=1), tmp_path / "run")
+    assert train(make_config(seed=1, epochs=1), tmp_path / "run", overwrite=True).seed == 1
+
+
+@pytest.mark.parametrize("overwrite", [False, True])
+def test_a_folder_of_something_else_is_never_touched(tmp_path, make_config, overwrite):
+    (tmp_path / "thesis.tex").write_text("years of work")
+    with pytest.raises(ValueError, match="no run of ours"):
+        train(make_config(), tmp_path, overwrite=overwrite)
+    assert (tmp_path / "thesis.tex").read_text() == "years of work"
+
+
+def test_a_nan_loss_stops_with_step_and_cause(tmp_path, make_config):
+    with pytest.raises(
+        DivergenceError, match=r"loss is nan at step \d+ \(epoch 1\); likely the updates were too large .*learning_rate"
+    ):
+        train(make_config(learning_rate=1e30, clip=0), tmp_path / "run")
+    assert "nan" in outcome(tmp_path / "run")["failure"]
+
+
+def test_a_full_disk_is_an_os_error_and_the_last_checkpoint_stays(tmp_path, make_config, monkeypatch):
+    config, folder = make_config(epochs=4), tmp_path / "run"
+    save, calls = torch.save, []
+
+    def fills_up(content, file, *args, **kwargs):
+        calls.append(file)
+        if len(calls) > 4:
+            file.write(b"half a checkpoi")
+            raise OSError(errno.ENOSPC, os.strerror(errno.ENOSPC))
+        save(content, file, *args, **kwargs)
+
+    with monkeypatch.context() as patch:
+        patch.setattr(torch, "save", fills_up)
+        with pytest.raises(OSError, match="No space left"):
+            train(config, folder)
+    assert not list(folder.rglob("*.part"))
+    train(config, folder)
+    train(config, tmp_path / "whole")
+    assert metrics(folder) == metrics(tmp_path / "whole")
+    assert outcome(folder) == outcome(tmp_path / "whole")
+
+
+@pytest.mark.parametrize(
+    ("settings", "values", "reason"),
+    [
+        ({}, [], None),
+        ({}, [0.9, 0.8], None),
+        ({"epochs": 2}, [0.9, 0.8], "budget"),
+        ({"solved": 0.1}, [0.5, 0.1], "solved"),
+        ({"solved": 0.1}, [0.05, 0.2], None),
+        ({"patience": 2}, [0.5, 0.6, 0.5], "patience"),
+        ({"patience": 2}, [0.5, 0.6, 0.4], None),
+        ({"patience": 1, "solved": 0.0}, [0.1, 0.0], "solved"),
+    ],
+)
+def test_when_training_stops(settings, values, reason):
+    rows = [{"validation_metric": value} for value in values]
+    assert stop_reason(rows, TrainingConfig(**settings)) == reason
