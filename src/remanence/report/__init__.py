@@ -1,0 +1,7 @@
+"""Tables, plots, one HTML page."""
+
+from remanence.report.page import write
+from remanence.report.runs import Run, load
+from remanence.report.table import Row, as_json, summarise, table
+
+__all__ = ["Row", "Run", "as_json", "load", "summarise", "table", "write"]

@@ -1,0 +1,273 @@
+"""One HTML page that needs nothing but itself: the table, the pictures, and all that is needed to repeat the runs."""
+
+import base64
+import re
+import shlex
+from collections import Counter
+from collections.abc import Iterable, Iterator, Sequence
+from importlib.resources import files
+from pathlib import Path
+from typing import Any
+from xml.etree import ElementTree
+
+import yaml
+
+from remanence.files import replacing, write_text
+from remanence.report.plots import Picture, pictures
+from remanence.report.runs import Run
+from remanence.report.style import DARK, DESKTOP, LIGHT, PHONE, Look, looks
+from remanence.report.table import (
+    NOTHING,
+    SPREAD_NOTE,
+    Estimate,
+    Row,
+    by_task,
+    cells,
+    chance_cell,
+    columns,
+    figure,
+    heading,
+    notes,
+    plain,
+    summarise,
+)
+
+NARROW = "(max-width: 720px)"
+NIGHT = "(prefers-color-scheme: dark)"
+# Nothing is fetched and nothing runs, whatever a name in a run folder may hold.
+POLICY = "default-src 'none'; style-src 'unsafe-inline'; img-src data:"
+
+Element = ElementTree.Element
+
+
+def write(runs: Sequence[Run], folder: Path | str, *, title: str = "Memories compared") -> Path:
+    """Write ``report.html``, and each picture as PNG beside it.
+
+    Args:
+        runs: as :func:`load` returns them.
+        folder: where; made if it is not there.
+        title: of the page.
+
+    Returns:
+        The path of the page.
+
+    Raises:
+        ValueError: there are no runs.
+        OSError: the folder cannot be written; what was there before stays.
+    """
+    if not runs:
+        raise ValueError("a report needs at least one run, got none")
+    folder = Path(folder)
+    rows = summarise(runs)
+    look = looks(run.layer for run in runs)
+    body: list[Element | str] = [
+        tag("h1", title),
+        tag("p", overview(runs, rows), class_="lead"),
+    ]
+    for number, (task, group) in enumerate(by_task(rows), start=1):
+        name = f"{number}-{re.sub(r'[^a-z0-9]+', '-', task.lower()).strip('-')[:60]}"
+        body.append(task_section(task, group, look, folder, name))
+    body.append(repeat_section(runs))
+    path = folder / "report.html"
+    write_text(path, document(title, body))
+    return path
+
+
+def tag(kind: str, /, *children: Element | str, **attributes: str) -> Element:
+    """An element; text and attributes are escaped when it is written.
+
+    An underscore at the end of an attribute's name is dropped (``class_``), others become hyphens (``aria_label``).
+    """
+    result = ElementTree.Element(kind, {key.rstrip("_").replace("_", "-"): value for key, value in attributes.items()})
+    for child in children:
+        if isinstance(child, str):
+            add_text(result, child)
+        else:
+            result.append(child)
+    return result
+
+
+def add_text(element: Element, text: str) -> None:
+    """Put text after what the element holds; characters that HTML has no place for are left out."""
+    text = re.sub(r"[\x00-\x08\x0b\x0c\x0e-\x1f\ud800-\udfff]", "\ufffd", text)
+    if len(element):
+        element[-1].tail = (element[-1].tail or "") + text
+    else:
+        element.text = (element.text or "") + text
+
+
+def document(title: str, body: Iterable[Element | str]) -> str:
+    """The whole page."""
+    head = tag(
+        "head",
+        tag("meta", charset="utf-8"),
+        tag("meta", http_equiv="Content-Security-Policy", content=POLICY),
+        tag("meta", name="viewport", content="width=device-width, initial-scale=1"),
+        tag("title", title),
+        tag("style", files("remanence.report").joinpath("page.css").read_text(encoding="utf-8")),
+    )
+    page = tag("html", head, tag("body", tag("main", *body)), lang="en")
+    return "<!DOCTYPE html>\n" + ElementTree.tostring(page, encoding="unicode", method="html") + "\n"
+
+
+def overview(runs: Sequence[Run], rows: Sequence[Row]) -> str:
+    """How much there is, and how much of it counts."""
+    layers, tasks = len({run.layer for run in runs}), len(by_task(rows))
+    parts = [f"{count(layers, 'memory', 'memories')} on {count(tasks, 'task')}, {count(len(runs), 'run')}"]
+    states = Counter(run.state for run in runs)
+    parts += [f"{states[state]} {state}" for state in ("failed", "unfinished") if states[state]]
+    return ", ".join(parts) + "."
+
+
+def count(number: int, one: str, many: str | None = None) -> str:
+    """``1 run``, ``2 runs``."""
+    return f"{number} {one if number == 1 else many or one + 's'}"
+
+
+def task_section(task: str, rows: list[Row], look: dict[str, Look], folder: Path, name: str) -> Element:
+    """Table, pictures and configurations of one task; writes the pictures."""
+    section = tag("section", tag("h2", task), result_table(task, rows))
+    section.extend(tag("p", note, class_="note") for row in rows for note in notes(row))
+    drawn = pictures(rows, look)
+    if not drawn:
+        section.append(tag("p", "There is nothing to draw yet: no run has come to the end of its first epoch."))
+    for picture in drawn:
+        file = f"{name}-{picture.name}.png"
+        with replacing(folder / file) as output:
+            output.write(picture.png(LIGHT, DESKTOP))
+        section.append(tag("h3", picture.title))
+        section.append(figure_element(picture))
+    section.append(tag("h3", "Configurations and runs"))
+    section.extend(configuration(row) for row in rows)
+    return section
+
+
+def result_table(task: str, rows: list[Row]) -> Element:
+    """The table of one task, in a box of its own that scrolls on a narrow screen."""
+    head = tag("thead", tag("tr", *(tag("th", name, scope="col") for name in columns(rows))))
+    body = tag("tbody", *(table_row(cells(row)) for row in rows))
+    if (chance := chance_cell(rows)) is not None:
+        body.append(table_row(("chance", "", chance, "", "", ""), class_="chance"))
+    caption = tag("caption", f"Test set; lower is better. {SPREAD_NOTE}")
+    return scrolling(tag("table", caption, head, body), f"Results on {task}")
+
+
+def table_row(values: Sequence[str], **attributes: str) -> Element:
+    """A row whose first cell is its head."""
+    return tag("tr", tag("th", values[0], scope="row"), *(tag("td", value) for value in values[1:]), **attributes)
+
+
+def scrolling(child: Element, label: str) -> Element:
+    """A box that scrolls sideways, also by keyboard."""
+    return tag("div", child, tabindex="0", role="region", aria_label=label, class_="scroll")
+
+
+def figure_element(picture: Picture) -> Element:
+    """A picture in four variants, of which the reader's screen chooses."""
+    variants = [
+        (f"{NIGHT} and {NARROW}", DARK, PHONE),
+        (NARROW, LIGHT, PHONE),
+        (NIGHT, DARK, DESKTOP),
+    ]
+    sources = [
+        tag("source", media=media, srcset=data_address(picture.svg(theme, layout))) for media, theme, layout in variants
+    ]
+    image = tag("img", src=data_address(picture.svg(LIGHT, DESKTOP)), alt=picture.alt)
+    return tag("figure", tag("picture", *sources, image), tag("figcaption", picture.caption))
+
+
+def data_address(svg: bytes) -> str:
+    """The picture itself as an address."""
+    return f"data:image/svg+xml;base64,{base64.b64encode(svg).decode()}"
+
+
+def configuration(row: Row) -> Element:
+    """All runs of a row, what they were made with, and how to repeat them."""
+    shared = {key: value for key, value in row.config.items() if key not in ("seed", "versions")}
+    text = yaml.safe_dump(shared, sort_keys=False, allow_unicode=True)
+    return tag(
+        "details",
+        tag("summary", f"{row.label}: {count(len(row.runs), 'run')}"),
+        scrolling(runs_table(row), f"Runs of {row.label}"),
+        tag("p", "Configuration, the same for every seed:", class_="aside"),
+        tag("pre", text, tabindex="0"),
+        tag("p", f"To repeat it (seed {', '.join(str(run.seed) for run in row.runs)}):", class_="aside"),
+        tag("pre", command(row.runs[0]), tabindex="0"),
+    )
+
+
+def runs_table(row: Row) -> Element:
+    """One line for each run."""
+    names = ("seed", f"test {heading(row.metric)}", "steps", "seconds", "stopped", "folder")
+    head = tag("thead", tag("tr", *(tag("th", name, scope="col") for name in names)))
+    body = tag("tbody")
+    for run in row.runs:
+        result = run.result or {}
+        metric = result.get("test_metric")
+        estimate = None if metric is None else Estimate(metric, None)
+        values = (str(run.seed), figure(estimate, row.metric), known(result.get("steps")), known(result.get("seconds")))
+        line = table_row(values)
+        line.append(tag("td", how_it_ended(run), class_="text"))
+        line.append(tag("td", str(run.folder), class_="text"))
+        body.append(line)
+    return tag("table", head, body)
+
+
+def known(value: Any) -> str:
+    """A value, or a dash."""
+    return NOTHING if value is None else str(value)
+
+
+def how_it_ended(run: Run) -> str:
+    """Why training is over, in words."""
+    if run.result is None:
+        return "unfinished"
+    if run.result["failure"] is not None:
+        return f"failed: {run.result['failure']}"
+    words = {
+        "solved": "solved: the validation metric reached its goal",
+        "patience": "no better for a while",
+        "budget": "all epochs done",
+    }
+    return words.get(run.result["stopped"], known(run.result["stopped"]))
+
+
+def command(run: Run) -> str:
+    """The command that trains the same again; every field is set, whatever the defaults may become."""
+    config = run.config
+    fixed = [
+        f"remanence train {shlex.quote(run.task)} --layer {shlex.quote(run.layer)}",
+        f"--hidden-size {run.hidden_size} --seed {run.seed}",
+    ]
+    return " \\\n  ".join(
+        [*fixed, *(f"--set {shlex.quote(f'{field}={value}')}" for field, value in set_fields(config))]
+    )
+
+
+def set_fields(config: dict[str, Any]) -> Iterator[tuple[str, str]]:
+    """Every field but those that have an option of their own."""
+    parts = {
+        "task.options": config["task"]["options"],
+        "layer.options": config["layer"]["options"],
+        "model": config["model"],
+        "training": config["training"],
+    }
+    for part, fields in parts.items():
+        for key, value in fields.items():
+            yield f"{part}.{key}", plain(value)
+
+
+def repeat_section(runs: Sequence[Run]) -> Element:
+    """Versions, and the command that writes this page again."""
+    section = tag("section", tag("h2", "To repeat it"))
+    versions: dict[tuple[str, ...], int] = {}
+    for run in runs:
+        key = tuple(f"{name} {version}" for name, version in run.config["versions"].items())
+        versions[key] = versions.get(key, 0) + 1
+    for key, number in versions.items():
+        which = "All runs" if len(versions) == 1 else count(number, "run")
+        section.append(tag("p", f"{which} with {', '.join(key) or 'unknown versions'}."))
+    section.append(tag("p", "Each configuration above has its own command. This page is written again by:"))
+    parents = dict.fromkeys(str(run.folder.parent) for run in runs)
+    section.append(tag("pre", f"remanence report {' '.join(map(shlex.quote, parents))}", tabindex="0"))
+    return section

@@ -1,0 +1,383 @@
+"""Pictures: how the memories learn, and what each costs for what it achieves."""
+
+import io
+from collections.abc import Callable, Iterable, Sequence
+from dataclasses import dataclass
+
+import matplotlib
+import numpy as np
+from matplotlib.axes import Axes
+from matplotlib.backends.backend_agg import FigureCanvasAgg
+from matplotlib.figure import Figure
+from matplotlib.ticker import FuncFormatter, LogLocator, NullFormatter, NullLocator
+
+from remanence.report.curves import Against, mean_curve
+from remanence.report.labels import Label, label_margin, label_points, size, wrapped
+from remanence.report.style import DASHES, Layout, Look, Theme, settings
+from remanence.report.table import Estimate, Row, figure, first, heading, is_share
+
+LEFT, TOP, BOTTOM, BETWEEN = 0.62, 0.34, 0.5, 0.3  # inches around a panel
+WIDE = 5  # an axis whose ends differ by this factor is logarithmic
+STEEP = 20  # a metric whose values differ by this factor is shown on a logarithmic axis
+
+
+@dataclass(frozen=True)
+class Picture:
+    """A picture that can be drawn for any theme and layout, and what to say of it.
+
+    Attributes:
+        name: for its file.
+        title: what it shows.
+        caption: how to read it.
+        alt: what it shows, in figures, for those who do not see it.
+        draw: makes the figure.
+    """
+
+    name: str
+    title: str
+    caption: str
+    alt: str
+    draw: Callable[[Theme, Layout], Figure]
+
+    def svg(self, theme: Theme, layout: Layout) -> bytes:
+        """The picture as SVG; its text is text, in the reader's own sans serif."""
+        with matplotlib.rc_context(settings(theme, layout)):
+            file = io.BytesIO()
+            empty = dict.fromkeys(("Date", "Creator", "Format", "Type"))
+            self.draw(theme, layout).savefig(file, format="svg", transparent=True, metadata=empty)
+        fonts = b"system-ui, 'Segoe UI', Roboto, Helvetica, Arial, sans-serif"
+        return file.getvalue().replace(b"'DejaVu Sans'", fonts)
+
+    def png(self, theme: Theme, layout: Layout) -> bytes:
+        """The picture as PNG."""
+        with matplotlib.rc_context(settings(theme, layout)):
+            file = io.BytesIO()
+            self.draw(theme, layout).savefig(file, format="png", dpi=150)
+        return file.getvalue()
+
+
+def pictures(rows: list[Row], looks: dict[str, Look]) -> list[Picture]:
+    """The pictures of one task; none of what has no figures yet."""
+    result = []
+    if any(len(run.curve["step"]) for row in rows for run in row.runs):
+        result.append(learning_picture(rows, looks))
+    if any(row.test for row in rows):
+        result.append(cost_picture(rows, looks))
+    return result
+
+
+def learning_picture(rows: list[Row], looks: dict[str, Look]) -> Picture:
+    """Learning curves."""
+    metric = metric_of(rows)
+    levels = [value for row in rows for run in row.runs for value in run.curve["validation_metric"]]
+    caption = (
+        f"The {metric} on the validation set while training, against optimiser steps and against seconds; lower is "
+        "better. A line is the mean over seeds, its band one sample standard deviation to each side, and each marker "
+        "the place where one seed ended; a seed that ended early counts with its last value from there on."
+    )
+    if any(run.state != "finished" for row in rows for run in row.runs):
+        caption += " Thin dashed lines are single runs that failed (they end in a cross) or are not finished."
+    ends = [
+        f"{row.label} {figure(Estimate.of([curve.mean[-1]]), metric)}"
+        for row in rows
+        if (curve := mean_curve(row.in_state("finished"), "step"))
+    ]
+    return Picture(
+        name="learning",
+        title="Learning curves",
+        caption=caption + scale_note(rows, levels),
+        alt=f"Line plots of validation {heading(metric)} against steps and seconds. Last values: "
+        f"{'; '.join(ends) or 'no run is finished'}.",
+        draw=lambda theme, layout: draw_learning(rows, looks, theme, layout),
+    )
+
+
+def cost_picture(rows: list[Row], looks: dict[str, Look]) -> Picture:
+    """Test metric against parameters and against seconds."""
+    metric = metric_of(rows)
+    levels = [value for row in rows for value in row.figures("test_metric")]
+    caption = (
+        f"The {metric} on the test set against the size of the model and against the time its training took; best is "
+        "the lower left corner. A point is the mean over seeds, its bars one sample standard deviation to each side."
+    )
+    if len(sizes(rows)) > 1:
+        units = ", ".join(map(str, sizes(rows)))
+        caption += f" A line joins the sizes of one memory ({units} units)."
+    points = [
+        f"{row.label}: {figure(row.test, metric)} with {row.parameters:,} parameters in {figure(row.seconds)} s"
+        for row in rows
+        if row.test
+    ]
+    return Picture(
+        name="cost",
+        title=f"{metric.capitalize()} against parameters and time",
+        caption=caption + scale_note(rows, levels),
+        alt=f"Scatter plots of test {heading(metric)} against parameters and seconds. {'; '.join(points)}.",
+        draw=lambda theme, layout: draw_cost(rows, looks, theme, layout),
+    )
+
+
+def draw_learning(rows: list[Row], looks: dict[str, Look], theme: Theme, layout: Layout) -> Figure:
+    """A row of panels for each hidden size: against steps, against seconds."""
+    groups = [[row for row in rows if row.runs[0].hidden_size == units] for units in sizes(rows)]
+    names = {row: wrapped(short(row, rows), layout.label_letters) for row in rows}
+    panels = grid(2 * len(groups), layout, room([*names.values(), "chance"], layout))
+    levels = [value for row in rows for run in row.runs for value in run.curve["validation_metric"]]
+    axes_of: list[tuple[Axes, list[Row], Against]] = [
+        (panels[2 * index + column], group, against)
+        for index, group in enumerate(groups)
+        for column, against in enumerate[Against](("step", "seconds"))
+    ]
+    for axes, group, against in axes_of:
+        labels = [label for row in group for label in draw_row(axes, row, rows, looks, theme, against, names[row])]
+        metric_axis(axes, rows, levels)
+        time_axis(axes, group, against)
+        title = f"{group[0].runs[0].hidden_size} units" if len(groups) > 1 else ""
+        finish(axes, rows, labels, theme, layout, f"{title}  validation {heading(metric_of(rows))}".strip())
+    return panels[0].figure  # type: ignore[return-value]
+
+
+def draw_row(
+    axes: Axes, row: Row, rows: list[Row], looks: dict[str, Look], theme: Theme, against: Against, name: str
+) -> list[Label]:
+    """The curves of one row: mean and band of finished runs, thin lines of others; returns the label, if any."""
+    look, factor = looks[row.runs[0].layer], unit(rows)
+    colour = look.colour(theme)
+    labels = []
+    for run in row.runs:
+        x, y = run.curve[against], factor * run.curve["validation_metric"]
+        if run.state != "finished" and len(x):
+            axes.plot(x, y, color=colour, linewidth=0.9, linestyle=(0, (6, 3)), alpha=0.8)
+            if run.state == "failed":
+                axes.plot(x[-1:], y[-1:], "x", color=colour, clip_on=False)
+            labels = [Label(name, x[-1], y[-1], colour)]
+    curve = mean_curve(row.in_state("finished"), against)
+    if curve is None:
+        return labels
+    mean = factor * curve.mean
+    axes.plot(curve.x, mean, color=colour, linewidth=1.8, linestyle=DASHES[variant(row, rows) % len(DASHES)])
+    if curve.spread is not None:
+        spread = factor * curve.spread
+        low = np.maximum(mean - spread, min(0, mean.min()))
+        axes.fill_between(curve.x, low, mean + spread, color=colour, alpha=0.16, linewidth=0)
+    axes.plot(
+        [x for x, _ in curve.ends],
+        [factor * y for _, y in curve.ends],
+        look.marker,
+        color=colour,
+        markersize=4.5,
+        clip_on=False,
+        zorder=4,
+    )
+    return [Label(name, curve.x[-1], mean[-1], colour)]
+
+
+def draw_cost(rows: list[Row], looks: dict[str, Look], theme: Theme, layout: Layout) -> Figure:
+    """Two panels: against parameters, against seconds."""
+    done = [row for row in rows if row.test]
+    panels = grid(2, layout, room(["chance"], layout))
+    factor = unit(rows)
+    levels = [value for row in done for value in row.figures("test_metric")]
+    quantities: list[tuple[str, Callable[[Row], Estimate | None]]] = [
+        ("parameters", lambda row: Estimate.of([row.parameters or 0])),
+        ("seconds of training a run", lambda row: row.seconds),
+    ]
+    for axes, (name, quantity) in zip(panels, quantities, strict=True):
+        labels, taken = [], []
+        for layer in dict.fromkeys(row.layer for row in done):
+            series = sorted((row for row in done if row.layer == layer), key=lambda row: row.runs[0].hidden_size)
+            look = looks[series[0].runs[0].layer]
+            points = [draw_point(axes, row, quantity(row), factor, look, theme) for row in series]
+            axes.plot(*zip(*points, strict=True), color=look.colour(theme), linewidth=1, alpha=0.6)
+            labels.append(Label(wrapped(short(series[0], rows), layout.label_letters), *points[-1], look.colour(theme)))
+            taken += points
+        metric_axis(axes, rows, levels)
+        quantity_axis(axes, [x for x, _ in taken])
+        axes.set_xlabel(name)
+        finish(axes, rows, [], theme, layout, f"test {heading(metric_of(rows))}")
+        label_points(axes, labels, taken, layout.font)
+    return panels[0].figure  # type: ignore[return-value]
+
+
+def draw_point(
+    axes: Axes, row: Row, quantity: Estimate | None, factor: float, look: Look, theme: Theme
+) -> tuple[float, float]:
+    """A point with its bars; returns where it is."""
+    assert row.test is not None
+    assert quantity is not None
+    x, y = quantity.mean, factor * row.test.mean
+    colour = look.colour(theme)
+    x_bar, y_bar = quantity.spread or 0.0, factor * (row.test.spread or 0.0)
+    axes.errorbar(
+        x,
+        y,
+        xerr=[[min(x_bar, 0.99 * x)], [x_bar]] if x_bar else None,
+        yerr=[[min(y_bar, y) if y >= 0 else y_bar], [y_bar]] if y_bar else None,
+        color=colour,
+        marker=look.marker,
+        markersize=6.5,
+        linewidth=1.2,
+        clip_on=False,
+        zorder=4,
+    )
+    return x, y
+
+
+def grid(count: int, layout: Layout, right: float) -> list[Axes]:
+    """Axes placed in inches, so that every panel has the height and the margins it needs."""
+    rows = -(-count // layout.columns)
+    height = rows * (TOP + layout.panel_height + BOTTOM)
+    page = Figure(figsize=(layout.width, height))
+    FigureCanvasAgg(page)
+    width = (layout.width - (layout.columns - 1) * BETWEEN) / layout.columns
+    return [
+        page.add_axes(
+            (
+                ((index % layout.columns) * (width + BETWEEN) + LEFT) / layout.width,
+                1
+                - (index // layout.columns * (TOP + layout.panel_height + BOTTOM) + TOP + layout.panel_height) / height,
+                (width - LEFT - right) / layout.width,
+                layout.panel_height / height,
+            )
+        )
+        for index in range(count)
+    ]
+
+
+def room(texts: Iterable[str], layout: Layout) -> float:
+    """Inches that labels in the right margin take."""
+    return max(size(text, layout.font)[0] for text in texts) / 72 + 0.2
+
+
+def finish(axes: Axes, rows: list[Row], labels: list[Label], theme: Theme, layout: Layout, title: str) -> None:
+    """Title, the line of chance, and labels in the margin."""
+    axes.set_title(title, loc="left", color=theme.ink)
+    chance = chance_of(rows)
+    if chance is not None:
+        axes.axhline(chance * unit(rows), color=theme.muted, linewidth=1, linestyle=(0, (4, 3)), zorder=1)
+        labels = [*labels, Label("chance", axes.get_xlim()[1], chance * unit(rows), theme.muted)]
+    if labels:
+        label_margin(axes, labels, layout.font)
+
+
+def metric_axis(axes: Axes, rows: list[Row], levels: Sequence[float]) -> None:
+    """The vertical axis, from 0: plain, or logarithmic above a threshold and linear below it."""
+    top = max([*levels, chance_of(rows) or 0.0]) * unit(rows)
+    below = min([*levels, 0.0]) * unit(rows)
+    threshold = log_threshold(rows, levels)
+    if threshold is None:
+        axes.set_ylim(below - 0.025 * (top - below or 1), top + 0.06 * (top - below or 1))
+    else:
+        axes.set_yscale("symlog", linthresh=threshold, linscale=0.35)
+        axes.set_ylim(-0.12 * threshold, 1.3 * top)
+        decades = np.arange(0, np.ceil(np.log10(top / threshold)) + 1)
+        steps = (1,) if len(decades) > 3 else (1, 2, 5)
+        ticks = [0.0, *(threshold * 10**decade * step for decade in decades for step in steps)]
+        axes.set_yticks([tick for tick in ticks if tick <= 1.3 * top])
+        axes.yaxis.set_minor_locator(NullLocator())
+        axes.spines["left"].set_bounds(0, 1.3 * top)
+    axes.yaxis.set_major_formatter(FuncFormatter(lambda value, _: f"{value:,.6g}"))
+
+
+def log_threshold(rows: list[Row], levels: Sequence[float]) -> float | None:
+    """Where the logarithmic part of the axis begins, a power of ten; None if it is linear throughout.
+
+    Below it the axis is linear down to 0, so that a metric of exactly 0 is still seen.
+    """
+    positive = [value * unit(rows) for value in levels if value > 0]
+    top = max([*levels, chance_of(rows) or 0.0]) * unit(rows)
+    if not positive or min(levels) < 0 or min(positive) * STEEP > top:
+        return None
+    # Not more than six decades: what lies below is as good as 0.
+    return float(10 ** np.floor(np.log10(max(min(positive), top * 1e-6))))
+
+
+def scale_note(rows: list[Row], levels: Sequence[float]) -> str:
+    """A sentence on the vertical axis, where it is not plain."""
+    threshold = log_threshold(rows, levels)
+    if threshold is None:
+        return ""
+    percent = " %" if is_share(metric_of(rows)) else ""
+    return f" The vertical axis is logarithmic down to {threshold:g}{percent} and linear from there to 0."
+
+
+def time_axis(axes: Axes, rows: list[Row], against: Against) -> None:
+    """Steps are linear; seconds are logarithmic where one memory takes several times as long as another."""
+    curves = [run.curve[against] for row in rows for run in row.runs if len(run.curve[against])]
+    axes.set_xlabel("optimiser steps" if against == "step" else "seconds of training")
+    ends = [float(curve[-1]) for curve in curves]
+    starts = [float(curve[0]) for curve in curves if curve[0] > 0]
+    if against == "seconds" and starts and max(ends) > WIDE * min(ends):
+        log_axis(axes, min(starts), max(ends))
+    else:
+        axes.set_xlim(0, max(ends, default=1.0))
+        axes.xaxis.set_major_formatter(FuncFormatter(lambda value, _: short_number(value)))
+        axes.locator_params(axis="x", nbins=5)
+
+
+def quantity_axis(axes: Axes, values: Sequence[float]) -> None:
+    """From 0, or logarithmic where the values differ several times."""
+    if min(values) > 0 and max(values) > WIDE * min(values):
+        log_axis(axes, min(values) / 1.4, max(values) * 1.6)
+    else:
+        axes.set_xlim(0, max(values) * 1.15 or 1)
+        axes.xaxis.set_major_formatter(FuncFormatter(lambda value, _: short_number(value)))
+        axes.locator_params(axis="x", nbins=5)
+
+
+def log_axis(axes: Axes, low: float, high: float) -> None:
+    """A logarithmic horizontal axis with plain numbers."""
+    axes.set_xscale("log")
+    axes.set_xlim(low, high)
+    steps = (1.0, 2.0, 5.0) if high < 100 * low else (1.0,)
+    axes.xaxis.set_major_locator(LogLocator(subs=steps))
+    axes.xaxis.set_major_formatter(FuncFormatter(lambda value, _: short_number(value)))
+    axes.xaxis.set_minor_formatter(NullFormatter())
+
+
+def short_number(value: float) -> str:
+    """``12500`` to ``12.5k``.
+
+    Example:
+        >>> [short_number(value) for value in (0, 0.5, 900, 12500, 3e6)]
+        ['0', '0.5', '900', '12.5k', '3M']
+    """
+    for size_, letter in ((1e9, "G"), (1e6, "M"), (1e3, "k")):
+        if abs(value) >= size_:
+            return f"{value / size_:.4g}{letter}"
+    return f"{value:.4g}"
+
+
+def short(row: Row, rows: list[Row]) -> str:
+    """The layer's name, with its options only where another row of that name has others."""
+    same = {other.layer for other in rows if other.runs[0].layer == row.runs[0].layer}
+    name, _, rest = row.layer.partition(" ")
+    name = name.rpartition(":")[2]
+    return f"{name} {rest}" if len(same) > 1 else name
+
+
+def variant(row: Row, rows: list[Row]) -> int:
+    """Index among the variants of one layer, which decides the dashes."""
+    return list(dict.fromkeys(other.layer for other in rows if other.runs[0].layer == row.runs[0].layer)).index(
+        row.layer
+    )
+
+
+def sizes(rows: list[Row]) -> list[int]:
+    """The hidden sizes."""
+    return sorted({row.runs[0].hidden_size for row in rows})
+
+
+def metric_of(rows: list[Row]) -> str:
+    """Name of the task's metric."""
+    return first(row.metric for row in rows) or "metric"
+
+
+def chance_of(rows: list[Row]) -> float | None:
+    """The task's level of chance."""
+    return first(row.chance for row in rows)
+
+
+def unit(rows: list[Row]) -> float:
+    """What the metric is multiplied with to be shown: a share of one in percent."""
+    return 100.0 if is_share(metric_of(rows)) else 1.0

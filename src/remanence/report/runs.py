@@ -1,0 +1,165 @@
+"""Run folders, read back: what was trained, its curve, what it came to."""
+
+import csv
+import json
+from collections.abc import Iterable
+from dataclasses import dataclass
+from pathlib import Path
+from typing import Any, Literal
+
+import numpy as np
+import yaml
+
+COLUMNS = ("step", "seconds", "validation_metric")
+RESULT_KEYS = ("metric", "chance", "parameters", "test_metric", "seconds", "steps", "stopped", "failure")
+
+
+@dataclass(frozen=True, eq=False)
+class Run:
+    """One run; what only a finished run has is None before.
+
+    Attributes:
+        folder: where it lies.
+        config: all of ``config.yaml``.
+        curve: columns of ``metrics.csv``, one value an epoch; empty before the first epoch is over.
+        result: all of ``result.json``; None while the run is unfinished.
+    """
+
+    folder: Path
+    config: dict[str, Any]
+    curve: dict[str, np.ndarray]
+    result: dict[str, Any] | None
+
+    @property
+    def task(self) -> str:
+        """Name of the task."""
+        return self.config["task"]["name"]
+
+    @property
+    def layer(self) -> str:
+        """Name of the layer."""
+        return self.config["layer"]["name"]
+
+    @property
+    def hidden_size(self) -> int:
+        """Units of the layer."""
+        return self.config["layer"]["hidden_size"]
+
+    @property
+    def seed(self) -> int:
+        """Seed of initialisation and order."""
+        return self.config["seed"]
+
+    @property
+    def state(self) -> Literal["finished", "failed", "unfinished"]:
+        """Whether there are figures, and if not, why."""
+        if self.result is None:
+            return "unfinished"
+        return "finished" if self.result["failure"] is None else "failed"
+
+
+def load(paths: Iterable[Path | str]) -> list[Run]:
+    """Read runs, each once, in the order of their folders' names.
+
+    Args:
+        paths: folders of runs, or folders that hold such folders at any depth.
+
+    Raises:
+        ValueError: there is no run, or a file of a run is broken (the message has the file and the line).
+    """
+    given = [Path(path) for path in paths]
+    folders: dict[Path, Path] = {}
+    for path in given:
+        if not path.is_dir():
+            raise ValueError(f"{path} is no folder: give the folder of a run, or one that holds runs")
+        for folder in run_folders(path):
+            folders.setdefault(folder.resolve(), folder)
+    if not folders:
+        places = ", ".join(map(str, given)) or "no folder at all"
+        raise ValueError(f"no run in {places}: remanence train or remanence compare makes one")
+    return [read_run(folder) for folder in folders.values()]
+
+
+def run_folders(path: Path) -> list[Path]:
+    """The folder itself if it is a run, else the runs below it."""
+    if (path / "config.yaml").is_file():
+        return [path]
+    return sorted(file.parent for file in path.rglob("config.yaml"))
+
+
+def read_run(folder: Path) -> Run:
+    """Read one run folder."""
+    return Run(
+        folder,
+        config=read_config(folder / "config.yaml"),
+        curve=read_curve(folder / "metrics.csv"),
+        result=read_result(folder / "result.json"),
+    )
+
+
+def read_text(path: Path) -> str:
+    """The text of a file."""
+    try:
+        return path.read_text(encoding="utf-8")
+    except UnicodeDecodeError as error:
+        raise ValueError(f"{path}: not text, byte {error.start} cannot be read") from error
+
+
+def read_config(path: Path) -> dict[str, Any]:
+    """Read ``config.yaml``."""
+    try:
+        config = yaml.safe_load(read_text(path))
+    except yaml.MarkedYAMLError as error:
+        line = error.problem_mark.line + 1 if error.problem_mark else "?"
+        raise ValueError(f"{path}, line {line}: {error.problem}") from error
+    except yaml.YAMLError as error:
+        raise ValueError(f"{path}: no YAML ({error})") from error
+    kinds = {"task.name": str, "layer.name": str, "layer.hidden_size": int, "seed": int}
+    for field, kind in kinds.items():
+        if not isinstance(at(config, field), kind):
+            raise ValueError(f"{path}: no configuration of a run, {field} should be {kind.__name__}")
+    for field in ("task.options", "layer.options", "model", "training", "versions"):
+        if not isinstance(at(config, field), dict):
+            raise ValueError(f"{path}: no configuration of a run, {field} should be a mapping")
+    return config
+
+
+def at(data: Any, field: str) -> Any:
+    """The value at ``a.b`` in nested mappings, None where there is none."""
+    for key in field.split("."):
+        data = data.get(key) if isinstance(data, dict) else None
+    return data
+
+
+def read_curve(path: Path) -> dict[str, np.ndarray]:
+    """Read ``metrics.csv``; empty columns where it is not there yet."""
+    if not path.exists():
+        return {column: np.empty(0) for column in COLUMNS}
+    reader = csv.DictReader(read_text(path).splitlines())
+    missing = [column for column in COLUMNS if column not in (reader.fieldnames or ())]
+    if missing:
+        raise ValueError(f"{path}, line 1: no column {', '.join(missing)} in the header")
+    values: list[list[float]] = []
+    for row in reader:
+        try:
+            values.append([float(row[column]) for column in COLUMNS])
+        except (TypeError, ValueError) as error:
+            raise ValueError(f"{path}, line {reader.line_num}: a number is missing or broken") from error
+    columns = np.array(values).reshape(-1, len(COLUMNS)).T
+    return dict(zip(COLUMNS, columns, strict=True))
+
+
+def read_result(path: Path) -> dict[str, Any] | None:
+    """Read ``result.json``; None where it is not there yet."""
+    if not path.exists():
+        return None
+    try:
+        result = json.loads(read_text(path))
+    except json.JSONDecodeError as error:
+        raise ValueError(f"{path}, line {error.lineno}: {error.msg}") from error
+    missing = [key for key in RESULT_KEYS if key not in result] if isinstance(result, dict) else list(RESULT_KEYS)
+    if missing:
+        raise ValueError(f"{path}: no result of a run, {', '.join(missing)} is missing")
+    if result["failure"] is None and not isinstance(result["test_metric"], int | float):
+        raise ValueError(f"{path}: test_metric should be a number, as the run did not fail")
+    return result

@@ -1,0 +1,281 @@
+"""Many runs as one table: a row for each memory on each task, averaged over seeds."""
+
+import json
+import math
+from collections import Counter
+from collections.abc import Iterable, Sequence
+from dataclasses import dataclass
+from itertools import groupby
+from statistics import fmean, stdev
+from typing import Any
+
+from rich.console import Group
+from rich.table import Table
+from rich.text import Text
+
+from remanence.report.runs import Run
+
+SPREAD_NOTE = "Mean ± sample standard deviation over seeds."
+NOTHING = "–"
+
+
+@dataclass(frozen=True)
+class Estimate:
+    """Mean and sample standard deviation; one value alone has no spread."""
+
+    mean: float
+    spread: float | None
+
+    @classmethod
+    def of(cls, values: Sequence[float]) -> "Estimate | None":
+        """The estimate from values, None from no value."""
+        if not values:
+            return None
+        return cls(fmean(values), stdev(values) if len(values) > 1 else None)
+
+
+@dataclass(frozen=True, eq=False)
+class Row:
+    """Runs that differ in nothing but their seed.
+
+    Attributes:
+        runs: all of them, by seed; failed and unfinished ones too.
+        settings: fields of ``model`` and ``training`` in which this row differs from others of its task.
+    """
+
+    runs: tuple[Run, ...]
+    settings: dict[str, Any]
+
+    @property
+    def config(self) -> dict[str, Any]:
+        """The configuration of all runs but for the seed."""
+        return self.runs[0].config
+
+    @property
+    def task(self) -> str:
+        """The task with its options."""
+        return joined(self.config["task"]["name"], self.config["task"]["options"])
+
+    @property
+    def layer(self) -> str:
+        """The layer with its options and what else sets it apart."""
+        return joined(self.config["layer"]["name"], self.config["layer"]["options"] | self.settings)
+
+    @property
+    def label(self) -> str:
+        """The layer with its size."""
+        return f"{self.layer}, {self.runs[0].hidden_size} units"
+
+    def in_state(self, state: str) -> list[Run]:
+        """The runs that are ``finished``, ``failed`` or ``unfinished``."""
+        return [run for run in self.runs if run.state == state]
+
+    def figures(self, key: str) -> list[float]:
+        """One field of the results of the finished runs."""
+        return [run.result[key] for run in self.in_state("finished") if run.result is not None]
+
+    @property
+    def test(self) -> Estimate | None:
+        """Test metric; None while no run is finished."""
+        return Estimate.of(self.figures("test_metric"))
+
+    @property
+    def seconds(self) -> Estimate | None:
+        """Seconds of training a run."""
+        return Estimate.of(self.figures("seconds"))
+
+    @property
+    def parameters(self) -> int | None:
+        """Trainable parameters."""
+        return next((run.result["parameters"] for run in self.runs if run.result is not None), None)
+
+    @property
+    def metric(self) -> str | None:
+        """Name of the metric."""
+        return next((run.result["metric"] for run in self.runs if run.result is not None), None)
+
+    @property
+    def chance(self) -> float | None:
+        """The metric of a guess."""
+        return next((run.result["chance"] for run in self.runs if run.result is not None), None)
+
+
+def joined(name: str, options: dict[str, Any]) -> str:
+    """``"retrieval pairs=8"``."""
+    return " ".join([name, *(f"{key}={plain(value)}" for key, value in options.items())])
+
+
+def plain(value: Any) -> str:
+    """A value as a person would type it."""
+    return value if isinstance(value, str) else json.dumps(value)
+
+
+def summarise(runs: Iterable[Run]) -> list[Row]:
+    """Put runs that differ in nothing but their seed into one row.
+
+    Args:
+        runs: as :func:`load` returns them.
+
+    Returns:
+        Rows sorted by task, then by mean test metric, those without figures last.
+    """
+    groups: dict[str, list[Run]] = {}
+    for run in sorted(runs, key=lambda run: (run.seed, str(run.folder))):
+        groups.setdefault(identity(run), []).append(run)
+    tasks: dict[str, list[list[Run]]] = {}
+    for group in groups.values():
+        config = group[0].config
+        tasks.setdefault(joined(config["task"]["name"], config["task"]["options"]), []).append(group)
+    rows = [Row(tuple(group), settings) for groups in tasks.values() for group, settings in told_apart(groups)]
+    return sorted(rows, key=lambda row: (row.task, row.test.mean if row.test else math.inf, row.label))
+
+
+def identity(run: Run) -> str:
+    """All that makes a run what it is, but for seed and versions."""
+    return json.dumps({key: run.config[key] for key in ("task", "layer", "model", "training")}, sort_keys=True)
+
+
+def told_apart(groups: list[list[Run]]) -> list[tuple[list[Run], dict[str, Any]]]:
+    """Each group with those fields of ``model`` and ``training`` that are not the same in all groups."""
+    fields = [
+        {f"{part}.{key}": value for part in ("model", "training") for key, value in group[0].config[part].items()}
+        for group in groups
+    ]
+    keys = dict.fromkeys(key for one in fields for key in one)
+    differing = [key for key in keys if any(one.get(key) != fields[0].get(key) for one in fields)]
+    return [(group, {key: one.get(key) for key in differing}) for group, one in zip(groups, fields, strict=True)]
+
+
+def by_task(rows: Iterable[Row]) -> list[tuple[str, list[Row]]]:
+    """Rows of each task; the rows are sorted already."""
+    return [(task, list(group)) for task, group in groupby(rows, key=lambda row: row.task)]
+
+
+def first(values: Iterable[Any]) -> Any:
+    """The first that is not None, else None."""
+    return next((value for value in values if value is not None), None)
+
+
+def is_share(metric: str | None) -> bool:
+    """Whether a metric is a share of one, to be shown in percent: its name ends in "rate"."""
+    return metric is not None and metric.endswith("rate")
+
+
+def heading(metric: str | None) -> str:
+    """The metric with its unit."""
+    return f"{metric or 'metric'}, %" if is_share(metric) else metric or "metric"
+
+
+def figure(estimate: Estimate | None, metric: str | None = None) -> str:
+    """``1.81 ± 0.12``: three digits of the mean, the spread to the same place; a share of one in percent."""
+    if estimate is None:
+        return NOTHING
+    factor = 100 if is_share(metric) else 1
+    values = [factor * value for value in (estimate.mean, estimate.spread) if value is not None]
+    largest = max(map(abs, values))
+    if largest and not 1e-3 <= largest < 1e6:
+        return " ± ".join(f"{value:.2e}" for value in values)
+    leading = values[0] or largest
+    places = min(4, max(0, 2 - math.floor(math.log10(abs(leading))))) if leading else 0
+    return " ± ".join(f"{value:.{places}f}" for value in values)
+
+
+def seeds(row: Row) -> str:
+    """How many seeds the figures rest on, and of how many."""
+    finished = len(row.in_state("finished"))
+    return str(finished) if finished == len(row.runs) else f"{finished} of {len(row.runs)}"
+
+
+def notes(row: Row) -> list[str]:
+    """What a reader must know about the row's runs: failures, unfinished runs, a seed that counts twice."""
+    lines = [
+        f"{row.label}, seed {run.seed} failed and does not count: {run.result['failure']}"
+        for run in row.in_state("failed")
+        if run.result is not None
+    ]
+    if unfinished := row.in_state("unfinished"):
+        which = ", ".join(str(run.seed) for run in unfinished)
+        lines.append(f"{row.label}, seed {which}: unfinished, does not count yet")
+    repeated = [seed for seed, count in Counter(run.seed for run in row.in_state("finished")).items() if count > 1]
+    if repeated:
+        which = ", ".join(map(str, repeated))
+        lines.append(f"{row.label}, seed {which}: several runs of the same seed, so the spread may be too small")
+    return lines
+
+
+def cells(row: Row) -> tuple[str, ...]:
+    """What the table says of a row, under :func:`columns`."""
+    parameters = NOTHING if row.parameters is None else f"{row.parameters:,}"
+    return (
+        row.layer,
+        str(row.runs[0].hidden_size),
+        figure(row.test, row.metric),
+        parameters,
+        figure(row.seconds),
+        seeds(row),
+    )
+
+
+def columns(rows: list[Row]) -> tuple[str, ...]:
+    """The head of a task's table."""
+    return ("layer", "units", heading(first(row.metric for row in rows)), "parameters", "s a run", "seeds")
+
+
+def chance_cell(rows: list[Row]) -> str | None:
+    """The level of chance as the table shows it, None where it is not known."""
+    chance = first(row.chance for row in rows)
+    return None if chance is None else figure(Estimate(chance, None), first(row.metric for row in rows))
+
+
+def table(rows: Iterable[Row]) -> Group:
+    """For the terminal: a table for each task, with what failed or is unfinished under it.
+
+    Args:
+        rows: as :func:`summarise` returns them.
+    """
+    parts: list[Table | Text] = []
+    for task, group in by_task(rows):
+        parts += [task_table(task, group), *(Text(note, style="yellow") for row in group for note in notes(row))]
+        parts.append(Text())
+    return Group(*parts, Text(SPREAD_NOTE, style="dim"))
+
+
+def task_table(task: str, rows: list[Row]) -> Table:
+    """The table of one task."""
+    result = Table(title=Text(task, style="bold"), title_justify="left", box=None, padding=(0, 2, 0, 0))
+    for name in columns(rows):
+        right = name != "layer"
+        result.add_column(Text(name), justify="right" if right else "left", overflow="fold", no_wrap=right)
+    # Text, not str: a name in square brackets is no markup.
+    for row in rows:
+        result.add_row(*map(Text, cells(row)))
+    if (chance := chance_cell(rows)) is not None:
+        result.add_row("chance", "", chance, "", "", "", style="dim")
+    return result
+
+
+def as_json(rows: Iterable[Row]) -> list[dict[str, Any]]:
+    """For machines: a list of plain objects, figures unrounded, shares of one left as they are.
+
+    Args:
+        rows: as :func:`summarise` returns them.
+    """
+    return [
+        {
+            "task": row.config["task"],
+            "layer": row.config["layer"],
+            "settings": row.settings,
+            "metric": row.metric,
+            "chance": row.chance,
+            "mean": row.test and row.test.mean,
+            "spread": row.test and row.test.spread,
+            "values": row.figures("test_metric"),
+            "parameters": row.parameters,
+            "seconds": row.seconds and row.seconds.mean,
+            "seconds_spread": row.seconds and row.seconds.spread,
+            "seeds": [run.seed for run in row.in_state("finished")],
+            "failed": {str(run.seed): run.result["failure"] for run in row.in_state("failed") if run.result},
+            "unfinished": [run.seed for run in row.in_state("unfinished")],
+        }
+        for row in rows
+    ]
