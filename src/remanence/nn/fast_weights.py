@@ -39,7 +39,7 @@ class FastWeights(Memory):
         layer_norm: normalise over the units before f, in every inner step.
         nonlinearity: f, ``"relu"`` or ``"tanh"``.
         form: ``"matrix"`` keeps A [batch, hidden, hidden]; ``"attention"`` keeps the past hidden states;
-            ``"auto"`` takes attention for sequences of at most ``hidden_size`` steps.
+            ``"auto"`` takes attention for sequences of at most ``hidden_size / 2`` steps (``benchmarks/layers.py``).
         trainable_rates: learn λ (through a logit) and η (through a logarithm) too; they then start at the given values.
 
     State:
@@ -140,7 +140,7 @@ class FastWeights(Memory):
 
     def _run(self, x: Tensor, state: State) -> tuple[Tensor, State]:
         drives = nn.functional.linear(x, self.weight_ih, self.bias).unbind(1)
-        attend = self.form == "attention" or (self.form == "auto" and len(drives) <= self.hidden_size)
+        attend = self.form == "attention" or (self.form == "auto" and len(drives) <= self.hidden_size // 2)
         y, A = (self._attend if attend else self._associate)(drives, *state)
         if not torch.compiler.is_compiling():
             self._watch_growth(y, state[1], A)

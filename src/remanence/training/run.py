@@ -67,13 +67,13 @@ def train(config: RunConfig, folder: Path, *, overwrite: bool = False, progress:
         DivergenceError: the loss became infinite or NaN; the folder's result says so too.
         OSError: the folder cannot be written; what was complete before stays.
     """
-    claim(folder, config, overwrite=overwrite)
-    if (folder / "result.json").exists():
-        return read_result(folder)
     quiet_lightning()
     torch.set_num_threads(config.training.threads)
     lightning.seed_everything(config.seed, verbose=False)
     experiment = Experiment(config)
+    claim(folder, config, overwrite=overwrite)
+    if (folder / "result.json").exists():
+        return read_result(folder)
     recorder = Recorder(folder, config, progress)
     trainer = make_trainer(config.training, recorder)
     last = folder / "checkpoints" / "last.ckpt"
@@ -91,6 +91,9 @@ def train(config: RunConfig, folder: Path, *, overwrite: bool = False, progress:
     except DivergenceError as error:
         record(folder, described(experiment, recorder, failure=str(error)))
         raise
+    except SystemExit:
+        # Lightning turns Ctrl-C into exit(1); whoever called us may want to say something first.
+        raise KeyboardInterrupt from None
     finally:
         if progress:
             progress(1, 1, None)

@@ -1,0 +1,30 @@
+"""Time several ways to do the same, in turn, so that a slow moment of the machine hits all of them."""
+
+import statistics
+import time
+from collections.abc import Callable, Mapping
+
+import rich.progress
+from rich.console import Console
+from rich.table import Table
+
+
+def medians(ways: Mapping[str, Callable[[], object]], repeats: int = 15) -> dict[str, float]:
+    """Median seconds of each, over interleaved repeats, after one call that is not counted."""
+    seconds: dict[str, list[float]] = {name: [] for name in ways}
+    for call in ways.values():
+        call()
+    for _ in rich.progress.track(range(repeats), transient=True, console=Console(stderr=True)):
+        for name, call in ways.items():
+            start = time.perf_counter()
+            call()
+            seconds[name].append(time.perf_counter() - start)
+    return {name: statistics.median(values) for name, values in seconds.items()}
+
+
+def show(title: str, figures: Mapping[str, float], against: str) -> None:
+    """Print milliseconds, and the ratio to one of them."""
+    table = Table("", "ms", f"ratio to {against}", title=title, title_justify="left")
+    for name, value in figures.items():
+        table.add_row(name, f"{1000 * value:.2f}", f"{value / figures[against]:.2f}")
+    Console().print(table)

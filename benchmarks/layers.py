@@ -1,0 +1,39 @@
+"""Forward and backward of each memory beside torch.nn.LSTM, and the two forms of fast weights by sequence length.
+
+Bounds: a fused LSTM step at hidden size H is 8 H (H + input) multiply-adds a sample; fast weights need 2 H² for A h and
+H² for the write in the matrix form, 2 τ H at step τ in the attention form, so that the forms should meet near time = H.
+"""
+
+import torch
+from _interleaved import medians, show
+
+from remanence import nn
+
+torch.set_num_threads(2)
+
+
+def both_ways(layer: torch.nn.Module, x: torch.Tensor):
+    def call():
+        layer.zero_grad()
+        layer(x)[0].sum().backward()
+
+    return call
+
+
+def layers():
+    x = torch.randn(32, 128, 16)
+    ways = {"torch.nn.LSTM": both_ways(torch.nn.LSTM(16, 64, batch_first=True), x)}
+    ways |= {name: both_ways(nn.create(name, input_size=16, hidden_size=64), x) for name in nn.layers}
+    show("batch 32, time 128, 64 units, float32, forward + backward", medians(ways), "torch.nn.LSTM")
+
+
+def forms():
+    for time in (16, 32, 64, 128, 256):
+        x = torch.randn(32, time, 16)
+        ways = {form: both_ways(nn.FastWeights(16, 64, form=form), x) for form in ("matrix", "attention")}
+        show(f"fast weights, batch 32, time {time}, 64 units", medians(ways), "matrix")
+
+
+if __name__ == "__main__":
+    layers()
+    forms()

@@ -1,0 +1,30 @@
+import subprocess
+import sys
+
+HEAVY = ("lightning", "optuna", "matplotlib", "pydantic", "rich", "typer", "sklearn", "yaml", "scipy")
+
+LOADED = """
+import sys, torch
+before = set(sys.modules)
+import remanence, remanence.nn
+print(*{name.partition(".")[0] for name in set(sys.modules) - before})
+"""
+
+SECONDS = """
+import time, torch
+start = time.process_time()
+import remanence, remanence.nn
+print(time.process_time() - start)
+"""
+
+
+def run(program):
+    return subprocess.run([sys.executable, "-c", program], capture_output=True, text=True, check=True).stdout
+
+
+def test_layers_load_nothing_that_only_training_needs():
+    assert not {*HEAVY} & {*run(LOADED).split()}
+
+
+def test_importing_the_layers_is_quick():
+    assert min(float(run(SECONDS)) for _ in range(3)) < 0.3
