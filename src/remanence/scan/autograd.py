@@ -1,0 +1,103 @@
+"""A scan as one node of the autograd graph, whichever backend computes it."""
+
+from collections.abc import Sequence
+from typing import Any
+
+import torch
+from torch import Tensor
+from torch.autograd.function import once_differentiable
+
+from remanence.scan.backend import Backend
+from remanence.scan.trace import Tensors, TracedStep
+
+
+def differentiable(
+    backend: Backend, traced: TracedStep, inputs: Tensors, state: Tensors, params: Tensors, every: int | None
+) -> tuple[Tensors, Tensors]:
+    """States and final state, with gradients where one of the tensors requires one."""
+    tensors = (*state, *inputs, *params)
+    if torch.is_grad_enabled() and any(tensor.requires_grad for tensor in tensors):
+        results = _Scan.apply(backend, traced, every, *tensors)
+        return results[: len(state)], results[len(state) :]
+    states = backend.forward(traced, inputs, state, params)
+    return states, last(states)
+
+
+def last(states: Tensors) -> Tensors:
+    """The state after the last step, as copies that do not keep the whole sequence alive."""
+    return tuple(over_time[:, -1].clone() for over_time in states)
+
+
+class _Scan(torch.autograd.Function):
+    @staticmethod
+    def forward(ctx: Any, backend: Backend, traced: TracedStep, every: int | None, *tensors: Tensor) -> Tensors:
+        state, inputs, params = split(traced, tensors)
+        states = backend.forward(traced, inputs, state, params)
+        needs = ctx.needs_input_grad[3:]
+        traced.vjp(needs)  # now: an operation without a derivative is better refused here than in the backward pass
+        ctx.backend, ctx.traced, ctx.every = backend, traced, every
+        kept = states if every is None else tuple(over_time[:, every - 1 :: every].clone() for over_time in states)
+        ctx.save_for_backward(*tensors, *kept)
+        ctx.set_materialize_grads(False)
+        return (*states, *last(states))
+
+    @staticmethod
+    @once_differentiable
+    def backward(ctx: Any, *grads: Tensor | None) -> tuple[Tensor | None, ...]:  # pyright: ignore[reportIncompatibleMethodOverride] (once_differentiable)
+        count = sum(ctx.traced.counts)
+        tensors, kept = ctx.saved_tensors[:count], ctx.saved_tensors[count:]
+        state, inputs, params = split(ctx.traced, tensors)
+        grad_states, grad_final = grads[: len(state)], grads[len(state) :]
+        arguments = (ctx.backend, ctx.traced, ctx.needs_input_grad[3:], (inputs, state, params), kept)
+        if ctx.every is None:
+            backend, *rest = arguments
+            result = backend.backward(*rest, grad_states, grad_final)
+        else:
+            result = _by_segments(*arguments, grad_states, grad_final, ctx.every)
+        return (None, None, None, *result)
+
+
+def split(traced: TracedStep, tensors: Sequence[Tensor]) -> tuple[Tensors, Tensors, Tensors]:
+    """States, inputs and params from their flat sequence."""
+    states, inputs, _ = traced.counts
+    return tuple(tensors[:states]), tuple(tensors[states : states + inputs]), tuple(tensors[states + inputs :])
+
+
+def _by_segments(
+    backend: Backend,
+    traced: TracedStep,
+    needs: Sequence[bool],
+    primals: tuple[Tensors, Tensors, Tensors],
+    anchors: Tensors,
+    grad_states: Sequence[Tensor | None],
+    grad_final: Sequence[Tensor | None],
+    every: int,
+) -> list[Tensor | None]:
+    """The backward pass from every k-th state: the last segment first, its states computed anew."""
+    inputs, state, params = primals
+    states, time = traced.counts[0], inputs[0].shape[1]
+    needs = [True] * states + list(needs[states:])
+    of_inputs = [torch.empty_like(x) if need else None for x, need in zip(inputs, needs[states:], strict=False)]
+    of_params: list[Tensor | None] = [None] * len(params)
+    carried: Sequence[Tensor | None] = grad_final
+    for number in reversed(range(-(-time // every))):
+        part = slice(number * every, min((number + 1) * every, time))
+        start = tuple(anchor[:, number - 1] for anchor in anchors) if number else state
+        segment = tuple(x[:, part] for x in inputs)
+        again = backend.forward(traced, segment, start, params)
+        above = [None if g is None else g[:, part] for g in grad_states]
+        grads = backend.backward(traced, needs, (segment, start, params), again, above, carried)
+        carried = grads[:states]
+        for whole, piece in zip(of_inputs, grads[states : states + len(inputs)], strict=True):
+            if whole is not None and piece is not None:
+                whole[:, part] = piece
+        of_params = [_sum(total, g) for total, g in zip(of_params, grads[states + len(inputs) :], strict=True)]
+    return [*carried, *of_inputs, *(g if g is None else g.to(p.dtype) for g, p in zip(of_params, params, strict=True))]
+
+
+def _sum(total: Tensor | None, term: Tensor | None) -> Tensor | None:
+    """Of parameter gradients, in float32 at least."""
+    if term is None:
+        return None
+    wide = term.to(torch.promote_types(term.dtype, torch.float32))
+    return wide if total is None else total + wide

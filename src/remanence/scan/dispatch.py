@@ -1,0 +1,196 @@
+"""Which backend runs a scan, and whether its arguments make sense."""
+
+import warnings
+from collections import OrderedDict
+from collections.abc import Hashable, Sequence
+from typing import Literal, TypeAlias
+
+import torch
+from jaxtyping import Float
+from torch import Tensor
+from torch._compile import _disable_dynamo
+
+from remanence.scan import reference
+from remanence.scan.autograd import differentiable
+from remanence.scan.backend import MODULES, load
+from remanence.scan.fingerprint import fingerprint
+from remanence.scan.trace import Step, Tensors, TracedStep, UntraceableError
+
+BackendName: TypeAlias = Literal["auto", "reference", "cpu", "gpu", "newton"]
+Many: TypeAlias = Sequence[Tensor]
+
+
+class UntraceableWarning(UserWarning):
+    """A step runs as the plain loop because an operation in it cannot be fused."""
+
+
+def scan(
+    step: Step,
+    inputs: Sequence[Float[Tensor, "batch time channels"]],
+    state: Sequence[Float[Tensor, "batch channels"]],
+    params: Sequence[Float[Tensor, " channels"]] = (),
+    *,
+    backend: BackendName = "auto",
+    checkpoint_every: int | None = None,
+) -> tuple[tuple[Float[Tensor, "batch time channels"], ...], tuple[Float[Tensor, "batch channels"], ...]]:
+    """Run a pointwise step over time: ``state = step(state, (x[:, t] for x in inputs), params)``, for every t.
+
+    The step is plain PyTorch, pointwise over batch and channels; it may loop inside (sub-steps). It is traced once, its
+    derivative too, and both become fused loops.
+
+    Args:
+        step: ``step(state, inputs, params)``, each a tuple of tensors, gives the tuple of the new state.
+        inputs: at least one, [batch, time, channels] each. What varies over batch or time belongs here.
+        state: before the first step, [batch, channels] each.
+        params: [channels] each.
+        backend: ``"reference"``, the plain loop; ``"cpu"``, loops compiled by Numba; ``"gpu"``, a Triton kernel;
+            ``"newton"``, all time steps at once; or ``"auto"``, the fastest that applies.
+        checkpoint_every: keep only every k-th state for the backward pass and compute the others anew; default: keep
+            all. For very long sequences of which not all states are used.
+
+    Returns:
+        The states after every step, [batch, time, channels] each, and the state after the last.
+
+    Raises:
+        ValueError: shapes, dtypes or devices that do not fit together; an unknown backend; or an explicit backend that
+            cannot run this step, with the operation that stopped it. (``"auto"`` runs the reference then, and warns.)
+
+    Example:
+        >>> def leaky(state, inputs, params):
+        ...     (h,), (x,), (a,) = state, inputs, params
+        ...     return (a * h + (1 - a) * x,)
+        >>> a = torch.full((8,), 0.9, requires_grad=True)
+        >>> (h,), (final,) = scan(leaky, [torch.randn(4, 100, 8)], [torch.zeros(4, 8)], [a])
+        >>> h.shape, torch.equal(h[:, -1], final)
+        (torch.Size([4, 100, 8]), True)
+    """
+    if torch.compiler.is_compiling():
+        return _disable_dynamo(_scan)(step, inputs, state, params, backend, checkpoint_every)
+    return _scan(step, inputs, state, params, backend, checkpoint_every)
+
+
+def _scan(
+    step: Step, inputs: Many, state: Many, params: Many, backend: BackendName, every: int | None
+) -> tuple[Tensors, Tensors]:
+    inputs, state, params = _one_dtype(tuple(inputs), tuple(state), tuple(params))
+    _check(inputs, state, params, every)
+    if backend not in ("auto", "reference", *MODULES):
+        raise ValueError(f"unknown backend {backend!r}: use auto, reference, {', '.join(MODULES)}")
+    like = inputs[0]
+    if like.shape[1] == 0:
+        return tuple(s.new_empty(like.shape) for s in state), state
+    name = _fastest(like) if backend == "auto" else backend
+    if name == "reference" or like.numel() == 0:
+        return reference.scan(step, inputs, state, params)
+    chosen = load(name)
+    try:
+        traced = _traced(step, (len(state), len(inputs), len(params)), like)
+        why = chosen.refuses(traced, like)
+        if why is None:
+            return differentiable(chosen, traced, inputs, state, params, every)
+    except UntraceableError as error:
+        why = str(error)
+    if backend != "auto":
+        raise ValueError(f"backend {backend!r} cannot run this step: {why}")
+    _warn_once(step, why)
+    return reference.scan(step, inputs, state, params)
+
+
+def source(
+    step: Step, inputs: Many, state: Many, params: Many = (), *, backend: Literal["cpu", "gpu", "newton"] = "cpu"
+) -> str:
+    """The code that :func:`scan` generates for a step, forwards and backwards, to be read.
+
+    Args:
+        step: as in :func:`scan`.
+        inputs: as in :func:`scan`; only their shapes and dtypes matter.
+        state: likewise.
+        params: likewise.
+        backend: whose code.
+
+    Raises:
+        ValueError: the step cannot be traced; the message names the operation.
+    """
+    inputs, state, params = tuple(inputs), tuple(state), tuple(params)
+    _check(inputs, state, params, None)
+    try:
+        traced = _traced(step, (len(state), len(inputs), len(params)), inputs[0])
+        return load(backend).source(traced, [True] * sum(traced.counts))
+    except UntraceableError as error:
+        raise ValueError(f"this step cannot be fused: {error}") from error
+
+
+def _fastest(like: Tensor) -> str:
+    if like.device.type == "cuda":
+        return "gpu"
+    return "cpu" if like.device.type == "cpu" and like.dtype in (torch.float32, torch.float64) else "reference"
+
+
+_TRACES: OrderedDict[Hashable, TracedStep | UntraceableError] = OrderedDict()
+_KEEP = 256
+
+
+def _traced(step: Step, counts: tuple[int, int, int], like: Tensor) -> TracedStep:
+    """The trace of a step, from the last time if nothing that the step depends on has changed."""
+    print_ = fingerprint(step)
+    batch, _, channels = like.shape
+    if print_ is None:
+        return TracedStep(step, counts, batch, channels, like.dtype)
+    key = (print_, counts, batch, channels, like.dtype)
+    found = _TRACES.get(key)
+    if found is None:
+        try:
+            found = TracedStep(step, counts, batch, channels, like.dtype)
+        except UntraceableError as error:
+            found = error
+        _TRACES[key] = found
+        if len(_TRACES) > _KEEP:
+            _TRACES.popitem(last=False)
+    if isinstance(found, UntraceableError):
+        raise found
+    return found
+
+
+_WARNED: set[tuple[str, str]] = set()
+
+
+def _warn_once(step: Step, why: str) -> None:
+    name = getattr(step, "__qualname__", type(step).__name__)
+    if (name, why) not in _WARNED:
+        _WARNED.add((name, why))
+        warnings.warn(f"scan runs {name} as a plain loop over time: {why}", UntraceableWarning, stacklevel=4)
+
+
+def _one_dtype(inputs: Tensors, state: Tensors, params: Tensors) -> tuple[Tensors, Tensors, Tensors]:
+    """Under autocast a recurrence is computed in float32, like torch's own losses and norms."""
+    if not inputs or not torch.is_autocast_enabled(inputs[0].device.type):
+        return inputs, state, params
+    inputs, state, params = (
+        tuple(x.float() if x.dtype in (torch.bfloat16, torch.float16) else x for x in group)
+        for group in (inputs, state, params)
+    )
+    return inputs, state, params
+
+
+def _check(inputs: Tensors, state: Tensors, params: Tensors, every: int | None) -> None:
+    if not inputs or not state:
+        raise ValueError(f"scan needs at least one input and one state, got {len(inputs)} and {len(state)}")
+    like = inputs[0]
+    if like.ndim != 3 or not like.is_floating_point():
+        raise ValueError(
+            f"scan expected inputs [batch, time, channels] of floating point, got {list(like.shape)} of {like.dtype}"
+        )
+    batch, _, channels = shape = like.shape
+    for name, group, expected in (
+        ("inputs", inputs, shape),
+        ("state", state, (batch, channels)),
+        ("params", params, (channels,)),
+    ):
+        for index, tensor in enumerate(group):
+            if tensor.shape != expected or tensor.dtype != like.dtype or tensor.device != like.device:
+                raise ValueError(
+                    f"scan expected {name}[{index}] to be {list(expected)} of {like.dtype} on {like.device}, as "
+                    f"inputs[0] {list(shape)} has it, got {list(tensor.shape)} of {tensor.dtype} on {tensor.device}"
+                )
+    if every is not None and (isinstance(every, bool) or not isinstance(every, int) or every < 1):
+        raise ValueError(f"checkpoint_every must be a positive integer or None, got {every!r}")

@@ -1,0 +1,151 @@
+"""A step as data: a graph of pointwise operations over a lane (one channel of a sample), read by every backend."""
+
+from collections.abc import Sequence
+from dataclasses import dataclass, replace
+from typing import Literal, TypeAlias
+
+PLACEHOLDERS = ("state", "input", "param", "cotangent")
+"""Nodes that stand for what a backend loads; ``Node.value`` says which one."""
+
+REAL = (
+    "add sub mul div pow minimum maximum neg abs sign exp expm1 log log1p sqrt sin cos tanh sigmoid erf atan "
+    "floor ceil trunc round where"
+).split()
+"""Operations whose result is a number."""
+
+BOOLEAN = "lt le gt ge eq ne and or xor not".split()
+"""Operations whose result is a truth value; only ``where`` and these take one."""
+
+Value: TypeAlias = float | bool
+Kind: TypeAlias = Literal["real", "boolean"]
+
+
+@dataclass(frozen=True, slots=True)
+class Node:
+    """One operation: a placeholder, a ``constant``, or a name from :data:`REAL` or :data:`BOOLEAN`.
+
+    Attributes:
+        op: the operation.
+        arguments: positions of earlier nodes.
+        value: which one (of a placeholder), or the constant itself; a bool is a truth value, a float a number.
+    """
+
+    op: str
+    arguments: tuple[int, ...] = ()
+    value: Value = 0
+
+    @property
+    def kind(self) -> Kind:
+        """Whether the result is a number or a truth value."""
+        if self.op == "constant":
+            return "boolean" if isinstance(self.value, bool) else "real"
+        return "boolean" if self.op in BOOLEAN else "real"
+
+    @property
+    def key(self) -> tuple[object, ...]:
+        """What makes two nodes the same; repr tells -0.0 from 0.0 and True from 1.0, and NaN equals itself."""
+        return self.op, self.arguments, repr(self.value)
+
+
+@dataclass(frozen=True)
+class Graph:
+    """Nodes in the order of evaluation, and the positions of the results."""
+
+    nodes: tuple[Node, ...]
+    outputs: tuple[int, ...]
+
+    def __str__(self) -> str:
+        """The graph as text, the same for the same graph in every process."""
+        lines = []
+        for position, node in enumerate(self.nodes):
+            inside = ", ".join(f"%{argument}" for argument in node.arguments) or repr(node.value)
+            lines.append(f"%{position} = {node.op}({inside})")
+        return "\n".join([*lines, "return " + ", ".join(f"%{output}" for output in self.outputs)])
+
+    def operations(self) -> int:
+        """How many operations one lane costs in one step, placeholders and constants not counted."""
+        return sum(node.op not in (*PLACEHOLDERS, "constant") for node in self.nodes)
+
+    def uses(self, kind: str) -> frozenset[int]:
+        """Which placeholders of a kind the results depend on."""
+        return frozenset(int(node.value) for node in self.nodes if node.op == kind)
+
+
+class Builder:
+    """Grows a graph; merges equal nodes and folds what is exact to fold."""
+
+    def __init__(self) -> None:
+        self.nodes: list[Node] = []
+        self._known: dict[tuple[object, ...], int] = {}
+
+    def add(self, op: str, *arguments: int, value: Value = 0) -> int:
+        """Position of a node like this, new or already there."""
+        node = Node(op, arguments, value)
+        if node.key not in self._known:
+            self._known[node.key] = len(self.nodes)
+            self.nodes.append(node)
+        return self._known[node.key]
+
+    def constant(self, value: Value) -> int:
+        """A number or a truth value."""
+        return self.add("constant", value=value if isinstance(value, bool) else float(value))
+
+    def apply(self, op: str, *arguments: int) -> int:
+        """An operation, simplified where the result is the same bit for bit (but for the sign of zero)."""
+        simpler = self._simplified(op, arguments)
+        return self.add(op, *arguments) if simpler is None else simpler
+
+    def _simplified(self, op: str, arguments: tuple[int, ...]) -> int | None:
+        values = [self.nodes[a].value if self.nodes[a].op == "constant" else None for a in arguments]
+        if op in ("add", "mul", "minimum", "maximum") and values[0] is not None and values[1] is None:
+            return self.apply(op, arguments[1], arguments[0])  # constants to the right
+        if op in ("add", "sub") and values[1] == 0:
+            return arguments[0]
+        if op in ("mul", "div") and values[1] == 1:
+            return arguments[0]
+        if op == "mul" and values[1] == -1:
+            return self.apply("neg", arguments[0])
+        if op == "neg":
+            if values[0] is not None:
+                return self.constant(-float(values[0]))
+            inner = self.nodes[arguments[0]]
+            return inner.arguments[0] if inner.op == "neg" else None
+        if op == "where" and (values[0] is not None or arguments[1] == arguments[2]):
+            return arguments[2] if values[0] is False else arguments[1]
+        if op in ("add", "sub", "mul") and None not in values:
+            left, right = (float(value) for value in values if value is not None)
+            return self.constant(left + right if op == "add" else left - right if op == "sub" else left * right)
+        if op == "pow" and values[1] is not None:
+            return self._power(arguments[0], float(values[1]))
+        return None
+
+    def _power(self, base: int, exponent: float) -> int | None:
+        if exponent == 0:
+            return self.constant(1.0)
+        if exponent < 0 and -exponent in (0.5, 1, 2, 3):
+            positive = self._power(base, -exponent)
+            return None if positive is None else self.apply("div", self.constant(1.0), positive)
+        if exponent == 0.5:
+            return self.apply("sqrt", base)
+        if exponent in (1, 2, 3):
+            power = base
+            for _ in range(int(exponent) - 1):
+                power = self.apply("mul", power, base)
+            return power
+        return None
+
+    def graph(self, outputs: Sequence[int]) -> Graph:
+        """The graph of these results, without what they do not need."""
+        return without_dead_code(Graph(tuple(self.nodes), tuple(outputs)))
+
+
+def without_dead_code(graph: Graph) -> Graph:
+    """The same results from the nodes that they need, in the same order."""
+    needed = set(graph.outputs)
+    for position in range(len(graph.nodes) - 1, -1, -1):
+        if position in needed:
+            needed.update(graph.nodes[position].arguments)
+    kept = sorted(needed)
+    place = {old: new for new, old in enumerate(kept)}
+    nodes = (replace(graph.nodes[old], arguments=tuple(place[a] for a in graph.nodes[old].arguments)) for old in kept)
+    return Graph(tuple(nodes), tuple(place[output] for output in graph.outputs))
