@@ -3,10 +3,15 @@
 import re
 from collections.abc import Sequence
 from dataclasses import dataclass
+from typing import TypeAlias
 
 import numpy as np
 from matplotlib.axes import Axes
 
+Box: TypeAlias = tuple[float, float, float, float]
+"""Left, bottom, right, top."""
+
+MARK = 4  # points around a marker or a bar that stay free
 LETTER = 0.6  # width of a letter, in font sizes
 LINE = 1.25  # height of a line, in font sizes
 
@@ -117,34 +122,37 @@ def label_margin(axes: Axes, labels: Sequence[Label], font: float) -> None:
         )
 
 
-def label_points(axes: Axes, labels: Sequence[Label], taken: Sequence[tuple[float, float]], font: float) -> None:
-    """Write labels close to their points where they cover neither a point nor each other.
+def label_points(axes: Axes, labels: Sequence[Label], taken: Sequence[Box], font: float) -> None:
+    """Write labels close to their points where they cover neither a point nor its bars nor each other.
 
     Args:
         axes: where the points are drawn.
         labels: what to write.
-        taken: all points, in data coordinates.
+        taken: all points and bars, in data coordinates.
         font: size in points.
     """
     to_points = 72 / axes.figure.dpi  # type: ignore[union-attr]
     frame = axes.get_window_extent()
-    bounds = np.array([frame.x0, frame.y0, frame.x1, frame.y1 + 8]) * to_points
-    boxes = [(x - 4, y - 4, x + 4, y + 4) for x, y in axes.transData.transform(list(taken)) * to_points]
+    bounds = (frame.x0 * to_points, frame.y0 * to_points, frame.x1 * to_points, frame.y1 * to_points + 8)
+    corners = axes.transData.transform(np.reshape(taken, (-1, 2))).reshape(-1, 4) * to_points
+    boxes: list[Box] = [tuple(box) for box in corners + MARK * np.array([-1, -1, 1, 1])]
     for label in labels:
         at = axes.transData.transform((label.x, label.y)) * to_points
         width, height = size(label.text, font)
         choices = [(at[0] + dx, at[1] + dy) for dx, dy in offsets(width, height)]
         x, y = min(choices, key=lambda place: covered((*place, place[0] + width, place[1] + height), boxes, bounds))
         boxes.append((x, y, x + width, y + height))
+        # Held at the side that is next to the point: the width is an estimate.
+        side, held = ("left", x) if x >= at[0] else ("right", x + width) if x + width <= at[0] else ("center", at[0])
         axes.annotate(
             label.text,
             (label.x, label.y),
-            xytext=(x + width / 2 - at[0], y + height / 2 - at[1]),
+            xytext=(held - at[0], y + height / 2 - at[1]),
             textcoords="offset points",
             color=label.colour,
             fontsize=font,
             va="center",
-            ha="center",
+            ha=side,
             linespacing=1.1,
         )
 
@@ -153,7 +161,7 @@ def offsets(width: float, height: float) -> list[tuple[float, float]]:
     """Where the lower left corner of a label may lie, from its point, the best first."""
     return [
         offset
-        for gap in (6.0, 12.0, 20.0)
+        for gap in (8.0, 14.0, 22.0)
         for offset in (
             (gap, -height / 2),
             (-gap - width, -height / 2),
@@ -167,14 +175,12 @@ def offsets(width: float, height: float) -> list[tuple[float, float]]:
     ]
 
 
-def covered(
-    box: tuple[float, float, float, float], boxes: Sequence[tuple[float, float, float, float]], bounds: np.ndarray
-) -> float:
+def covered(box: Box, boxes: Sequence[Box], bounds: Box) -> float:
     """How much of a box lies over others or out of bounds."""
-    inside = overlap(box, tuple(bounds))
+    inside = overlap(box, bounds)
     return sum(overlap(box, other) for other in boxes) + (box[2] - box[0]) * (box[3] - box[1]) - inside
 
 
-def overlap(a: tuple[float, ...], b: tuple[float, ...]) -> float:
-    """Area common to two boxes (left, bottom, right, top)."""
+def overlap(a: Box, b: Box) -> float:
+    """Area common to two boxes."""
     return max(0.0, min(a[2], b[2]) - max(a[0], b[0])) * max(0.0, min(a[3], b[3]) - max(a[1], b[1]))
