@@ -175,11 +175,12 @@ def draw_row(
 def draw_cost(rows: list[Row], looks: dict[str, Look], theme: Theme, layout: Layout) -> Figure:
     """Two panels: against parameters, against seconds."""
     done = [row for row in rows if row.test]
-    panels = grid(2, layout, room(["chance"], layout))
+    names = {row: wrapped(short(row, rows), layout.label_letters) for row in done}
+    panels = grid(2, layout, room([*names.values(), "chance"], layout))
     factor = unit(rows)
     levels = [value for row in done for value in row.figures("test_metric")]
     quantities: list[tuple[str, Callable[[Row], Estimate | None]]] = [
-        ("parameters", lambda row: Estimate.of([row.parameters or 0])),
+        ("parameters", lambda row: Estimate.of([float(row.parameters or 0)])),
         ("seconds of training a run", lambda row: row.seconds),
     ]
     for axes, (name, quantity) in zip(panels, quantities, strict=True):
@@ -189,14 +190,14 @@ def draw_cost(rows: list[Row], looks: dict[str, Look], theme: Theme, layout: Lay
             look = looks[series[0].runs[0].layer]
             points = [draw_point(axes, row, quantity(row), factor, look, theme) for row in series]
             axes.plot([p.x for p in points], [p.y for p in points], color=look.colour(theme), linewidth=1, alpha=0.6)
-            text = wrapped(short(series[0], rows), layout.label_letters)
-            labels.append(Label(text, points[-1].x, points[-1].y, look.colour(theme)))
+            labels.append(Label(names[series[-1]], points[-1].x, points[-1].y, look.colour(theme)))
             taken += points
         metric_axis(axes, rows, levels)
         quantity_axis(axes, [point.x for point in taken])
         axes.set_xlabel(name)
-        finish(axes, rows, [], theme, layout, f"test {heading(metric_of(rows))}")
-        label_points(axes, labels, [bar for point in taken for bar in point.bars], layout.font)
+        bars = [bar for point in taken for bar in point.bars]
+        crowded = not label_points(axes, labels, bars, layout.font)
+        finish(axes, rows, labels if crowded else [], theme, layout, f"test {heading(metric_of(rows))}")
     return panels[0].figure  # type: ignore[return-value]
 
 
@@ -259,7 +260,7 @@ def room(texts: Iterable[str], layout: Layout) -> float:
 
 def finish(axes: Axes, rows: list[Row], labels: list[Label], theme: Theme, layout: Layout, title: str) -> None:
     """Title, the line of chance, and labels in the margin."""
-    axes.set_title(title, loc="left", color=theme.ink)
+    axes.set_title(title, loc="left", color=theme.ink, parse_math=False)
     chance = chance_of(rows)
     if chance is not None:
         axes.axhline(chance * unit(rows), color=theme.muted, linewidth=1, linestyle=(0, (4, 3)), zorder=1)
@@ -347,7 +348,7 @@ def short_number(value: float) -> str:
     """``12500`` to ``12.5k``.
 
     Example:
-        >>> [short_number(value) for value in (0, 0.5, 900, 12500, 3e6)]
+        >>> [short_number(value) for value in (0.0, 0.5, 900.0, 12500.0, 3e6)]
         ['0', '0.5', '900', '12.5k', '3M']
     """
     for size_, letter in ((1e9, "G"), (1e6, "M"), (1e3, "k")):

@@ -72,7 +72,7 @@ class Row:
 
     def figures(self, key: str) -> list[float]:
         """One field of the results of the finished runs."""
-        return [run.result[key] for run in self.in_state("finished") if run.result is not None]
+        return [float(run.result[key]) for run in self.in_state("finished") if run.result is not None]
 
     @property
     def test(self) -> Estimate | None:
