@@ -209,7 +209,8 @@ def _lerp(e: Emitter, start: int, end: int, weight: int) -> int:
 
 @_lowering("logaddexp")
 def _logaddexp(e: Emitter, x: int, y: int) -> int:
-    return e.add(e.maximum(x, y), e.log1p(e.exp(e.neg(e.abs(e.sub(x, y))))))
+    apart = e.where(e.eq(x, y), e.number(0.0), e.abs(e.sub(x, y)))  # equal infinities are no distance apart
+    return e.add(e.maximum(x, y), e.log1p(e.exp(e.neg(apart))))
 
 
 @_lowering("relu")

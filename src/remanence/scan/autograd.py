@@ -5,8 +5,8 @@ from typing import Any
 
 import torch
 from torch import Tensor
-from torch.autograd.function import once_differentiable
 
+from remanence.scan import reference
 from remanence.scan.backend import Backend
 from remanence.scan.trace import Tensors, TracedStep
 
@@ -42,10 +42,11 @@ class _Scan(torch.autograd.Function):
         return (*states, *last(states))
 
     @staticmethod
-    @once_differentiable
-    def backward(ctx: Any, *grads: Tensor | None) -> tuple[Tensor | None, ...]:  # pyright: ignore[reportIncompatibleMethodOverride] (once_differentiable)
+    def backward(ctx: Any, *grads: Tensor | None) -> tuple[Tensor | None, ...]:
         count = sum(ctx.traced.counts)
         tensors, kept = ctx.saved_tensors[:count], ctx.saved_tensors[count:]
+        if torch.is_grad_enabled():
+            return None, None, None, *_by_autograd(ctx.traced, tensors, grads)
         state, inputs, params = split(ctx.traced, tensors)
         grad_states, grad_final = grads[: len(state)], grads[len(state) :]
         arguments = (ctx.backend, ctx.traced, ctx.needs_input_grad[3:], (inputs, state, params), kept)
@@ -55,6 +56,19 @@ class _Scan(torch.autograd.Function):
         else:
             result = _by_segments(*arguments, grad_states, grad_final, ctx.every)
         return (None, None, None, *result)
+
+
+def _by_autograd(
+    traced: TracedStep, tensors: Sequence[Tensor], grads: Sequence[Tensor | None]
+) -> Sequence[Tensor | None]:
+    """Gradients that can be differentiated again: those of the plain loop."""
+    state, inputs, params = split(traced, tensors)
+    states, final = reference.scan(traced.step, inputs, state, params)
+    pairs = [(out, g) for out, g in zip((*states, *final), grads, strict=True) if g is not None and out.requires_grad]
+    wanted = [tensor for tensor in tensors if tensor.requires_grad]
+    outputs, above = zip(*pairs, strict=True)
+    found = iter(torch.autograd.grad(outputs, wanted, above, create_graph=True, allow_unused=True))
+    return [next(found) if tensor.requires_grad else None for tensor in tensors]
 
 
 def split(traced: TracedStep, tensors: Sequence[Tensor]) -> tuple[Tensors, Tensors, Tensors]:

@@ -2,7 +2,7 @@
 
 import importlib
 from collections.abc import Sequence
-from typing import Protocol, cast
+from typing import Protocol, cast, runtime_checkable
 
 from torch import Tensor
 
@@ -11,6 +11,7 @@ from remanence.scan.trace import Tensors, TracedStep
 MODULES = {"cpu": "remanence.scan.cpu", "gpu": "remanence.scan.gpu", "newton": "remanence.scan.newton"}
 
 
+@runtime_checkable
 class Backend(Protocol):
     """Runs a traced step over time, forwards and backwards.
 

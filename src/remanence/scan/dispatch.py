@@ -3,7 +3,7 @@
 import warnings
 from collections import OrderedDict
 from collections.abc import Hashable, Sequence
-from typing import Literal, TypeAlias
+from typing import TypeAlias
 
 import torch
 from jaxtyping import Float
@@ -16,7 +16,6 @@ from remanence.scan.backend import MODULES, load
 from remanence.scan.fingerprint import fingerprint
 from remanence.scan.trace import Step, Tensors, TracedStep, UntraceableError
 
-BackendName: TypeAlias = Literal["auto", "reference", "cpu", "gpu", "newton"]
 Many: TypeAlias = Sequence[Tensor]
 
 
@@ -30,7 +29,7 @@ def scan(
     state: Sequence[Float[Tensor, "batch channels"]],
     params: Sequence[Float[Tensor, " channels"]] = (),
     *,
-    backend: BackendName = "auto",
+    backend: str = "auto",
     checkpoint_every: int | None = None,
 ) -> tuple[tuple[Float[Tensor, "batch time channels"], ...], tuple[Float[Tensor, "batch channels"], ...]]:
     """Run a pointwise step over time: ``state = step(state, (x[:, t] for x in inputs), params)``, for every t.
@@ -70,7 +69,7 @@ def scan(
 
 
 def _scan(
-    step: Step, inputs: Many, state: Many, params: Many, backend: BackendName, every: int | None
+    step: Step, inputs: Many, state: Many, params: Many, backend: str, every: int | None
 ) -> tuple[Tensors, Tensors]:
     inputs, state, params = _one_dtype(tuple(inputs), tuple(state), tuple(params))
     _check(inputs, state, params, every)
@@ -96,9 +95,7 @@ def _scan(
     return reference.scan(step, inputs, state, params)
 
 
-def source(
-    step: Step, inputs: Many, state: Many, params: Many = (), *, backend: Literal["cpu", "gpu", "newton"] = "cpu"
-) -> str:
+def source(step: Step, inputs: Many, state: Many, params: Many = (), *, backend: str = "cpu") -> str:
     """The code that :func:`scan` generates for a step, forwards and backwards, to be read.
 
     Args:

@@ -16,7 +16,7 @@ REAL = (
 BOOLEAN = "lt le gt ge eq ne and or xor not".split()
 """Operations whose result is a truth value; only ``where`` and these take one."""
 
-Value: TypeAlias = float | bool
+Value: TypeAlias = float | int | bool
 Kind: TypeAlias = Literal["real", "boolean"]
 
 

@@ -40,7 +40,7 @@ class TracedStep:
     def __init__(self, step: Step, counts: tuple[int, int, int], batch: int, channels: int, dtype: torch.dtype):
         self.counts = counts
         self.dtype = dtype
-        self._step = step
+        self.step = step
         self._lanes = (batch, channels)
         self.forward = self._record(step, counts, batch_of_params=False)
         self.kernels: dict[object, Any] = {}
@@ -70,7 +70,7 @@ class TracedStep:
 
         def gradients(state: Tensors, inputs: Tensors, params: Tensors, cotangents: Tensors) -> Tensors:
             # Parameters come with a batch here, so that nothing is summed: the loop over time does that.
-            pull_back = torch.func.vjp(lambda *primals: tuple(self._step(*primals)), state, inputs, params)[1]
+            pull_back = torch.func.vjp(lambda *primals: tuple(self.step(*primals)), state, inputs, params)[1]
             return tuple(pytree.tree_leaves(pull_back(cotangents)))
 
         return self._record(gradients, (states, inputs, params, states), batch_of_params=True)
