@@ -2,11 +2,11 @@
 
 import hashlib
 import linecache
-from functools import lru_cache
+from functools import cache
 from typing import Any
 
 
-@lru_cache(maxsize=None)
+@cache
 def functions(source: str, interpreted: bool) -> dict[str, Any]:
     """What the source defines, by name.
 

@@ -32,7 +32,7 @@ def refuses(traced: TracedStep, like: Tensor) -> str | None:
     if like.dtype not in DTYPES:
         return f"its tensors are {like.dtype}, and it computes with {', '.join(map(str, DTYPES))}"
     if like.device.type == "cpu" and not _interpreted():
-        return "its tensors are on cpu, and it runs on a GPU (on a CPU only in Triton's interpreter, TRITON_INTERPRET=1)"
+        return "its tensors are on cpu, and it runs on a GPU (elsewhere only interpreted, with TRITON_INTERPRET=1)"
     if like.device.type not in ("cuda", "cpu"):
         return f"its tensors are on {like.device}, and it runs on a GPU of type cuda"
     return None
@@ -40,7 +40,7 @@ def refuses(traced: TracedStep, like: Tensor) -> str | None:
 
 def forward(traced: TracedStep, inputs: Tensors, state: Tensors, params: Tensors) -> Tensors:
     """States after every step, [batch, time, channels] each."""
-    kernel = _kernel(traced, "forward", lambda: (traced.forward, forward_source(traced.forward, traced.dtype)))
+    kernel = _kernel(traced, ("forward",), lambda: (traced.forward, forward_source(traced.forward, traced.dtype)))
     states = tuple(_empty(inputs[0].shape, s.dtype, s.device) for s in state)
     arguments = _sequences("input", inputs) | _plain("initial", state) | _plain("param", params)
     kernel.launch(inputs[0], arguments | _plain("states", states))
@@ -88,7 +88,7 @@ def backward(
 
 
 def source(traced: TracedStep, needs: Sequence[bool]) -> str:
-    """The generated Triton, both directions; the backward one for a loss that depends on every state of the sequence."""
+    """The generated Triton, both directions, the backward one for a loss of the states, not of the final ones."""
     places = _split(needs, traced.counts)
     states = traced.counts[0]
     graph = traced.vjp(tuple(needs))
@@ -116,15 +116,14 @@ class _Kernel:
             self.function[(-(-lanes // width),)](**taken, **sizes, num_warps=warps)
 
 
-def _kernel(traced: TracedStep, key: object, write: Callable[[], tuple[Graph, str]]) -> _Kernel:
-    """The kernel of this name, made at first use; a name is a string or a tuple that starts with one."""
-    name = key if isinstance(key, str) else key[0]
+def _kernel(traced: TracedStep, variant: tuple[Any, ...], write: Callable[[], tuple[Graph, str]]) -> _Kernel:
+    """A variant of a kernel, made at first use; its first part is the kernel's name."""
     interpreted = _interpreted()
-    full_key = ("gpu", key, interpreted)
-    if full_key not in traced.kernels:
+    key = ("gpu", interpreted, *variant)
+    if key not in traced.kernels:
         graph, text = write()
-        traced.kernels[full_key] = _Kernel(functions(text, interpreted)[name], _steps_at_once(graph))
-    return traced.kernels[full_key]
+        traced.kernels[key] = _Kernel(functions(text, interpreted)[variant[0]], _steps_at_once(graph))
+    return traced.kernels[key]
 
 
 def _steps_at_once(graph: Graph) -> int:
@@ -155,9 +154,8 @@ def _sequences(name: str, tensors: Sequence[Tensor | None]) -> dict[str, Tensor 
     """Arguments for sequences with their strides; neighbouring channels must be neighbours in memory, or one number."""
     arguments: dict[str, Tensor | int] = {}
     for index, tensor in enumerate(tensors):
-        if tensor is None:
-            continue
-        tensor = tensor if tensor.stride(2) in (0, 1) else tensor.contiguous()
-        arguments[f"{name}{index}_at"] = tensor
-        arguments |= dict(zip((f"{name}{index}_{of}" for of in ("batch", "time", "channel")), tensor.stride(), strict=True))
+        if tensor is not None:
+            readable = tensor if tensor.stride(2) in (0, 1) else tensor.contiguous()
+            strides = zip(("at", "batch", "time", "channel"), (readable, *readable.stride()), strict=True)
+            arguments |= {f"{name}{index}_{of}": value for of, value in strides}
     return arguments

@@ -46,12 +46,16 @@ POINTERS = """
     {begin}
     ahead = ()
     for i in tl.static_range(STEPS):
-        ahead += ({read_first},)
+        ahead += (
+            {read_first},
+        )
     for done in range(0, time, STEPS):
         here = ahead
         ahead = ()
         for i in tl.static_range(STEPS):
-            ahead += ({read_ahead},)
+            ahead += (
+                {read_ahead},
+            )
         for i in tl.static_range(STEPS):
             t = {t}
             {values} = here[i]

@@ -8,10 +8,14 @@ import torch
 
 from remanence.scan.graph import PLACEHOLDERS, Graph, Node
 
-_SIGNS = zip("add sub mul div lt le gt ge eq ne and or xor".split(), "+ - * / < <= > >= == != & | ^".split(), strict=True)
+_INFIX = {
+    **dict(zip("add sub mul div".split(), "+-*/", strict=True)),
+    **dict(zip("lt le gt ge eq ne".split(), "< <= > >= == !=".split(), strict=True)),
+    **dict(zip("and or xor".split(), "&|^", strict=True)),
+}
 
 EXPRESSIONS = {
-    **{op: f"{{0}} {sign} {{1}}" for op, sign in _SIGNS},
+    **{op: f"{{0}} {sign} {{1}}" for op, sign in _INFIX.items()},
     **{op: f"tl.{op}({{0}})" for op in "abs log sin cos erf floor ceil".split()},
     # Triton's own exp and sqrt are approximate, and the others it lacks.
     **{op: f"libdevice.{op}({{0}})" for op in "exp expm1 log1p sqrt tanh atan trunc".split()},
@@ -69,6 +73,6 @@ def tuple_of(names: Sequence[str]) -> str:
 def call(function: str, arguments: Sequence[str]) -> str:
     """A call or a signature, over several lines if it is long."""
     inside = ", ".join(arguments)
-    if len(function) + len(inside) <= 100:
+    if len(function) + len(inside) <= 80:
         return f"{function}({inside})"
-    return f"{function}(\n{textwrap.fill(inside, 110, initial_indent='    ', subsequent_indent='    ')}\n)"
+    return f"{function}(\n{textwrap.fill(inside, 100, initial_indent='    ', subsequent_indent='    ')}\n)"
