@@ -7,7 +7,6 @@ FUNCTIONS = {
     "exp": np.exp,
     "expm1": np.expm1,
     "log1p": np.log1p,
-    "sqrt": np.sqrt,
     "tanh": np.tanh,
     "atan": np.arctan,
     "trunc": np.trunc,

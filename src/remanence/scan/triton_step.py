@@ -16,9 +16,9 @@ _INFIX = {
 
 EXPRESSIONS = {
     **{op: f"{{0}} {sign} {{1}}" for op, sign in _INFIX.items()},
-    **{op: f"tl.{op}({{0}})" for op in "abs log sin cos erf floor ceil".split()},
-    # Triton's own exp and sqrt are approximate, and the others it lacks.
-    **{op: f"libdevice.{op}({{0}})" for op in "exp expm1 log1p sqrt tanh atan trunc".split()},
+    **{op: f"tl.{op}({{0}})" for op in "abs sqrt log sin cos erf floor ceil".split()},
+    # Of these Triton has only an exp, which is approximate.
+    **{op: f"libdevice.{op}({{0}})" for op in "exp expm1 log1p tanh atan trunc".split()},
     "round": "libdevice.nearbyint({0})",
     "pow": "libdevice.pow({0}, {1})",
     "where": "tl.where({0}, {1}, {2})",
