@@ -128,7 +128,7 @@ def _kernel(traced: TracedStep, variant: tuple[Any, ...], write: Callable[[], tu
 
 def _steps_at_once(graph: Graph) -> int:
     """More for a short step, so that enough reads are under way; a long one gives memory the time by itself."""
-    return max(1, min(8, 512 // max(1, graph.operations())))
+    return min(8, -(-256 // max(1, graph.operations())))
 
 
 def _interpreted() -> bool:
