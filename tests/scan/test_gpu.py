@@ -1,8 +1,6 @@
 """Triton's kernels against the plain loop: in Triton's interpreter on the CPU, and on a GPU where there is one."""
 
 import importlib.util
-import subprocess
-import sys
 from dataclasses import replace
 
 import interpreted_libdevice
@@ -86,7 +84,7 @@ def test_is_a_backend():
     assert isinstance(gpu, Backend)
 
 
-@settings(max_examples=12, deadline=None, suppress_health_check=[HealthCheck.function_scoped_fixture])
+@settings(max_examples=10, deadline=None, suppress_health_check=[HealthCheck.function_scoped_fixture])
 @given(problem=problems())
 def test_random_steps(device, problem):
     assert_same(replace(problem, device=device), "gpu")
@@ -224,15 +222,10 @@ def test_says_what_it_needs(monkeypatch):
     inputs, state, params = drawn("cpu", 1, 2, 3)
     traced = TracedStep(flip_flop, (2, 2, 3), 1, 3, torch.float64)
     if HAS_TRITON:
-        with pytest.raises(ValueError, match="its tensors are on cpu, and it runs on a GPU"):
+        with pytest.raises(ValueError, match="its tensors are on cpu, and it runs on CUDA GPUs"):
             scan(flip_flop, inputs, state, params, backend="gpu")
         assert "on meta" in str(gpu.refuses(traced, torch.empty(1, device="meta")))
         assert "float8" in str(gpu.refuses(traced, torch.empty(1, dtype=torch.float8_e5m2)))
     monkeypatch.setattr(importlib.util, "find_spec", lambda name: None)
     with pytest.raises(ValueError, match="it needs triton, which comes with"):
         scan(flip_flop, inputs, state, params, backend="gpu")
-
-
-def test_triton_is_not_imported_before_it_is_needed():
-    program = "import sys, remanence.scan.gpu; assert 'triton' not in sys.modules, 'triton is loaded'"
-    subprocess.run([sys.executable, "-c", program], check=True)

@@ -2,11 +2,11 @@
 
 import hashlib
 import linecache
-from functools import cache
+from functools import lru_cache
 from typing import Any
 
 
-@cache
+@lru_cache(maxsize=256)
 def functions(source: str, interpreted: bool) -> dict[str, Any]:
     """What the source defines, by name.
 

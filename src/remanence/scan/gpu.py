@@ -4,6 +4,8 @@ The arithmetic is in float64 for float64 and in float32 for all else. With bfloa
 rounded only where it is stored, not on its way from step to step; the backward pass linearises each step at the state
 as stored, and ``checkpoint_every`` starts anew from states as stored.
 
+Functions are within a few roundings of PyTorch's; float32 numbers below 1e-38 may count as 0.
+
 Gradients of parameters are summed over time within a lane and then over the batch by PyTorch: no atomic additions, so
 the same call gives the same bits.
 """
@@ -12,6 +14,7 @@ import importlib.util
 import os
 from collections.abc import Callable, Sequence
 from dataclasses import dataclass
+from functools import cached_property
 from typing import Any
 
 import torch
@@ -31,10 +34,8 @@ def refuses(traced: TracedStep, like: Tensor) -> str | None:
         return "it needs triton, which comes with the CUDA builds of PyTorch (https://pytorch.org/get-started)"
     if like.dtype not in DTYPES:
         return f"its tensors are {like.dtype}, and it computes with {', '.join(map(str, DTYPES))}"
-    if like.device.type == "cpu" and not _interpreted():
-        return "its tensors are on cpu, and it runs on a GPU (elsewhere only interpreted, with TRITON_INTERPRET=1)"
-    if like.device.type not in ("cuda", "cpu"):
-        return f"its tensors are on {like.device}, and it runs on a GPU of type cuda"
+    if like.device.type != "cuda" and not (like.device.type == "cpu" and _interpreted()):
+        return f"its tensors are on {like.device}, and it runs on CUDA GPUs"
     return None
 
 
@@ -70,8 +71,10 @@ def backward(
         [_empty(x.shape, x.dtype, x.device) if need else None for x, need in zip(group, need_group, strict=True)]
         for group, need_group in zip((state, inputs), places, strict=False)
     )
-    real, lanes = torch.promote_types(like.dtype, torch.float32), (like.shape[0], like.shape[2])
-    of_params = [_empty(lanes, real, like.device) if need else None for need in places[2]]
+    # All in one, so that one kernel sums them over the batch.
+    real, (batch, _, channels) = torch.promote_types(like.dtype, torch.float32), like.shape
+    of_lanes = _empty((sum(places[2]), batch, channels), real, like.device)
+    of_params = _unstacked(places[2], of_lanes)
     kernel.launch(
         like,
         _sequences("input", inputs)
@@ -84,7 +87,7 @@ def backward(
         | _plain("d_input", of_inputs)
         | _plain("d_param", of_params),
     )
-    return [*of_states, *of_inputs, *(None if grad is None else grad.sum(0).to(like.dtype) for grad in of_params)]
+    return [*of_states, *of_inputs, *_unstacked(places[2], of_lanes.sum(1).to(like.dtype))]
 
 
 def source(traced: TracedStep, needs: Sequence[bool]) -> str:
@@ -103,6 +106,11 @@ class _Kernel:
     function: Any
     steps: int
 
+    @cached_property
+    def names(self) -> frozenset[str]:
+        """Of its arguments."""
+        return frozenset(self.function.arg_names)
+
     def launch(self, like: Tensor, arguments: dict[str, Tensor | int]) -> None:
         """Run it over all lanes of sequences like this one, with those of the arguments that it takes."""
         batch, time, channels = like.shape
@@ -110,7 +118,7 @@ class _Kernel:
         # One warp a program spreads few lanes over all multiprocessors, which hold at most 32 programs each.
         warps = 1 if lanes <= 2**17 else 4
         width = 32 * warps
-        taken = {name: value for name, value in arguments.items() if name in self.function.arg_names}
+        taken = {name: value for name, value in arguments.items() if name in self.names}
         sizes = {"time": time, "channels": channels, "lanes": lanes, "LANES": width, "STEPS": self.steps}
         with torch.cuda.device_of(like):
             self.function[(-(-lanes // width),)](**taken, **sizes, num_warps=warps)
@@ -143,6 +151,12 @@ def _empty(shape: Sequence[int], dtype: torch.dtype, device: torch.device) -> Te
 def _split(needs: Sequence[bool], counts: tuple[int, int, int]) -> list[list[bool]]:
     states, inputs, _ = counts
     return [list(needs[:states]), list(needs[states : states + inputs]), list(needs[states + inputs :])]
+
+
+def _unstacked(needs: Sequence[bool], tensors: Tensor) -> list[Tensor | None]:
+    """The tensors of a stack, in the places where one is needed."""
+    stacked = iter(tensors.unbind())
+    return [next(stacked) if need else None for need in needs]
 
 
 def _plain(name: str, tensors: Sequence[Tensor | None]) -> dict[str, Tensor | int]:
