@@ -162,7 +162,7 @@ def compare(
     """
     from remanence import report, training
 
-    choices = {"seeds": seeds, "layers": layers and f"[{layers}]", "hidden_sizes": hidden_sizes and f"[{hidden_sizes}]"}
+    choices = {"seeds": seeds, "layers": listed(layers), "hidden_sizes": listed(hidden_sizes)}
     overrides = [f"{field}={value}" for field, value in choices.items() if value is not None] + settings
     if Path(what).suffix in (".yaml", ".yml"):
         recipe = training.read_recipe(Path(what), overrides)
@@ -200,6 +200,11 @@ def report_(
     page = report.write(results, output or runs[0])
     present(results, as_json=as_json)
     err.print(f"The page is {page}", highlight=False)
+
+
+def listed(names: str | None) -> str | None:
+    """``a,b`` as a YAML list; commas too many do no harm."""
+    return None if names is None else f"[{', '.join(name for name in names.split(',') if name.strip())}]"
 
 
 def describe_task(name: str, examples: int, *, as_json: bool) -> None:

@@ -1,10 +1,12 @@
-"""Files that are whole or not there: written beside their place, then moved into it."""
+"""Files that are whole or not there: written beside their place, then moved into it; and what people wrote by hand."""
 
 import os
 from collections.abc import Iterator
 from contextlib import contextmanager
 from pathlib import Path
-from typing import IO
+from typing import IO, Any
+
+import yaml
 
 
 @contextmanager
@@ -27,3 +29,31 @@ def write_text(path: Path, text: str) -> None:
     """Write ``text`` so that a crash leaves the old file or the new one."""
     with replacing(path) as file:
         file.write(text.encode())
+
+
+def read_text(path: Path) -> str:
+    """The text of a file.
+
+    Raises:
+        ValueError: it is not text.
+    """
+    try:
+        return path.read_text(encoding="utf-8")
+    except UnicodeDecodeError as error:
+        raise ValueError(f"{path}: not text, byte {error.start} cannot be read") from error
+
+
+def parse_yaml(text: str, path: Path) -> Any:
+    """The data in the text of a file.
+
+    Raises:
+        ValueError: it is no YAML; the message has the line.
+    """
+    try:
+        return yaml.safe_load(text)
+    except yaml.MarkedYAMLError as error:
+        line = error.problem_mark.line + 1 if error.problem_mark else "?"
+        raise ValueError(f"{path}, line {line}: {error.problem}") from error
+    except yaml.reader.ReaderError as error:
+        line = text[: error.position].count("\n") + 1
+        raise ValueError(f"{path}, line {line}: the character {chr(error.character)!a} has no place in YAML") from error
