@@ -1,7 +1,7 @@
 import csv
-import errno
 import json
 import os
+import resource
 import shutil
 import signal
 import subprocess
@@ -14,7 +14,7 @@ import yaml
 
 from remanence.errors import DivergenceError, RunError
 from remanence.training import RunConfig, TrainingConfig, train
-from remanence.training.run import stop_reason
+from remanence.training.run import stop_reason, write_checkpoint
 
 TRAIN_IN_A_PROCESS = """
 import sys, json, pathlib
@@ -136,26 +136,41 @@ def test_a_nan_loss_stops_with_step_and_cause(tmp_path, make_config):
     assert "nan" in outcome(tmp_path / "run")["failure"]
 
 
-def test_a_full_disk_is_an_os_error_and_the_last_checkpoint_stays(tmp_path, make_config, monkeypatch):
+@pytest.fixture
+def limit_files():
+    """Set the largest size of a file, which stands in for the end of the disk: a write fails in the same way."""
+    soft, most = resource.getrlimit(resource.RLIMIT_FSIZE)
+    yield lambda size: resource.setrlimit(resource.RLIMIT_FSIZE, (size, most))
+    resource.setrlimit(resource.RLIMIT_FSIZE, (soft, most))
+
+
+def test_a_full_disk_is_an_error_that_names_the_file_and_the_last_checkpoint_stays(
+    tmp_path, make_config, monkeypatch, limit_files
+):
     config, folder = make_config(epochs=4), tmp_path / "run"
-    save, calls = torch.save, []
-
-    def fills_up(content, file, *args, **kwargs):
-        calls.append(file)
-        if len(calls) > 4:
-            file.write(b"half a checkpoi")
-            raise OSError(errno.ENOSPC, os.strerror(errno.ENOSPC))
-        save(content, file, *args, **kwargs)
-
-    with monkeypatch.context() as patch:
-        patch.setattr(torch, "save", fills_up)
-        with pytest.raises(OSError, match="No space left"):
-            train(config, folder)
+    monkeypatch.setattr("remanence.training.run.PROGRESS_INTERVAL", -1.0)  # told at every step
+    with pytest.raises(OSError, match=r"File too large: .*\.ckpt"):
+        train(config, folder, progress=lambda done, *_: limit_files(2048) if done > 8 else None)  # after two epochs
+    limit_files(resource.RLIM_INFINITY)
+    assert len(metrics(folder)) == 2
     assert not list(folder.rglob("*.part"))
     train(config, folder)
     train(config, tmp_path / "whole")
     assert metrics(folder) == metrics(tmp_path / "whole")
     assert outcome(folder) == outcome(tmp_path / "whole")
+
+
+def test_wherever_the_disk_ends_it_is_an_os_error(tmp_path, limit_files):
+    content = {"weights": [torch.randn(20, 20) for _ in range(25)], "text": "x" * 3000}
+    path = tmp_path / "checkpoint"
+    write_checkpoint(path, content)
+    for size in (*range(0, 1000, 50), *range(1000, path.stat().st_size, 1000)):
+        limit_files(size)
+        with pytest.raises(OSError, match="File too large"):
+            write_checkpoint(path, content)
+    limit_files(resource.RLIM_INFINITY)
+    assert torch.load(path)["text"] == content["text"]
+    assert list(tmp_path.iterdir()) == [path]
 
 
 @pytest.mark.parametrize(

@@ -139,6 +139,15 @@ def read_result(folder: Path) -> Result:
         raise RunError(f"{path} is damaged: remove it, and the same command tests the run again") from error
 
 
+def write_checkpoint(path: Path, content: Mapping[str, Any]) -> None:
+    """Replace a checkpoint once the new one is whole."""
+    # By way of memory: where the disk is full, torch.save to a file raises an error that does not say so.
+    memory = io.BytesIO()
+    torch.save(content, memory)
+    with replacing(path) as file:
+        file.write(memory.getbuffer())
+
+
 def read_checkpoint(path: Path, device: torch.device | str, *, weights_only: bool) -> dict[str, Any]:
     """A checkpoint of a run of ours.
 
@@ -283,8 +292,7 @@ class Recorder(lightning.Callback):
         epoch, step = trainer.current_epoch + 1, trainer.global_step
         self.rows.append({"epoch": epoch, "step": step, "seconds": time.monotonic() - self._started, **metrics})
         if metrics["validation_metric"] <= min(row["validation_metric"] for row in self.rows[:-1] or self.rows):
-            with replacing(self.best_path) as file:
-                torch.save(pl_module.model.state_dict(), file)  # type: ignore[union-attr]
+            write_checkpoint(self.best_path, pl_module.model.state_dict())  # type: ignore[union-attr]
         trainer.save_checkpoint(self.last_path)
         write_text(self.metrics_path, as_csv(self.rows))
         trainer.should_stop = stop_reason(self.rows, self.training) is not None
@@ -295,8 +303,7 @@ class AtomicCheckpoints(TorchCheckpointIO):
 
     def save_checkpoint(self, checkpoint: dict[str, Any], path: Any, storage_options: Any = None) -> None:
         """Write a checkpoint."""
-        with replacing(Path(path)) as file:
-            torch.save(checkpoint, file)
+        write_checkpoint(Path(path), checkpoint)
 
 
 def as_csv(rows: list[dict[str, Any]]) -> str:
