@@ -3,6 +3,7 @@
 from functools import partial
 
 from remanence.nn.associative_lstm import AssociativeLSTM
+from remanence.nn.cfc import CfC
 from remanence.nn.elman import Elman
 from remanence.nn.fast_weights import FastWeights, FastWeightsGrowthWarning
 from remanence.nn.flip_flop import CFF
@@ -16,6 +17,7 @@ __all__ = [
     "GRU",
     "LSTM",
     "AssociativeLSTM",
+    "CfC",
     "Elman",
     "FastWeights",
     "FastWeightsGrowthWarning",
@@ -34,6 +36,7 @@ layers.add("gru", GRU)
 layers.add("alstm", AssociativeLSTM)
 layers.add("fast_weights", FastWeights)
 layers.add("cff", CFF)
+layers.add("cfc", CfC)
 layers.add("persistent", PersistentLinear)
 
 
