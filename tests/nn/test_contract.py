@@ -138,8 +138,23 @@ def test_wrong_inputs_say_what_was_expected(layer):
         layer(x.long())
     with pytest.raises(ValueError, match=r"expected a state of shape"):
         layer(x[:1], state)
-    with pytest.raises(ValueError, match=r"timespans"):
-        layer(x, timespans=torch.ones(2, 5, dtype=torch.float64))
+    message = r"expected timespans \[2, 5\]" if layer.continuous_time else "no notion of time"
+    with pytest.raises(ValueError, match=message):
+        layer(x, timespans=torch.ones(2, 4, dtype=torch.float64))
+
+
+@pytest.mark.parametrize("name", [name for name in LAYERS if make(name).continuous_time])
+def test_timespans_of_one_change_nothing(name):
+    layer = make(name)
+    x, ones = torch.randn(2, 5, 3, dtype=torch.float64), torch.ones(2, 5, dtype=torch.float64)
+    assert_same(layer(x), layer(x, timespans=ones))
+    assert_same(layer.step(x[:, 0]), layer.step(x[:, 0], timespans=ones[:, 0]))
+    timespans = torch.rand(2, 5, dtype=torch.float64)
+    whole, _ = layer(x, timespans=timespans)
+    first, state = layer(x[:, :2], timespans=timespans[:, :2])
+    second, _ = layer(x[:, 2:], state, timespans=timespans[:, 2:])
+    assert_same(whole, torch.cat([first, second], 1))
+    assert not torch.allclose(whole, layer(x)[0])
 
 
 @pytest.mark.unchecked

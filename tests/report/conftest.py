@@ -65,3 +65,16 @@ def write_run(
 def make_run(tmp_path):
     """Write a run below ``tmp_path / "runs"``."""
     return lambda name, **fields: write_run(tmp_path / "runs" / name, **fields)
+
+
+@pytest.fixture(scope="session")
+def mixed_runs(tmp_path_factory):
+    """Two tasks, two memories, a failed run and one under way."""
+    folder = tmp_path_factory.mktemp("mixed")
+    return [
+        write_run(folder / "a", layer="lstm", seed=0, test=0.1),
+        write_run(folder / "b", layer="lstm", seed=1, test=0.2),
+        write_run(folder / "c", layer="gru", seed=0, failure="the loss is nan at step 7"),
+        write_run(folder / "d", layer="gru", seed=1, finished=False),
+        write_run(folder / "e", task="digits", task_options={"rows": 8}, test=0.5),
+    ]

@@ -5,11 +5,14 @@ from functools import partial
 from remanence.nn.associative_lstm import AssociativeLSTM
 from remanence.nn.elman import Elman
 from remanence.nn.fast_weights import FastWeights, FastWeightsGrowthWarning
+from remanence.nn.flip_flop import CFF
 from remanence.nn.gated import GRU, LSTM
 from remanence.nn.memory import Memory, State
+from remanence.nn.persistent import PersistentLinear
 from remanence.registry import Registry
 
 __all__ = [
+    "CFF",
     "GRU",
     "LSTM",
     "AssociativeLSTM",
@@ -17,6 +20,7 @@ __all__ = [
     "FastWeights",
     "FastWeightsGrowthWarning",
     "Memory",
+    "PersistentLinear",
     "State",
     "create",
     "layers",
@@ -29,6 +33,8 @@ layers.add("lstm", LSTM)
 layers.add("gru", GRU)
 layers.add("alstm", AssociativeLSTM)
 layers.add("fast_weights", FastWeights)
+layers.add("cff", CFF)
+layers.add("persistent", PersistentLinear)
 
 
 def create(name: str, *, input_size: int, hidden_size: int, **options: object) -> Memory:

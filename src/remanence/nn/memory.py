@@ -1,6 +1,6 @@
 """The contract that every memory keeps."""
 
-from typing import Any, TypeAlias
+from typing import Any, ClassVar, TypeAlias
 
 import torch
 from jaxtyping import Float
@@ -27,6 +27,9 @@ class Memory(nn.Module):
         ValueError: a size that is not a positive integer.
     """
 
+    continuous_time: ClassVar[bool] = False
+    """Whether the layer knows how long a step lasts: then :meth:`_run` and :meth:`_advance` take ``timespans`` too."""
+
     def __init__(self, input_size: int, hidden_size: int, output_size: int | None = None):
         super().__init__()
         self.input_size = positive_integer("input_size", input_size)
@@ -49,32 +52,35 @@ class Memory(nn.Module):
         Args:
             x: the input, [batch, time, input_size].
             state: what an earlier call returned; default: :meth:`initial_state`.
-            timespans: for continuous-time layers only; this one rejects it.
+            timespans: how long each step lasts, [batch, time], in units of the time constants; default: 1. Only
+                continuous-time layers take it.
 
         Returns:
             The output [batch, time, output_size], and the state after the last step.
 
         Raises:
-            ValueError: a wrong shape or dtype of ``x`` or ``state``, or ``timespans`` given.
+            ValueError: a wrong shape or dtype, or ``timespans`` given to a layer without a notion of time.
         """
-        if timespans is not None:
-            raise ValueError(
-                f"{type(self).__name__} has no notion of time: leave out timespans (continuous-time layers)"
-            )
         self._check_input(x, "[batch, time, input_size]", 3)
+        options = self._timing(timespans, x)
         state = self._checked_state(state, x.shape[0])
         if x.shape[1] == 0:
             return x.new_zeros(x.shape[0], 0, self.output_size), state
-        return self._run(x, state)
+        return self._run(x, state, **options)
 
     def step(
-        self, x_t: Float[Tensor, "batch input"], state: State = None
+        self,
+        x_t: Float[Tensor, "batch input"],
+        state: State = None,
+        *,
+        timespans: Float[Tensor, " batch"] | None = None,
     ) -> tuple[Float[Tensor, "batch output"], State]:
         """Advance by one time step, for streams: the same numbers as :meth:`forward` gives.
 
         Args:
             x_t: the input of this step, [batch, input_size].
             state: what the last call returned; default: :meth:`initial_state`.
+            timespans: how long this step lasts, [batch]; only for continuous-time layers.
 
         Returns:
             The output [batch, output_size], and the state.
@@ -83,7 +89,8 @@ class Memory(nn.Module):
             ValueError: a wrong shape or dtype.
         """
         self._check_input(x_t, "[batch, input_size]", 2)
-        return self._advance(x_t, self._checked_state(state, x_t.shape[0]))
+        options = self._timing(timespans, x_t)
+        return self._advance(x_t, self._checked_state(state, x_t.shape[0]), **options)
 
     def _run(self, x: Tensor, state: State) -> tuple[Tensor, State]:
         outputs = []
@@ -108,6 +115,20 @@ class Memory(nn.Module):
             raise ValueError(
                 f"{name} expected x of {dtype}, as its parameters are, got {x.dtype}: convert with x.to({dtype})"
             )
+
+    def _timing(self, timespans: Tensor | None, x: Tensor) -> dict[str, Tensor]:
+        if timespans is None:
+            return {}
+        name = type(self).__name__
+        if not self.continuous_time:
+            raise ValueError(f"{name} has no notion of time: leave out timespans (continuous-time layers)")
+        expected = x.shape[:-1]
+        if timespans.shape != expected or not timespans.is_floating_point():
+            raise ValueError(
+                f"{name} expected timespans {list(expected)} of floating point, one for each step of x "
+                f"{list(x.shape)}, got {list(timespans.shape)} of {timespans.dtype}"
+            )
+        return {"timespans": timespans}
 
     def _checked_state(self, state: State, batch_size: int) -> State:
         initial = self.initial_state(batch_size)

@@ -3,11 +3,17 @@
 import re
 from collections.abc import Sequence
 from dataclasses import dataclass
+from typing import TypeAlias
 
 import numpy as np
 from matplotlib.axes import Axes
+from matplotlib.font_manager import FontProperties
+from matplotlib.textpath import text_to_path
 
-LETTER = 0.6  # width of a letter, in font sizes
+Box: TypeAlias = tuple[float, float, float, float]
+"""Left, bottom, right, top."""
+
+MARK = 4  # points around a marker or a bar that stay free
 LINE = 1.25  # height of a line, in font sizes
 
 
@@ -40,9 +46,11 @@ def wrapped(text: str, letters: int) -> str:
 
 
 def size(text: str, font: float) -> tuple[float, float]:
-    """Width and height of a text in points, a little generous."""
+    """Width and height of a text in points."""
     lines = text.split("\n")
-    return LETTER * font * max(map(len, lines)), LINE * font * len(lines)
+    drawn = FontProperties(size=font)
+    widths = [text_to_path.get_text_width_height_descent(line, drawn, ismath=False)[0] for line in lines]
+    return float(max(widths)), LINE * font * len(lines)
 
 
 def spread_out(centres: Sequence[float], heights: Sequence[float], low: float, high: float) -> list[float]:
@@ -105,6 +113,7 @@ def label_margin(axes: Axes, labels: Sequence[Label], font: float) -> None:
             va="center",
             ha="left",
             linespacing=1.1,
+            parse_math=False,
             annotation_clip=False,
             arrowprops={
                 "arrowstyle": "-",
@@ -117,43 +126,62 @@ def label_margin(axes: Axes, labels: Sequence[Label], font: float) -> None:
         )
 
 
-def label_points(axes: Axes, labels: Sequence[Label], taken: Sequence[tuple[float, float]], font: float) -> None:
-    """Write labels close to their points where they cover neither a point nor each other.
+def label_points(axes: Axes, labels: Sequence[Label], taken: Sequence[Box], font: float) -> bool:
+    """Write labels close to their points where they cover neither a point nor its bars nor each other.
 
     Args:
         axes: where the points are drawn.
         labels: what to write.
-        taken: all points, in data coordinates.
+        taken: all points and bars, in data coordinates.
         font: size in points.
+
+    Returns:
+        Whether there was room; if not, nothing is written.
     """
     to_points = 72 / axes.figure.dpi  # type: ignore[union-attr]
     frame = axes.get_window_extent()
-    bounds = np.array([frame.x0, frame.y0, frame.x1, frame.y1 + 8]) * to_points
-    boxes = [(x - 4, y - 4, x + 4, y + 4) for x, y in axes.transData.transform(list(taken)) * to_points]
+    left, bottom, right, top = (np.asarray(frame.extents) * to_points).tolist()
+    bounds = (left, bottom, right, top + 8)
+    corners = axes.transData.transform(np.reshape(taken, (-1, 2))).reshape(-1, 4) * to_points
+    boxes: list[Box] = [tuple(box) for box in (corners + MARK * np.array([-1, -1, 1, 1])).tolist()]
+    places: list[Box] = []
     for label in labels:
-        at = axes.transData.transform((label.x, label.y)) * to_points
+        x, y = (axes.transData.transform((label.x, label.y)) * to_points).tolist()
         width, height = size(label.text, font)
-        choices = [(at[0] + dx, at[1] + dy) for dx, dy in offsets(width, height)]
-        x, y = min(choices, key=lambda place: covered((*place, place[0] + width, place[1] + height), boxes, bounds))
-        boxes.append((x, y, x + width, y + height))
-        axes.annotate(
-            label.text,
-            (label.x, label.y),
-            xytext=(x + width / 2 - at[0], y + height / 2 - at[1]),
-            textcoords="offset points",
-            color=label.colour,
-            fontsize=font,
-            va="center",
-            ha="center",
-            linespacing=1.1,
-        )
+        choices = [(x + dx, y + dy, x + dx + width, y + dy + height) for dx, dy in offsets(width, height)]
+        free = (place for place in choices if not covered(place, boxes, bounds))
+        if (place := next(free, None)) is None:
+            return False
+        places.append((place[0] - x, place[1] - y, place[2] - x, place[3] - y))
+        boxes.append(place)
+    for label, place in zip(labels, places, strict=True):
+        write_beside(axes, label, place, font)
+    return True
+
+
+def write_beside(axes: Axes, label: Label, place: Box, font: float) -> None:
+    """Write a label at a place in points from its point, held at the side that is next to it: fonts differ in width."""
+    left, bottom, right, top = place
+    side, held = ("left", left) if left >= 0 else ("right", right) if right <= 0 else ("center", (left + right) / 2)
+    axes.annotate(
+        label.text,
+        (label.x, label.y),
+        xytext=(held, (bottom + top) / 2),
+        textcoords="offset points",
+        color=label.colour,
+        fontsize=font,
+        va="center",
+        ha=side,
+        linespacing=1.1,
+        parse_math=False,
+    )
 
 
 def offsets(width: float, height: float) -> list[tuple[float, float]]:
     """Where the lower left corner of a label may lie, from its point, the best first."""
     return [
         offset
-        for gap in (6.0, 12.0, 20.0)
+        for gap in (8.0, 14.0, 22.0)
         for offset in (
             (gap, -height / 2),
             (-gap - width, -height / 2),
@@ -167,14 +195,12 @@ def offsets(width: float, height: float) -> list[tuple[float, float]]:
     ]
 
 
-def covered(
-    box: tuple[float, float, float, float], boxes: Sequence[tuple[float, float, float, float]], bounds: np.ndarray
-) -> float:
-    """How much of a box lies over others or out of bounds."""
-    inside = overlap(box, tuple(bounds))
-    return sum(overlap(box, other) for other in boxes) + (box[2] - box[0]) * (box[3] - box[1]) - inside
+def covered(box: Box, boxes: Sequence[Box], bounds: Box) -> bool:
+    """Whether a box lies over others or out of bounds."""
+    inside = box[0] >= bounds[0] and box[1] >= bounds[1] and box[2] <= bounds[2] and box[3] <= bounds[3]
+    return not inside or any(overlap(box, other) for other in boxes)
 
 
-def overlap(a: tuple[float, ...], b: tuple[float, ...]) -> float:
-    """Area common to two boxes (left, bottom, right, top)."""
-    return max(0.0, min(a[2], b[2]) - max(a[0], b[0])) * max(0.0, min(a[3], b[3]) - max(a[1], b[1]))
+def overlap(a: Box, b: Box) -> bool:
+    """Whether two boxes have an area in common."""
+    return min(a[2], b[2]) > max(a[0], b[0]) and min(a[3], b[3]) > max(a[1], b[1])

@@ -30,6 +30,7 @@ from remanence.report.table import (
     notes,
     plain,
     summarise,
+    task_title,
 )
 
 NARROW = "(max-width: 720px)"
@@ -64,9 +65,10 @@ def write(runs: Sequence[Run], folder: Path | str, *, title: str = "Memories com
         tag("h1", title),
         tag("p", overview(runs, rows), class_="lead"),
     ]
-    for number, (task, group) in enumerate(by_task(rows), start=1):
-        name = f"{number}-{re.sub(r'[^a-z0-9]+', '-', task.lower()).strip('-')[:60]}"
-        body.append(task_section(task, group, look, folder, name))
+    names: list[str] = []
+    for group in by_task(rows):
+        names.append(file_name(group[0].task, names))
+        body.append(task_section(group, look, folder, names[-1]))
     body.append(repeat_section(runs))
     path = folder / "report.html"
     write_text(path, document(title, body))
@@ -124,9 +126,17 @@ def count(number: int, one: str, many: str | None = None) -> str:
     return f"{number} {one if number == 1 else many or one + 's'}"
 
 
-def task_section(task: str, rows: list[Row], look: dict[str, Look], folder: Path, name: str) -> Element:
+def file_name(task: str, taken: Sequence[str]) -> str:
+    """What the pictures of a task are called; it stays the same whatever else is in the report."""
+    name = re.sub(r"[^a-z0-9]+", "-", task.lower()).strip("-")[:60]
+    return f"{name}-{len(taken) + 1}" if name in taken else name
+
+
+def task_section(rows: list[Row], look: dict[str, Look], folder: Path, name: str) -> Element:
     """Table, pictures and configurations of one task; writes the pictures."""
-    section = tag("section", tag("h2", task), result_table(task, rows))
+    task, options = task_title(rows)
+    section = tag("section", tag("h2", task, *([" ", tag("small", options)] if options else [])))
+    section.append(result_table(task, rows))
     section.extend(tag("p", note, class_="note") for row in rows for note in notes(row))
     drawn = pictures(rows, look)
     if not drawn:
@@ -198,8 +208,10 @@ def configuration(row: Row) -> Element:
 
 def runs_table(row: Row) -> Element:
     """One line for each run."""
-    names = ("seed", f"test {heading(row.metric)}", "steps", "seconds", "stopped", "folder")
-    head = tag("thead", tag("tr", *(tag("th", name, scope="col") for name in names)))
+    names = ("seed", f"test {heading(row.metric)}", "steps", "seconds")
+    heads = [tag("th", name, scope="col") for name in names]
+    heads += [tag("th", name, scope="col", class_="text") for name in ("stopped", "folder")]
+    head = tag("thead", tag("tr", *heads))
     body = tag("tbody")
     for run in row.runs:
         result = run.result or {}

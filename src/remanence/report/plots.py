@@ -12,7 +12,7 @@ from matplotlib.figure import Figure
 from matplotlib.ticker import FuncFormatter, LogLocator, NullFormatter, NullLocator
 
 from remanence.report.curves import Against, mean_curve
-from remanence.report.labels import Label, label_margin, label_points, size, wrapped
+from remanence.report.labels import Box, Label, label_margin, label_points, size, wrapped
 from remanence.report.style import DASHES, Layout, Look, Theme, settings
 from remanence.report.table import Estimate, Row, figure, first, heading, is_share
 
@@ -175,11 +175,12 @@ def draw_row(
 def draw_cost(rows: list[Row], looks: dict[str, Look], theme: Theme, layout: Layout) -> Figure:
     """Two panels: against parameters, against seconds."""
     done = [row for row in rows if row.test]
-    panels = grid(2, layout, room(["chance"], layout))
+    names = {row: wrapped(short(row, rows), layout.label_letters) for row in done}
+    panels = grid(2, layout, room([*names.values(), "chance"], layout))
     factor = unit(rows)
     levels = [value for row in done for value in row.figures("test_metric")]
     quantities: list[tuple[str, Callable[[Row], Estimate | None]]] = [
-        ("parameters", lambda row: Estimate.of([row.parameters or 0])),
+        ("parameters", lambda row: Estimate.of([float(row.parameters or 0)])),
         ("seconds of training a run", lambda row: row.seconds),
     ]
     for axes, (name, quantity) in zip(panels, quantities, strict=True):
@@ -188,39 +189,47 @@ def draw_cost(rows: list[Row], looks: dict[str, Look], theme: Theme, layout: Lay
             series = sorted((row for row in done if row.layer == layer), key=lambda row: row.runs[0].hidden_size)
             look = looks[series[0].runs[0].layer]
             points = [draw_point(axes, row, quantity(row), factor, look, theme) for row in series]
-            axes.plot(*zip(*points, strict=True), color=look.colour(theme), linewidth=1, alpha=0.6)
-            labels.append(Label(wrapped(short(series[0], rows), layout.label_letters), *points[-1], look.colour(theme)))
+            axes.plot([p.x for p in points], [p.y for p in points], color=look.colour(theme), linewidth=1, alpha=0.6)
+            labels.append(Label(names[series[-1]], points[-1].x, points[-1].y, look.colour(theme)))
             taken += points
         metric_axis(axes, rows, levels)
-        quantity_axis(axes, [x for x, _ in taken])
+        quantity_axis(axes, [point.x for point in taken])
         axes.set_xlabel(name)
-        finish(axes, rows, [], theme, layout, f"test {heading(metric_of(rows))}")
-        label_points(axes, labels, taken, layout.font)
+        bars = [bar for point in taken for bar in point.bars]
+        crowded = not label_points(axes, labels, bars, layout.font)
+        finish(axes, rows, labels if crowded else [], theme, layout, f"test {heading(metric_of(rows))}")
     return panels[0].figure  # type: ignore[return-value]
 
 
-def draw_point(
-    axes: Axes, row: Row, quantity: Estimate | None, factor: float, look: Look, theme: Theme
-) -> tuple[float, float]:
-    """A point with its bars; returns where it is."""
+@dataclass(frozen=True)
+class Point:
+    """Where a point was drawn, and the boxes that its bars take, flat ones, in data coordinates."""
+
+    x: float
+    y: float
+    bars: tuple[Box, Box]
+
+
+def draw_point(axes: Axes, row: Row, quantity: Estimate | None, factor: float, look: Look, theme: Theme) -> Point:
+    """A point with its bars."""
     assert row.test is not None
     assert quantity is not None
     x, y = quantity.mean, factor * row.test.mean
-    colour = look.colour(theme)
-    x_bar, y_bar = quantity.spread or 0.0, factor * (row.test.spread or 0.0)
+    right, above = quantity.spread or 0.0, factor * (row.test.spread or 0.0)
+    left, below = min(right, 0.99 * x), min(above, y) if y >= 0 else above
     axes.errorbar(
         x,
         y,
-        xerr=[[min(x_bar, 0.99 * x)], [x_bar]] if x_bar else None,
-        yerr=[[min(y_bar, y) if y >= 0 else y_bar], [y_bar]] if y_bar else None,
-        color=colour,
+        xerr=[[left], [right]] if right else None,
+        yerr=[[below], [above]] if above else None,
+        color=look.colour(theme),
         marker=look.marker,
         markersize=6.5,
         linewidth=1.2,
         clip_on=False,
         zorder=4,
     )
-    return x, y
+    return Point(x, y, ((x - left, y, x + right, y), (x, y - below, x, y + above)))
 
 
 def grid(count: int, layout: Layout, right: float) -> list[Axes]:
@@ -251,7 +260,7 @@ def room(texts: Iterable[str], layout: Layout) -> float:
 
 def finish(axes: Axes, rows: list[Row], labels: list[Label], theme: Theme, layout: Layout, title: str) -> None:
     """Title, the line of chance, and labels in the margin."""
-    axes.set_title(title, loc="left", color=theme.ink)
+    axes.set_title(title, loc="left", color=theme.ink, parse_math=False)
     chance = chance_of(rows)
     if chance is not None:
         axes.axhline(chance * unit(rows), color=theme.muted, linewidth=1, linestyle=(0, (4, 3)), zorder=1)
@@ -329,7 +338,7 @@ def log_axis(axes: Axes, low: float, high: float) -> None:
     """A logarithmic horizontal axis with plain numbers."""
     axes.set_xscale("log")
     axes.set_xlim(low, high)
-    steps = (1.0, 2.0, 5.0) if high < 100 * low else (1.0,)
+    steps = (1.0, 2.0, 5.0) if high < 100 * low else (1.0, 3.0) if high < 1000 * low else (1.0,)
     axes.xaxis.set_major_locator(LogLocator(subs=steps))
     axes.xaxis.set_major_formatter(FuncFormatter(lambda value, _: short_number(value)))
     axes.xaxis.set_minor_formatter(NullFormatter())
@@ -339,7 +348,7 @@ def short_number(value: float) -> str:
     """``12500`` to ``12.5k``.
 
     Example:
-        >>> [short_number(value) for value in (0, 0.5, 900, 12500, 3e6)]
+        >>> [short_number(value) for value in (0.0, 0.5, 900.0, 12500.0, 3e6)]
         ['0', '0.5', '900', '12.5k', '3M']
     """
     for size_, letter in ((1e9, "G"), (1e6, "M"), (1e3, "k")):

@@ -54,7 +54,7 @@ class Row:
     @property
     def task(self) -> str:
         """The task with its options."""
-        return joined(self.config["task"]["name"], self.config["task"]["options"])
+        return joined(self.runs[0].task, self.config["task"]["options"])
 
     @property
     def layer(self) -> str:
@@ -72,7 +72,7 @@ class Row:
 
     def figures(self, key: str) -> list[float]:
         """One field of the results of the finished runs."""
-        return [run.result[key] for run in self.in_state("finished") if run.result is not None]
+        return [float(run.result[key]) for run in self.in_state("finished") if run.result is not None]
 
     @property
     def test(self) -> Estimate | None:
@@ -117,17 +117,18 @@ def summarise(runs: Iterable[Run]) -> list[Row]:
         runs: as :func:`load` returns them.
 
     Returns:
-        Rows sorted by task, then by mean test metric, those without figures last.
+        Rows by task, the tasks in the order of the runs; then by mean test metric, those without figures last.
     """
-    groups: dict[str, list[Run]] = {}
-    for run in sorted(runs, key=lambda run: (run.seed, str(run.folder))):
-        groups.setdefault(identity(run), []).append(run)
-    tasks: dict[str, list[list[Run]]] = {}
-    for group in groups.values():
-        config = group[0].config
-        tasks.setdefault(joined(config["task"]["name"], config["task"]["options"]), []).append(group)
-    rows = [Row(tuple(group), settings) for groups in tasks.values() for group, settings in told_apart(groups)]
-    return sorted(rows, key=lambda row: (row.task, row.test.mean if row.test else math.inf, row.label))
+    tasks: dict[str, dict[str, list[Run]]] = {}
+    for run in runs:
+        task = joined(run.task, run.config["task"]["options"])
+        tasks.setdefault(task, {}).setdefault(identity(run), []).append(run)
+    return [row for groups in tasks.values() for row in sorted(told_apart(list(groups.values())), key=rank)]
+
+
+def rank(row: Row) -> tuple[float, str]:
+    """What the rows of a task are sorted by: the best first, those without figures last."""
+    return (row.test.mean if row.test else math.inf, row.label)
 
 
 def identity(run: Run) -> str:
@@ -135,20 +136,34 @@ def identity(run: Run) -> str:
     return json.dumps({key: run.config[key] for key in ("task", "layer", "model", "training")}, sort_keys=True)
 
 
-def told_apart(groups: list[list[Run]]) -> list[tuple[list[Run], dict[str, Any]]]:
-    """Each group with those fields of ``model`` and ``training`` that are not the same in all groups."""
+def told_apart(groups: list[list[Run]]) -> list[Row]:
+    """A row of each group, with those fields of ``model`` and ``training`` that are not the same in all groups."""
     fields = [
         {f"{part}.{key}": value for part in ("model", "training") for key, value in group[0].config[part].items()}
         for group in groups
     ]
     keys = dict.fromkeys(key for one in fields for key in one)
     differing = [key for key in keys if any(one.get(key) != fields[0].get(key) for one in fields)]
-    return [(group, {key: one.get(key) for key in differing}) for group, one in zip(groups, fields, strict=True)]
+    return [
+        Row(tuple(sorted(group, key=lambda run: (run.seed, str(run.folder)))), {key: one.get(key) for key in differing})
+        for group, one in zip(groups, fields, strict=True)
+    ]
 
 
-def by_task(rows: Iterable[Row]) -> list[tuple[str, list[Row]]]:
+def by_task(rows: Iterable[Row]) -> list[list[Row]]:
     """Rows of each task; the rows are sorted already."""
-    return [(task, list(group)) for task, group in groupby(rows, key=lambda row: row.task)]
+    return [list(group) for _, group in groupby(rows, key=lambda row: row.task)]
+
+
+def task_title(rows: list[Row]) -> tuple[str, str]:
+    """Name of the task, and its options in words: ``("retrieval", "pairs 3, test 10,000")``."""
+    task = rows[0].config["task"]
+    return task["name"], ", ".join(f"{key.replace('_', ' ')} {spoken(value)}" for key, value in task["options"].items())
+
+
+def spoken(value: Any) -> str:
+    """A value as a person would write it: thousands with commas."""
+    return f"{value:,}" if type(value) is int else plain(value)
 
 
 def first(values: Iterable[Any]) -> Any:
@@ -234,15 +249,17 @@ def table(rows: Iterable[Row]) -> Group:
         rows: as :func:`summarise` returns them.
     """
     parts: list[Table | Text] = []
-    for task, group in by_task(rows):
-        parts += [task_table(task, group), *(Text(note, style="yellow") for row in group for note in notes(row))]
+    for group in by_task(rows):
+        parts += [task_table(group), *(Text(note, style="yellow") for row in group for note in notes(row))]
         parts.append(Text())
     return Group(*parts, Text(SPREAD_NOTE, style="dim"))
 
 
-def task_table(task: str, rows: list[Row]) -> Table:
+def task_table(rows: list[Row]) -> Table:
     """The table of one task."""
-    result = Table(title=Text(task, style="bold"), title_justify="left", box=None, padding=(0, 2, 0, 0))
+    task, options = task_title(rows)
+    caption = Text.assemble((task, "bold"), (f"  {options}", "dim"))
+    result = Table(title=caption, title_justify="left", box=None, padding=(0, 2, 0, 0))
     for name in columns(rows):
         right = name != "layer"
         result.add_column(Text(name), justify="right" if right else "left", overflow="fold", no_wrap=right)

@@ -1,0 +1,93 @@
+"""Neurons whose activation is never wiped."""
+
+import math
+from collections.abc import Callable
+from functools import partial
+from typing import TypeAlias
+
+import torch
+from torch import Tensor, nn
+from torch.nn import functional as F
+
+from remanence.nn.memory import Memory
+from remanence.scan.dispatch import scan
+
+Pointwise: TypeAlias = Callable[[Tensor], Tensor]
+
+NONLINEARITIES: dict[str, Pointwise] = {
+    "relu": F.relu,
+    "tanh": torch.tanh,
+    "sigmoid": torch.sigmoid,
+    "softplus": F.softplus,
+    "identity": torch.Tensor.clone,
+}
+
+
+class PersistentLinear(Memory):
+    """A linear layer whose activations persist: ``n_t = f(n_{t-1} + W x_t + b)``.
+
+    Every unit adds to what it held before; nothing leaks and nothing is wiped but by ``f`` and by inputs of the other
+    sign. There is no recurrent matrix, so the whole sequence is one fused scan (:func:`remanence.scan`).
+
+    Args:
+        input_size: channels of the input.
+        hidden_size: neurons.
+        nonlinearity: f: ``"relu"`` (default), ``"tanh"``, ``"sigmoid"``, ``"softplus"``, ``"identity"``, or any
+            function of PyTorch that works pointwise.
+
+    Parameters:
+        weight_ih [hidden_size, input_size] (W) and bias [hidden_size] (b), both started as ``torch.nn.Linear`` does.
+
+    State:
+        n [batch, hidden_size], zero at first.
+
+    Raises:
+        ValueError: a size that is not positive, or an unknown nonlinearity.
+
+    Example:
+        >>> layer = PersistentLinear(3, 8)
+        >>> y, n = layer(torch.randn(2, 5, 3))
+        >>> y.shape, torch.equal(y[:, -1], n)
+        (torch.Size([2, 5, 8]), True)
+    """
+
+    def __init__(self, input_size: int, hidden_size: int, *, nonlinearity: str | Pointwise = "relu"):
+        super().__init__(input_size, hidden_size)
+        if isinstance(nonlinearity, str) and nonlinearity not in NONLINEARITIES:
+            raise ValueError(
+                f"nonlinearity must be a pointwise function or one of {', '.join(NONLINEARITIES)}, got {nonlinearity!r}"
+            )
+        self.nonlinearity = nonlinearity
+        self.weight_ih = nn.Parameter(torch.empty(hidden_size, input_size))
+        self.bias = nn.Parameter(torch.empty(hidden_size))
+        self.reset_parameters()
+
+    def reset_parameters(self) -> None:
+        """Draw both uniformly from ±1/√input_size, as ``torch.nn.Linear`` does."""
+        bound = 1 / math.sqrt(self.input_size)
+        nn.init.uniform_(self.weight_ih, -bound, bound)
+        nn.init.uniform_(self.bias, -bound, bound)
+
+    def _run(self, x: Tensor, state: Tensor) -> tuple[Tensor, Tensor]:
+        (n,), (final,) = scan(self._step, [self._drive(x)], [state])
+        return n, final
+
+    def _advance(self, x_t: Tensor, state: Tensor) -> tuple[Tensor, Tensor]:
+        (n,) = self._step((state,), (self._drive(x_t),), ())
+        return n, n
+
+    def _drive(self, x: Tensor) -> Tensor:
+        return F.linear(x, self.weight_ih, self.bias)
+
+    @property
+    def _step(self) -> Callable[..., tuple[Tensor]]:
+        f = self.nonlinearity
+        return partial(persistent_step, NONLINEARITIES[f] if isinstance(f, str) else f)
+
+
+def persistent_step(
+    f: Pointwise, state: tuple[Tensor, ...], inputs: tuple[Tensor, ...], params: tuple[Tensor, ...]
+) -> tuple[Tensor]:
+    """``n <- f(n + drive)``, as :func:`remanence.scan` wants it."""
+    (n,), (drive,) = state, inputs
+    return (f(n + drive),)

@@ -1,0 +1,165 @@
+"""Continuous flip-flops against the ncps package, the differential equation, and their purpose: to hold a bit."""
+
+import numpy as np
+import pytest
+import torch
+from ncps.torch import LTCCell
+from ncps.wirings import Wiring
+from scipy.integrate import solve_ivp
+
+from remanence import nn
+
+KINDS = ["inhibitory", "shunting", "excitatory"]
+
+
+def noisy(layer):
+    """A layer whose parameters are all different."""
+    with torch.no_grad():
+        for parameter in layer.parameters():
+            parameter.add_(0.3 * torch.randn_like(parameter))
+        layer.bias.add_(4.0)
+    return layer
+
+
+def raw(layer, pair):
+    """The conductances of one pair as the paper writes them: a dict of [q, r]."""
+    value = {name: p[:, pair].detach() for name, p in layer.named_parameters() if p.shape == (2, layer.hidden_size)}
+    positive = {name.removeprefix("log_"): p.exp() if name.startswith("log_") else p for name, p in value.items()}
+    sign = {"inhibitory": -1.0, "shunting": 0.0, "excitatory": 1.0}[layer.self_synapse]
+    return {
+        "C": positive["capacitance"],
+        "g": positive["leak"],
+        "V": positive["leak_potential"],
+        "w_x": positive["capacitance"] * positive["conductance_input"],
+        "E_x": positive["potential_input"],
+        "w_m": positive["conductance_mutual"],
+        "E_m": -positive["potential_mutual"],
+        "gamma_m": positive["slope_mutual"],
+        "mu_m": positive["threshold_mutual"],
+        "w_s": positive["conductance_self"],
+        "E_s": sign * positive.get("potential_self", torch.zeros_like(positive["leak"])),
+        "gamma_s": positive["slope_self"],
+        "mu_s": positive["threshold_self"],
+    }
+
+
+class Pair(Wiring):
+    """Two neurons, each with a synapse to the other and to itself, and one input to both."""
+
+    def __init__(self):
+        super().__init__(2)
+        self.set_output_dim(1)
+        for source in range(2):
+            for target in range(2):
+                self.add_synapse(source, target, 1 if source == target else -1)
+
+    def build(self, input_dim):
+        super().build(input_dim)
+        for target in range(2):
+            self.add_sensory_synapse(0, target, 1)
+
+
+def ncps_twin(layer, pair):
+    """The same pair as an LTC cell of the ncps package; one input, so that W x + b is its γ (x - μ)."""
+    cell = LTCCell(Pair(), 1, ode_unfolds=layer.sub_steps, epsilon=0.0).double()
+    p = raw(layer, pair)
+    W = layer.weight_ih[:, 0].detach().view(2, -1)[:, pair]
+    b = layer.bias.detach().view(2, -1)[:, pair]
+    own, other = torch.eye(2, dtype=torch.bool), ~torch.eye(2, dtype=torch.bool)
+    with torch.no_grad():
+        for name, value in (("cm", p["C"]), ("gleak", p["g"]), ("vleak", p["V"])):
+            cell._params[name].copy_(value)
+        for name, mutual, self_ in (
+            ("w", "w_m", "w_s"), ("sigma", "gamma_m", "gamma_s"), ("mu", "mu_m", "mu_s"), ("erev", "E_m", "E_s")
+        ):  # fmt: skip
+            matrix = torch.zeros(2, 2, dtype=torch.float64)  # [from, to]
+            matrix[other] = p[mutual].flip(0)  # row-major: q to r, then r to q; a synapse belongs to who receives
+            matrix[own] = p[self_]
+            cell._params[name].copy_(matrix)
+        for name, value in (("w", p["w_x"]), ("sigma", W), ("mu", -b / W), ("erev", p["E_x"])):
+            cell._params[f"sensory_{name}"].copy_(value[None])
+        for name in ("input_w", "output_w"):
+            cell._params[name].fill_(1.0)
+        for name in ("input_b", "output_b"):
+            cell._params[name].zero_()
+    return cell
+
+
+@pytest.mark.parametrize("kind", KINDS)
+@pytest.mark.parametrize("sub_steps", [1, 6])
+def test_equals_ncps(kind, sub_steps):
+    layer = noisy(nn.CFF(1, 3, sub_steps=sub_steps, self_synapse=kind).double())
+    x, timespan = torch.randn(4, 20, 1, dtype=torch.float64), 0.7
+    y, (q, r) = layer(x, timespans=torch.full((4, 20), timespan, dtype=torch.float64))
+    for pair in range(3):
+        cell = ncps_twin(layer, pair)
+        v = torch.stack([state[:, pair] for state in layer.initial_state(4)], -1)
+        outputs = []
+        for x_t in x.unbind(1):
+            out, v = cell(x_t, v, elapsed_time=timespan)
+            outputs.append(out[:, 0])
+        torch.testing.assert_close(y[..., pair], torch.stack(outputs, 1), rtol=1e-9, atol=1e-9)
+        torch.testing.assert_close(torch.stack([q[:, pair], r[:, pair]], -1), v, rtol=1e-9, atol=1e-9)
+
+
+def test_halving_the_sub_step_halves_the_error():
+    layer = noisy(nn.CFF(1, 1, horizon=3).double())
+    p = {name: value.numpy() for name, value in raw(layer, 0).items()}
+    x = torch.full((1, 1, 1), 0.4, dtype=torch.float64)
+    opened = torch.sigmoid(x[0, 0] @ layer.weight_ih.T + layer.bias).detach().numpy()
+    start = np.array([float(s) for s in layer.initial_state(1)])
+
+    def rate(_, v):
+        def synapse(w, gamma, mu, E, source):
+            return w / (1 + np.exp(-gamma * (source - mu))) * (E - v)
+
+        mutual = synapse(p["w_m"], p["gamma_m"], p["mu_m"], p["E_m"], v[::-1])
+        onto_itself = synapse(p["w_s"], p["gamma_s"], p["mu_s"], p["E_s"], v)
+        return (p["g"] * (p["V"] - v) + p["w_x"] * opened * (p["E_x"] - v) + mutual + onto_itself) / p["C"]
+
+    exact = solve_ivp(rate, (0, 1), start, rtol=1e-11, atol=1e-12).y[:, -1]
+    errors = []
+    for sub_steps in (2, 4, 8):
+        layer.sub_steps = sub_steps
+        _, state = layer(x)
+        errors.append(max(abs(float(v) - e) for v, e in zip(state, exact, strict=True)))
+    assert errors[0] < 0.1
+    assert errors[0] / errors[1] == pytest.approx(2, rel=0.25)
+    assert errors[1] / errors[2] == pytest.approx(2, rel=0.15)
+
+
+@pytest.mark.parametrize("kind", KINDS)
+def test_every_pair_holds_a_bit_without_input(kind):
+    layer = nn.CFF(3, 64, self_synapse=kind, horizon=30)
+    high, low = torch.full((1, 64), 0.6), torch.full((1, 64), -0.3)
+    q, r = torch.cat([high, low]), torch.cat([low, high])
+    with torch.no_grad():
+        _, (q, r) = layer(torch.zeros(2, 2000, 3), (q, r))
+    assert (q[0] - q[1] > 0.5).all()
+    assert (r[1] - r[0] > 0.5).all()
+
+
+def test_an_open_gate_writes_and_a_closed_one_keeps():
+    layer = nn.CFF(1, 16, horizon=30)
+    with torch.no_grad():
+        layer.weight_ih.zero_()
+        layer.weight_ih[:16] = 10.0  # a 1 opens the gates of q
+        pulse = torch.zeros(1, 300, 1)
+        pulse[:, 10:40] = 1.0
+        y, _ = layer(pulse)
+        silent, _ = layer(torch.zeros(1, 300, 1))
+    assert (silent[0, -1] < 0).all()
+    assert (y[0, 9] < 0).all()
+    assert (y[0, -1] > 0.3).all()
+
+
+@pytest.mark.unchecked
+def test_wrong_options():
+    with pytest.raises(ValueError, match="sub_steps must be 1 to 8, got 9"):
+        nn.CFF(3, 4, sub_steps=9)
+    with pytest.raises(ValueError, match="sub_steps must be a positive integer, got 0"):
+        nn.CFF(3, 4, sub_steps=0)
+    with pytest.raises(ValueError, match="one of inhibitory, shunting, excitatory, got 'exciting'"):
+        nn.CFF(3, 4, self_synapse="exciting")
+    with pytest.raises(ValueError, match="horizon"):
+        nn.CFF(3, 4, horizon=0)
