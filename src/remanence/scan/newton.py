@@ -1,7 +1,21 @@
 """A backend that computes all time steps at once: Newton iterations forwards, one linear scan backwards.
 
-Every trajectory is checked before it is returned; where the search fails, the fused loop runs instead and is counted
-(:func:`remanence.scan.statistics`).
+The states s_1...s_T solve ``s_t = f(s_{t-1}, x_t)``. From a guess of all of them, an iteration evaluates f and its
+Jacobian at every step together, solves the linear recurrence ``δ_t = J_t δ_{t-1} + r_t`` for the residual r by an
+associative scan, and adds δ. The Jacobian comes from the traced step, in blocks of up to 4 states; beyond, the search
+goes by its diagonal. Gradients need no iterations and are exact for any number of states:
+``λ_t = J_{t+1}ᵀ λ_{t+1} + grad_t`` is linear.
+
+Nothing unchecked is returned. In every call the residual must come down to roundings at every step, and the last Newton
+step (how far the loop's own states may be away) must be small too: a small step alone, or a small residual alone, can
+belong to a wrong trajectory. What fails, the fused loop computes instead, for the whole call, even if only one lane
+failed. :func:`remanence.scan.statistics` counts calls, iterations and such fallbacks, by reason; look there before you
+rely on this backend, since a call that falls back has paid for both.
+
+When it converges: in 3 to 9 iterations for contracting steps and for mildly bistable flip-flops, tried up to 4096
+steps; in more, or not in the 20 allowed, the more bistable a step is; never for chaotic ones. It moves far more memory
+than the loop (``benchmarks/newton.py`` counts the bytes): on a CPU the fused loop was 30 to 230 times faster, and on a
+GPU only a long sequence of few lanes can gain. ``"auto"`` never picks it. float32 and float64 only.
 """
 
 from collections.abc import Sequence
