@@ -62,23 +62,23 @@ def backward(
 ) -> list[Tensor | None]:
     """Gradients, by ``λ_t = J_{t+1}ᵀ λ_{t+1} + grad_t`` backwards over all time steps at once, then one evaluation.
 
-    The Jacobian is the whole one whatever the number of states. λ is checked against the vector-Jacobian product; where
-    it fails (a product of many Jacobians that overflows), the loop computes the gradients.
+    The Jacobian is the whole one whatever the number of states: n² numbers a step and lane. λ is checked against the
+    vector-Jacobian product; where it fails (a product of many Jacobians overflows), the loop computes the gradients.
     """
     inputs, state, params = primals
     system = System(traced, inputs, state, params)
     path = system.path(torch.stack(states))
-    above = [torch.zeros_like(s) if g is None else g for s, g in zip(states, grad_states, strict=True)]
-    grad = torch.stack(above)
+    grad = torch.stack([torch.zeros_like(s) if g is None else g for s, g in zip(states, grad_states, strict=True)])
     for place, of_final in enumerate(grad_final):
         if of_final is not None:
             grad[place, :, -1] += of_final
     cotangents, terms = _cotangents(traced, system, path, grad)
+    tolerance = GRADIENT_TOLERANCE * torch.finfo(grad.dtype).eps * terms
     values = system.values(path) | {"cotangent": cotangents.unbind()}
     results = [result.expand(system.shape[1:]) for result in evaluate(traced.vjp(tuple(needs)), values, path)]
     by_state, rest = torch.stack(results[: len(state)]), iter(results[len(state) :])
     missed = (cotangents - grad)[..., :-1, :] - by_state[..., 1:, :]
-    if not bool((missed.abs() <= GRADIENT_TOLERANCE * torch.finfo(grad.dtype).eps * terms).all()):
+    if not bool(((missed.abs() <= tolerance) & tolerance.isfinite()).all()):
         count(fallback="gradients")
         return _fused(traced, inputs[0]).backward(traced, needs, primals, states, grad_states, grad_final)
     of_state = [g if need else None for g, need in zip(by_state[..., 0, :], needs, strict=False)]
