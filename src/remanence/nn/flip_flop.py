@@ -15,10 +15,6 @@ POLARITIES = {"inhibitory": -1.0, "shunting": 0.0, "excitatory": 1.0}
 """Reversal potential of the self-synapse at the start, and its sign for good."""
 
 
-CLOSED = -5.0
-"""Where the gate of an input synapse starts: σ(-5) lets 0.7 % through."""
-
-
 class CFF(Memory):
     """Isolated continuous flip-flops: pairs of LTC neurons, q and r, that inhibit each other and act on themselves.
 
@@ -34,8 +30,9 @@ class CFF(Memory):
     The conductances C, g, w and the slopes γ are positive by construction. Only q is the output. Pairs do not see each
     other: the step is pointwise over pairs, and the whole sequence is one fused scan (:func:`remanence.scan`).
 
-    At the start every pair is bistable (it holds one bit without input), the gates of the input are closed (b = -5),
-    and C is spread log-uniformly over 1 ... 3 ``horizon``, so that some pairs are fast and some outlast the sequence.
+    At the start every pair is bistable (it holds one bit without input). C is spread log-uniformly over
+    1 ... 3 ``horizon``, so that some pairs are fast and some outlast the sequence. The gates of the input are closed:
+    b = min(-5, -2 - log C), so that a slow pair does not lose through its gate what it would otherwise keep.
 
     Args:
         input_size: channels of the input.
@@ -109,13 +106,15 @@ class CFF(Memory):
         """Draw every parameter anew: bistable pairs with closed gates."""
         bound = 1 / math.sqrt(self.input_size)
         nn.init.uniform_(self.weight_ih, -bound, bound)
-        nn.init.constant_(self.bias, CLOSED)
         with torch.no_grad():
             for name, (low, high) in _PER_NEURON.items():
                 getattr(self, name).uniform_(low, high)
             self.log_capacitance.uniform_(0, math.log(3 * self.horizon))
+            # A slow pair forgets through a gate that leaks faster than it does: the slower, the tighter it is closed.
+            closed = torch.minimum(-2 - self.log_capacitance, self.bias.new_tensor(-5.0))
+            self.bias.copy_(closed.flatten())
             # What holds a neuron up: its leak, and what comes through the closed gate. Inhibition must outweigh both.
-            gate = (self.log_capacitance + self.log_conductance_input).exp() * math.exp(CLOSED)
+            gate = (self.log_capacitance + self.log_conductance_input + closed).exp()
             tonic = (self.log_leak.exp() + gate).log()
             self.log_conductance_mutual += tonic
             self.log_conductance_self += tonic

@@ -56,6 +56,7 @@ class Kernel:
     call: Callable[..., None]
 
 
+@functools.cache
 def lane_count(bits: int) -> int:
     """How many channels a kernel computes together: two registers full, so that one's latency hides the other's."""
     features = llvm.get_host_cpu_features()
@@ -86,9 +87,7 @@ def _machine() -> tuple[str, str]:
 def _target() -> llvm.TargetMachine:
     cpu, features = _machine()
     target = llvm.Target.from_triple(llvm.get_process_triple())
-    return target.create_target_machine(
-        cpu=cpu, features=features, opt=2, reloc="default", codemodel="jitdefault", jit=True
-    )
+    return target.create_target_machine(cpu=cpu, features=features, opt=2, reloc="pic", codemodel="small", jit=True)
 
 
 def _compile(source: Source, bits: int, lanes: int) -> bytes:

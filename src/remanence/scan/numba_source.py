@@ -218,6 +218,8 @@ class _Body:
         if all(nodes[a].op == "constant" for a in node.arguments):
             wrap = "truth" if isinstance(nodes[node.arguments[0]].value, bool) else "lanes"
             operands[0] = f"{wrap}({operands[0]})"
+        if node.op == "where" and all(nodes[a].op == "constant" for a in node.arguments[1:]):
+            operands[1] = f"lanes({operands[1]})"
         if node.op in SIGNS:
             return f"{operands[0]} {SIGNS[node.op]} {operands[1]}"
         if node.op in PREFIXES:
