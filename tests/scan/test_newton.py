@@ -165,11 +165,7 @@ def test_the_fallback_is_the_fused_loop_where_it_applies(monkeypatch, refusal, b
 
 def test_the_compiled_loop_answers_to_the_last_bit(monkeypatch):
     monkeypatch.setattr(newton, "load", load)
-    problem = strongly_bistable()
-    results = []
-    for backend in ("cpu", "newton"):
-        (q, _), final = scan(flip_flop, *problem, backend=backend)
-        results.append((q, *final))
+    results = [scan(logistic, *chaotic(512), backend=backend) for backend in ("cpu", "newton")]
     torch.testing.assert_close(results[0], results[1], rtol=0, atol=0)
     assert statistics().fallbacks == {"not converged": 1}
 
@@ -263,7 +259,7 @@ def test_gradcheck(states):
         over_time, final = scan(many(states), tensors[:1], tensors[1:-1], tensors[-1:], backend="newton")
         return *over_time, *final
 
-    inputs, state, params = drawn(states, 1, 6, 2)
+    inputs, state, params = drawn(states, 1, 4, 2)
     assert torch.autograd.gradcheck(run, (*inputs, *state, *params))
     assert not statistics().fallbacks
 
@@ -321,10 +317,10 @@ def test_a_product_of_jacobians_that_overflows_spoils_nothing():
     assert statistics().fallbacks["gradients"] == 1
 
 
-@settings(max_examples=12, deadline=None, derandomize=True, suppress_health_check=[HealthCheck.function_scoped_fixture])
+@settings(max_examples=8, deadline=None, derandomize=True, suppress_health_check=[HealthCheck.function_scoped_fixture])
 @given(problem=problems(max_states=5))
 def test_random_steps(problem):
-    assert_same(replace(problem, shape=(2, 40, 3)), "newton")
+    assert_same(replace(problem, shape=(2, 33, 3)), "newton")
 
 
 def test_half_precision_is_refused():
