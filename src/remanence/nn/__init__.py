@@ -8,6 +8,7 @@ from remanence.nn.elman import Elman
 from remanence.nn.fast_weights import FastWeights, FastWeightsGrowthWarning
 from remanence.nn.flip_flop import CFF
 from remanence.nn.gated import GRU, LSTM
+from remanence.nn.ltc import LTC
 from remanence.nn.memory import Memory, State
 from remanence.nn.persistent import PersistentLinear
 from remanence.registry import Registry
@@ -16,6 +17,7 @@ __all__ = [
     "CFF",
     "GRU",
     "LSTM",
+    "LTC",
     "AssociativeLSTM",
     "CfC",
     "Elman",
@@ -37,6 +39,7 @@ layers.add("alstm", AssociativeLSTM)
 layers.add("fast_weights", FastWeights)
 layers.add("cff", CFF)
 layers.add("cfc", CfC)
+layers.add("ltc", LTC)
 layers.add("persistent", PersistentLinear)
 
 
