@@ -10,6 +10,7 @@ from remanence.nn.flip_flop import CFF
 from remanence.nn.gated import GRU, LSTM
 from remanence.nn.memory import Memory, State
 from remanence.nn.persistent import PersistentLinear
+from remanence.nn.reciprocal import ReciprocalGated
 from remanence.registry import Registry
 
 __all__ = [
@@ -23,6 +24,7 @@ __all__ = [
     "FastWeightsGrowthWarning",
     "Memory",
     "PersistentLinear",
+    "ReciprocalGated",
     "State",
     "create",
     "layers",
@@ -36,6 +38,7 @@ layers.add("gru", GRU)
 layers.add("alstm", AssociativeLSTM)
 layers.add("fast_weights", FastWeights)
 layers.add("cff", CFF)
+layers.add("reciprocal_gated", ReciprocalGated)
 layers.add("cfc", CfC)
 layers.add("persistent", PersistentLinear)
 
