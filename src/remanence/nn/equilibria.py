@@ -1,5 +1,6 @@
 """Where a flip-flop can rest, and whether it stays there."""
 
+from collections.abc import Callable
 from math import nan
 from typing import TYPE_CHECKING, NamedTuple
 
@@ -11,7 +12,7 @@ from torch.nn.utils.rnn import pad_sequence
 if TYPE_CHECKING:
     from remanence.nn.flip_flop import Neuron
 
-GRID, HALVINGS, NEWTON_STEPS = 2001, 60, 30
+GRID, HALVINGS, TINY = 1001, 60, 1e-12
 SAME = 1e-5  # equilibria nearer to each other than this are one
 
 
@@ -36,8 +37,8 @@ def equilibria(
     """All equilibria of isolated pairs under a constant input.
 
     For a given q there is one r that keeps q still, and it is known in closed form (:func:`_balance`). Along that curve
-    the drift of r changes its sign at the equilibria; they are bracketed on a grid, bisected, and refined by Newton's
-    method in both variables. All is done in float64.
+    the drift of r changes its sign at the equilibria: they are bracketed on a grid and bisected. Where the curve is too
+    steep for the grid, the one for which q and r change places is flat, so both are searched. All is done in float64.
 
     Args:
         of_q: the parameters of q.
@@ -49,30 +50,50 @@ def equilibria(
     open_q, open_r = open_q.double(), open_r.double()
     # A neuron at rest is a mean of its potentials, so all equilibria lie between the lowest and the highest.
     potentials = torch.stack([p for neuron in (of_q, of_r) for p in _potentials(neuron)])
-    low, high = potentials.amin(0), potentials.amax(0)
+    bounds = potentials.amin(0), potentials.amax(0)
+    q, r, pair = _search(of_q, of_r, open_q, open_r, *bounds)
+    r_again, q_again, pair_again = _search(of_r, of_q, open_r, open_q, *bounds)
+    q, r, pair = (torch.cat(both) for both in ((q, q_again), (r, r_again), (pair, pair_again)))
+    return _table(q, r, _stable(_of(of_q, pair), _of(of_r, pair), open_q[pair], open_r[pair], q, r), pair, len(open_q))
 
-    def along(q: Tensor) -> tuple[Tensor, Tensor]:
-        r = _balance(of_q, open_q, q).clamp(low, high)
-        return r, drift(of_r, open_r, r, q)
 
+def _search(
+    first: "Neuron", second: "Neuron", open_first: Tensor, open_second: Tensor, low: Tensor, high: Tensor
+) -> tuple[Tensor, Tensor, Tensor]:
+    """Equilibria along the curve on which the first neuron is still: where both are, and of which pair."""
     steps = torch.linspace(0, 1, GRID, dtype=low.dtype, device=low.device)[:, None]
-    grid = low + steps * (high - low)
+    # The curve jumps where the other's synapse has no effect: a root just beside must not share its cell.
+    jump = first.mutual_current / first.mutual
+    grid = torch.cat([low + steps * (high - low), torch.stack([jump - TINY, jump + TINY])]).sort(0).values
+
+    def along(v: Tensor) -> tuple[Tensor, Tensor]:
+        u = _balance(first, open_first, v).clamp(low, high)
+        return u, drift(second, open_second, u, v)
+
     sign = along(grid)[1] > 0
     cell, pair = torch.nonzero(sign[:-1] != sign[1:], as_tuple=True)
-    of_q, of_r = (type(n)(*(field[pair] for field in n)) for n in (of_q, of_r))
-    open_q, open_r, low, high = (x[pair] for x in (open_q, open_r, low, high))
-    left, right, before = grid[cell, pair], grid[cell + 1, pair], sign[cell, pair]
+    first, second = _of(first, pair), _of(second, pair)
+    open_first, open_second, low, high = (x[pair] for x in (open_first, open_second, low, high))
+    before = sign[cell, pair]
+    left, right = _bisect(lambda v: (along(v)[1] > 0) == before, grid[cell, pair], grid[cell + 1, pair])
+    # Where the curve is steep, the u of two neighbouring numbers v differ: go on between them.
+    v, ends = left, (along(left)[0], along(right)[0])
+    u, _ = _bisect(lambda u: (drift(second, open_second, u, v) > 0) == before, *ends)
+    moves = drift(first, open_first, v, u).abs() / first.leak + drift(second, open_second, u, v).abs() / second.leak
+    found = moves < SAME  # a jump of the curve is no equilibrium
+    return v[found], u[found], pair[found]
+
+
+def _bisect(as_left: Callable[[Tensor], Tensor], left: Tensor, right: Tensor) -> tuple[Tensor, Tensor]:
     for _ in range(HALVINGS):
         middle = (left + right) / 2
-        same = (along(middle)[1] > 0) == before
+        same = as_left(middle)
         left, right = torch.where(same, middle, left), torch.where(same, right, middle)
-    q, r = left, along(left)[0]
-    for _ in range(NEWTON_STEPS):
-        step = _newton_step(of_q, of_r, open_q, open_r, q, r)
-        q, r = (torch.clamp(v + d, low, high) for v, d in zip((q, r), step, strict=True))
-    # What is left is a jump of the curve, not an equilibrium, if q or r still drifts.
-    moves = drift(of_q, open_q, q, r).abs() / of_q.leak + drift(of_r, open_r, r, q).abs() / of_r.leak
-    return _table(q, r, _stable(of_q, of_r, open_q, open_r, q, r), moves < SAME, pair, len(sign[0]))
+    return left, right
+
+
+def _of(neuron: "Neuron", pair: Tensor) -> "Neuron":
+    return type(neuron)(*(field[pair] for field in neuron))
 
 
 def drift(neuron: "Neuron", opened: Tensor, v: Tensor, u: Tensor) -> Tensor:
@@ -113,28 +134,20 @@ def _derivatives(neuron: "Neuron", opened: Tensor, v: Tensor, u: Tensor) -> tupl
     return by_v, by_u
 
 
-def _newton_step(
-    of_q: "Neuron", of_r: "Neuron", open_q: Tensor, open_r: Tensor, q: Tensor, r: Tensor
-) -> tuple[Tensor, Tensor]:
-    (a, b), (d, c) = _derivatives(of_q, open_q, q, r), _derivatives(of_r, open_r, r, q)
-    move_q, move_r = drift(of_q, open_q, q, r), drift(of_r, open_r, r, q)
-    determinant = a * d - b * c
-    return (b * move_r - d * move_q) / determinant, (c * move_q - a * move_r) / determinant
-
-
 def _stable(of_q: "Neuron", of_r: "Neuron", open_q: Tensor, open_r: Tensor, q: Tensor, r: Tensor) -> Tensor:
     (a, b), (d, c) = _derivatives(of_q, open_q, q, r), _derivatives(of_r, open_r, r, q)
     jacobian = torch.stack([torch.stack([a, b], -1), torch.stack([c, d], -1)], -2)
     return torch.linalg.eigvals(jacobian).real.amax(-1) < 0
 
 
-def _table(q: Tensor, r: Tensor, stable: Tensor, found: Tensor, pair: Tensor, pairs: int) -> Equilibria:
+def _table(q: Tensor, r: Tensor, stable: Tensor, pair: Tensor, pairs: int) -> Equilibria:
     columns = []
     for index in range(pairs):
-        mine = torch.nonzero(found & (pair == index))[:, 0]
+        mine = torch.nonzero(pair == index)[:, 0]
         mine = mine[torch.argsort(q[mine])]
-        new = q[mine].diff(prepend=-q.new_tensor([torch.inf])) + r[mine].diff(prepend=q.new_zeros(1)).abs() > SAME
-        columns.append((q[mine][new], r[mine][new], stable[mine][new]))
+        points = torch.stack([q[mine], r[mine]], -1)
+        mine = mine[~(torch.cdist(points, points) < SAME).tril(-1).any(1)]
+        columns.append((q[mine], r[mine], stable[mine]))
     q, r, stable = (
         pad_sequence(list(column), padding_value=fill)
         for column, fill in zip(zip(*columns, strict=True), (nan, nan, 0), strict=True)
