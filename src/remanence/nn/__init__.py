@@ -11,6 +11,7 @@ from remanence.nn.gated import GRU, LSTM
 from remanence.nn.ltc import LTC
 from remanence.nn.memory import Memory, State
 from remanence.nn.persistent import PersistentLinear
+from remanence.nn.reciprocal import ReciprocalGated
 from remanence.registry import Registry
 
 __all__ = [
@@ -25,6 +26,7 @@ __all__ = [
     "FastWeightsGrowthWarning",
     "Memory",
     "PersistentLinear",
+    "ReciprocalGated",
     "State",
     "create",
     "layers",
@@ -38,6 +40,7 @@ layers.add("gru", GRU)
 layers.add("alstm", AssociativeLSTM)
 layers.add("fast_weights", FastWeights)
 layers.add("cff", CFF)
+layers.add("reciprocal_gated", ReciprocalGated)
 layers.add("cfc", CfC)
 layers.add("ltc", LTC)
 layers.add("persistent", PersistentLinear)

@@ -5,9 +5,11 @@ from functools import partial
 from typing import NamedTuple
 
 import torch
+from jaxtyping import Bool
 from torch import Tensor, nn
 from torch.nn import functional as F
 
+from remanence.nn.equilibria import Equilibria, equilibria
 from remanence.nn.memory import Memory, positive_integer
 from remanence.scan.dispatch import scan
 
@@ -152,6 +154,18 @@ class CFF(Memory):
         )
         q, r = zip(*(column.unbind(0) for column in columns), strict=True)
         return Neuron(*q), Neuron(*r)
+
+    def equilibria(self) -> Equilibria:
+        """Where the pairs can rest while the input is silent (x = 0), by the differential equation: all, stable or not.
+
+        Without gradients, in float64.
+        """
+        open_q, open_r = torch.sigmoid(self.bias.detach()).chunk(2)
+        return equilibria(*self.neurons(), open_q, open_r)
+
+    def bistable(self) -> Bool[Tensor, " hidden"]:
+        """Which pairs hold a bit now, while the input is silent: those with two stable equilibria or more."""
+        return self.equilibria().stable.sum(0) >= 2
 
     def _run(
         self, x: Tensor, state: tuple[Tensor, Tensor], timespans: Tensor | None = None
