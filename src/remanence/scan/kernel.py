@@ -1,0 +1,121 @@
+"""From the source of a kernel to machine code that any thread may call."""
+
+import ctypes
+import functools
+from collections.abc import Callable
+from dataclasses import dataclass
+
+import llvmlite.binding as llvm
+
+from remanence.scan import cache
+from remanence.scan.numba_source import Source
+
+ENTRY = """
+define void @remanence_entry(ptr %block) {{
+start:
+  %nothing = alloca ptr
+  br label %next
+next:
+  %part = atomicrmw add ptr %block, i64 1 seq_cst
+  %parts_at = getelementptr i64, ptr %block, i64 1
+  %parts = load i64, ptr %parts_at
+  %units_at = getelementptr i64, ptr %block, i64 2
+  %units = load i64, ptr %units_at
+  %more = icmp slt i64 %part, %parts
+  br i1 %more, label %work, label %done
+work:
+  %begin.0 = mul i64 %part, %units
+  %begin = udiv i64 %begin.0, %parts
+  %end.0 = add i64 %begin.0, %units
+  %end = udiv i64 %end.0, %parts
+{loads}
+  %ignored = call i32 @"{kernel}"(ptr %nothing, ptr %nothing, i64 %part, i64 %begin, i64 %end{arguments})
+  br label %next
+done:
+  ret void
+}}
+"""
+"""Takes parts until none is left, so that any number of threads may enter with the same block.
+
+The block: the counter of parts taken, how many parts, how many units (a block of lanes of a sample) they share, then
+what the kernel takes after ``part, begin, end``.
+"""
+
+
+@dataclass(frozen=True)
+class Kernel:
+    """Compiled code.
+
+    Attributes:
+        address: of a C function, ``void (int64 *block)``.
+        engine: keeps the code in memory.
+    """
+
+    address: int
+    engine: object
+    call: Callable[..., None]
+
+
+def lane_count(bits: int) -> int:
+    """How many channels a kernel computes together: two registers full, so that one's latency hides the other's."""
+    features = llvm.get_host_cpu_features()
+    width = 512 if features.get("avx512f") else 256 if features.get("avx2") else 128
+    return 2 * width // bits
+
+
+def build(source: Source, bits: int) -> Kernel:
+    """Machine code of a kernel for numbers of so many bits, from the disk if it was compiled before."""
+    lanes = lane_count(bits)
+    parts = (source.text, f"{bits} bits, {lanes} lanes", *_machine())
+    code = cache.load(parts)
+    if code is None:
+        code = _compile(source, bits, lanes)
+        cache.save(parts, code)
+    return _loaded(code)
+
+
+@functools.cache
+def _machine() -> tuple[str, str]:
+    llvm.initialize_native_target()
+    llvm.initialize_native_asmprinter()
+    features = llvm.get_host_cpu_features()
+    # A tuning of the compiler's, not a feature: narrow vectors where the CPU has wide ones.
+    return llvm.get_host_cpu_name(), f"{features.flatten()},-prefer-256-bit"
+
+
+def _target() -> llvm.TargetMachine:
+    cpu, features = _machine()
+    target = llvm.Target.from_triple(llvm.get_process_triple())
+    return target.create_target_machine(
+        cpu=cpu, features=features, opt=2, reloc="default", codemodel="jitdefault", jit=True
+    )
+
+
+def _compile(source: Source, bits: int, lanes: int) -> bytes:
+    """An object file."""
+    from remanence.scan.numba_lowering import lowered  # Numba takes half a second to import
+
+    text, name = lowered(source, bits, lanes)
+    passed = source.arguments[3:]
+    loads = "\n".join(
+        f"  %at.{i} = getelementptr i64, ptr %block, i64 {i + 3}\n  %arg.{i} = load i64, ptr %at.{i}"
+        for i in range(len(passed))
+    )
+    arguments = "".join(f", i64 %arg.{i}" for i in range(len(passed)))
+    module = llvm.parse_assembly(text + ENTRY.format(loads=loads, kernel=name, arguments=arguments))
+    module.get_function(name).linkage = llvm.Linkage.internal
+    machine = _target()
+    options = llvm.create_pipeline_tuning_options(speed_level=2)
+    options.loop_vectorization = options.slp_vectorization = options.loop_unrolling = False
+    builder = llvm.create_pass_builder(machine, options)
+    builder.getModulePassManager().run(module, builder)
+    return machine.emit_object(module)
+
+
+def _loaded(code: bytes) -> Kernel:
+    _machine()
+    engine = llvm.create_mcjit_compiler(llvm.parse_assembly(""), _target())
+    engine.add_object_file(llvm.ObjectFileRef.from_data(code))
+    engine.finalize_object()
+    address = engine.get_function_address("remanence_entry")
+    return Kernel(address, engine, ctypes.CFUNCTYPE(None, ctypes.c_void_p)(address))
