@@ -1,7 +1,8 @@
-"""The memories: recurrent layers that share one contract (:class:`Memory`)."""
+"""The memories: recurrent layers that share one contract (:class:`Memory`), and :mod:`attention`."""
 
 from functools import partial
 
+from remanence.nn import attention
 from remanence.nn.associative_lstm import AssociativeLSTM
 from remanence.nn.elman import Elman
 from remanence.nn.fast_weights import FastWeights, FastWeightsGrowthWarning
@@ -22,6 +23,7 @@ __all__ = [
     "Memory",
     "PersistentLinear",
     "State",
+    "attention",
     "create",
     "layers",
 ]
