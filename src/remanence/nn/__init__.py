@@ -1,7 +1,8 @@
-"""The memories: recurrent layers that share one contract (:class:`Memory`)."""
+"""The memories: recurrent layers that share one contract (:class:`Memory`), and :mod:`attention`."""
 
 from functools import partial
 
+from remanence.nn import attention
 from remanence.nn.associative_lstm import AssociativeLSTM
 from remanence.nn.cfc import CfC
 from remanence.nn.elman import Elman
@@ -28,6 +29,7 @@ __all__ = [
     "PersistentLinear",
     "ReciprocalGated",
     "State",
+    "attention",
     "create",
     "layers",
 ]
