@@ -14,7 +14,7 @@ rely on this backend, since a call that falls back has paid for both.
 
 When it converges: in 3 to 9 iterations for contracting steps and for mildly bistable flip-flops, tried up to 4096
 steps; in more, or not in the 20 allowed, the more bistable a step is; never for chaotic ones. It moves far more memory
-than the loop (``benchmarks/newton.py`` counts the bytes): on a CPU the fused loop was 30 to 230 times faster, and on a
+than the loop (``benchmarks/newton.py`` counts the bytes): on a CPU the fused loop was 10 to 220 times faster, and on a
 GPU only a long sequence of few lanes can gain. ``"auto"`` never picks it. float32 and float64 only.
 """
 
