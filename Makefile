@@ -39,7 +39,8 @@ lock: ## Write requirements.lock anew from pyproject.toml
 	.venv-lock/bin/pip install --quiet torch==2.13.0
 	.venv-lock/bin/pip install --quiet --editable '.[dev]'
 	{ echo "# Written by 'make lock'. torch==2.13.0 is the CPU or the CUDA build, whichever pip finds."; \
-	  .venv-lock/bin/pip freeze --exclude-editable | sed 's/^torch==.*/torch==2.13.0/'; } > requirements.lock
+	  .venv-lock/bin/pip freeze --exclude-editable | sed -e 's/^torch==.*/torch==2.13.0/' \
+	  -e 's/^triton==.*/& ; platform_system == "Linux" and platform_machine == "x86_64"/'; } > requirements.lock
 	rm -rf .venv-lock
 
 clean: ## Remove what the other targets made

@@ -30,19 +30,33 @@ def remanence(tmp_path):
     return run
 
 
-def test_list_has_every_layer_and_task(remanence):
-    names = json.loads(remanence("list", "--json").stdout)
+@pytest.fixture
+def listing(monkeypatch, capsys):
+    """Run ``remanence list`` in this process: a new one would import for seconds."""
+
+    def run(*arguments):
+        monkeypatch.setattr(sys, "argv", ["remanence", "list", *arguments])
+        with pytest.raises(SystemExit) as end:
+            main()
+        assert not end.value.code
+        return capsys.readouterr().out
+
+    return run
+
+
+def test_list_has_every_layer_and_task(listing):
+    names = json.loads(listing("--json"))
     assert {"elman", "irnn", "lstm", "gru", "alstm", "fast_weights"} <= set(names["layers"])
     assert {"retrieval", "digits"} <= set(names["tasks"])
-    text = remanence("list").stdout
+    text = listing()
     assert all(name in text for name in [*names["layers"], *names["tasks"]])
 
 
-def test_list_shows_examples_of_a_task(remanence):
-    text = remanence("list", "--task", "retrieval").stdout
+def test_list_shows_examples_of_a_task(listing):
+    text = listing("--task", "retrieval")
     assert "->" in text
     assert "0.9 by chance" in text
-    facts = json.loads(remanence("list", "--task", "digits", "--json").stdout)
+    facts = json.loads(listing("--task", "digits", "--json"))
     assert facts["input_size"] == 1
     assert len(facts["examples"]) == 3
 

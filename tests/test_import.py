@@ -1,7 +1,7 @@
 import subprocess
 import sys
 
-HEAVY = ("lightning", "optuna", "matplotlib", "pydantic", "rich", "typer", "sklearn", "yaml", "scipy")
+HEAVY = ("lightning", "optuna", "matplotlib", "pydantic", "rich", "typer", "sklearn", "yaml", "scipy", "triton")
 
 LOADED = """
 import sys, torch

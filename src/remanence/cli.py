@@ -82,12 +82,13 @@ def list_(
     examples: Annotated[int, typer.Option(min=1, help="How many examples.")] = 3,
     as_json: Json = False,
 ) -> None:
-    """List the layers and tasks, or describe one task with examples."""
+    """List layers, attention methods and tasks, or describe one task with examples."""
     if task is not None:
         describe_task(task, examples, as_json=as_json)
         return
     names = {
         "layers": {name: summary(nn.layers[name]) for name in nn.layers},
+        "attention": {name: summary(nn.attention.methods[name]) for name in nn.attention.methods},
         "tasks": {name: summary(tasks.tasks[name]) for name in tasks.tasks},
     }
     if as_json:
@@ -103,7 +104,9 @@ def list_(
 
 @app.command()
 def train(
-    task: Annotated[str, typer.Argument(help="The task, see: remanence list.", autocompletion=complete_task)],
+    task: Annotated[
+        str, typer.Argument(metavar="TASK", help="The task, see: remanence list.", autocompletion=complete_task)
+    ],
     layer: Annotated[
         str,
         typer.Option(
@@ -111,9 +114,9 @@ def train(
         ),
     ],
     hidden_size: Annotated[int, typer.Option(help="Units of the memory.")] = 50,
-    seed: Annotated[int, typer.Option(help="Of initialisation, data and order.")] = 0,
+    seed: Annotated[int, typer.Option(help="Of initialisation and order; the data has task.options.seed.")] = 0,
     settings: Set = [],  # noqa: B006 (Typer wants a list)
-    output: Annotated[Path | None, typer.Option(help="Folder of the run.  [default: runs/TASK-LAYER-...]")] = None,
+    output: Annotated[Path | None, typer.Option(help="Folder of the run (default: runs/TASK-LAYER-...).")] = None,
     overwrite: Overwrite = False,
     as_json: Json = False,
 ) -> None:
@@ -142,17 +145,15 @@ def compare(
     ],
     layers: Annotated[
         str | None,
-        typer.Option(help="The memories, with commas between.  [default: those of the recipe]", metavar="A,B,C"),
+        typer.Option(help="The memories, with commas between (default: those of the recipe).", metavar="A,B,C"),
     ] = None,
-    seeds: Annotated[int | None, typer.Option(help="How many seeds.  [default: 3, or the recipe's]")] = None,
+    seeds: Annotated[int | None, typer.Option(help="How many seeds (default: 3, or the recipe's).")] = None,
     hidden_sizes: Annotated[
-        str | None, typer.Option(help="Units, with commas between.  [default: 50, or the recipe's]", metavar="20,50")
+        str | None, typer.Option(help="Units, with commas between (default: 50, or the recipe's).", metavar="20,50")
     ] = None,
     settings: Set = [],  # noqa: B006 (Typer wants a list)
     output: Annotated[Path | None, typer.Option(help="Folder of the runs and the report.")] = None,
-    jobs: Annotated[
-        int | None, typer.Option(min=1, help="Runs at a time.  [default: one for each core]", show_default=False)
-    ] = None,
+    jobs: Annotated[int | None, typer.Option(min=1, help="Runs at a time (default: one for each core).")] = None,
     overwrite: Overwrite = False,
     as_json: Json = False,
 ) -> None:
@@ -162,7 +163,7 @@ def compare(
     """
     from remanence import report, training
 
-    choices = {"seeds": seeds, "layers": layers and f"[{layers}]", "hidden_sizes": hidden_sizes and f"[{hidden_sizes}]"}
+    choices = {"seeds": seeds, "layers": listed(layers), "hidden_sizes": listed(hidden_sizes)}
     overrides = [f"{field}={value}" for field, value in choices.items() if value is not None] + settings
     if Path(what).suffix in (".yaml", ".yml"):
         recipe = training.read_recipe(Path(what), overrides)
@@ -189,8 +190,10 @@ def compare(
 
 @app.command("report")
 def report_(
-    runs: Annotated[list[Path], typer.Argument(help="Folders of runs, or folders that hold such folders.")],
-    output: Annotated[Path | None, typer.Option(help="Where report.html goes.  [default: the first folder]")] = None,
+    runs: Annotated[
+        list[Path], typer.Argument(metavar="RUNS", help="Folders of runs, or folders that hold such folders.")
+    ],
+    output: Annotated[Path | None, typer.Option(help="Where report.html goes (default: the first folder).")] = None,
     as_json: Json = False,
 ) -> None:
     """Print the table of finished runs and write a page with plots."""
@@ -200,6 +203,11 @@ def report_(
     page = report.write(results, output or runs[0])
     present(results, as_json=as_json)
     err.print(f"The page is {page}", highlight=False)
+
+
+def listed(names: str | None) -> str | None:
+    """``a,b`` as a YAML list; commas too many do no harm."""
+    return None if names is None else f"[{', '.join(name for name in names.split(',') if name.strip())}]"
 
 
 def describe_task(name: str, examples: int, *, as_json: bool) -> None:
@@ -290,7 +298,8 @@ def main() -> None:
     except ValueError as error:
         fail(str(error), code=2)
     except OSError as error:
-        fail(f"{error.filename or 'a file'}: {error.strerror or error}. The same command goes on where it stopped.", 1)
+        place = f"{error.filename}: " if error.filename else ""
+        fail(f"{place}{error.strerror or error}. Once that is mended, the same command goes on where it stopped.", 1)
     except RunError as error:
         fail(str(error), code=1)
 

@@ -1,15 +1,21 @@
-"""Files that are whole or not there: written beside their place, then moved into it."""
+"""Files that are whole or not there: written beside their place, then moved into it; and what people wrote by hand."""
 
 import os
 from collections.abc import Iterator
 from contextlib import contextmanager
 from pathlib import Path
-from typing import IO
+from typing import IO, Any
+
+import yaml
 
 
 @contextmanager
 def replacing(path: Path) -> Iterator[IO[bytes]]:
-    """Open a file for writing that takes the place of ``path`` only once it is complete and on disk."""
+    """Open a file for writing that takes the place of ``path`` only once it is complete and on disk.
+
+    Raises:
+        OSError: with the name of the file, which a full disk does not give by itself; what was there before stays.
+    """
     path.parent.mkdir(parents=True, exist_ok=True)
     temporary = path.with_name(f".{path.name}.{os.getpid()}.part")
     try:
@@ -18,8 +24,10 @@ def replacing(path: Path) -> Iterator[IO[bytes]]:
             file.flush()
             os.fsync(file.fileno())
         os.replace(temporary, path)
-    except BaseException:
+    except BaseException as error:
         temporary.unlink(missing_ok=True)
+        if isinstance(error, OSError) and error.filename is None:
+            error.filename = str(path)
         raise
 
 
@@ -27,3 +35,31 @@ def write_text(path: Path, text: str) -> None:
     """Write ``text`` so that a crash leaves the old file or the new one."""
     with replacing(path) as file:
         file.write(text.encode())
+
+
+def read_text(path: Path) -> str:
+    """The text of a file.
+
+    Raises:
+        ValueError: it is not text.
+    """
+    try:
+        return path.read_text(encoding="utf-8")
+    except UnicodeDecodeError as error:
+        raise ValueError(f"{path}: not text, byte {error.start} cannot be read") from error
+
+
+def parse_yaml(text: str, path: Path) -> Any:
+    """The data in the text of a file.
+
+    Raises:
+        ValueError: it is no YAML; the message has the line.
+    """
+    try:
+        return yaml.safe_load(text)
+    except yaml.MarkedYAMLError as error:
+        line = error.problem_mark.line + 1 if error.problem_mark else "?"
+        raise ValueError(f"{path}, line {line}: {error.problem}") from error
+    except yaml.reader.ReaderError as error:
+        line = text[: error.position].count("\n") + 1
+        raise ValueError(f"{path}, line {line}: the character {chr(error.character)!a} has no place in YAML") from error

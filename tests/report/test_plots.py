@@ -9,7 +9,7 @@ from matplotlib.transforms import Bbox
 
 from remanence.report import load, summarise
 from remanence.report.plots import draw_cost, draw_learning, pictures
-from remanence.report.style import DARK, DESKTOP, LIGHT, PHONE, looks, settings
+from remanence.report.style import DARK, DESKTOP, LIGHT, PHONE, Look, looks, settings
 
 LONG = "my_package.memories:AVeryLongClassNameThatSomebodyChose"
 
@@ -143,6 +143,12 @@ def test_labels_cover_neither_each_other_nor_a_bar_and_stay_on_the_page(drawn, d
                     assert not box.padded(-1).overlaps(Bbox(ends).padded(0.5)), name
 
 
+def test_dollars_in_a_name_are_no_mathematics(make_run):
+    rows = summarise(load([make_run("a", layer="a$\\b$", metric="$\\c$")]))
+    for picture in pictures(rows, looks(["a$\\b$"])):
+        assert b"a$\\b$" in picture.svg(LIGHT, DESKTOP)
+
+
 def test_nothing_is_drawn_of_nothing(make_run):
     rows = summarise(load([make_run("a", finished=False, curve=())]))
     assert pictures(rows, looks(["lstm"])) == []
@@ -152,7 +158,7 @@ def test_nothing_is_drawn_of_nothing(make_run):
 
 def test_memories_look_the_same_whatever_is_beside_them_and_differ_from_each_other():
     names = [f"layer{index}" for index in range(24)]
-    assert looks(names) == looks(reversed(names))
+    assert looks(reversed(names)) == {name: Look(index) for index, name in enumerate(sorted(names))}
     assert len({(look.colour(LIGHT), look.marker) for look in looks(names).values()}) == 24
 
 

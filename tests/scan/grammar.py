@@ -85,6 +85,7 @@ class Problem:
     dtype: torch.dtype
     needs: tuple[bool, ...]
     seed: int
+    device: str = "cpu"
 
     @property
     def step(self):
@@ -96,7 +97,8 @@ class Problem:
         batch, time, channels = self.shape
         states, inputs, params = self.counts
         shapes = [(batch, channels)] * states + [(batch, time, channels)] * inputs + [(channels,)] * params
-        drawn = [torch.randn(shape, generator=generator, dtype=torch.float64).to(self.dtype) for shape in shapes]
+        drawn = [torch.randn(shape, generator=generator, dtype=torch.float64) for shape in shapes]
+        drawn = [tensor.to(self.device, self.dtype) for tensor in drawn]
         for tensor, need in zip(drawn, self.needs, strict=True):
             tensor.requires_grad_(need)
         return drawn[states : states + inputs], drawn[:states], drawn[states + inputs :]
@@ -139,7 +141,8 @@ def results(problem, backend, **options):
     wanted = [tensor for tensor in (*state, *inputs, *params) if tensor.requires_grad]
     if not wanted:
         return outputs
-    zero = torch.zeros((), dtype=problem.dtype, requires_grad=True)  # where no output depends on what is wanted
+    # where no output depends on what is wanted:
+    zero = torch.zeros((), dtype=problem.dtype, device=problem.device, requires_grad=True)
     loss = sum((torch.cos(x * (index + 1))).sum() for index, x in enumerate(outputs)) + zero
     grads = torch.autograd.grad(loss, wanted, allow_unused=True, materialize_grads=True)
     return [*outputs, *grads]

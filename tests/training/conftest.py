@@ -5,7 +5,7 @@ from remanence.training import LayerConfig, ModelConfig, RunConfig, TaskConfig, 
 TINY_TASK = {"pairs": 1, "train": 64, "validation": 32, "test": 32}
 
 
-@pytest.fixture
+@pytest.fixture(scope="session")
 def make_config():
     """A run of a second or less; fields of the training can be set."""
 

@@ -59,6 +59,11 @@ def test_every_field_can_be_overridden(recipe_file):
         (RECIPE.replace("hidden_size: 7", "hidden_size: many"), r"line 8: comparisons\.0\.layers\.1\.hidden_size"),
         (RECIPE.replace("title: Two memories\n", ""), "title: field required"),
         (RECIPE.replace("[20, 50]", "[20, 50"), r"line 1\d: "),
+        (
+            RECIPE.replace("layers:\n", "layers: 3\n    other:\n"),
+            r"line 5: .*layers: input should be a valid list, got 3",
+        ),
+        (RECIPE.replace("epochs: 3", "epochs: \x01"), r"recipe\.yaml, line 12: the character '\\x01' has no place"),
         ("just text", "line 1: a recipe is a mapping"),
         ("", "line 1: a recipe is a mapping"),
     ],

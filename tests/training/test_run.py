@@ -1,7 +1,8 @@
 import csv
-import errno
 import json
 import os
+import resource
+import shutil
 import signal
 import subprocess
 import sys
@@ -11,9 +12,9 @@ import pytest
 import torch
 import yaml
 
-from remanence.errors import DivergenceError
+from remanence.errors import DivergenceError, RunError
 from remanence.training import RunConfig, TrainingConfig, train
-from remanence.training.run import stop_reason
+from remanence.training.run import stop_reason, write_checkpoint
 
 TRAIN_IN_A_PROCESS = """
 import sys, json, pathlib
@@ -33,17 +34,24 @@ def outcome(folder):
     return {name: value for name, value in result.items() if name != "seconds"}
 
 
-def test_a_run_leaves_what_repeats_it(tmp_path, make_config):
-    config = make_config()
-    result = train(config, tmp_path / "run")
-    assert RunConfig.model_validate(yaml.safe_load((tmp_path / "run/config.yaml").read_text())) == config
-    assert [int(row["epoch"]) for row in metrics(tmp_path / "run")] == [1, 2]
+@pytest.fixture(scope="module")
+def finished(tmp_path_factory, make_config):
+    """A finished run; copy it before you change it."""
+    folder = tmp_path_factory.mktemp("finished") / "run"
+    train(make_config(), folder)
+    return folder
+
+
+def test_a_run_leaves_what_repeats_it(finished, make_config):
+    result = train(make_config(), finished)
+    assert RunConfig.model_validate(yaml.safe_load((finished / "config.yaml").read_text())) == make_config()
+    assert [int(row["epoch"]) for row in metrics(finished)] == [1, 2]
     assert result.steps == 8
     assert result.stopped == "budget"
     assert result.failure is None
     assert 0 <= result.test_metric <= 1
     assert result.chance == 0.9
-    assert sorted(path.name for path in (tmp_path / "run").iterdir()) == [
+    assert sorted(path.name for path in finished.iterdir()) == [
         "checkpoints",
         "config.yaml",
         "metrics.csv",
@@ -51,11 +59,11 @@ def test_a_run_leaves_what_repeats_it(tmp_path, make_config):
     ]
 
 
-def test_the_same_seed_gives_the_same_run_and_another_seed_another(tmp_path, make_config):
-    for name, seed in (("a", 0), ("b", 0), ("c", 1)):
+def test_the_same_seed_gives_the_same_run_and_another_seed_another(finished, tmp_path, make_config):
+    for name, seed in (("same", 0), ("other", 1)):
         train(make_config(seed=seed), tmp_path / name)
-    assert metrics(tmp_path / "a") == metrics(tmp_path / "b")
-    assert metrics(tmp_path / "a") != metrics(tmp_path / "c")
+    assert metrics(tmp_path / "same") == metrics(finished)
+    assert metrics(tmp_path / "other") != metrics(finished)
 
 
 def test_it_learns(tmp_path, make_config):
@@ -92,24 +100,21 @@ def test_a_killed_run_resumes_to_the_same_result(tmp_path, make_config):
     assert outcome(tmp_path / "killed") == outcome(tmp_path / "whole")
 
 
-def test_a_run_killed_between_training_and_testing_only_tests(tmp_path, make_config, monkeypatch):
-    config = make_config()
-    train(config, tmp_path / "run")
-    before = outcome(tmp_path / "run")
-    (tmp_path / "run/result.json").unlink()
+def test_a_run_killed_between_training_and_testing_only_tests(finished, tmp_path, make_config, monkeypatch):
+    folder = shutil.copytree(finished, tmp_path / "run")
+    (folder / "result.json").unlink()
     monkeypatch.setattr("remanence.training.Experiment.training_step", lambda *_: pytest.fail("trained again"))
-    train(config, tmp_path / "run")
-    assert outcome(tmp_path / "run") == before
+    train(make_config(), folder)
+    assert outcome(folder) == outcome(finished)
 
 
-def test_a_finished_run_is_not_trained_again(tmp_path, make_config, monkeypatch):
-    first = train(make_config(), tmp_path / "run")
+def test_a_finished_run_is_not_trained_again(finished, make_config, monkeypatch):
     monkeypatch.setattr("remanence.training.run.make_trainer", lambda *_: pytest.fail("trained again"))
-    assert train(make_config(), tmp_path / "run") == first
+    assert vars(train(make_config(), finished)) == json.loads((finished / "result.json").read_text())
 
 
-def test_a_folder_of_another_run_is_refused_unless_overwritten(tmp_path, make_config):
-    train(make_config(seed=0), tmp_path / "run")
+def test_a_folder_of_another_run_is_refused_unless_overwritten(finished, tmp_path, make_config):
+    shutil.copytree(finished, tmp_path / "run")
     with pytest.raises(ValueError, match="another seed and training: choose another --output, or --overwrite"):
         train(make_config(seed=1, epochs=1), tmp_path / "run")
     assert train(make_config(seed=1, epochs=1), tmp_path / "run", overwrite=True).seed == 1
@@ -127,30 +132,76 @@ def test_a_nan_loss_stops_with_step_and_cause(tmp_path, make_config):
     with pytest.raises(
         DivergenceError, match=r"loss is nan at step \d+ \(epoch 1\); likely the updates were too large .*learning_rate"
     ):
-        train(make_config(learning_rate=1e30, clip=0), tmp_path / "run")
+        train(make_config(layer="irnn", learning_rate=1e30, clip=0), tmp_path / "run")
     assert "nan" in outcome(tmp_path / "run")["failure"]
 
 
-def test_a_full_disk_is_an_os_error_and_the_last_checkpoint_stays(tmp_path, make_config, monkeypatch):
+@pytest.fixture
+def limit_files():
+    """Set the largest size of a file, which stands in for the end of the disk: a write fails in the same way."""
+    soft, most = resource.getrlimit(resource.RLIMIT_FSIZE)
+    yield lambda size: resource.setrlimit(resource.RLIMIT_FSIZE, (size, most))
+    resource.setrlimit(resource.RLIMIT_FSIZE, (soft, most))
+
+
+def test_a_full_disk_is_an_error_that_names_the_file_and_the_last_checkpoint_stays(
+    tmp_path, make_config, monkeypatch, limit_files
+):
     config, folder = make_config(epochs=4), tmp_path / "run"
-    save, calls = torch.save, []
-
-    def fills_up(content, file, *args, **kwargs):
-        calls.append(file)
-        if len(calls) > 4:
-            file.write(b"half a checkpoi")
-            raise OSError(errno.ENOSPC, os.strerror(errno.ENOSPC))
-        save(content, file, *args, **kwargs)
-
-    with monkeypatch.context() as patch:
-        patch.setattr(torch, "save", fills_up)
-        with pytest.raises(OSError, match="No space left"):
-            train(config, folder)
+    monkeypatch.setattr("remanence.training.run.PROGRESS_INTERVAL", -1.0)  # told at every step
+    with pytest.raises(OSError, match=r"File too large: .*\.ckpt"):
+        train(config, folder, progress=lambda done, *_: limit_files(2048) if done > 8 else None)  # after two epochs
+    limit_files(resource.RLIM_INFINITY)
+    assert len(metrics(folder)) == 2
     assert not list(folder.rglob("*.part"))
     train(config, folder)
     train(config, tmp_path / "whole")
     assert metrics(folder) == metrics(tmp_path / "whole")
     assert outcome(folder) == outcome(tmp_path / "whole")
+
+
+def test_wherever_the_disk_ends_it_is_an_os_error(tmp_path, limit_files):
+    content = {"weights": [torch.randn(20, 20) for _ in range(25)], "text": "x" * 3000}
+    path = tmp_path / "checkpoint"
+    write_checkpoint(path, content)
+    for size in (*range(0, 1000, 50), *range(1000, path.stat().st_size, 1000)):
+        limit_files(size)
+        with pytest.raises(OSError, match="File too large"):
+            write_checkpoint(path, content)
+    limit_files(resource.RLIM_INFINITY)
+    assert torch.load(path)["text"] == content["text"]
+    assert list(tmp_path.iterdir()) == [path]
+
+
+@pytest.mark.parametrize(
+    ("file", "content", "message"),
+    [
+        ("checkpoints/last.ckpt", b"", "last.ckpt is missing or damaged: remove the folder .*run, and"),
+        ("checkpoints/last.ckpt", b"PK\x03\x04 cut off", "last.ckpt is missing or damaged"),
+        ("checkpoints/best.ckpt", b"junk", "best.ckpt is missing or damaged"),
+        ("checkpoints/best.ckpt", None, "best.ckpt is missing or damaged"),
+        ("result.json", b'{"task": ', "result.json is damaged: remove it, and the same command tests the run again"),
+        ("result.json", b'{"task": "retrieval"}', "result.json is damaged: remove it"),
+        ("config.yaml", b"task: [", "config.yaml, line 1: "),
+        ("config.yaml", b"task", "config.yaml is damaged: remove the folder"),
+    ],
+)
+def test_a_damaged_file_is_named_and_its_remedy_works(finished, tmp_path, make_config, file, content, message):
+    folder = shutil.copytree(finished, tmp_path / "run")
+    if file != "result.json":
+        (folder / "result.json").unlink()
+    (folder / file).unlink()
+    if content is not None:
+        (folder / file).write_bytes(content)
+    with pytest.raises((RunError, ValueError), match=message) as error:
+        train(make_config(), folder)
+    assert "\n" not in str(error.value)
+    if "remove it" in str(error.value):
+        (folder / file).unlink()
+    else:
+        shutil.rmtree(folder)
+    train(make_config(), folder)
+    assert outcome(folder) == outcome(finished)
 
 
 @pytest.mark.parametrize(

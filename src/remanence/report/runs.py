@@ -8,7 +8,8 @@ from pathlib import Path
 from typing import Any, Literal
 
 import numpy as np
-import yaml
+
+from remanence.files import parse_yaml, read_text
 
 COLUMNS = ("step", "seconds", "validation_metric")
 RESULT_KEYS = ("metric", "chance", "parameters", "test_metric", "seconds", "steps", "stopped", "failure")
@@ -97,23 +98,9 @@ def read_run(folder: Path) -> Run:
     )
 
 
-def read_text(path: Path) -> str:
-    """The text of a file."""
-    try:
-        return path.read_text(encoding="utf-8")
-    except UnicodeDecodeError as error:
-        raise ValueError(f"{path}: not text, byte {error.start} cannot be read") from error
-
-
 def read_config(path: Path) -> dict[str, Any]:
     """Read ``config.yaml``."""
-    try:
-        config = yaml.safe_load(read_text(path))
-    except yaml.MarkedYAMLError as error:
-        line = error.problem_mark.line + 1 if error.problem_mark else "?"
-        raise ValueError(f"{path}, line {line}: {error.problem}") from error
-    except yaml.YAMLError as error:
-        raise ValueError(f"{path}: no YAML ({error})") from error
+    config = parse_yaml(read_text(path), path)
     kinds = {"task.name": str, "layer.name": str, "layer.hidden_size": int, "seed": int}
     for field, kind in kinds.items():
         if not isinstance(at(config, field), kind):

@@ -7,6 +7,7 @@ from typing import Any, TypeVar
 import yaml
 from pydantic import Field, PositiveInt, ValidationError
 
+from remanence.files import parse_yaml, read_text
 from remanence.training.config import LayerConfig, ModelConfig, RunConfig, Strict, TaskConfig, TrainingConfig
 
 Model = TypeVar("Model", bound=Strict)
@@ -64,15 +65,10 @@ def read_recipe(path: Path, overrides: Sequence[str] = ()) -> Recipe:
         ValueError: the file is missing, is no YAML or has a wrong field (the message has the line).
     """
     try:
-        text = path.read_text(encoding="utf-8")
-        data = yaml.safe_load(text)
+        text = read_text(path)
     except OSError as error:
         raise ValueError(f"cannot read the recipe {path}: {error.strerror}") from error
-    except UnicodeDecodeError as error:
-        raise ValueError(f"cannot read the recipe {path}: it is not text") from error
-    except yaml.MarkedYAMLError as error:
-        line = error.problem_mark.line + 1 if error.problem_mark else "?"
-        raise ValueError(f"{path}, line {line}: {error.problem}") from error
+    data = parse_yaml(text, path)
     if not isinstance(data, dict):
         raise ValueError(f"{path}, line 1: a recipe is a mapping with title and comparisons")
     checked(Recipe, data, where=f"{path}", text=text)
@@ -145,7 +141,9 @@ def checked(model: type[Model], data: Mapping[str, Any], *, where: str, text: st
         # pydantic adds the name of a union's member to the place; only keys and indices are in the file.
         place = [part for part in first["loc"] if part not in ("str", "LayerConfig")]
         line = f", line {line_of(text, place)}" if text else ""
-        raise ValueError(f"{where}{line}: {'.'.join(map(str, place))}: {first['msg'].lower()}") from error
+        wrong = first["msg"].lower().replace("tuple", "list").replace("dictionary", "mapping")
+        came = "" if first["type"] in ("missing", "extra_forbidden") else f", got {first['input']!r}"
+        raise ValueError(f"{where}{line}: {'.'.join(map(str, place))}: {wrong}{came}") from error
 
 
 def line_of(text: str, place: Sequence[str | int]) -> int:

@@ -17,8 +17,8 @@ import torch
 import yaml
 from lightning.pytorch.plugins import TorchCheckpointIO
 
-from remanence.errors import DivergenceError
-from remanence.files import replacing, write_text
+from remanence.errors import DivergenceError, RunError
+from remanence.files import parse_yaml, read_text, replacing, write_text
 from remanence.training.config import RunConfig, TrainingConfig
 from remanence.training.experiment import Experiment
 
@@ -65,6 +65,7 @@ def train(config: RunConfig, folder: Path, *, overwrite: bool = False, progress:
     Raises:
         ValueError: the folder holds a run of another configuration, or the task or layer refuses its options.
         DivergenceError: the loss became infinite or NaN; the folder's result says so too.
+        RunError: a file of an interrupted run is damaged.
         OSError: the folder cannot be written; what was complete before stays.
     """
     quiet_lightning()
@@ -110,7 +111,9 @@ def claim(folder: Path, config: RunConfig, *, overwrite: bool) -> None:
     if overwrite and path.exists():
         shutil.rmtree(folder)
     if path.exists():
-        stored = yaml.safe_load(path.read_text(encoding="utf-8"))
+        stored = parse_yaml(read_text(path), path)
+        if not isinstance(stored, dict):
+            raise ValueError(f"{path} is damaged: {remedy(folder)}")
         wanted = config.model_dump(mode="json")
         changed = sorted(key for key in {*stored, *wanted} - {"versions"} if stored.get(key) != wanted.get(key))
         if changed:
@@ -124,8 +127,44 @@ def claim(folder: Path, config: RunConfig, *, overwrite: bool) -> None:
 
 
 def read_result(folder: Path) -> Result:
-    """The result of a finished run."""
-    return Result(**json.loads((folder / "result.json").read_text(encoding="utf-8")))
+    """The result of a finished run.
+
+    Raises:
+        RunError: the file is damaged.
+    """
+    path = folder / "result.json"
+    try:
+        return Result(**json.loads(path.read_text(encoding="utf-8")))
+    except (ValueError, TypeError) as error:
+        raise RunError(f"{path} is damaged: remove it, and the same command tests the run again") from error
+
+
+def write_checkpoint(path: Path, content: Mapping[str, Any]) -> None:
+    """Replace a checkpoint once the new one is whole."""
+    # By way of memory: where the disk is full, torch.save to a file raises an error that does not say so.
+    memory = io.BytesIO()
+    torch.save(content, memory)
+    with replacing(path) as file:
+        file.write(memory.getbuffer())
+
+
+def read_checkpoint(path: Path, device: torch.device | str, *, weights_only: bool) -> dict[str, Any]:
+    """A checkpoint of a run of ours.
+
+    Raises:
+        RunError: it is missing or damaged.
+    """
+    try:
+        return torch.load(path, map_location=device, weights_only=weights_only)
+    except Exception as error:  # what a damaged pickle raises is anything
+        if isinstance(error, OSError) and path.exists():
+            raise
+        raise RunError(f"{path} is missing or damaged: {remedy(path.parents[1])}") from error
+
+
+def remedy(folder: Path) -> str:
+    """What to do with a run that cannot go on."""
+    return f"remove the folder {folder}, and the same command starts this run anew"
 
 
 def record(folder: Path, result: Result) -> Result:
@@ -153,7 +192,7 @@ def make_trainer(training: TrainingConfig, recorder: "Recorder") -> lightning.Tr
 
 def tested(experiment: Experiment, trainer: lightning.Trainer, recorder: "Recorder") -> Result:
     """Test at the weights of the best validation."""
-    best = torch.load(recorder.best_path, map_location=experiment.device, weights_only=True)
+    best = read_checkpoint(recorder.best_path, experiment.device, weights_only=True)
     experiment.model.load_state_dict(best)
     (test,) = trainer.test(experiment, experiment.loader("test"), verbose=False)
     return described(experiment, recorder, test=test)
@@ -220,7 +259,7 @@ class Recorder(lightning.Callback):
     def restored(self, checkpoint: Path) -> str | None:
         """Take up the rows of a checkpoint; return why that run was over, if it was."""
         if checkpoint.exists():
-            state = torch.load(checkpoint, map_location="cpu", weights_only=False)
+            state = read_checkpoint(checkpoint, "cpu", weights_only=False)
             self.load_state_dict(state["callbacks"][self.state_key])
         return stop_reason(self.rows, self.training)
 
@@ -253,8 +292,7 @@ class Recorder(lightning.Callback):
         epoch, step = trainer.current_epoch + 1, trainer.global_step
         self.rows.append({"epoch": epoch, "step": step, "seconds": time.monotonic() - self._started, **metrics})
         if metrics["validation_metric"] <= min(row["validation_metric"] for row in self.rows[:-1] or self.rows):
-            with replacing(self.best_path) as file:
-                torch.save(pl_module.model.state_dict(), file)  # type: ignore[union-attr]
+            write_checkpoint(self.best_path, pl_module.model.state_dict())  # type: ignore[union-attr]
         trainer.save_checkpoint(self.last_path)
         write_text(self.metrics_path, as_csv(self.rows))
         trainer.should_stop = stop_reason(self.rows, self.training) is not None
@@ -265,8 +303,7 @@ class AtomicCheckpoints(TorchCheckpointIO):
 
     def save_checkpoint(self, checkpoint: dict[str, Any], path: Any, storage_options: Any = None) -> None:
         """Write a checkpoint."""
-        with replacing(Path(path)) as file:
-            torch.save(checkpoint, file)
+        write_checkpoint(Path(path), checkpoint)
 
 
 def as_csv(rows: list[dict[str, Any]]) -> str:

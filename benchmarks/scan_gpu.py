@@ -1,0 +1,135 @@
+"""Is the scan on a GPU as fast as memory allows, and how does it compare with what a user has today?
+
+Bounds, for float32, S states and I inputs. A step of a lane (one channel of one sample) reads I and writes S numbers
+forwards; backwards it reads I inputs, S states and as many gradients as states are used, and writes I gradients. At 1
+sub-step of a flip-flop (S = I = 2) that is 16 bytes forwards and 28 backwards when only q is used. The kernels come to
+some 150 and 300 machine instructions a step (disassembled for compute capability 9.0), so that a GPU of 132
+multiprocessors, 4 instructions a cycle each at 1.7 GHz, is as long busy with one sub-step as 4 TB/s with its bytes: one
+sub-step is at the border between the two, six are bound by arithmetic. With few lanes neither counts but the latency of
+a step, a chain of some 15 dependent operations and two exponentials: 0.1 to 0.2 µs, 2 to 3 ms for 16,384 steps. A
+parallel search over time (Newton) has to pass over all states and Jacobians several times an iteration.
+"""
+
+import time
+from collections.abc import Callable
+from functools import partial
+
+import torch
+from _interleaved import medians, show
+from rich.console import Console
+from rich.table import Table
+
+from remanence import nn
+from remanence.nn.flip_flop import flip_flop_step
+from remanence.scan import scan
+
+
+def leaky(state, inputs, params):
+    return (params[0] * state[0] + inputs[0],)
+
+
+class Problem:
+    """Flip-flops (or a leaky sum, at 0 sub-steps) with random gates, forwards and backwards by any backend."""
+
+    def __init__(self, sub_steps: int, batch: int, length: int, channels: int, device: str = "cuda"):
+        layer = nn.CFF(1, channels, sub_steps=max(1, sub_steps), horizon=length).to(device)
+        q, r = layer.neurons()
+        both = 2 if sub_steps else 1
+        self.step = partial(flip_flop_step, sub_steps) if sub_steps else leaky
+        self.params = [x.detach().clone().requires_grad_() for x in (*q, *r)] if sub_steps else [q.leak.detach()]
+        self.state = [x.detach() for x in layer.initial_state(batch)][:both]
+        drawn = (torch.randn(batch, length, channels, device=device) - 5 for _ in range(both))
+        self.inputs = [x.requires_grad_() for x in drawn]
+        self.above = torch.randn(batch, length, channels, device=device)
+        self.wanted = [*self.inputs, *(x for x in self.params if x.requires_grad)]
+
+    def forward(self, backend: str = "gpu"):
+        with torch.no_grad():
+            return scan(self.step, self.inputs, self.state, self.params, backend=backend)[0]
+
+    def both_ways(self, backend: str = "gpu"):
+        states, _ = scan(self.step, self.inputs, self.state, self.params, backend=backend)
+        return torch.autograd.grad(states[0], self.wanted, self.above)
+
+    def loop(self, inputs, state, params):
+        """The same in plain PyTorch, for torch.compile."""
+        history = []
+        for x_t in zip(*(x.unbind(1) for x in inputs), strict=True):
+            state = self.step(state, x_t, params)
+            history.append(state[0])
+        return torch.stack(history, 1)
+
+    def numbers(self, *, backward: bool) -> int:
+        """How many numbers must be read and written."""
+        sequences = 2 * len(self.inputs) + (2 * len(self.inputs) + len(self.state) + 1 if backward else 0)
+        return sequences * self.above.numel()
+
+
+def waited(call: Callable[[], object]) -> Callable[[], None]:
+    def run():
+        call()
+        torch.cuda.synchronize()
+
+    return run
+
+
+def bandwidth(batch: int = 1024, length: int = 512, channels: int = 64):
+    """Against copying as many bytes."""
+    title = f"{batch * channels} lanes, {length} steps, float32: against a copy of as many bytes"
+    table = Table("", "ms", "copy, ms", "ratio", title=title, title_justify="left")
+    for sub_steps, name in ((0, "leaky sum"), (1, "flip-flop"), (6, "flip-flop, 6 sub-steps")):
+        problem = Problem(sub_steps, batch, length, channels)
+        for backward, call in ((False, problem.forward), (True, problem.both_ways)):
+            copied = torch.empty(problem.numbers(backward=backward) // 2, device="cuda")
+            figures = medians({"scan": waited(call), "copy": waited(copied.clone)})
+            ratio = figures["scan"] / figures["copy"]
+            label = f"{name}, {'forward + backward' if backward else 'forward'}"
+            table.add_row(label, f"{1e3 * figures['scan']:.2f}", f"{1e3 * figures['copy']:.2f}", f"{ratio:.2f}")
+    Console().print(table)
+
+
+def peers(batch: int = 32, length: int = 128, channels: int = 64):
+    """Against what a user has today; the compiled loop takes minutes to compile."""
+    for sub_steps in (1, 6):
+        problem = Problem(sub_steps, batch, length, channels)
+        lstm = torch.nn.LSTM(16, channels, batch_first=True, device="cuda")
+        x = torch.randn(batch, length, 16, device="cuda", requires_grad=True)
+        compiled = torch.compile(problem.loop)
+
+        def run_lstm(lstm=lstm, x=x, problem=problem):
+            return torch.autograd.grad(lstm(x)[0], [x, *lstm.parameters()], problem.above)
+
+        def run_compiled(compiled=compiled, problem=problem):
+            states = compiled(problem.inputs, problem.state, problem.params)
+            return torch.autograd.grad(states, problem.wanted, problem.above)
+
+        ways = {
+            "scan": problem.both_ways,
+            "torch.nn.LSTM(16, 64)": run_lstm,
+            "the loop, eager": partial(problem.both_ways, "reference"),
+            "the loop, torch.compile": run_compiled,
+        }
+        for name in ("scan", "the loop, torch.compile"):
+            start = time.perf_counter()
+            waited(ways[name])()
+            print(f"{name}: first call {time.perf_counter() - start:.1f} s")
+        title = f"batch {batch}, time {length}, {channels} channels, {sub_steps} sub-steps, forward + backward"
+        show(title, medians({name: waited(call) for name, call in ways.items()}), "scan")
+
+
+def newton(batch: int = 64, length: int = 16_384, channels: int = 64):
+    """All steps at once against one after the other."""
+    problem = Problem(1, batch, length, channels)
+    ways = {name: waited(partial(problem.both_ways, name)) for name in ("gpu", "newton")}
+    title = f"{batch * channels} lanes, {length} steps, flip-flop, forward + backward"
+    show(title, medians(ways, repeats=5), "gpu")
+
+
+if __name__ == "__main__":
+    if torch.cuda.is_available():
+        torch.manual_seed(0)
+        bandwidth()
+        peers()
+        newton()
+    else:
+        print("no CUDA GPU here: nothing measured")

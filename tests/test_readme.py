@@ -1,0 +1,21 @@
+import re
+from pathlib import Path
+
+import pytest
+
+from remanence import nn
+
+ROOT = Path(__file__).parents[1]
+
+
+@pytest.mark.parametrize("page", ["README.md", "docs/index.md"])
+def test_the_python_of_a_page_runs(page):
+    blocks = re.findall(r"```python\n(.*?)```", (ROOT / page).read_text(), re.DOTALL)
+    assert blocks
+    for block in blocks:
+        exec(block, {})
+
+
+def test_every_memory_is_in_the_table():
+    text = (ROOT / "README.md").read_text()
+    assert all(f"| `{name}` |" in text for name in nn.layers)
