@@ -9,8 +9,8 @@ from rich.console import Console
 from rich.table import Table
 
 
-def medians(ways: Mapping[str, Callable[[], object]], repeats: int = 15) -> dict[str, float]:
-    """Median seconds of each, over interleaved repeats, after one call that is not counted."""
+def samples(ways: Mapping[str, Callable[[], object]], repeats: int = 15) -> dict[str, list[float]]:
+    """Seconds of each, over interleaved repeats, after one call that is not counted."""
     seconds: dict[str, list[float]] = {name: [] for name in ways}
     for call in ways.values():
         call()
@@ -19,7 +19,12 @@ def medians(ways: Mapping[str, Callable[[], object]], repeats: int = 15) -> dict
             start = time.perf_counter()
             call()
             seconds[name].append(time.perf_counter() - start)
-    return {name: statistics.median(values) for name, values in seconds.items()}
+    return seconds
+
+
+def medians(ways: Mapping[str, Callable[[], object]], repeats: int = 15) -> dict[str, float]:
+    """Their medians."""
+    return {name: statistics.median(values) for name, values in samples(ways, repeats).items()}
 
 
 def show(title: str, figures: Mapping[str, float], against: str) -> None:

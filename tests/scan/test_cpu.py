@@ -65,7 +65,7 @@ def test_values_and_gradients(dtype, channels, batch, time):
     assert_as_reference(*tensors(batch, time, channels, dtype))
 
 
-@settings(max_examples=12, deadline=None, database=None)
+@settings(max_examples=8, deadline=None, database=None)
 @given(problems())
 def test_random_steps(problem):
     assert_same(problem, "cpu")
@@ -81,7 +81,7 @@ def test_gradcheck():
     assert torch.autograd.gradcheck(run, (*inputs, *state, *params))
 
 
-@pytest.mark.parametrize("wanted", [[0], [3], [5], [5, 6], [1, 2, 4]])
+@pytest.mark.parametrize("wanted", [[0], [5, 6], [1, 2, 4]])
 @pytest.mark.parametrize("outputs", [[0], [3], [1, 2]])
 def test_only_some_gradients(wanted, outputs):
     inputs, state, params = tensors()
@@ -135,14 +135,14 @@ def test_states_that_are_other_states_inputs_or_constants():
 
 def wide(state, inputs, params):
     """More than there are registers for."""
-    new = [torch.tanh(h * a + x) for h, a, x in zip(state, params, inputs * 12, strict=True)]
+    new = [torch.tanh(h * a + x) for h, a, x in zip(state, params, inputs * 6, strict=True)]
     return (*new[1:], new[0])
 
 
 def test_many_states_and_parameters():
     generator = torch.Generator().manual_seed(1)
-    state = [torch.randn(2, 19, generator=generator).requires_grad_() for _ in range(12)]
-    params = [torch.randn(19, generator=generator).requires_grad_() for _ in range(12)]
+    state = [torch.randn(2, 19, generator=generator).requires_grad_() for _ in range(6)]
+    params = [torch.randn(19, generator=generator).requires_grad_() for _ in range(6)]
     assert_as_reference([torch.randn(2, 9, 19, requires_grad=True)], state, params, step=wide)
 
 

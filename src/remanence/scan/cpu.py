@@ -50,12 +50,13 @@ def backward(
     of_state = allocate(len(state), work.shape[0], work.shape[2], dtype=work.dtype).unbind(0)
     of_inputs = [allocate(*work.shape, dtype=work.dtype) if need else None for need in needs[first:last]]
     parts = torch.zeros(len(needed), work.parts, work.shape[2], dtype=work.dtype)
-    tensors = {
-        **{"x": inputs, "h": state, "p": params, "y": states, "gy": grad_states, "g": grad_final},
-        **{"dh": of_state, "dx": of_inputs, "dp": _placed(parts.unbind(0), needed, len(params))},
-    }
-    _run(_compiled(traced, needs), work, tensors)
-    return [*of_state, *of_inputs, *_placed(parts.sum(1).unbind(0), needed, len(params))]
+    tensors = {"x": inputs, "h": state, "p": params, "y": states, "gy": grad_states, "g": grad_final}
+    tensors |= {"dh": of_state, "dx": of_inputs}
+    _run(_compiled(traced, needs), work, tensors, parts)
+    of_params: list[Tensor | None] = [None] * len(params)
+    for place, total in zip(needed, (parts.sum(1) if work.parts > 1 else parts[:, 0]).unbind(0), strict=True):
+        of_params[place] = total
+    return [*of_state, *of_inputs, *of_params]
 
 
 def source(traced: TracedStep, needs: Sequence[bool]) -> str:
@@ -89,23 +90,24 @@ def _compiled(traced: TracedStep, needs: tuple[bool, ...] | None) -> tuple[Sourc
     return found
 
 
-def _placed(tensors: Sequence[Tensor], places: Sequence[int], count: int) -> list[Tensor | None]:
-    """Each at its place among so many, None at the others."""
-    placed: list[Tensor | None] = [None] * count
-    for place, tensor in zip(places, tensors, strict=True):
-        placed[place] = tensor
-    return placed
-
-
 def _run(
-    compiled: tuple[Source, kernel.Kernel], work: _Work, tensors: Mapping[str, Sequence[Tensor | None]]
+    compiled: tuple[Source, kernel.Kernel],
+    work: _Work,
+    tensors: Mapping[str, Sequence[Tensor | None]],
+    sums: Tensor | None = None,
 ) -> None:
+    """Enter a kernel; into ``sums`` [parameters, parts, channels] go the gradients of the parameters that need one."""
     source, code = compiled
     batch, time, channels = work.shape
     block = [0, work.parts, batch * work.blocks, work.blocks, time, channels]
     size = work.dtype.itemsize
     copies = []
+    sum_at = 0 if sums is None else sums.data_ptr()
     for place in source.places:
+        if place.group == "dp":
+            block.append(sum_at)
+            sum_at += work.parts * channels * size
+            continue
         tensor = tensors[place.group][place.index]
         if tensor is None:
             tensor = _zeros(channels, work.dtype)

@@ -9,7 +9,7 @@ import math
 from collections.abc import Iterable, Sequence
 from dataclasses import dataclass
 
-from remanence.scan.graph import Graph, Node
+from remanence.scan.graph import Builder, Graph, Node
 from remanence.scan.trace import TracedStep
 
 SIGNS = {
@@ -103,8 +103,7 @@ def forward(traced: TracedStep) -> Source:
 
 def backward(traced: TracedStep, needs: Sequence[bool]) -> Source:
     """Gradients of the states before, then of the inputs and the parameters that need one."""
-    graph = traced.vjp(tuple(needs))
-    body = _Body(graph)
+    graph = with_fewer_divisions(traced.vjp(tuple(needs)))
     count, input_count, _ = traced.counts
     states = range(count)
     inputs, params, before = (sorted(graph.uses(kind)) for kind in ("input", "param", "state"))
@@ -113,6 +112,7 @@ def backward(traced: TracedStep, needs: Sequence[bool]) -> Source:
     outputs = iter(graph.outputs[count:])
     input_grads = {f"dx{i}": next(outputs) for i in of_inputs}
     param_grads = {f"dp{i}": next(outputs) for i in of_params}
+    body = _Body(graph, param_grads.values())
     places = [*_places("x", inputs, 2), *_places("h", before, 1), *_places("p", params), *_places("y", before)]
     places += [*_places("gy", states, 2), *_places("g", states, 1), *_places("dh", states)]
     places += [*_places("dx", of_inputs), *_places("dp", of_params)]
@@ -123,7 +123,7 @@ def backward(traced: TracedStep, needs: Sequence[bool]) -> Source:
         *(_load(f"gy{i}", 2) for i in states),
         *(f"g{i} = g{i} + gy{i}" for i in states),
         *body.every_step,
-        *(f"{name} = {name} + {body.operand(output)}" for name, output in param_grads.items()),
+        *(line for name, output in param_grads.items() for line in body.added(name, output)),
         *(_store_step(name, body.vector(output)) for name, output in input_grads.items()),
         *_next_states("g", body, graph.outputs[:count]),
     ]
@@ -189,21 +189,45 @@ def _indented(lines: Iterable[str]) -> list[str]:
 
 
 class _Body:
-    """The operations of a graph as assignments: those of parameters alone, and those of every step."""
+    """The operations of a graph as assignments: those of parameters alone, and those of every step.
 
-    def __init__(self, graph: Graph):
+    Args:
+        graph: what to compute.
+        sums: results that are only ever added up; see :meth:`added`.
+    """
+
+    def __init__(self, graph: Graph, sums: Iterable[int] = ()):
         self.graph = graph
         self._uses = _count_uses(graph)
-        self._fused = {a for node in graph.nodes if (a := self._factor(node)) is not None}
+        inside = {a for node in graph.nodes if (a := self._factor(node)) is not None}
+        inside |= {position for total in sums for position in self._inside_sum(total)}
         self.once: list[str] = []
         self.every_step: list[str] = []
         constant: set[int] = set()
         for position, node in enumerate(graph.nodes):
             if node.op in ("constant", "param") or (node.arguments and constant.issuperset(node.arguments)):
                 constant.add(position)
-            if node.arguments and position not in self._fused:
+            if node.arguments and position not in inside:
                 lines = self.once if position in constant else self.every_step
                 lines.append(f"v{position} = {self._expression(node)}")
+
+    def added(self, total: str, position: int) -> list[str]:
+        """A value added to a total, term by term and products in one go, where nothing else needs the terms."""
+        node = self.graph.nodes[position]
+        if self._uses[position] == 1 and node.op == "add":
+            return [line for term in node.arguments for line in self.added(total, term)]
+        if self._uses[position] == 1 and node.op == "mul":
+            left, right = (self.operand(a) for a in node.arguments)
+            return [f"{total} = muladd({left}, {right}, {total})"]
+        return [f"{total} = {total} + {self.operand(position)}"]
+
+    def _inside_sum(self, position: int) -> set[int]:
+        """The operations that :meth:`added` takes in."""
+        node = self.graph.nodes[position]
+        if self._uses[position] != 1 or node.op not in ("add", "mul"):
+            return set()
+        terms = node.arguments if node.op == "add" else ()
+        return {position}.union(*(self._inside_sum(term) for term in terms))
 
     def operand(self, position: int) -> str:
         """How later lines write this value: a name or a number."""
@@ -254,6 +278,23 @@ class _Body:
             term = _literal(-other.value) if other.op == "constant" else f"-{self.operand(second)}"
             return f"muladd({left}, {right}, {term})"
         return f"muladd(-{left}, {right}, {self.operand(first)})"
+
+
+def with_fewer_divisions(graph: Graph) -> Graph:
+    """-g ((n / d) / d), autograd's gradient of a division, as -(g / d) (n / d): g / d is there already."""
+    builder = Builder()
+    places: list[int] = []
+    for node in graph.nodes:
+        arguments = tuple(places[a] for a in node.arguments)
+        left, right = (builder.nodes[a] for a in arguments) if node.op == "mul" else (node, node)
+        if left.op == "neg" and right.op == "div":
+            quotient, divisor = builder.nodes[right.arguments[0]], right.arguments[1]
+            if quotient.op == "div" and quotient.arguments[1] == divisor:
+                shared = builder.add("div", left.arguments[0], divisor)
+                places.append(builder.add("neg", builder.add("mul", shared, right.arguments[0])))
+                continue
+        places.append(builder.add(node.op, *arguments, value=node.value))
+    return builder.graph([places[output] for output in graph.outputs])
 
 
 def _count_uses(graph: Graph) -> list[int]:
