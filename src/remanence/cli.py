@@ -82,12 +82,13 @@ def list_(
     examples: Annotated[int, typer.Option(min=1, help="How many examples.")] = 3,
     as_json: Json = False,
 ) -> None:
-    """List the layers and tasks, or describe one task with examples."""
+    """List layers, attention methods and tasks, or describe one task with examples."""
     if task is not None:
         describe_task(task, examples, as_json=as_json)
         return
     names = {
         "layers": {name: summary(nn.layers[name]) for name in nn.layers},
+        "attention": {name: summary(nn.attention.methods[name]) for name in nn.attention.methods},
         "tasks": {name: summary(tasks.tasks[name]) for name in tasks.tasks},
     }
     if as_json:

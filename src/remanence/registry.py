@@ -2,7 +2,7 @@
 
 import difflib
 import importlib
-from collections.abc import Callable, Iterator
+from collections.abc import Callable, Iterable, Iterator
 from functools import cached_property
 from importlib.metadata import entry_points
 from typing import Generic, TypeVar
@@ -48,9 +48,7 @@ class Registry(Generic[Item]):
             return self._own[name]
         if name in self._plugins:
             return self._plugins[name]()
-        near = difflib.get_close_matches(name, list(self), n=3, cutoff=0.4)
-        hint = f"did you mean {' or '.join(near)}?" if near else f"there are: {', '.join(self)}"
-        raise ValueError(f"no {self.kind} is called {name!r}; {hint}")
+        raise unknown(self.kind, name, self)
 
     def _imported(self, path: str) -> Callable[..., Item]:
         module_name, _, attribute = path.partition(":")
@@ -58,3 +56,11 @@ class Registry(Generic[Item]):
             return getattr(importlib.import_module(module_name), attribute)
         except (ImportError, AttributeError) as error:
             raise ValueError(f"no {self.kind} could be imported from {path!r}: {error}") from error
+
+
+def unknown(kind: str, name: str, known: Iterable[str]) -> ValueError:
+    """The error that no ``kind`` is called ``name``, with the nearest of those that are known."""
+    known = sorted(known)
+    near = difflib.get_close_matches(name, known, n=3, cutoff=0.4)
+    hint = f"did you mean {' or '.join(near)}?" if near else f"there are: {', '.join(known)}"
+    return ValueError(f"no {kind} is called {name!r}; {hint}")

@@ -51,9 +51,7 @@ class SequenceModel(nn.Module):
                 f"the memory must take the {channels} channels of the encoder, it takes {memory.input_size}"
             )
         self.memory = memory
-        sizes = [memory.output_size, *readout]
-        hidden = [module for pair in pairwise(sizes) for module in (nn.Linear(*pair), nn.ReLU())]
-        self.readout = nn.Sequential(*hidden, nn.Linear(sizes[-1], target_size))
+        self.readout = perceptron(memory.output_size, *readout, target_size)
 
     def forward(self, x: Shaped[Tensor, "batch time *channels"]) -> Float[Tensor, "batch target"]:
         """Tokens [batch, time] or a signal [batch, time, input_size] to outputs [batch, target_size]."""
@@ -86,3 +84,10 @@ def encoder(embedding: Sequence[int], *, vocabulary_size: int | None, input_size
     for pair in pairwise(embedding):
         layers += [nn.ReLU(), nn.Linear(*pair)]
     return nn.Sequential(*layers)
+
+
+def perceptron(*sizes: int) -> nn.Sequential:
+    """Linear layers from each size to the next, ReLU between them."""
+    *hidden, last = pairwise(sizes)
+    layers = [module for pair in hidden for module in (nn.Linear(*pair), nn.ReLU())]
+    return nn.Sequential(*layers, nn.Linear(*last))

@@ -1,13 +1,15 @@
-"""The memories: recurrent layers that share one contract (:class:`Memory`)."""
+"""The memories: recurrent layers that share one contract (:class:`Memory`), and :mod:`attention`."""
 
 from functools import partial
 
+from remanence.nn import attention
 from remanence.nn.associative_lstm import AssociativeLSTM
 from remanence.nn.cfc import CfC
 from remanence.nn.elman import Elman
 from remanence.nn.fast_weights import FastWeights, FastWeightsGrowthWarning
 from remanence.nn.flip_flop import CFF
 from remanence.nn.gated import GRU, LSTM
+from remanence.nn.ltc import LTC
 from remanence.nn.memory import Memory, State
 from remanence.nn.persistent import PersistentLinear
 from remanence.nn.reciprocal import ReciprocalGated
@@ -17,6 +19,7 @@ __all__ = [
     "CFF",
     "GRU",
     "LSTM",
+    "LTC",
     "AssociativeLSTM",
     "CfC",
     "Elman",
@@ -26,6 +29,7 @@ __all__ = [
     "PersistentLinear",
     "ReciprocalGated",
     "State",
+    "attention",
     "create",
     "layers",
 ]
@@ -40,6 +44,7 @@ layers.add("fast_weights", FastWeights)
 layers.add("cff", CFF)
 layers.add("reciprocal_gated", ReciprocalGated)
 layers.add("cfc", CfC)
+layers.add("ltc", LTC)
 layers.add("persistent", PersistentLinear)
 
 

@@ -66,13 +66,17 @@ def lane_count(bits: int) -> int:
 
 def build(source: Source, bits: int) -> Kernel:
     """Machine code of a kernel for numbers of so many bits, from the disk if it was compiled before."""
-    lanes = lane_count(bits)
-    parts = (source.text, f"{bits} bits, {lanes} lanes", *_machine())
+    parts = identity(source, bits)
     code = cache.load(parts)
     if code is None:
-        code = _compile(source, bits, lanes)
+        code = _compile(source, bits, lane_count(bits))
         cache.save(parts, code)
     return _loaded(code)
+
+
+def identity(source: Source, bits: int) -> tuple[str, ...]:
+    """What the machine code of a kernel depends on, the versions of the compilers apart."""
+    return (source.text, f"{bits} bits, {lane_count(bits)} lanes", *_machine())
 
 
 @functools.cache

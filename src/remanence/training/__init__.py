@@ -1,7 +1,14 @@
 """Configuration, recipes, runs on disk, many runs side by side."""
 
 from remanence.training.compare import compare, plan
-from remanence.training.config import LayerConfig, ModelConfig, RunConfig, TaskConfig, TrainingConfig
+from remanence.training.config import (
+    LayerConfig,
+    ModelConfig,
+    RunConfig,
+    TaskConfig,
+    TrainingConfig,
+    TransformerConfig,
+)
 from remanence.training.experiment import Experiment
 from remanence.training.recipe import Comparison, Recipe, read_recipe, recipe_from, run_from
 from remanence.training.run import Result, train
@@ -16,6 +23,7 @@ __all__ = [
     "RunConfig",
     "TaskConfig",
     "TrainingConfig",
+    "TransformerConfig",
     "compare",
     "plan",
     "read_recipe",

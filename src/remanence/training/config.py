@@ -2,7 +2,7 @@
 
 import platform
 from importlib.metadata import version
-from typing import Annotated, Any
+from typing import Annotated, Any, Literal
 
 from pydantic import BaseModel, ConfigDict, Field, PositiveFloat, PositiveInt
 
@@ -32,11 +32,32 @@ class LayerConfig(Strict):
     options: dict[str, Any] = {}
 
 
+class TransformerConfig(Strict):
+    """The blocks of a transformer (:class:`remanence.models.Transformer`), as wide as the layer's hidden size."""
+
+    layers: PositiveInt = 2
+    heads: PositiveInt = 1
+    mlp: PositiveInt | None = None
+    max_length: PositiveInt = 1024
+    causal: bool = False
+    pooling: Literal["cls", "mean", "last"] = "cls"
+    positions: Literal["learned", "sinusoidal", "none"] = "learned"
+    dropout: Annotated[float, Field(ge=0, lt=1)] = 0.0
+
+
 class ModelConfig(Strict):
-    """What stands around the memory: sizes of the layers before and after it."""
+    """What stands around the memory.
+
+    Attributes:
+        embedding: sizes of the layers before it.
+        readout: sizes of the layers after it.
+        transformer: blocks, with the layer (a memory or attention) as their mixer; it then takes the place of
+            ``embedding``. Default: the memory alone.
+    """
 
     embedding: Sizes = (50, 100)
     readout: Sizes = (100,)
+    transformer: TransformerConfig | None = None
 
 
 class TrainingConfig(Strict):

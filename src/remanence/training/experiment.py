@@ -9,7 +9,7 @@ from torch.utils.data import DataLoader, Dataset, DistributedSampler
 
 from remanence import tasks
 from remanence.errors import DivergenceError
-from remanence.models import SequenceModel
+from remanence.models import SequenceModel, Transformer
 from remanence.models.sequence import encoded_size
 from remanence.nn import create
 from remanence.training.config import RunConfig
@@ -114,18 +114,19 @@ def as_it_is(batch: Any) -> Any:
 
 def build_model(config: RunConfig, task: tasks.Task) -> nn.Module:
     """The model that ``config`` describes, for the inputs and targets of ``task``."""
-    vocabulary_size = len(task.vocabulary) if task.vocabulary else None
+    ends: dict[str, Any] = {
+        "vocabulary_size": len(task.vocabulary) if task.vocabulary else None,
+        "input_size": task.input_size,
+        "readout": config.model.readout,
+    }
+    if config.model.transformer is not None:
+        blocks = config.model.transformer.model_dump()
+        layer = {"mixer": config.layer.name, "width": config.layer.hidden_size, "mixer_options": config.layer.options}
+        return Transformer(task.target_size, **ends, **blocks, **layer)
     memory = create(
         config.layer.name,
         input_size=encoded_size(config.model.embedding, task.input_size),
         hidden_size=config.layer.hidden_size,
         **config.layer.options,
     )
-    return SequenceModel(
-        memory,
-        task.target_size,
-        vocabulary_size=vocabulary_size,
-        input_size=task.input_size,
-        embedding=config.model.embedding,
-        readout=config.model.readout,
-    )
+    return SequenceModel(memory, task.target_size, embedding=config.model.embedding, **ends)

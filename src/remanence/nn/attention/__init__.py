@@ -1,0 +1,78 @@
+"""Attention, full and efficient, for comparison with the memories; one contract for all (:class:`Attention`)."""
+
+from remanence.nn.attention.attention import Attention
+from remanence.nn.attention.bigbird import BigBirdAttention
+from remanence.nn.attention.full import FullAttention
+from remanence.nn.attention.linear import LinearAttention
+from remanence.nn.attention.linformer import LinformerAttention
+from remanence.nn.attention.local import LocalAttention
+from remanence.nn.attention.longformer import LongformerAttention
+from remanence.nn.attention.performer import PerformerAttention
+from remanence.nn.attention.reformer import ReformerAttention
+from remanence.nn.attention.sinkhorn import SinkhornAttention
+from remanence.nn.attention.strided import StridedAttention
+from remanence.nn.attention.synthesizer import SynthesizerAttention
+from remanence.registry import Registry
+
+__all__ = [
+    "Attention",
+    "BigBirdAttention",
+    "FullAttention",
+    "LinearAttention",
+    "LinformerAttention",
+    "LocalAttention",
+    "LongformerAttention",
+    "PerformerAttention",
+    "ReformerAttention",
+    "SinkhornAttention",
+    "StridedAttention",
+    "SynthesizerAttention",
+    "create",
+    "methods",
+]
+
+methods: Registry[Attention] = Registry("attention", "remanence.attention")
+methods.add("full", FullAttention)
+methods.add("local", LocalAttention)
+methods.add("strided", StridedAttention)
+methods.add("longformer", LongformerAttention)
+methods.add("bigbird", BigBirdAttention)
+methods.add("linformer", LinformerAttention)
+methods.add("linear", LinearAttention)
+methods.add("performer", PerformerAttention)
+methods.add("reformer", ReformerAttention)
+methods.add("sinkhorn", SinkhornAttention)
+methods.add("synthesizer", SynthesizerAttention)
+
+
+def create(
+    name: str,
+    *,
+    width: int,
+    heads: int = 1,
+    causal: bool = False,
+    max_length: int | None = None,
+    **options: object,
+) -> Attention:
+    """Build an attention method by name.
+
+    Args:
+        name: one of ``remanence list``, or ``package.module:Class``.
+        width: channels of input and output.
+        heads: heads.
+        causal: whether a position sees only those up to it.
+        max_length: longest sequence; some methods need it.
+        options: what else the method takes.
+
+    Raises:
+        ValueError: no such method (the message names the nearest), or an argument it refuses.
+
+    Example:
+        >>> create("performer", width=8, heads=2, features=16).features
+        16
+    """
+    factory = methods[name]
+    try:
+        return factory(width=width, heads=heads, causal=causal, max_length=max_length, **options)
+    except TypeError as error:
+        raise ValueError(f"attention {name!r}: {error}") from error

@@ -1,0 +1,108 @@
+"""The contract that every attention method keeps."""
+
+from collections.abc import Sequence
+from typing import ClassVar
+
+import torch
+from jaxtyping import Bool, Float
+from torch import Tensor, nn
+
+from remanence.nn.memory import positive_integer
+
+
+class Attention(nn.Module):
+    """Every position reads from others: ``y = attention(x, mask)``, with x and y [batch, time, width].
+
+    The input is projected to queries, keys and values (without bias) and split into heads; the method
+    (:meth:`_attend`) makes an output of them; heads are joined and projected back to ``width``.
+
+    Args:
+        width: channels of x and y.
+        heads: how many attend side by side, each to ``width / heads`` channels.
+        causal: whether position t sees only positions up to t.
+        max_length: longest sequence; only some methods need one.
+        projections: how many of queries, keys and values the method wants.
+
+    Raises:
+        ValueError: a size that is not positive or not a multiple of ``heads``; ``causal``, where the method cannot
+            be; no ``max_length``, where the method needs one.
+    """
+
+    can_be_causal: ClassVar[bool] = True
+
+    def __init__(
+        self,
+        width: int,
+        heads: int = 1,
+        *,
+        causal: bool = False,
+        max_length: int | None = None,
+        projections: int = 3,
+    ):
+        super().__init__()
+        name = type(self).__name__
+        self.width, self.heads = positive_integer("width", width), positive_integer("heads", heads)
+        if width % heads:
+            raise ValueError(f"{name} expected a width that {heads} heads can share, got {width}")
+        if causal and not self.can_be_causal:
+            raise ValueError(f"{name} mixes all positions before it compares them, it cannot be causal: causal=False")
+        self.causal = causal
+        self.max_length = None if max_length is None else positive_integer("max_length", max_length)
+        self.project_in = nn.Linear(width, projections * width, bias=False)
+        self.project_out = nn.Linear(width, width, bias=False)
+
+    def forward(
+        self, x: Float[Tensor, "batch time width"], mask: Bool[Tensor, "batch time"] | None = None
+    ) -> Float[Tensor, "batch time width"]:
+        """Attend.
+
+        Args:
+            x: the input, [batch, time, width].
+            mask: which positions are real, [batch, time]; the others are padding, and nothing depends on them.
+                Default: all are real.
+
+        Returns:
+            The output [batch, time, width]; at padded positions it means nothing.
+
+        Raises:
+            ValueError: a wrong shape, or a sequence longer than ``max_length``.
+        """
+        self._check(x, mask)
+        heads = [self._split(part) for part in self.project_in(x).split(self.width, -1)]
+        y = self._attend(heads, mask)
+        return self.project_out(y.transpose(1, 2).flatten(2))
+
+    def _attend(self, heads: Sequence[Tensor], mask: Tensor | None) -> Tensor:
+        """From queries, keys and values [batch, heads, time, channels] to an output of that shape."""
+        raise NotImplementedError
+
+    def _split(self, x: Tensor) -> Tensor:
+        return x.unflatten(-1, (self.heads, self.width // self.heads)).transpose(1, 2)
+
+    def _needed_length(self) -> int:
+        if self.max_length is None:
+            raise ValueError(f"{type(self).__name__} needs max_length, the longest sequence that it will see")
+        return self.max_length
+
+    def _check(self, x: Tensor, mask: Tensor | None) -> None:
+        name = type(self).__name__
+        if x.ndim != 3 or x.shape[-1] != self.width:
+            raise ValueError(f"{name} expected x [batch, time, width] with width {self.width}, got {list(x.shape)}")
+        if mask is not None and (mask.shape != x.shape[:2] or mask.dtype != torch.bool):
+            raise ValueError(
+                f"{name} expected a boolean mask {list(x.shape[:2])}, one for each position of x, "
+                f"got {list(mask.shape)} of {mask.dtype}"
+            )
+        if self.max_length is not None and x.shape[1] > self.max_length:
+            raise ValueError(f"{name} was built for at most {self.max_length} positions (max_length), got {x.shape[1]}")
+
+    def extra_repr(self) -> str:
+        """Sizes, as `print(attention)` shows them."""
+        return f"width={self.width}, heads={self.heads}, causal={self.causal}"
+
+
+def key_mask(mask: Tensor | None, keys: Tensor) -> Tensor:
+    """The mask of padding as [batch, 1, time, 1], which fits keys [batch, heads, time, channels]."""
+    if mask is None:
+        return torch.ones(keys.shape[0], 1, keys.shape[2], 1, dtype=torch.bool, device=keys.device)
+    return mask[:, None, :, None]

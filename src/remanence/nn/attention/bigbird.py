@@ -1,0 +1,83 @@
+"""BigBird attention."""
+
+from collections.abc import Sequence
+
+import torch
+from torch import Tensor
+
+from remanence.nn.attention.attention import Attention, key_mask
+from remanence.nn.attention.blocks import as_keys, join, neighbours, split
+from remanence.nn.attention.global_tokens import beyond, with_global_tokens
+from remanence.nn.attention.softmax import attend
+from remanence.nn.memory import positive_integer
+
+
+class BigBirdAttention(Attention):
+    """Window, global and random attention in blocks (Zaheer et al. 2020, section 2, BigBird-ITC, and appendix D): a
+    block attends to itself, the block on either side, the first ``global_blocks``, which attend to everything, and to
+    ``random_blocks`` others, drawn once for the layer and kept in the buffer ``drawn`` [blocks, random_blocks].
+
+    Time and memory are proportional to length · block · (3 + global + random blocks).
+
+    Args:
+        width: channels of x and y.
+        heads: heads.
+        causal: whether position t sees only positions up to t; random blocks are then drawn from the past.
+        max_length: longest sequence, needed to draw the random blocks; a shorter one leaves out those beyond its end.
+        block: positions in a block; default: 64.
+        global_blocks: default: 1.
+        random_blocks: default: 2; a block that has fewer others to draw from takes all of them.
+
+    Raises:
+        ValueError: no ``max_length``, or a size that is not positive.
+
+    Example:
+        >>> BigBirdAttention(8, heads=2, max_length=64, block=4)(torch.randn(3, 17, 8)).shape
+        torch.Size([3, 17, 8])
+    """
+
+    drawn: Tensor
+
+    def __init__(
+        self,
+        width: int,
+        heads: int = 1,
+        *,
+        causal: bool = False,
+        max_length: int | None = None,
+        block: int = 64,
+        global_blocks: int = 1,
+        random_blocks: int = 2,
+    ):
+        super().__init__(width, heads, causal=causal, max_length=max_length)
+        self.block = positive_integer("block", block)
+        self.global_blocks = positive_integer("global_blocks", global_blocks)
+        count = -(-self._needed_length() // block)
+        self.register_buffer("drawn", self._draw(count, positive_integer("random_blocks", random_blocks)))
+
+    def _draw(self, count: int, size: int) -> Tensor:
+        """For each of ``count`` blocks up to ``size`` others; -1 where there are no more."""
+        block = torch.arange(count)
+        distance = block - block[:, None]
+        free = (distance < -1 if self.causal else distance.abs() > 1) & (block >= self.global_blocks)
+        # The highest of random numbers are a draw without replacement; what may not be drawn is below them all.
+        lots, drawn = torch.where(free, torch.rand(count, count), -1.0).topk(min(size, count))
+        return torch.where(lots < 0, -1, drawn)
+
+    def _attend(self, heads: Sequence[Tensor], mask: Tensor | None) -> Tensor:
+        q, k, v = heads
+        time, tokens = q.shape[2], self.block * self.global_blocks
+        real = key_mask(mask, k)
+        queries, keys, values, others = (split(x, self.block) for x in (q, k, v, beyond(real, tokens)))
+        after = 0 if self.causal else 1
+        seen = as_keys(neighbours(others, 1, after))
+        if self.causal:
+            seen = seen & torch.ones(self.block, 2 * self.block, dtype=torch.bool, device=q.device).tril(self.block)
+        near = attend(queries, neighbours(keys, 1, after), neighbours(values, 1, after), seen)
+        drawn = self.drawn[: queries.shape[2]]
+        there = (drawn >= 0) & (drawn < queries.shape[2])
+        chosen = drawn.where(there, 0)
+        seen = as_keys((others[:, :, chosen] & there[..., None, None]).flatten(-3, -2))
+        far = attend(queries, keys[:, :, chosen].flatten(-3, -2), values[:, :, chosen].flatten(-3, -2), seen)
+        rest = [(join(y, time), join(log_total, time)) for y, log_total in (near, far)]
+        return with_global_tokens(q, k, v, real, tokens=tokens, causal=self.causal, others=rest)

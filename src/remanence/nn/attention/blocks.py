@@ -1,0 +1,51 @@
+"""Time cut into blocks, so that a query meets a fixed number of keys."""
+
+import torch
+from torch import Tensor
+from torch.nn import functional as F
+
+from remanence.nn.attention.softmax import Part, attend
+
+
+def split(x: Tensor, size: int) -> Tensor:
+    """[..., time, channels] to [..., blocks, size, channels]; zeros (False) fill up the last block."""
+    x = F.pad(x, (0, 0, 0, -x.shape[-2] % size))
+    return x.unflatten(-2, (-1, size))
+
+
+def join(blocks: Tensor, time: int) -> Tensor:
+    """The inverse of :func:`split`."""
+    return blocks.flatten(-3, -2)[..., :time, :]
+
+
+def neighbours(blocks: Tensor, before: int, after: int) -> Tensor:
+    """Beside each block those before and after it: [..., blocks, (before + 1 + after) · size, channels]."""
+    count = blocks.shape[-3]
+    padded = F.pad(blocks, (0, 0, 0, 0, before, after))
+    return torch.cat([padded[..., shift : shift + count, :, :] for shift in range(before + 1 + after)], -2)
+
+
+def as_keys(mask: Tensor) -> Tensor:
+    """A mask in blocks [..., keys, 1] to [..., 1, keys], which fits scores."""
+    return mask.transpose(-1, -2)
+
+
+def window(q: Tensor, k: Tensor, v: Tensor, mask: Tensor, *, radius: int, causal: bool) -> Part:
+    """Attention to the keys at most ``radius`` away, in time and memory proportional to time · radius.
+
+    Args:
+        q: queries [batch, heads, time, channels]; so k and v.
+        k: keys.
+        v: values.
+        mask: which keys there are, [batch, 1, time, 1].
+        radius: in positions.
+        causal: only keys up to the query.
+    """
+    time = q.shape[-2]
+    size = min(radius, time)
+    after = 0 if causal else 1
+    distance = torch.arange(-size, (1 + after) * size, device=q.device) - torch.arange(size, device=q.device)[:, None]
+    near = (distance.abs() <= radius) & (distance <= 0 if causal else True)
+    keys, values, real = (neighbours(split(x, size), 1, after) for x in (k, v, mask))
+    y, log_total = attend(split(q, size), keys, values, as_keys(real) & near)
+    return join(y, time), join(log_total, time)

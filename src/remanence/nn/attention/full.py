@@ -1,0 +1,35 @@
+"""Full attention."""
+
+from collections.abc import Sequence
+
+import torch
+from torch import Tensor
+from torch.nn import functional as F
+
+from remanence.nn.attention.attention import Attention
+
+
+class FullAttention(Attention):
+    """Every position attends to every other: ``softmax(Q Kᵀ / √d) V`` (Vaswani et al. 2017, section 3.2).
+
+    Computed by ``torch.nn.functional.scaled_dot_product_attention``, in time proportional to the square of the length.
+
+    Args:
+        width: channels of x and y.
+        heads: heads.
+        causal: whether position t sees only positions up to t.
+        max_length: longest sequence; default: any.
+
+    Example:
+        >>> FullAttention(8, heads=2)(torch.randn(3, 5, 8)).shape
+        torch.Size([3, 5, 8])
+    """
+
+    def _attend(self, heads: Sequence[Tensor], mask: Tensor | None) -> Tensor:
+        q, k, v = heads
+        if mask is None:
+            return F.scaled_dot_product_attention(q, k, v, is_causal=self.causal)
+        seen = mask[:, None, None, :]
+        if self.causal:
+            seen = seen & torch.ones(q.shape[2], q.shape[2], dtype=torch.bool, device=q.device).tril()
+        return F.scaled_dot_product_attention(q, k, v, attn_mask=seen)

@@ -1,0 +1,31 @@
+"""Linear attention."""
+
+from collections.abc import Sequence
+
+from torch import Tensor
+from torch.nn import functional as F
+
+from remanence.nn.attention.attention import Attention, key_mask
+from remanence.nn.attention.kernel import kernel_attention
+
+
+class LinearAttention(Attention):
+    """Attention by the kernel ``φ(q) · φ(k)`` with ``φ(x) = elu(x) + 1`` (Katharopoulos et al. 2020, section 3.2).
+
+    Time and memory are proportional to length; the causal form sums over the past in blocks (section 3.3).
+
+    Args:
+        width: channels of x and y.
+        heads: heads.
+        causal: whether position t sees only positions up to t.
+        max_length: longest sequence; default: any.
+
+    Example:
+        >>> LinearAttention(8, heads=2)(torch.randn(3, 17, 8)).shape
+        torch.Size([3, 17, 8])
+    """
+
+    def _attend(self, heads: Sequence[Tensor], mask: Tensor | None) -> Tensor:
+        q, k, v = heads
+        features = (F.elu(k) + 1).masked_fill(~key_mask(mask, k), 0)
+        return kernel_attention(F.elu(q) + 1, features, v, causal=self.causal)

@@ -1,0 +1,50 @@
+"""Linformer attention."""
+
+from collections.abc import Sequence
+
+import torch
+from torch import Tensor, nn
+from torch.nn import functional as F
+
+from remanence.nn.attention.attention import Attention, key_mask
+from remanence.nn.memory import positive_integer
+
+
+class LinformerAttention(Attention):
+    """Keys and values projected along time to a fixed rank: ``softmax(Q (E K)ᵀ / √d) E V`` (Wang et al. 2020,
+    section 4, with E shared by keys, values and heads).
+
+    Time and memory are proportional to length · rank. All positions are mixed before they are compared, so it cannot
+    be causal. Padding counts as zeros.
+
+    Args:
+        width: channels of x and y.
+        heads: heads.
+        causal: must be False.
+        max_length: longest sequence, which sets the shape of E; needed.
+        rank: k; default: 128.
+
+    Parameters:
+        compress [rank, max_length] (E), drawn from a normal distribution of variance 1 / rank (section 4).
+
+    Raises:
+        ValueError: ``causal``, or no ``max_length``.
+
+    Example:
+        >>> LinformerAttention(8, heads=2, max_length=64, rank=4)(torch.randn(3, 17, 8)).shape
+        torch.Size([3, 17, 8])
+    """
+
+    can_be_causal = False
+
+    def __init__(
+        self, width: int, heads: int = 1, *, causal: bool = False, max_length: int | None = None, rank: int = 128
+    ):
+        super().__init__(width, heads, causal=causal, max_length=max_length)
+        rank = positive_integer("rank", rank)
+        self.compress = nn.Parameter(torch.randn(rank, self._needed_length()) / rank**0.5)
+
+    def _attend(self, heads: Sequence[Tensor], mask: Tensor | None) -> Tensor:
+        q, k, v = heads
+        compress, real = self.compress[:, : k.shape[2]], key_mask(mask, k)
+        return F.scaled_dot_product_attention(q, compress @ k.masked_fill(~real, 0), compress @ v.masked_fill(~real, 0))

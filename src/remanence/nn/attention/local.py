@@ -1,0 +1,39 @@
+"""Local attention."""
+
+from collections.abc import Sequence
+
+from torch import Tensor
+
+from remanence.nn.attention.attention import Attention, key_mask
+from remanence.nn.attention.blocks import window
+from remanence.nn.memory import positive_integer
+
+
+class LocalAttention(Attention):
+    """Every position attends to those at most ``radius`` away (Luong et al. 2015, section 3.2; the band of attention
+    that the Long Range Arena has as its baseline, Tay et al. 2020, section 3.1).
+
+    Time and memory are proportional to length · radius.
+
+    Args:
+        width: channels of x and y.
+        heads: heads.
+        causal: whether position t sees only positions up to t.
+        max_length: longest sequence; default: any.
+        radius: how far a position sees, to each side; default: 64.
+
+    Example:
+        >>> LocalAttention(8, heads=2, radius=3)(torch.randn(3, 17, 8)).shape
+        torch.Size([3, 17, 8])
+    """
+
+    def __init__(
+        self, width: int, heads: int = 1, *, causal: bool = False, max_length: int | None = None, radius: int = 64
+    ):
+        super().__init__(width, heads, causal=causal, max_length=max_length)
+        self.radius = positive_integer("radius", radius)
+
+    def _attend(self, heads: Sequence[Tensor], mask: Tensor | None) -> Tensor:
+        q, k, v = heads
+        y, _ = window(q, k, v, key_mask(mask, k), radius=self.radius, causal=self.causal)
+        return y

@@ -1,0 +1,51 @@
+"""Longformer attention."""
+
+from collections.abc import Sequence
+
+from torch import Tensor
+
+from remanence.nn.attention.attention import Attention, key_mask
+from remanence.nn.attention.blocks import window
+from remanence.nn.attention.global_tokens import beyond, with_global_tokens
+from remanence.nn.memory import positive_integer
+
+
+class LongformerAttention(Attention):
+    """A sliding window and global tokens (Beltagy et al. 2020, section 3.1): every position attends to those at most
+    ``radius`` away and to the first ``global_tokens``, which attend to every position.
+
+    Global and local attention share one set of projections (the paper's own has a second set for the global tokens), so
+    that the methods have equally many parameters. Time and memory are proportional to length · (radius + global).
+
+    Args:
+        width: channels of x and y.
+        heads: heads.
+        causal: whether position t sees only positions up to t; the global tokens then see no more than that either.
+        max_length: longest sequence; default: any.
+        radius: how far a position sees, to each side (the paper's window is twice that); default: 64.
+        global_tokens: how many of the first positions are global; default: 1, the place of the CLS token.
+
+    Example:
+        >>> LongformerAttention(8, heads=2, radius=3)(torch.randn(3, 17, 8)).shape
+        torch.Size([3, 17, 8])
+    """
+
+    def __init__(
+        self,
+        width: int,
+        heads: int = 1,
+        *,
+        causal: bool = False,
+        max_length: int | None = None,
+        radius: int = 64,
+        global_tokens: int = 1,
+    ):
+        super().__init__(width, heads, causal=causal, max_length=max_length)
+        self.radius = positive_integer("radius", radius)
+        self.global_tokens = positive_integer("global_tokens", global_tokens)
+
+    def _attend(self, heads: Sequence[Tensor], mask: Tensor | None) -> Tensor:
+        q, k, v = heads
+        real, tokens = key_mask(mask, k), self.global_tokens
+        near = window(q, k, v, beyond(real, tokens), radius=self.radius, causal=self.causal)
+        return with_global_tokens(q, k, v, real, tokens=tokens, causal=self.causal, others=[near])

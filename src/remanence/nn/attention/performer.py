@@ -1,0 +1,93 @@
+"""Performer attention."""
+
+import math
+from collections.abc import Sequence
+
+import torch
+from torch import Tensor
+
+from remanence.nn.attention.attention import Attention, key_mask
+from remanence.nn.attention.kernel import kernel_attention
+from remanence.nn.memory import positive_integer
+
+
+class PerformerAttention(Attention):
+    """Softmax attention estimated by positive orthogonal random features, FAVOR+ (Choromanski et al. 2021, lemma 1 and
+    section 2.4): ``exp(q · k) = E_w[φ(q) φ(k)]`` with ``φ(x) = exp(w · x - |x|² / 2)``, w normal, ``features`` of them.
+
+    Time and memory are proportional to length · features; the estimate is unbiased for numerator and denominator.
+
+    Args:
+        width: channels of x and y.
+        heads: heads; all use the same w.
+        causal: whether position t sees only positions up to t.
+        max_length: longest sequence; default: any.
+        features: m; default: 256.
+        redraw_every: forward passes in training after which w is drawn anew (section 4); default: 1000.
+
+    Buffers:
+        directions [features, width / heads] (w), and passes, how many the next draw has waited.
+
+    Example:
+        >>> PerformerAttention(8, heads=2, features=16)(torch.randn(3, 17, 8)).shape
+        torch.Size([3, 17, 8])
+    """
+
+    directions: Tensor
+    passes: Tensor
+
+    def __init__(
+        self,
+        width: int,
+        heads: int = 1,
+        *,
+        causal: bool = False,
+        max_length: int | None = None,
+        features: int = 256,
+        redraw_every: int = 1000,
+    ):
+        super().__init__(width, heads, causal=causal, max_length=max_length)
+        self.features = positive_integer("features", features)
+        self.redraw_every = positive_integer("redraw_every", redraw_every)
+        self.register_buffer("directions", torch.empty(features, width // heads))
+        self.register_buffer("passes", torch.zeros((), dtype=torch.long))
+        self.redraw()
+
+    @torch.no_grad()
+    def redraw(self) -> None:
+        """Draw w anew."""
+        self.directions.copy_(orthogonal_directions(*self.directions.shape))
+        self.passes.zero_()
+
+    def _attend(self, heads: Sequence[Tensor], mask: Tensor | None) -> Tensor:
+        q, k, v = heads
+        if self.training:
+            if self.passes >= self.redraw_every:
+                self.redraw()
+            self.passes += 1
+        exponents_q = self._exponents(q)
+        exponents_k = self._exponents(k).masked_fill(~key_mask(mask, k), -math.inf)
+        # A factor for each query, or for all keys, is the same above and below the fraction; it prevents overflow.
+        # So is 1 / √features, which is left out.
+        return kernel_attention(
+            _scaled_exp(exponents_q, (-1,)), _scaled_exp(exponents_k, (-2, -1)), v, causal=self.causal
+        )
+
+    def _exponents(self, x: Tensor) -> Tensor:
+        x = x * x.shape[-1] ** -0.25  # q · k / √d
+        return x @ self.directions.to(x.dtype).T - x.square().sum(-1, keepdim=True) / 2
+
+
+def _scaled_exp(exponents: Tensor, dims: tuple[int, ...]) -> Tensor:
+    top = exponents.detach().amax(dims, keepdim=True)
+    return torch.exp(exponents - top.clamp(min=torch.finfo(top.dtype).min))
+
+
+def orthogonal_directions(count: int, channels: int) -> Tensor:
+    """Normal vectors [count, channels], made orthogonal in groups of ``channels``, their lengths kept independent."""
+    groups = torch.randn(-(-count // channels), channels, channels)
+    Q, R = torch.linalg.qr(groups)
+    # The signs of R make Q uniform over all rotations; without them it prefers some directions, and the mean is wrong.
+    Q = Q * R.diagonal(dim1=-2, dim2=-1).sign()[:, None]
+    directions = Q.transpose(-1, -2).flatten(0, 1)[:count]
+    return directions * torch.randn(count, channels).norm(dim=1, keepdim=True)

@@ -1,0 +1,128 @@
+"""Reformer attention."""
+
+import math
+from collections.abc import Sequence
+
+import torch
+from torch import Tensor
+from torch.nn import functional as F
+
+from remanence.nn.attention.attention import Attention, key_mask
+from remanence.nn.attention.blocks import neighbours, split
+from remanence.nn.attention.softmax import Part, attend, merge
+from remanence.nn.memory import positive_integer
+
+SELF_PENALTY = 1e5  # a position attends to itself only if there is nothing else (appendix A)
+
+
+class ReformerAttention(Attention):
+    """Attention among positions that hash alike (Kitaev et al. 2020, section 2 and appendix A).
+
+    Queries are keys too: ``k = q / |q|``. Each of several rounds hashes them by random rotations,
+    ``argmax [q R; -q R]``, sorts them by hash, then by time, and lets each attend to those of its own hash at most
+    ``chunk`` places before it (and, unless causal, after it). A pair that meets in several rounds counts once.
+
+    The paper cuts the sort into chunks and attends to the same chunk and the one before. Where chunks begin depends on
+    the hashes of the future, the distance within a hash does not; it costs the same, so it is what decides here.
+
+    Time and memory are proportional to rounds · length · chunk, but for a sort.
+
+    Args:
+        width: channels of x and y.
+        heads: heads; all use the same rotations.
+        causal: whether position t sees only positions up to t.
+        max_length: longest sequence; needed if ``buckets`` is not given.
+        chunk: how far along the sort a position sees; default: 64.
+        rounds: hashes; default: 2.
+        buckets: even numbers whose product is the number of hashes; default: two equal ones, so that there are as many
+            hashes as chunks in ``max_length``, or a few more. ``()``: everything hashes alike.
+
+    Buffers:
+        rotations [rounds, width / heads, sum(buckets) / 2] (R), drawn anew in each forward pass in training.
+
+    Raises:
+        ValueError: neither ``max_length`` nor ``buckets``, or an odd number in ``buckets``.
+
+    Example:
+        >>> ReformerAttention(8, heads=2, chunk=4, buckets=(4,))(torch.randn(3, 17, 8)).shape
+        torch.Size([3, 17, 8])
+    """
+
+    rotations: Tensor
+
+    def __init__(
+        self,
+        width: int,
+        heads: int = 1,
+        *,
+        causal: bool = False,
+        max_length: int | None = None,
+        chunk: int = 64,
+        rounds: int = 2,
+        buckets: Sequence[int] | None = None,
+    ):
+        super().__init__(width, heads, causal=causal, max_length=max_length, projections=2)
+        self.chunk = positive_integer("chunk", chunk)
+        if buckets is None:
+            buckets = 2 * (2 * math.ceil(math.sqrt(self._needed_length() / chunk) / 2),)
+        if any(positive_integer("buckets", size) % 2 for size in buckets):
+            raise ValueError(f"buckets must be even numbers (a rotation and its opposite), got {tuple(buckets)}")
+        self.buckets = tuple(buckets)
+        rotations = torch.randn(positive_integer("rounds", rounds), width // heads, sum(buckets) // 2)
+        self.register_buffer("rotations", rotations)
+
+    def _attend(self, heads: Sequence[Tensor], mask: Tensor | None) -> Tensor:
+        q, v = heads
+        if self.training:
+            self.rotations.normal_()
+        time = q.shape[2]
+        q, v, real = (split(x, self.chunk).flatten(2, 3) for x in (q, v, key_mask(mask, q)))
+        hashes = self._hashes(q).masked_fill(~real.transpose(-1, -2), math.prod(self.buckets))  # padding comes last
+        order = hashes.argsort(dim=-1, stable=True)
+        place = order.argsort(dim=-1)
+        position = torch.arange(q.shape[2], device=q.device).expand_as(hashes[:, :, :1])
+        # What decides whether two positions meet: [batch, heads, time, 2 + 2 · rounds].
+        marks = torch.cat([position, real.squeeze(-1)[:, :, None].expand_as(position), hashes, place], 2)
+        marks, keys = marks.transpose(-1, -2), F.normalize(q, dim=-1)
+        parts = []
+        for number in range(len(self.rotations)):
+            y, log_total = self._round(number, *(_taken(x, order[:, :, number]) for x in (q, keys, v, marks)))
+            back = place[:, :, number]
+            parts.append((_taken(y, back), _taken(log_total, back)))
+        return merge(parts)[:, :, :time]
+
+    def _hashes(self, q: Tensor) -> Tensor:
+        """[batch, heads, rounds, time], numbers below the product of ``buckets``."""
+        rotated = q.detach()[:, :, None] @ self.rotations.to(q.dtype)
+        hashes = torch.zeros(rotated.shape[:-1], dtype=torch.long, device=q.device)
+        for size, part in zip(self.buckets, rotated.split([size // 2 for size in self.buckets], -1), strict=True):
+            hashes = hashes * size + torch.cat([part, -part], -1).argmax(-1)
+        return hashes
+
+    def _round(self, number: int, q: Tensor, k: Tensor, v: Tensor, marks: Tensor) -> Part:
+        """Attention along the sort of one round, which all arguments are in."""
+        after = 0 if self.causal else 1
+        q, k, v, mine = (split(x, self.chunk) for x in (q, k, v, marks))
+        k, v, theirs = (neighbours(x, 1, after) for x in (k, v, mine))
+        position, real, *rest = zip(_columns(mine, -1), _columns(theirs, -2), strict=True)
+        hashes, places = rest[: len(self.rotations)], rest[len(self.rotations) :]
+        meets = [self._meets(*hash_pair, *place_pair) for hash_pair, place_pair in zip(hashes, places, strict=True)]
+        allowed = meets[number] & real[1].bool()
+        if self.causal:
+            allowed = allowed & (position[1] <= position[0])
+        times = torch.stack(meets).sum(0).clamp(min=1)
+        bias = -times.to(torch.float32).log() - SELF_PENALTY * (position[0] == position[1])
+        y, log_total = attend(q, k, v, allowed, bias)
+        return y.flatten(2, 3), log_total.flatten(2, 3)
+
+    def _meets(self, my_hash: Tensor, their_hash: Tensor, my_place: Tensor, their_place: Tensor) -> Tensor:
+        return (my_hash == their_hash) & ((their_place - my_place).abs() <= self.chunk)
+
+
+def _columns(marks: Tensor, dim: int) -> tuple[Tensor, ...]:
+    return tuple(column.unsqueeze(dim) for column in marks.unbind(-1))
+
+
+def _taken(x: Tensor, at: Tensor) -> Tensor:
+    """x [batch, heads, time, channels] in the order ``at`` [batch, heads, time]."""
+    return x.gather(2, at[..., None].expand(*at.shape, x.shape[-1]))

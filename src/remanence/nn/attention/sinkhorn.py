@@ -1,0 +1,112 @@
+"""Sinkhorn attention."""
+
+from collections.abc import Sequence
+
+import torch
+from torch import Tensor, nn
+
+from remanence.nn.attention.attention import Attention, key_mask
+from remanence.nn.attention.blocks import as_keys, join, split
+from remanence.nn.attention.softmax import attend
+from remanence.nn.memory import positive_integer
+
+
+class SinkhornAttention(Attention):
+    """Each block attends to itself and to the block that a learnt sorting puts beside it (Tay et al. 2020, "Sparse
+    Sinkhorn Attention", section 3): ``R = sinkhorn(W Σ_{t in block} k_t)`` is a soft permutation of blocks, sorted keys
+    are ``R K``, sorted values ``R V``.
+
+    No Gumbel noise is added. The causal form (section 3.3) sums up to the first position of a block, takes blocks of
+    the past alone and normalises a column over the rows so far. Time is proportional to length · (block + blocks),
+    memory to length · block + blocks².
+
+    Args:
+        width: channels of x and y.
+        heads: heads; all use the same W.
+        causal: whether position t sees only positions up to t.
+        max_length: longest sequence, which sets the number of blocks; needed.
+        block: positions in a block; default: 64.
+        iterations: times that rows and columns are normalised; default: 8.
+        temperature: by which the logarithm of R is divided first; default: 0.75.
+
+    Raises:
+        ValueError: no ``max_length``, or a size that is not positive.
+
+    Example:
+        >>> SinkhornAttention(8, heads=2, max_length=64, block=4)(torch.randn(3, 17, 8)).shape
+        torch.Size([3, 17, 8])
+    """
+
+    def __init__(
+        self,
+        width: int,
+        heads: int = 1,
+        *,
+        causal: bool = False,
+        max_length: int | None = None,
+        block: int = 64,
+        iterations: int = 8,
+        temperature: float = 0.75,
+    ):
+        super().__init__(width, heads, causal=causal, max_length=max_length)
+        self.block = positive_integer("block", block)
+        self.iterations = positive_integer("iterations", iterations)
+        if not temperature > 0:
+            raise ValueError(f"temperature must be above 0, got {temperature}")
+        self.temperature = temperature
+        self.sort = nn.Linear(width // heads, -(-self._needed_length() // block))
+
+    def _attend(self, heads: Sequence[Tensor], mask: Tensor | None) -> Tensor:
+        q, k, v = heads
+        real = key_mask(mask, k)
+        k, v = k.masked_fill(~real, 0), v.masked_fill(~real, 0)
+        queries, keys, values, there = (split(x, self.block) for x in (q, k, v, real))
+        permutation = self._permutation(keys, there)
+        sorted_keys, sorted_values, share = (
+            (permutation @ x.flatten(-2)).unflatten(-1, x.shape[-2:]) for x in (keys, values, there.to(k.dtype))
+        )
+        own = torch.ones(self.block, self.block, dtype=torch.bool, device=q.device)
+        own = as_keys(there) & (own.tril() if self.causal else own)
+        # Where blocks end in padding, a sorted key counts by its share of real positions.
+        share = as_keys(_divided(share, permutation.sum(-1)[..., None, None]))
+        seen = torch.cat([own.expand(*queries.shape[:-1], -1), (share > 0).expand(*queries.shape[:-1], -1)], -1)
+        log_share = share.clamp(min=torch.finfo(share.dtype).tiny).log()
+        bias = nn.functional.pad(log_share, (self.block, 0))
+        y, _ = attend(queries, torch.cat([keys, sorted_keys], -2), torch.cat([values, sorted_values], -2), seen, bias)
+        return join(y, q.shape[2])
+
+    def _permutation(self, keys: Tensor, there: Tensor) -> Tensor:
+        """R [batch, heads, blocks, blocks], row: the block that reads; padding is left out of it."""
+        count = keys.shape[2]
+        # A causal block is told by all positions up to its first.
+        blocks = keys.sum(-2).cumsum(2) - keys[..., 1:, :].sum(-2) if self.causal else keys.sum(-2)
+        allowed = there.any(-2)
+        allowed = allowed & allowed.transpose(-1, -2)
+        if self.causal:
+            allowed = allowed & torch.ones(count, count, dtype=torch.bool, device=keys.device).tril(-1)
+        logits = self.sort(blocks)[..., :count] / self.temperature
+        return sinkhorn(logits, allowed.expand_as(logits), iterations=self.iterations, causal=self.causal)
+
+
+def sinkhorn(logits: Tensor, allowed: Tensor, *, iterations: int, causal: bool = False) -> Tensor:
+    """Make ``exp(logits)`` doubly stochastic where ``allowed``, normalising rows and columns in turn (Sinkhorn 1964).
+
+    Args:
+        logits: [..., rows, columns].
+        allowed: of that shape; elsewhere the result is 0.
+        iterations: times that both are normalised.
+        causal: a column is normalised by its sum over the rows so far, so that no row depends on a later one.
+
+    Returns:
+        [..., rows, columns].
+    """
+    logits = logits - logits.detach().masked_fill(~allowed, torch.finfo(logits.dtype).min).amax(-1, keepdim=True)
+    matrix = torch.where(allowed, logits, 0).exp() * allowed
+    for _ in range(iterations):
+        matrix = _divided(matrix, matrix.sum(-1, keepdim=True))
+        matrix = _divided(matrix, matrix.cumsum(-2) if causal else matrix.sum(-2, keepdim=True))
+    return matrix
+
+
+def _divided(matrix: Tensor, total: Tensor) -> Tensor:
+    return matrix / total.masked_fill(total == 0, 1)

@@ -1,0 +1,60 @@
+"""Strided sparse attention."""
+
+import math
+from collections.abc import Sequence
+
+import torch
+from torch import Tensor
+
+from remanence.nn.attention.attention import Attention, key_mask
+from remanence.nn.attention.blocks import as_keys, join, split, window
+from remanence.nn.attention.softmax import Part, attend, merge
+from remanence.nn.memory import positive_integer
+
+
+class StridedAttention(Attention):
+    """The Sparse Transformer's strided pattern (Child et al. 2019, section 4.2): position i attends to the ``stride``
+    positions beside it, and to every ``stride``-th position of the sequence, those j with (i - j) mod stride = 0.
+
+    Both sets share one softmax (the merged head of section 4.3). With a stride of √length, time and memory are
+    proportional to length · √length.
+
+    Args:
+        width: channels of x and y.
+        heads: heads.
+        causal: whether position t sees only positions up to t.
+        max_length: longest sequence; needed if ``stride`` is not given.
+        stride: l; default: √max_length, rounded up.
+
+    Example:
+        >>> StridedAttention(8, heads=2, stride=3)(torch.randn(3, 17, 8)).shape
+        torch.Size([3, 17, 8])
+    """
+
+    def __init__(
+        self,
+        width: int,
+        heads: int = 1,
+        *,
+        causal: bool = False,
+        max_length: int | None = None,
+        stride: int | None = None,
+    ):
+        super().__init__(width, heads, causal=causal, max_length=max_length)
+        self.stride = positive_integer("stride", stride or math.isqrt(self._needed_length() - 1) + 1)
+
+    def _attend(self, heads: Sequence[Tensor], mask: Tensor | None) -> Tensor:
+        q, k, v = heads
+        real = key_mask(mask, k)
+        near = window(q, k, v, real, radius=self.stride, causal=self.causal)
+        return merge([near, self._columns(q, k, v, real)])
+
+    def _columns(self, q: Tensor, k: Tensor, v: Tensor, real: Tensor) -> Part:
+        """Attention along the columns of time written in rows of ``stride``, but for what the window has."""
+        time = q.shape[2]
+        q, k, v, real = (split(x, self.stride).transpose(-3, -2) for x in (q, k, v, real))
+        row = torch.arange(q.shape[-2], device=q.device)
+        distance = row - row[:, None]
+        far = distance < -1 if self.causal else distance.abs() > 1
+        y, log_total = attend(q, k, v, as_keys(real) & far)
+        return join(y.transpose(-3, -2), time), join(log_total.transpose(-3, -2), time)

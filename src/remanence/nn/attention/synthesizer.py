@@ -1,0 +1,72 @@
+"""Synthesizer attention."""
+
+from collections.abc import Sequence
+
+import torch
+from torch import Tensor, nn
+from torch.nn import functional as F
+
+from remanence.nn.attention.attention import Attention
+from remanence.nn.attention.softmax import weigh
+from remanence.nn.memory import positive_integer
+
+KINDS = ("factorized_random", "dense")
+
+
+class SynthesizerAttention(Attention):
+    """Attention without comparing positions (Tay et al. 2021, "Synthesizer", section 3): ``y = softmax(B) V``.
+
+    ``"factorized_random"``: ``B = R1 R2ᵀ``, the same for every input; ``"dense"``: ``B_t = W2 relu(W1 x_t)``, made from
+    the position that reads alone. Time and memory are proportional to the square of the length.
+
+    Args:
+        width: channels of x and y.
+        heads: heads.
+        causal: whether position t sees only positions up to t.
+        max_length: longest sequence, which sets the shape of R1, R2 and W2; needed.
+        kind: ``"factorized_random"`` (default) or ``"dense"``.
+        rank: channels of R1 and R2 (k); default: 8.
+
+    Parameters:
+        random [2, heads, max_length, rank] (R1, R2), or W1 in ``project_in`` and W2 in ``lengths``, for all heads.
+
+    Raises:
+        ValueError: no ``max_length``, or an unknown kind.
+
+    Example:
+        >>> SynthesizerAttention(8, heads=2, max_length=64, kind="dense")(torch.randn(3, 17, 8)).shape
+        torch.Size([3, 17, 8])
+    """
+
+    def __init__(
+        self,
+        width: int,
+        heads: int = 1,
+        *,
+        causal: bool = False,
+        max_length: int | None = None,
+        kind: str = "factorized_random",
+        rank: int = 8,
+    ):
+        if kind not in KINDS:
+            raise ValueError(f"kind must be {' or '.join(map(repr, KINDS))}, got {kind!r}")
+        super().__init__(width, heads, causal=causal, max_length=max_length, projections=2 if kind == "dense" else 1)
+        self.kind = kind
+        length = self._needed_length()
+        if kind == "dense":
+            self.lengths = nn.Linear(width // heads, length)
+        else:
+            self.random = nn.Parameter(torch.randn(2, heads, length, positive_integer("rank", rank)) / rank**0.5)
+
+    def _attend(self, heads: Sequence[Tensor], mask: Tensor | None) -> Tensor:
+        *first, v = heads
+        time = v.shape[2]
+        if self.kind == "dense":
+            scores = self.lengths(F.relu(first[0]))[..., :time]
+        else:
+            reading, read = self.random[:, :, :time]
+            scores = (reading @ read.transpose(-1, -2))[None]
+        seen = torch.ones(time, time, dtype=torch.bool, device=v.device)
+        seen = seen.tril() if self.causal else seen
+        y, _ = weigh(scores, v, seen if mask is None else seen & mask[:, None, None, :])
+        return y
