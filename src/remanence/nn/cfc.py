@@ -184,7 +184,8 @@ class CfC(Memory):
         """What one step does, with everything that depends on x [time, batch, input_size] alone computed before."""
         stages = []
         if self.cell_ih is not None and self.cell_hh is not None:
-            drive = self.cell_ih(x).to(self.cell_hh.weight.dtype)
+            cell, into, forget, out = self.cell_ih(x).to(self.cell_hh.weight.dtype).chunk(4, -1)
+            drive = torch.cat([cell, into, forget + 1, out], -1)  # it remembers rather than forgets
             stages.append(Stage(self.cell_hh.weight, drive, self.hidden_size, lstm_cell))
         f, inner, outer = ACTIVATIONS[self.activation]
         scale = 1.0
@@ -202,7 +203,7 @@ class CfC(Memory):
 
     def _head(self, weight: Tensor, bias: Tensor, x: Tensor | None, times: Tensor | None) -> Stage:
         if self.mode == "pure":
-            extra = (self.time_constant, self.amplitude)
+            extra = (-self.time_constant.abs(), self.amplitude)
             stage = self._driven(weight, bias, x, self.hidden_size, pure)
             return stage._replace(extra=extra if times is None else (*extra, times))
         function = gated if self.mode == "default" else ungated
@@ -235,22 +236,22 @@ def dropped(f: Callable[[Tensor], Tensor], a: Tensor, kept: Tensor) -> Tensor:
 
 
 def lstm_cell(a: Tensor, c: Tensor) -> tuple[Tensor, Tensor]:
-    """A step of an LSTM whose forget gate is biased by 1."""
-    cell, into, forget, out = a.unbind(-2)
-    c = c * torch.sigmoid(forget + 1) + torch.tanh(cell) * torch.sigmoid(into)
-    return torch.tanh(c) * torch.sigmoid(out), c
+    """A step of an LSTM, with the rows of a for cell input, input gate, forget gate and output gate."""
+    into, forget, out = torch.sigmoid(a.narrow(-2, 1, 3)).unbind(-2)
+    c = torch.addcmul(c * forget, torch.tanh(a.select(-2, 0)), into)
+    return torch.tanh(c) * out, c
 
 
 def gated(a: Tensor, *timespan: Tensor) -> Tensor:
     """The mode default; the gate's a comes halved, since σ(a) = (1 + tanh(a/2)) / 2, so that one tanh does it all."""
     start, end, gate = _heads(a, *timespan)
-    return torch.lerp(start, end, 0.5 + 0.5 * gate)
+    return torch.lerp(torch.lerp(start, end, 0.5), end, gate)
 
 
 def ungated(a: Tensor, *timespan: Tensor) -> Tensor:
     """The mode no_gate; the gate's a comes halved."""
     start, end, gate = _heads(a, *timespan)
-    return torch.addcmul(start, end, 0.5 + 0.5 * gate)
+    return torch.addcmul(torch.add(start, end, alpha=0.5), end, gate, value=0.5)
 
 
 def _heads(a: Tensor, *timespan: Tensor) -> tuple[Tensor, ...]:
@@ -260,8 +261,8 @@ def _heads(a: Tensor, *timespan: Tensor) -> tuple[Tensor, ...]:
     return torch.tanh(start), torch.tanh(end), torch.tanh(torch.addcmul(shift, rate, timespan[0]))
 
 
-def pure(a: Tensor, time_constant: Tensor, amplitude: Tensor, *timespan: Tensor) -> Tensor:
-    """The mode pure."""
-    rate = time_constant.abs() + a.abs()
-    decay = torch.exp(-(timespan[0] * rate if timespan else rate))
-    return amplitude - amplitude * decay * a
+def pure(a: Tensor, least: Tensor, amplitude: Tensor, *timespan: Tensor) -> Tensor:
+    """The mode pure; ``least`` is -abs(w)."""
+    rate = least - a.abs()
+    decay = torch.exp(timespan[0] * rate if timespan else rate)
+    return torch.addcmul(amplitude, amplitude * decay, a, value=-1)

@@ -91,7 +91,7 @@ def loop(
             a = torch.addmm(next(bias), h, weight, out=next(kept))
             if shape:
                 a = a.view(shape)
-            others = [next(each) for each in extra]
+            others = [next(each) for each in extra] if extra else extra
             if index or c is None:
                 h = function(a, *others)
             else:
