@@ -1,5 +1,9 @@
 """What every test and doctest starts from."""
 
+import os
+import shutil
+import tempfile
+
 import jaxtyping
 import pytest
 import torch
@@ -10,6 +14,14 @@ torch.set_num_threads(1)
 
 def pytest_configure(config):
     config.addinivalue_line("markers", "unchecked: without jaxtyping's checks, which would speak before our own errors")
+    if "REMANENCE_CACHE_DIR" not in os.environ:  # kernels of the tests: one place for all workers, gone at the end
+        config.kernels = os.environ["REMANENCE_CACHE_DIR"] = tempfile.mkdtemp(prefix="remanence-test-kernels-")
+
+
+def pytest_unconfigure(config):
+    if hasattr(config, "kernels"):
+        del os.environ["REMANENCE_CACHE_DIR"]
+        shutil.rmtree(config.kernels, ignore_errors=True)
 
 
 @pytest.fixture(autouse=True)

@@ -122,7 +122,7 @@ def test_halving_the_sub_step_halves_the_error():
     for sub_steps in (2, 4, 8):
         layer.sub_steps = sub_steps
         _, state = layer(x)
-        errors.append(max(abs(float(v) - e) for v, e in zip(state, exact, strict=True)))
+        errors.append(max(abs(v.item() - e) for v, e in zip(state, exact, strict=True)))
     assert errors[0] < 0.1
     assert errors[0] / errors[1] == pytest.approx(2, rel=0.25)
     assert errors[1] / errors[2] == pytest.approx(2, rel=0.15)

@@ -1,4 +1,4 @@
-"""The plain backend over graphs joins under the name "graph"."""
+"""The plain loop over graphs joins as a backend under the name "graph"."""
 
 import sys
 from pathlib import Path
@@ -7,10 +7,10 @@ import pytest
 
 from remanence.scan import backend
 
-sys.path.insert(0, str(Path(__file__).parent))  # grammar and loop_backend, for the tests beside them
+sys.path.insert(0, str(Path(__file__).parent))  # grammar, for the tests beside it
 
 
 @pytest.fixture
 def graph_backend(monkeypatch):
-    monkeypatch.setitem(backend.MODULES, "graph", "loop_backend")
+    monkeypatch.setitem(backend.MODULES, "graph", "remanence.scan.loop")
     return "graph"

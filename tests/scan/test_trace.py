@@ -1,12 +1,12 @@
 """What a step becomes: its graph gives what PyTorch gives, its derivative what autograd gives."""
 
-import loop_backend
 import pytest
 import torch
 import torch.nn.functional as F
 from grammar import BINARY, UNARY, assert_same, problems
 from hypothesis import HealthCheck, given, settings
 
+from remanence.scan import loop
 from remanence.scan.backend import MODULES
 from remanence.scan.interpreter import evaluate
 from remanence.scan.trace import TracedStep, UntraceableError
@@ -20,7 +20,7 @@ SPECIAL = torch.tensor(
 @settings(max_examples=40, deadline=None, suppress_health_check=[HealthCheck.function_scoped_fixture])
 @given(problem=problems())
 def test_random_steps(problem):
-    assert MODULES["graph"] == loop_backend.__name__
+    assert MODULES["graph"] == loop.__name__
     assert_same(problem, "graph")
 
 

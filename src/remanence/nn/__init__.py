@@ -4,24 +4,30 @@ from functools import partial
 
 from remanence.nn import attention
 from remanence.nn.associative_lstm import AssociativeLSTM
+from remanence.nn.cfc import CfC
 from remanence.nn.elman import Elman
 from remanence.nn.fast_weights import FastWeights, FastWeightsGrowthWarning
 from remanence.nn.flip_flop import CFF
 from remanence.nn.gated import GRU, LSTM
+from remanence.nn.ltc import LTC
 from remanence.nn.memory import Memory, State
 from remanence.nn.persistent import PersistentLinear
+from remanence.nn.reciprocal import ReciprocalGated
 from remanence.registry import Registry
 
 __all__ = [
     "CFF",
     "GRU",
     "LSTM",
+    "LTC",
     "AssociativeLSTM",
+    "CfC",
     "Elman",
     "FastWeights",
     "FastWeightsGrowthWarning",
     "Memory",
     "PersistentLinear",
+    "ReciprocalGated",
     "State",
     "attention",
     "create",
@@ -36,6 +42,9 @@ layers.add("gru", GRU)
 layers.add("alstm", AssociativeLSTM)
 layers.add("fast_weights", FastWeights)
 layers.add("cff", CFF)
+layers.add("reciprocal_gated", ReciprocalGated)
+layers.add("cfc", CfC)
+layers.add("ltc", LTC)
 layers.add("persistent", PersistentLinear)
 
 

@@ -5,18 +5,16 @@ from functools import partial
 from typing import NamedTuple
 
 import torch
+from jaxtyping import Bool
 from torch import Tensor, nn
 from torch.nn import functional as F
 
+from remanence.nn.equilibria import Equilibria, equilibria
 from remanence.nn.memory import Memory, positive_integer
 from remanence.scan.dispatch import scan
 
 POLARITIES = {"inhibitory": -1.0, "shunting": 0.0, "excitatory": 1.0}
 """Reversal potential of the self-synapse at the start, and its sign for good."""
-
-
-CLOSED = -5.0
-"""Where the gate of an input synapse starts: σ(-5) lets 0.7 % through."""
 
 
 class CFF(Memory):
@@ -34,8 +32,9 @@ class CFF(Memory):
     The conductances C, g, w and the slopes γ are positive by construction. Only q is the output. Pairs do not see each
     other: the step is pointwise over pairs, and the whole sequence is one fused scan (:func:`remanence.scan`).
 
-    At the start every pair is bistable (it holds one bit without input), the gates of the input are closed (b = -5),
-    and C is spread log-uniformly over 1 ... 3 ``horizon``, so that some pairs are fast and some outlast the sequence.
+    At the start every pair is bistable (it holds one bit without input). C is spread log-uniformly over
+    1 ... 3 ``horizon``, so that some pairs are fast and some outlast the sequence. The gates of the input are closed:
+    b = min(-5, -2 - log C), so that a slow pair does not lose through its gate what it would otherwise keep.
 
     Args:
         input_size: channels of the input.
@@ -109,13 +108,15 @@ class CFF(Memory):
         """Draw every parameter anew: bistable pairs with closed gates."""
         bound = 1 / math.sqrt(self.input_size)
         nn.init.uniform_(self.weight_ih, -bound, bound)
-        nn.init.constant_(self.bias, CLOSED)
         with torch.no_grad():
             for name, (low, high) in _PER_NEURON.items():
                 getattr(self, name).uniform_(low, high)
             self.log_capacitance.uniform_(0, math.log(3 * self.horizon))
+            # A slow pair forgets through a gate that leaks faster than it does: the slower, the tighter it is closed.
+            closed = torch.minimum(-2 - self.log_capacitance, self.bias.new_tensor(-5.0))
+            self.bias.copy_(closed.flatten())
             # What holds a neuron up: its leak, and what comes through the closed gate. Inhibition must outweigh both.
-            gate = (self.log_capacitance + self.log_conductance_input).exp() * math.exp(CLOSED)
+            gate = (self.log_capacitance + self.log_conductance_input + closed).exp()
             tonic = (self.log_leak.exp() + gate).log()
             self.log_conductance_mutual += tonic
             self.log_conductance_self += tonic
@@ -153,6 +154,18 @@ class CFF(Memory):
         )
         q, r = zip(*(column.unbind(0) for column in columns), strict=True)
         return Neuron(*q), Neuron(*r)
+
+    def equilibria(self) -> Equilibria:
+        """Where the pairs can rest while the input is silent (x = 0), by the differential equation: all, stable or not.
+
+        Without gradients, in float64.
+        """
+        open_q, open_r = torch.sigmoid(self.bias.detach()).chunk(2)
+        return equilibria(*self.neurons(), open_q, open_r)
+
+    def bistable(self) -> Bool[Tensor, " hidden"]:
+        """Which pairs hold a bit now, while the input is silent: those with two stable equilibria or more."""
+        return self.equilibria().stable.sum(0) >= 2
 
     def _run(
         self, x: Tensor, state: tuple[Tensor, Tensor], timespans: Tensor | None = None

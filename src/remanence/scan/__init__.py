@@ -4,9 +4,10 @@ import sys
 from types import ModuleType
 from typing import Any
 
+from remanence.scan.counts import Statistics, reset_statistics, statistics
 from remanence.scan.dispatch import UntraceableWarning, scan, source
 
-__all__ = ["UntraceableWarning", "scan", "source"]
+__all__ = ["Statistics", "UntraceableWarning", "reset_statistics", "scan", "source", "statistics"]
 
 
 class _CallableModule(ModuleType):

@@ -1,12 +1,15 @@
 """The scan on CPUs: loops compiled by Numba, in vector registers, over several threads."""
 
-import ctypes
-from collections.abc import Sequence
+import functools
+from array import array
+from collections.abc import Mapping, Sequence
+from dataclasses import dataclass
 
 import torch
 from torch import Tensor
 
 from remanence.scan import kernel, numba_source, threads
+from remanence.scan.memory import allocate
 from remanence.scan.numba_source import Source
 from remanence.scan.trace import Tensors, TracedStep
 
@@ -22,18 +25,11 @@ def refuses(traced: TracedStep, like: Tensor) -> str | None:
     return None
 
 
-def allocate(*shape: int, dtype: torch.dtype) -> Tensor:
-    """Memory for a kernel to write into: every result passes here."""
-    return torch.empty(shape, dtype=dtype)
-
-
 def forward(traced: TracedStep, inputs: Tensors, state: Tensors, params: Tensors) -> Tensors:
     """States after every step, [batch, time, channels] each, contiguous."""
-    source, code = _kernel(traced, None)
-    batch, time, channels = inputs[0].shape
-    states = tuple(allocate(batch, time, channels, dtype=traced.dtype) for _ in state)
-    tensors = _named(x=inputs, h=state, p=params, y=states)
-    _run(source, code, tensors, inputs[0].shape, _parts(batch, channels, traced.dtype))
+    work = _Work.of(inputs[0])
+    states = tuple(allocate(*work.shape, dtype=work.dtype) for _ in state)
+    _run(_compiled(traced, None), work, {"x": inputs, "h": state, "p": params, "y": states})
     return states
 
 
@@ -47,28 +43,19 @@ def backward(
 ) -> list[Tensor | None]:
     """Gradients of states, inputs and params, in this order."""
     inputs, state, params = primals
-    needs = (*(True for _ in state), *needs[len(state) :])
-    source, code = _kernel(traced, needs)
-    batch, time, channels = inputs[0].shape
-    parts = _parts(batch, channels, traced.dtype)
-    zero = torch.zeros(1, 1, channels, dtype=traced.dtype).expand(batch, time, channels)
-    of_state = [allocate(batch, channels, dtype=traced.dtype) for _ in state]
-    of_inputs = [
-        allocate(batch, time, channels, dtype=traced.dtype) if need else None
-        for need in needs[len(state) : len(state) + len(inputs)]
-    ]
-    needed = [i for i, need in enumerate(needs[len(state) + len(inputs) :]) if need]
-    of_parts = torch.zeros(len(needed), parts, channels, dtype=traced.dtype)
-    of_params: list[Tensor | None] = [None] * len(params)
-    for place, total in zip(needed, of_parts, strict=True):
-        of_params[place] = total
-    tensors = _named(x=inputs, h=state, p=params, y=states, dh=of_state, dx=of_inputs, dp=of_params)
-    tensors |= _named(gy=[zero if g is None else g for g in grad_states])
-    tensors |= _named(g=[zero[:, 0] if g is None else g for g in grad_final])
-    _run(source, code, tensors, inputs[0].shape, parts)
-    for place, total in zip(needed, of_parts.sum(1), strict=True):
-        of_params[place] = total
-    return [*of_state, *of_inputs, *of_params]
+    work = _Work.of(inputs[0])
+    first, last = len(state), len(state) + len(inputs)
+    needs = (*(True for _ in state), *needs[first:])
+    needed = [i for i, need in enumerate(needs[last:]) if need]
+    of_state = allocate(len(state), work.shape[0], work.shape[2], dtype=work.dtype).unbind(0)
+    of_inputs = [allocate(*work.shape, dtype=work.dtype) if need else None for need in needs[first:last]]
+    parts = torch.zeros(len(needed), work.parts, work.shape[2], dtype=work.dtype)
+    tensors = {
+        **{"x": inputs, "h": state, "p": params, "y": states, "gy": grad_states, "g": grad_final},
+        **{"dh": of_state, "dx": of_inputs, "dp": _placed(parts.unbind(0), needed, len(params))},
+    }
+    _run(_compiled(traced, needs), work, tensors)
+    return [*of_state, *of_inputs, *_placed(parts.sum(1).unbind(0), needed, len(params))]
 
 
 def source(traced: TracedStep, needs: Sequence[bool]) -> str:
@@ -76,37 +63,71 @@ def source(traced: TracedStep, needs: Sequence[bool]) -> str:
     return f"{numba_source.forward(traced).text}\n\n{numba_source.backward(traced, needs).text}"
 
 
-def _kernel(traced: TracedStep, needs: tuple[bool, ...] | None) -> tuple[Source, kernel.Kernel]:
+@dataclass(frozen=True)
+class _Work:
+    """How much there is to do, and in how many parts; sums of gradients depend on the latter."""
+
+    shape: tuple[int, int, int]
+    dtype: torch.dtype
+    blocks: int
+    parts: int
+
+    @classmethod
+    def of(cls, x: Tensor) -> "_Work":
+        batch, time, channels = x.shape
+        blocks = -(-channels // kernel.lane_count(BITS[x.dtype]))
+        return cls((batch, time, channels), x.dtype, blocks, min(torch.get_num_threads(), batch * blocks))
+
+
+def _compiled(traced: TracedStep, needs: tuple[bool, ...] | None) -> tuple[Source, kernel.Kernel]:
     """Forwards, or back with the gradients that are needed; compiled at most once for a trace."""
     key = ("cpu", needs)
-    if key not in traced.kernels:
+    found = traced.kernels.get(key)
+    if found is None:
         text = numba_source.forward(traced) if needs is None else numba_source.backward(traced, needs)
-        traced.kernels[key] = text, kernel.build(text, BITS[traced.dtype])
-    return traced.kernels[key]
+        found = traced.kernels[key] = text, kernel.build(text, BITS[traced.dtype])
+    return found
 
 
-def _parts(batch: int, channels: int, dtype: torch.dtype) -> int:
-    """Into how many parts the work is cut: sums of gradients depend on it, so it depends on nothing but sizes."""
-    return min(torch.get_num_threads(), batch * -(-channels // kernel.lane_count(BITS[dtype])))
+def _placed(tensors: Sequence[Tensor], places: Sequence[int], count: int) -> list[Tensor | None]:
+    """Each at its place among so many, None at the others."""
+    placed: list[Tensor | None] = [None] * count
+    for place, tensor in zip(places, tensors, strict=True):
+        placed[place] = tensor
+    return placed
 
 
-def _named(**groups: Sequence[Tensor | None]) -> dict[str, Tensor]:
-    return {f"{name}{i}": x for name, group in groups.items() for i, x in enumerate(group) if x is not None}
+def _run(
+    compiled: tuple[Source, kernel.Kernel], work: _Work, tensors: Mapping[str, Sequence[Tensor | None]]
+) -> None:
+    source, code = compiled
+    batch, time, channels = work.shape
+    block = [0, work.parts, batch * work.blocks, work.blocks, time, channels]
+    size = work.dtype.itemsize
+    copies = []
+    for place in source.places:
+        tensor = tensors[place.group][place.index]
+        if tensor is None:
+            tensor = _zeros(channels, work.dtype)
+        strides = tensor.stride()
+        if strides[-1] != 1 and channels != 1:
+            tensor = _with_unit_stride(tensor)
+            copies.append(tensor)
+            strides = tensor.stride()
+        block.append(tensor.data_ptr())
+        if place.strides:
+            block.extend([stride * size for stride in strides[: place.strides]])
+    packed = array("q", block)
+    threads.run(code, packed.buffer_info()[0], work.parts)
 
 
-def _run(source: Source, code: kernel.Kernel, tensors: dict[str, Tensor], shape: torch.Size, parts: int) -> None:
-    batch, time, channels = shape
-    lanes = kernel.lane_count(8 * next(iter(tensors.values())).element_size())
-    blocks = -(-channels // lanes)
-    values = {"blocks": blocks, "time": time, "channels": channels}
-    kept = []
-    for name, tensor in tensors.items():
-        if tensor.stride(-1) != 1 and tensor.shape[-1] != 1:
-            tensor = tensor.contiguous()
-        kept.append(tensor)
-        values[f"{name}_at"] = tensor.data_ptr()
-        values[f"{name}_sample"] = tensor.stride(0) * tensor.element_size()
-        values[f"{name}_step"] = tensor.stride(1) * tensor.element_size() if tensor.ndim == 3 else 0
-    passed = [values[name] for name in source.arguments[3:]]
-    block = (ctypes.c_int64 * (3 + len(passed)))(0, parts, batch * blocks, *passed)
-    threads.run(code, block, parts)
+@functools.lru_cache(maxsize=16)
+def _zeros(channels: int, dtype: torch.dtype) -> Tensor:
+    """What stands for a gradient that is None."""
+    return torch.zeros(channels, dtype=dtype).expand(2, 2, channels)
+
+
+def _with_unit_stride(tensor: Tensor) -> Tensor:
+    """The same with neighbouring channels side by side, not copied along what is expanded."""
+    once = tensor[tuple(slice(0, 1) if stride == 0 else slice(None) for stride in tensor.stride()[:-1])]
+    return once.contiguous().expand(tensor.shape)

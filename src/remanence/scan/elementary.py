@@ -22,11 +22,17 @@ BIAS = {32: 127, 64: 1023}
 LARGEST_EXPONENT = {32: 88.73, 64: 709.79}
 SMALLEST_EXPONENT = {32: -104.0, 64: -745.2}
 
-EXP = {
-    32: (0.5, 1.6666666666e-1, 4.1666485369e-2, 8.3333290368e-3, 1.3921578545e-3, 1.9888016116e-4),
+EXPM1 = {
+    32: (0.4999999702, 0.1666654348, 0.0416672006, 0.0083665205, 0.0013882521),
     64: tuple(1 / math.factorial(k) for k in range(2, 15)),
 }
 """Coefficients of (exp(r) - 1 - r) / r² for |r| up to ln(2) / 2."""
+
+ROUGHER_EXP = {
+    32: (1.0, 0.9999997020, 0.4999915063, 0.1666763723, 0.0418979750, 0.0082903067),
+    64: tuple(1 / math.factorial(k) for k in range(14)),
+}
+"""Coefficients of exp(r) there, right to an ulp: enough where 1 is added."""
 
 LOG = {
     32: (0.66666662693, 0.40000972152, 0.28498786688, 0.24279078841),
@@ -74,13 +80,21 @@ def _reduced(x: Vector) -> tuple[Vector, Vector]:
 
 
 def _expm1_near_0(r: Vector) -> Vector:
-    return (r * r).muladd(r.polynomial(*EXP[r.bits]), r)
+    return (r * r).muladd(r.polynomial(*EXPM1[r.bits]), r)
 
 
-def _exp_in_range(x: Vector) -> Vector:
-    """exp(x) where the result is a normal number."""
-    n, r = _reduced(x)
-    return ((1.0 + _expm1_near_0(r)).as_integers() + n).as_floats()
+def _exp_in_range(x: Vector, sign: float = 1.0) -> Vector:
+    """exp(sign x) to a few ulp, where it is a normal number."""
+    magic = ROUNDING[x.bits]
+    shifted = x.muladd(sign * LOG2E, magic)
+    n = shifted - magic
+    if x.bits == 32:  # n ln 2 in one part is off by 2 ulp at most, for it is added before it is rounded
+        r = n.muladd(-sign * math.log(2), x)
+    else:
+        r = n.muladd(-sign * LN2[64][1], n.muladd(-sign * LN2[64][0], x))
+    coefficients = [sign**k * c for k, c in enumerate(ROUGHER_EXP[x.bits])]
+    power = shifted.as_integers() << MANTISSA[x.bits]
+    return (r.polynomial(*coefficients).as_integers() + power).as_floats()
 
 
 def _halves(n: Vector) -> tuple[Vector, Vector]:
@@ -111,7 +125,7 @@ def expm1(x: Vector) -> Vector:
 def sigmoid(x: Vector) -> Vector:
     """1 / (1 + exp(-x)); 0 where that is below the normal numbers."""
     lowest = -87.0 if x.bits == 32 else -708.0
-    result = (1.0 + _exp_in_range(-_clamped(x, lowest, -lowest))).reciprocal()
+    result = (1.0 + _exp_in_range(_clamped(x, lowest, -lowest), -1.0)).reciprocal()
     return (x < lowest).where(0.0, result)
 
 

@@ -2,6 +2,7 @@
 
 from collections.abc import Sequence
 from dataclasses import dataclass, replace
+from functools import cached_property
 from typing import Literal, TypeAlias
 
 PLACEHOLDERS = ("state", "input", "param", "cotangent")
@@ -65,6 +66,16 @@ class Graph:
     def operations(self) -> int:
         """How many operations one lane costs in one step, placeholders and constants not counted."""
         return sum(node.op not in (*PLACEHOLDERS, "constant") for node in self.nodes)
+
+    @cached_property
+    def last_used(self) -> tuple[tuple[int, ...], ...]:
+        """For each node the earlier ones, results excepted, that no later node takes."""
+        last = {argument: place for place, node in enumerate(self.nodes) for argument in node.arguments}
+        done: list[list[int]] = [[] for _ in self.nodes]
+        for argument, place in last.items():
+            if argument not in self.outputs:
+                done[place].append(argument)
+        return tuple(map(tuple, done))
 
     def uses(self, kind: str) -> frozenset[int]:
         """Which placeholders of a kind the results depend on."""

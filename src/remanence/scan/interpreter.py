@@ -27,13 +27,15 @@ def evaluate(graph: Graph, values: Mapping[str, Sequence[Tensor]], like: Tensor)
     Returns:
         The results, of the shape that their operands broadcast to; a constant result has no dimension.
     """
-    computed: list[Tensor] = []
-    for node in graph.nodes:
+    computed: dict[int, Tensor] = {}
+    for place, (node, done) in enumerate(zip(graph.nodes, graph.last_used, strict=True)):
         if node.op in PLACEHOLDERS:
-            computed.append(values[node.op][int(node.value)])
+            computed[place] = values[node.op][int(node.value)]
         elif node.op == "constant":
             dtype = torch.bool if node.kind == "boolean" else like.dtype
-            computed.append(torch.tensor(node.value, dtype=dtype, device=like.device))
+            computed[place] = torch.tensor(node.value, dtype=dtype, device=like.device)
         else:
-            computed.append(FUNCTIONS[node.op](*(computed[argument] for argument in node.arguments)))
+            computed[place] = FUNCTIONS[node.op](*(computed[argument] for argument in node.arguments))
+        for argument in done:  # the memory of a sequence that nothing needs any more
+            del computed[argument]
     return [computed[output] for output in graph.outputs]

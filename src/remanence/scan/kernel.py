@@ -56,6 +56,7 @@ class Kernel:
     call: Callable[..., None]
 
 
+@functools.cache
 def lane_count(bits: int) -> int:
     """How many channels a kernel computes together: two registers full, so that one's latency hides the other's."""
     features = llvm.get_host_cpu_features()
@@ -65,13 +66,17 @@ def lane_count(bits: int) -> int:
 
 def build(source: Source, bits: int) -> Kernel:
     """Machine code of a kernel for numbers of so many bits, from the disk if it was compiled before."""
-    lanes = lane_count(bits)
-    parts = (source.text, f"{bits} bits, {lanes} lanes", *_machine())
+    parts = identity(source, bits)
     code = cache.load(parts)
     if code is None:
-        code = _compile(source, bits, lanes)
+        code = _compile(source, bits, lane_count(bits))
         cache.save(parts, code)
     return _loaded(code)
+
+
+def identity(source: Source, bits: int) -> tuple[str, ...]:
+    """What the machine code of a kernel depends on, the versions of the compilers apart."""
+    return (source.text, f"{bits} bits, {lane_count(bits)} lanes", *_machine())
 
 
 @functools.cache
@@ -86,9 +91,7 @@ def _machine() -> tuple[str, str]:
 def _target() -> llvm.TargetMachine:
     cpu, features = _machine()
     target = llvm.Target.from_triple(llvm.get_process_triple())
-    return target.create_target_machine(
-        cpu=cpu, features=features, opt=2, reloc="default", codemodel="jitdefault", jit=True
-    )
+    return target.create_target_machine(cpu=cpu, features=features, opt=2, reloc="pic", codemodel="small", jit=True)
 
 
 def _compile(source: Source, bits: int, lanes: int) -> bytes:

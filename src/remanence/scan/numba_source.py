@@ -31,102 +31,117 @@ PREFIXES = {"neg": "-", "not": "~"}
 LETTERS = {"state": "h", "input": "x", "param": "p", "cotangent": "g"}
 
 
+HEAD = ("part", "begin", "end", "blocks", "time", "channels")
+STRIDES = ("sample", "step")
+
+
+@dataclass(frozen=True)
+class Place:
+    """A tensor that a kernel reads or writes.
+
+    Attributes:
+        group: what it is, by its letter: ``x``, ``h``, ``p``, ``y``, ``g``, ``gy``, ``dh``, ``dx`` or ``dp``.
+        index: which one of these.
+        strides: how many strides the kernel takes: none of the batch and the time if it lies in one piece.
+    """
+
+    group: str
+    index: int
+    strides: int
+
+    @property
+    def name(self) -> str:
+        """As variables begin."""
+        return f"{self.group}{self.index}"
+
+    @property
+    def arguments(self) -> list[str]:
+        """Its address and strides."""
+        return [f"{self.name}_{what}" for what in ("at", *STRIDES[: self.strides])]
+
+
 @dataclass(frozen=True)
 class Source:
     """A function to be compiled.
 
     Attributes:
-        text: Python, of one function called ``kernel``.
-        arguments: the names of its arguments, all of them integers; ``part``, ``begin`` and ``end`` come first.
+        text: Python; all arguments are integers, those of :data:`HEAD` first.
+        places: the tensors that follow, in this order.
     """
 
     text: str
-    arguments: tuple[str, ...]
+    places: tuple[Place, ...]
+
+    @property
+    def arguments(self) -> list[str]:
+        """Names, in order."""
+        return [*HEAD, *(argument for place in self.places for argument in place.arguments)]
 
 
 def forward(traced: TracedStep) -> Source:
     """States after every step."""
     graph = traced.forward
-    states = range(traced.counts[0])
     body = _Body(graph)
-    used = sorted(graph.uses("input"))
-    arguments = [*_head(), *_places((f"x{i}" for i in used), "sample", "step")]
-    arguments += [*_places((f"h{i}" for i in states), "sample")]
-    arguments += [*_places(f"p{i}" for i in sorted(graph.uses("param"))), *_places(f"y{i}" for i in states)]
+    states = range(traced.counts[0])
+    inputs, params = sorted(graph.uses("input")), sorted(graph.uses("param"))
+    places = [*_places("x", inputs, 2), *_places("h", states, 1), *_places("p", params), *_places("y", states)]
+    step = [
+        *(_load(f"x{i}", 2) for i in inputs),
+        *body.every_step,
+        *_next_states("h", body, graph.outputs),
+        *(_store_step(f"y{i}", f"h{i}") for i in states),
+    ]
     lines = [
-        *_blocks(),
-        *_load_params(graph),
-        *(f"h{i} = load(h{i}_at + sample * h{i}_sample + offset, inside)" for i in states),
+        *(_load(f"p{i}") for i in params),
+        *(_load(f"h{i}", 1) for i in states),
         *body.once,
         "for t in range(time):",
-        *_indented(
-            [
-                *(_load_step(f"x{i}") for i in used),
-                *body.every_step,
-                *(f"new{i} = {body.vector(output)}" for i, output in enumerate(graph.outputs)),
-                *(f"h{i} = new{i}" for i in states),
-                *(f"store(y{i}_at + (sample * time + t) * row + offset, h{i}, inside)" for i in states),
-            ]
-        ),
+        *_indented(step),
     ]
-    return _source("forward", arguments, lines)
+    return _source("forward", places, lines)
 
 
 def backward(traced: TracedStep, needs: Sequence[bool]) -> Source:
     """Gradients of the states before, then of the inputs and the parameters that need one."""
-    states, inputs, _ = traced.counts
     graph = traced.vjp(tuple(needs))
     body = _Body(graph)
-    wanted = [place for place, need in enumerate(needs) if need and place >= states]
-    targets = [f"x{place - states}" if place < states + inputs else f"p{place - states - inputs}" for place in wanted]
-    results = dict(zip(targets, graph.outputs[states:], strict=True))
-    of_inputs = [name for name in targets if name[0] == "x"]
-    of_params = [name for name in targets if name[0] == "p"]
-    used, before = sorted(graph.uses("input")), sorted(graph.uses("state"))
-    arguments = [*_head(), *_places((f"x{i}" for i in used), "sample", "step")]
-    arguments += [*_places((f"h{i}" for i in before), "sample"), *_places(f"p{i}" for i in sorted(graph.uses("param")))]
-    arguments += [*_places(f"y{i}" for i in before)]
-    arguments += [*_places((f"gy{i}" for i in range(states)), "sample", "step")]
-    arguments += [*_places((f"g{i}" for i in range(states)), "sample")]
-    arguments += [*_places(f"dh{i}" for i in range(states)), *_places(f"d{name}" for name in of_inputs)]
-    arguments += [*_places(f"d{name}" for name in of_params)]
+    count, input_count, _ = traced.counts
+    states = range(count)
+    inputs, params, before = (sorted(graph.uses(kind)) for kind in ("input", "param", "state"))
+    of_inputs = [i for i, need in enumerate(needs[count : count + input_count]) if need]
+    of_params = [i for i, need in enumerate(needs[count + input_count :]) if need]
+    outputs = iter(graph.outputs[count:])
+    input_grads = {f"dx{i}": next(outputs) for i in of_inputs}
+    param_grads = {f"dp{i}": next(outputs) for i in of_params}
+    places = [*_places("x", inputs, 2), *_places("h", before, 1), *_places("p", params), *_places("y", before)]
+    places += [*_places("gy", states, 2), *_places("g", states, 1), *_places("dh", states)]
+    places += [*_places("dx", of_inputs), *_places("dp", of_params)]
+    step = [
+        "t = time - 1 - back",
+        *(_load(f"x{i}", 2) for i in inputs),
+        *(line for i in before for line in _load_state_before(i)),
+        *(_load(f"gy{i}", 2) for i in states),
+        *(f"g{i} = g{i} + gy{i}" for i in states),
+        *body.every_step,
+        *(f"{name} = {name} + {body.operand(output)}" for name, output in param_grads.items()),
+        *(_store_step(name, body.vector(output)) for name, output in input_grads.items()),
+        *_next_states("g", body, graph.outputs[:count]),
+    ]
     lines = [
-        *_blocks(),
-        *_load_params(graph),
-        *(f"g{i} = load(g{i}_at + sample * g{i}_sample + offset, inside)" for i in range(states)),
-        *(f"d{name} = load(d{name}_at + part * row + offset, inside)" for name in of_params),
+        *(_load(f"p{i}") for i in params),
+        *(_load(f"g{i}", 1) for i in states),
+        *(f"{name} = load({name}_at + part * row + offset, inside)" for name in param_grads),
         *body.once,
         "for back in range(time):",
-        *_indented(
-            [
-                "t = time - 1 - back",
-                *(_load_step(f"x{i}") for i in used),
-                *(line for i in before for line in _load_state_before(i)),
-                *(_load_step(f"gy{i}") for i in range(states)),
-                *(f"g{i} = g{i} + gy{i}" for i in range(states)),
-                *body.every_step,
-                *(f"d{name} = d{name} + {body.operand(results[name])}" for name in of_params),
-                *(
-                    f"store(d{name}_at + (sample * time + t) * row + offset, {body.vector(results[name])}, inside)"
-                    for name in of_inputs
-                ),
-                *(f"new{i} = {body.vector(output)}" for i, output in enumerate(graph.outputs[:states])),
-                *(f"g{i} = new{i}" for i in range(states)),
-            ]
-        ),
-        *(f"store(dh{i}_at + sample * row + offset, g{i}, inside)" for i in range(states)),
-        *(f"store(d{name}_at + part * row + offset, d{name}, inside)" for name in of_params),
+        *_indented(step),
+        *(f"store(dh{i}_at + sample * row + offset, g{i}, inside)" for i in states),
+        *(f"store({name}_at + part * row + offset, {name}, inside)" for name in param_grads),
     ]
-    return _source("backward", arguments, lines)
+    return _source("backward", places, lines)
 
 
-def _head() -> list[str]:
-    return ["part", "begin", "end", "blocks", "time", "channels"]
-
-
-def _places(names: Iterable[str], *strides: str) -> list[str]:
-    """Address and strides of tensors, as arguments."""
-    return [f"{name}_{what}" for name in names for what in ("at", *strides)]
+def _places(group: str, indices: Iterable[int], strides: int = 0) -> list[Place]:
+    return [Place(group, index, strides) for index in indices]
 
 
 def _blocks() -> list[str]:
@@ -139,12 +154,14 @@ def _blocks() -> list[str]:
     ]
 
 
-def _load_params(graph: Graph) -> list[str]:
-    return [f"p{i} = load(p{i}_at + offset, inside)" for i in sorted(graph.uses("param"))]
+def _load(name: str, strides: int = 0) -> str:
+    """One block of lanes of a tensor that has so many strides."""
+    ways = (f"{name}_at", f"sample * {name}_sample", f"t * {name}_step")
+    return f"{name} = load({' + '.join(ways[: strides + 1])} + offset, inside)"
 
 
-def _load_step(name: str) -> str:
-    return f"{name} = load({name}_at + sample * {name}_sample + t * {name}_step + offset, inside)"
+def _store_step(name: str, value: str) -> str:
+    return f"store({name}_at + (sample * time + t) * row + offset, {value}, inside)"
 
 
 def _load_state_before(i: int) -> list[str]:
@@ -155,15 +172,16 @@ def _load_state_before(i: int) -> list[str]:
     ]
 
 
-def _source(name: str, arguments: list[str], unit: list[str]) -> Source:
-    signature = ",\n    ".join(", ".join(arguments[i : i + 6]) for i in range(0, len(arguments), 6))
-    lines = [
-        "row = channels * SIZE",
-        "for unit in range(begin, end):",
-        *_indented(unit),
-    ]
-    text = f"def {name}(\n    {signature},\n):\n" + "\n".join(_indented(lines)) + "\n"
-    return Source(text, tuple(arguments))
+def _next_states(letter: str, body: "_Body", outputs: Sequence[int]) -> list[str]:
+    """All of them computed before the first is replaced."""
+    new = [f"new{i} = {body.vector(output)}" for i, output in enumerate(outputs)]
+    return [*new, *(f"{letter}{i} = new{i}" for i in range(len(outputs)))]
+
+
+def _source(name: str, places: list[Place], unit: list[str]) -> Source:
+    signature = ",\n    ".join([", ".join(HEAD), *(", ".join(place.arguments) for place in places)])
+    lines = ["row = channels * SIZE", "for unit in range(begin, end):", *_indented([*_blocks(), *unit])]
+    return Source(f"def {name}(\n    {signature},\n):\n" + "\n".join(_indented(lines)) + "\n", tuple(places))
 
 
 def _indented(lines: Iterable[str]) -> list[str]:
@@ -218,6 +236,8 @@ class _Body:
         if all(nodes[a].op == "constant" for a in node.arguments):
             wrap = "truth" if isinstance(nodes[node.arguments[0]].value, bool) else "lanes"
             operands[0] = f"{wrap}({operands[0]})"
+        if node.op == "where" and all(nodes[a].op == "constant" for a in node.arguments[1:]):
+            operands[1] = f"lanes({operands[1]})"
         if node.op in SIGNS:
             return f"{operands[0]} {SIGNS[node.op]} {operands[1]}"
         if node.op in PREFIXES:

@@ -14,18 +14,17 @@ from remanence.scan.kernel import Kernel
 _forked = False
 
 
-def run(kernel: Kernel, block: ctypes.Array[ctypes.c_int64], threads: int) -> None:
-    """Enter a kernel with so many threads, and wait until all are done."""
-    address = ctypes.addressof(block)
+def run(kernel: Kernel, block: int, threads: int) -> None:
+    """Enter a kernel with so many threads, all given the address of its block, and wait until they are done."""
     if threads == 1:
-        kernel.call(address)
+        kernel.call(block)
     elif _forked or (parallel := _gomp_parallel()) is None:
         pool = _pool(os.getpid())
-        others = [pool.submit(kernel.call, address) for _ in range(threads - 1)]
-        kernel.call(address)
+        others = [pool.submit(kernel.call, block) for _ in range(threads - 1)]
+        kernel.call(block)
         wait(others)
     else:
-        parallel(kernel.address, address, threads, 0)
+        parallel(kernel.address, block, threads, 0)
 
 
 @functools.cache

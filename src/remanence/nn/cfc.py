@@ -1,0 +1,267 @@
+"""Closed-form continuous-time networks."""
+
+from collections.abc import Callable
+from functools import partial
+from itertools import pairwise
+from typing import Any
+
+import torch
+from torch import Tensor, nn
+from torch.nn import functional as F
+
+from remanence.nn import chain
+from remanence.nn.chain import Stage
+from remanence.nn.memory import Memory, State, positive_integer
+
+ACTIVATIONS: dict[str, tuple[Callable[[Tensor], Tensor], float, float]] = {
+    "lecun_tanh": (torch.tanh, 0.666, 1.7159),
+    "tanh": (torch.tanh, 1.0, 1.0),
+    "relu": (F.relu, 1.0, 1.0),
+    "silu": (F.silu, 1.0, 1.0),
+    "gelu": (F.gelu, 1.0, 1.0),
+}
+"""f, α and β of the backbone's activation β f(α a)."""
+
+HEADS = {"default": 4, "no_gate": 4, "pure": 1}
+
+
+class CfC(Memory):
+    """Closed-form continuous-time network: a formula for where a liquid neuron is after a timespan, and no solver.
+
+    A backbone, fully connected, sees the input and the state, z = backbone([x; h]), and heads turn it into the state a
+    timespan Δ later::
+
+        default:  h <- (1 - s) tanh(F z) + s tanh(G z),   s = σ(Δ A z + B z)
+        no_gate:  h <- tanh(F z) + s tanh(G z)
+        pure:     h <- a - a exp(-Δ (|w| + |F z|)) F z
+
+    (every head with its bias). With ``mixed_memory`` an LSTM cell with the same input comes first: the backbone sees
+    its output in place of h, and its cell state is kept beside h, untouched by time.
+
+    The part of the backbone that sees only x is computed for all time steps at once, the heads are one matrix product,
+    and the gradients of each matrix are one over all time steps (:mod:`remanence.nn.chain`).
+
+    Args:
+        input_size: channels of the input.
+        hidden_size: units.
+        mode: ``"default"``, ``"no_gate"`` or ``"pure"``, as above.
+        mixed_memory: whether an LSTM cell comes first.
+        backbone_units: units in each layer of the backbone; default 128.
+        backbone_layers: layers of the backbone; 0: the heads see [x; h]; default 1.
+        backbone_dropout: share of units dropped after every layer of the backbone but the first, as in the authors'
+            code; default 0.
+        activation: of the backbone: ``"lecun_tanh"`` (default, 1.7159 tanh(0.666 a)), ``"tanh"``, ``"relu"``,
+            ``"silu"`` or ``"gelu"``.
+
+    Parameters:
+        backbone.{0, 1, ...} (the columns of x before those of h), heads (the rows of F, G, A, B in this order) and,
+        with mixed memory, cell_ih and cell_hh (the rows of cell input, input gate, forget gate, output gate); in mode
+        pure time_constant (w) and amplitude (a), [hidden_size].
+
+    State:
+        h [batch, hidden_size], zero at first; with mixed memory (h, c), both [batch, hidden_size].
+
+    Raises:
+        ValueError: a size, mode, activation or dropout out of range.
+
+    References:
+        Hasani et al. 2022, Closed-form continuous-time neural networks; mixed memory: Lechner and Hasani 2020, Learning
+        long-term dependencies in irregularly-sampled time series.
+
+    Example:
+        >>> layer = CfC(3, 8)
+        >>> y, h = layer(torch.randn(2, 5, 3), timespans=torch.rand(2, 5))
+        >>> y.shape, torch.equal(y[:, -1], h)
+        (torch.Size([2, 5, 8]), True)
+    """
+
+    continuous_time = True
+
+    def __init__(
+        self,
+        input_size: int,
+        hidden_size: int,
+        *,
+        mode: str = "default",
+        mixed_memory: bool = False,
+        backbone_units: int = 128,
+        backbone_layers: int = 1,
+        backbone_dropout: float = 0.0,
+        activation: str = "lecun_tanh",
+    ):
+        super().__init__(input_size, hidden_size)
+        if mode not in HEADS:
+            raise ValueError(f"mode must be one of {', '.join(HEADS)}, got {mode!r}")
+        if activation not in ACTIVATIONS:
+            raise ValueError(f"activation must be one of {', '.join(ACTIVATIONS)}, got {activation!r}")
+        layers = positive_integer("backbone_layers", backbone_layers) if backbone_layers else 0
+        if not 0 <= backbone_dropout < 1 or (backbone_dropout and layers < 2):
+            raise ValueError(
+                "backbone_dropout is a share, 0 to 1, that acts after every layer of the backbone but the first: "
+                f"got {backbone_dropout} with {layers} layers"
+            )
+        self.mode, self.activation, self.backbone_dropout = mode, activation, backbone_dropout
+        sizes = [input_size + hidden_size, *[positive_integer("backbone_units", backbone_units)] * layers]
+        self.backbone = nn.ModuleList(nn.Linear(*pair) for pair in pairwise(sizes))
+        self.heads = nn.Linear(sizes[-1], HEADS[mode] * hidden_size)
+        if mode == "pure":
+            self.time_constant = nn.Parameter(torch.empty(hidden_size))  # w
+            self.amplitude = nn.Parameter(torch.empty(hidden_size))  # a
+        self.cell_ih = nn.Linear(input_size, 4 * hidden_size) if mixed_memory else None
+        self.cell_hh = nn.Linear(hidden_size, 4 * hidden_size, bias=False) if mixed_memory else None
+        self.reset_parameters()
+
+    def reset_parameters(self) -> None:
+        """Draw every parameter anew, each matrix as Glorot and Bengio proposed; the amplitudes start at 1."""
+        for layer in self.backbone:
+            layer.reset_parameters()  # type: ignore[operator]
+            nn.init.xavier_uniform_(layer.weight)  # type: ignore[arg-type]
+        self.heads.reset_parameters()
+        for head in self.heads.weight.split(self.hidden_size):
+            nn.init.xavier_uniform_(head)
+        if self.mode == "pure":
+            nn.init.uniform_(self.time_constant, 0, 1)
+            nn.init.ones_(self.amplitude)
+        if self.cell_ih is not None and self.cell_hh is not None:
+            nn.init.xavier_uniform_(self.cell_ih.weight)
+            nn.init.uniform_(self.cell_ih.bias, -0.1, 0.1)
+            nn.init.orthogonal_(self.cell_hh.weight)
+
+    @classmethod
+    def from_ncps(cls, module: nn.Module) -> "CfC":
+        """The same layer as an ``ncps.torch.CfC``, with its weights.
+
+        Raises:
+            ValueError: a module with a wiring or a projection, for which there is no counterpart.
+        """
+        cell: Any = module.rnn_cell
+        if not hasattr(cell, "ff1"):
+            raise ValueError("CfC is fully connected: a CfC of ncps with a wiring cannot be converted")
+        if isinstance(module.fc, nn.Linear):
+            raise ValueError("CfC has no projection: convert a CfC of ncps with proj_size=None, and apply its fc after")
+        parts = list(cell.backbone or [])
+        linear = [part for part in parts if isinstance(part, nn.Linear)]
+        result = cls(
+            cell.input_size,
+            cell.hidden_size,
+            mode=cell.mode,
+            mixed_memory=module.use_mixed,  # type: ignore[arg-type]
+            backbone_units=linear[0].out_features if linear else 128,
+            backbone_layers=len(linear),
+            backbone_dropout=max([part.p for part in parts if isinstance(part, nn.Dropout)], default=0.0),
+            activation=_NCPS_ACTIVATIONS[type(parts[1]).__name__] if parts else "lecun_tanh",
+        ).to(cell.ff1.weight)
+        heads = [cell.ff1] if cell.mode == "pure" else [cell.ff1, cell.ff2, cell.time_a, cell.time_b]
+        with torch.no_grad():
+            for ours, theirs in zip(result.backbone, linear, strict=True):
+                ours.load_state_dict(theirs.state_dict())
+            result.heads.weight.copy_(torch.cat([head.weight for head in heads]))
+            result.heads.bias.copy_(torch.cat([head.bias for head in heads]))
+            if cell.mode == "pure":
+                result.time_constant.copy_(cell.w_tau[0])
+                result.amplitude.copy_(cell.A[0])
+            if result.cell_ih is not None and result.cell_hh is not None:
+                result.cell_ih.load_state_dict(module.lstm.input_map.state_dict())  # type: ignore[union-attr]
+                result.cell_hh.load_state_dict(module.lstm.recurrent_map.state_dict())  # type: ignore[union-attr]
+        return result.train(module.training)
+
+    def initial_state(self, batch_size: int) -> State:
+        """Zero: h, or (h, c) with mixed memory."""
+        zeros = self._zeros(batch_size, self.hidden_size)
+        return zeros if self.cell_hh is None else (zeros, zeros)
+
+    def _run(self, x: Tensor, state: State, timespans: Tensor | None = None) -> tuple[Tensor, State]:
+        h, c = (state, None) if self.cell_hh is None else state
+        times = None if timespans is None else timespans.t()[..., None].to(h.dtype)
+        states, h, c = chain.run(self._stages(x.transpose(0, 1), times), h, c)
+        return states.transpose(0, 1), h if c is None else (h, c)
+
+    def _advance(self, x_t: Tensor, state: State, timespans: Tensor | None = None) -> tuple[Tensor, State]:
+        y, state = self._run(x_t[:, None], state, None if timespans is None else timespans[:, None])
+        return y[:, 0], state
+
+    def _stages(self, x: Tensor, times: Tensor | None) -> list[Stage]:
+        """What one step does, with everything that depends on x [time, batch, input_size] alone computed before."""
+        stages = []
+        if self.cell_ih is not None and self.cell_hh is not None:
+            drive = self.cell_ih(x).to(self.cell_hh.weight.dtype)
+            stages.append(Stage(self.cell_hh.weight, drive, self.hidden_size, lstm_cell))
+        f, inner, outer = ACTIVATIONS[self.activation]
+        scale = 1.0
+        for index, layer in enumerate(self.backbone):
+            # β f(α a): α goes into the matrix before f and β into the one behind it, once for all time steps.
+            weight, bias = inner * scale * layer.weight, inner * layer.bias  # type: ignore[operator]
+            if index and self.training and self.backbone_dropout:
+                kept = F.dropout(weight.new_ones(*x.shape[:2], len(bias)), self.backbone_dropout)
+                stages.append(Stage(weight, bias, len(bias), partial(dropped, f), (kept,)))
+            else:
+                stages.append(self._driven(weight, bias, x if index == 0 else None, len(bias), f))
+            scale = outer
+        weight, bias = scale * self.heads.weight, self.heads.bias
+        return [*stages, self._head(weight, bias, None if self.backbone else x, times)]
+
+    def _head(self, weight: Tensor, bias: Tensor, x: Tensor | None, times: Tensor | None) -> Stage:
+        if self.mode == "pure":
+            extra = (self.time_constant, self.amplitude)
+            stage = self._driven(weight, bias, x, self.hidden_size, pure)
+            return stage._replace(extra=extra if times is None else (*extra, times))
+        function = gated if self.mode == "default" else ungated
+        F_, G, *time = weight.split(self.hidden_size)
+        f, g, *shift = bias.split(self.hidden_size)
+        if times is None:  # after one unit of time A and B are one head, A + B
+            time, shift = [time[0] + time[1]], [shift[0] + shift[1]]
+        weight, bias = torch.cat([F_, G, *(w / 2 for w in time)]), torch.cat([f, g, *(b / 2 for b in shift)])
+        stage = self._driven(weight, bias, x, self.hidden_size, function)
+        return stage if times is None else stage._replace(extra=(times,))
+
+    def _driven(self, weight: Tensor, bias: Tensor, x: Tensor | None, size: int, f: Callable[..., Any]) -> Stage:
+        """A stage that sees [x; h] (or only what the stage before gave, without x)."""
+        if x is None:
+            return Stage(weight, bias, size, f)
+        ours, recurrent = weight.split([self.input_size, self.hidden_size], 1)
+        return Stage(recurrent, F.linear(x, ours, bias).to(weight.dtype), size, f)
+
+    def extra_repr(self) -> str:
+        """Sizes and mode, as `print(layer)` shows them."""
+        return f"{super().extra_repr()}, mode={self.mode!r}, activation={self.activation!r}"
+
+
+_NCPS_ACTIVATIONS = {"LeCun": "lecun_tanh", "Tanh": "tanh", "ReLU": "relu", "SiLU": "silu", "GELU": "gelu"}
+
+
+def dropped(f: Callable[[Tensor], Tensor], a: Tensor, kept: Tensor) -> Tensor:
+    """f, where ``kept`` is not 0."""
+    return f(a) * kept
+
+
+def lstm_cell(a: Tensor, c: Tensor) -> tuple[Tensor, Tensor]:
+    """A step of an LSTM whose forget gate is biased by 1."""
+    cell, into, forget, out = a.unbind(-2)
+    c = c * torch.sigmoid(forget + 1) + torch.tanh(cell) * torch.sigmoid(into)
+    return torch.tanh(c) * torch.sigmoid(out), c
+
+
+def gated(a: Tensor, *timespan: Tensor) -> Tensor:
+    """The mode default; the gate's a comes halved, since σ(a) = (1 + tanh(a/2)) / 2, so that one tanh does it all."""
+    start, end, gate = _heads(a, *timespan)
+    return torch.lerp(start, end, 0.5 + 0.5 * gate)
+
+
+def ungated(a: Tensor, *timespan: Tensor) -> Tensor:
+    """The mode no_gate; the gate's a comes halved."""
+    start, end, gate = _heads(a, *timespan)
+    return torch.addcmul(start, end, 0.5 + 0.5 * gate)
+
+
+def _heads(a: Tensor, *timespan: Tensor) -> tuple[Tensor, ...]:
+    if not timespan:
+        return torch.tanh(a).unbind(-2)
+    start, end, rate, shift = a.unbind(-2)
+    return torch.tanh(start), torch.tanh(end), torch.tanh(torch.addcmul(shift, rate, timespan[0]))
+
+
+def pure(a: Tensor, time_constant: Tensor, amplitude: Tensor, *timespan: Tensor) -> Tensor:
+    """The mode pure."""
+    rate = time_constant.abs() + a.abs()
+    decay = torch.exp(-(timespan[0] * rate if timespan else rate))
+    return amplitude - amplitude * decay * a

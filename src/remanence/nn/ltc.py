@@ -1,0 +1,209 @@
+"""Liquid time-constant networks."""
+
+import math
+from collections.abc import Callable
+from typing import Any, TypeAlias
+
+import torch
+from torch import Tensor, nn
+
+from remanence.nn.memory import Memory, positive_integer
+from remanence.nn.synapses import Synapses
+from remanence.wiring import Wiring, dense
+
+Solver: TypeAlias = Callable[["LTC", Tensor, tuple[Tensor, Tensor], Tensor | float], Tensor]
+"""(layer, v, what the inputs contribute, Δ) -> v one sub-step later."""
+
+
+class LTC(Memory):
+    """Liquid time-constant network: leaky neurons joined by synapses whose conductance depends on the sender.
+
+    Neuron i obeys::
+
+        C_i dv_i/dt = g_i (V_i - v_i) + Σ_j w_ij σ(γ_ij (v_j - μ_ij)) (E_ij - v_i) + the same over the inputs x_k
+
+    advanced by K sub-steps of Δ = timespan / K, by default of the semi-implicit Euler rule, which is stable for any Δ::
+
+        v_i <- (C_i/Δ v_i + g_i V_i + Σ w σ(.) E) / (C_i/Δ + g_i + Σ w σ(.))
+
+    C, g and w are positive by construction, and every synapse keeps its sign. What arrives from the inputs is computed
+    for all time steps at once.
+
+    Args:
+        input_size: channels of the input.
+        hidden_size: neurons.
+        wiring: who is connected to whom (:mod:`remanence.wiring`), or a matrix or graph that :meth:`Wiring.of` takes;
+            default: everything to everything and to itself, half of it inhibiting. If it has layers, those of the last
+            one are the output; if it says nothing of the inputs, each reaches every neuron.
+        sub_steps: K; default 6.
+        solver: ``"semi_implicit"`` (default), ``"explicit_euler"`` (first order, unstable for large Δ) or ``"rk4"``
+            (fourth order).
+        input_mapping: whether inputs are scaled and shifted one by one first; default True.
+        output_mapping: the same of the outputs; default True.
+
+    Parameters:
+        synapses and sensory (:class:`Synapses`), log_capacitance (log C), log_leak (log g), leak_potential (V), all
+        [hidden_size]; input_weight and input_bias [input_size], output_weight and output_bias [output_size].
+
+    State:
+        v [batch, hidden_size], zero at first.
+
+    Raises:
+        ValueError: a size, a wiring or a solver that does not fit.
+
+    References:
+        Hasani et al. 2021, Liquid time-constant networks; Lechner et al. 2020, Neural circuit policies.
+
+    Example:
+        >>> from remanence.wiring import auto_ncp
+        >>> layer = LTC(3, 20, wiring=auto_ncp(3, 20, outputs=2, seed=0))
+        >>> y, v = layer(torch.randn(2, 5, 3), timespans=torch.rand(2, 5))
+        >>> y.shape, v.shape
+        (torch.Size([2, 5, 2]), torch.Size([2, 20]))
+    """
+
+    continuous_time = True
+
+    outputs: Tensor
+    input_weight: Tensor | None
+    input_bias: Tensor | None
+    output_weight: Tensor | None
+    output_bias: Tensor | None
+
+    def __init__(
+        self,
+        input_size: int,
+        hidden_size: int,
+        *,
+        wiring: Any = None,
+        sub_steps: int = 6,
+        solver: str = "semi_implicit",
+        input_mapping: bool = True,
+        output_mapping: bool = True,
+    ):
+        positive_integer("hidden_size", hidden_size)
+        if wiring is None:
+            wiring = dense(hidden_size, self_edges=True, inhibitory=0.5)
+        graph = wiring if isinstance(wiring, Wiring) else Wiring.of(wiring)
+        if graph.neurons != hidden_size:
+            raise ValueError(f"hidden_size is {hidden_size}, but the wiring has {graph.neurons} neurons")
+        super().__init__(input_size, hidden_size, len(graph.outputs))
+        if graph.sensory is None:
+            everything = dense(max(input_size, hidden_size), self_edges=True, inhibitory=0.5, seed=1).adjacency
+            graph = Wiring(graph.adjacency, everything[:hidden_size, :input_size], graph.layer, graph.shape)
+        sensory = graph.sensory
+        assert sensory is not None
+        if sensory.shape[1] != input_size:
+            raise ValueError(f"input_size is {input_size}, but the wiring has {sensory.shape[1]} inputs")
+        if solver not in SOLVERS:
+            raise ValueError(f"solver must be one of {', '.join(SOLVERS)}, got {solver!r}")
+        self.sub_steps = positive_integer("sub_steps", sub_steps)
+        self.solver = solver
+        graph.save_in(self)
+        self.register_buffer("outputs", torch.tensor(graph.outputs), persistent=False)
+        self.synapses, self.sensory = Synapses(graph.adjacency), Synapses(sensory)
+        self.log_capacitance, self.log_leak, self.leak_potential = (
+            nn.Parameter(torch.empty(hidden_size)) for _ in range(3)
+        )
+        for name, used, size in (("input", input_mapping, input_size), ("output", output_mapping, self.output_size)):
+            for part in ("weight", "bias"):
+                self.register_parameter(f"{name}_{part}", nn.Parameter(torch.empty(size)) if used else None)
+        self.reset_parameters()
+
+    def reset_parameters(self) -> None:
+        """C from 0.4 ... 0.6, g from 0.001 ... 1, V from -0.2 ... 0.2 (Lechner et al. 2020); no mapping."""
+        with torch.no_grad():
+            self.log_capacitance.uniform_(math.log(0.4), math.log(0.6))
+            self.log_leak.uniform_(0.001, 1).log_()
+            self.leak_potential.uniform_(-0.2, 0.2)
+            for name in ("input", "output"):
+                if getattr(self, f"{name}_weight") is not None:
+                    getattr(self, f"{name}_weight").fill_(1.0)
+                    getattr(self, f"{name}_bias").zero_()
+        self.synapses.reset_parameters()
+        self.sensory.reset_parameters()
+
+    @classmethod
+    def from_ncps(cls, module: nn.Module) -> "LTC":
+        """The same layer as an ``ncps.torch.LTC``, with its wiring and weights.
+
+        Raises:
+            ValueError: a module with mixed memory, which has no counterpart.
+        """
+        from remanence.nn.ncps_adapter import ltc_from_ncps
+
+        return ltc_from_ncps(module)
+
+    def to_ncps(self) -> nn.Module:
+        """An ``ncps.torch.LTC`` with this layer's wiring and weights.
+
+        Raises:
+            ImportError: ncps is not installed.
+            ValueError: another solver than the semi-implicit one, or outputs that are not the first neurons.
+        """
+        from remanence.nn.ncps_adapter import ltc_to_ncps
+
+        return ltc_to_ncps(self)
+
+    def _run(self, x: Tensor, state: Tensor, timespans: Tensor | None = None) -> tuple[Tensor, Tensor]:
+        conductance, current = self.sensory(_mapped(x, self.input_weight, self.input_bias))
+        spans = [1.0] * x.shape[1] if timespans is None else timespans.unbind(1)
+        over_time = []
+        for *from_inputs, span in zip(conductance.unbind(1), current.unbind(1), spans, strict=True):
+            state = self._after(state, (from_inputs[0], from_inputs[1]), span)
+            over_time.append(state)
+        return self._read(torch.stack(over_time, 1)), state
+
+    def _advance(self, x_t: Tensor, state: Tensor, timespans: Tensor | None = None) -> tuple[Tensor, Tensor]:
+        from_inputs = self.sensory(_mapped(x_t, self.input_weight, self.input_bias))
+        state = self._after(state, from_inputs, 1.0 if timespans is None else timespans)
+        return self._read(state), state
+
+    def _after(self, v: Tensor, from_inputs: tuple[Tensor, Tensor], timespan: Tensor | float) -> Tensor:
+        """The neurons a timespan later."""
+        delta = timespan / self.sub_steps  # Δ
+        if isinstance(delta, Tensor):
+            delta = delta.to(v.dtype)[:, None]
+        solver = SOLVERS[self.solver]
+        for _ in range(self.sub_steps):
+            v = solver(self, v, from_inputs, delta)
+        return v
+
+    def _arriving(self, v: Tensor, from_inputs: tuple[Tensor, Tensor]) -> tuple[Tensor, Tensor]:
+        """The sums of the equation, leak included: all conductances, and conductance times potential."""
+        conductance, current = self.synapses(v)
+        leak = self.log_leak.exp()
+        return conductance + from_inputs[0] + leak, current + from_inputs[1] + leak * self.leak_potential
+
+    def _rate(self, v: Tensor, from_inputs: tuple[Tensor, Tensor]) -> Tensor:
+        """dv/dt."""
+        conductance, current = self._arriving(v, from_inputs)
+        return (current - conductance * v) / self.log_capacitance.exp()
+
+    def _read(self, v: Tensor) -> Tensor:
+        return _mapped(v.index_select(-1, self.outputs), self.output_weight, self.output_bias)
+
+
+def _mapped(x: Tensor, weight: Tensor | None, bias: Tensor | None) -> Tensor:
+    return x if weight is None or bias is None else x * weight + bias
+
+
+def _semi_implicit(layer: LTC, v: Tensor, from_inputs: tuple[Tensor, Tensor], delta: Tensor | float) -> Tensor:
+    conductance, current = layer._arriving(v, from_inputs)
+    inertia = layer.log_capacitance.exp() / delta  # C/Δ
+    return (inertia * v + current) / (inertia + conductance)
+
+
+def _explicit_euler(layer: LTC, v: Tensor, from_inputs: tuple[Tensor, Tensor], delta: Tensor | float) -> Tensor:
+    return v + delta * layer._rate(v, from_inputs)
+
+
+def _rk4(layer: LTC, v: Tensor, from_inputs: tuple[Tensor, Tensor], delta: Tensor | float) -> Tensor:
+    k1 = layer._rate(v, from_inputs)
+    k2 = layer._rate(v + delta / 2 * k1, from_inputs)
+    k3 = layer._rate(v + delta / 2 * k2, from_inputs)
+    k4 = layer._rate(v + delta * k3, from_inputs)
+    return v + delta / 6 * (k1 + 2 * k2 + 2 * k3 + k4)
+
+
+SOLVERS: dict[str, Solver] = {"semi_implicit": _semi_implicit, "explicit_euler": _explicit_euler, "rk4": _rk4}

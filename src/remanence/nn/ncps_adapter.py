@@ -1,0 +1,115 @@
+"""Weights of the ncps package's LTC into ours, and back."""
+
+from typing import Any
+
+import numpy as np
+import torch
+from torch import Tensor, nn
+
+from remanence.nn.ltc import LTC
+from remanence.nn.synapses import Synapses
+from remanence.wiring import Wiring
+
+
+def ltc_from_ncps(module: Any) -> LTC:
+    """Our LTC with the weights of an ``ncps.torch.LTC``; see :meth:`LTC.from_ncps`."""
+    if module.use_mixed:
+        raise ValueError("LTC has no mixed memory: convert an LTC of ncps with mixed_memory=False")
+    cell = module.rnn_cell
+    wiring, adjacency, sensory = (
+        cell._wiring,
+        _signs(cell, "erev", "sparsity_mask"),
+        _signs(cell, "sensory_erev", "sensory_sparsity_mask"),
+    )
+    motor = wiring.output_dim
+    layer = (np.arange(wiring.units) < motor).astype(np.int8) if motor < wiring.units else None
+    mappings = {name: getattr(cell, f"_{name}_mapping") is not None for name in ("input", "output")}
+    ours = LTC(
+        wiring.input_dim,
+        wiring.units,
+        wiring=Wiring(adjacency, sensory, layer),
+        sub_steps=cell._ode_unfolds,
+        input_mapping=mappings["input"],
+        output_mapping=mappings["output"],
+    ).to(cell.gleak.dtype)
+    with torch.no_grad():
+        ours.log_capacitance.copy_(_positive(cell, "cm").log())
+        ours.log_leak.copy_(_positive(cell, "gleak").log())
+        ours.leak_potential.copy_(cell.vleak)
+        _fill(ours.synapses, cell, "")
+        _fill(ours.sensory, cell, "sensory_")
+        for name, used in mappings.items():
+            if used:
+                getattr(ours, f"{name}_weight").copy_(getattr(cell, f"{name}_w"))
+                bias = getattr(cell, f"{name}_b", None)
+                getattr(ours, f"{name}_bias").copy_(torch.zeros(()) if bias is None else bias)
+    return ours
+
+
+def ltc_to_ncps(layer: LTC) -> nn.Module:
+    """An ``ncps.torch.LTC`` with our weights; see :meth:`LTC.to_ncps`."""
+    try:
+        import ncps.torch
+        import ncps.wirings
+    except ImportError as error:
+        raise ImportError("LTC.to_ncps needs the ncps package: pip install ncps") from error
+    graph = Wiring.read_from(layer)
+    motor = layer.output_size
+    if layer.solver != "semi_implicit":
+        raise ValueError(f"ncps has the semi-implicit solver only, this layer has {layer.solver}")
+    if graph.outputs.tolist() != list(range(motor)):
+        raise ValueError(f"ncps reads the first {motor} neurons, this layer reads {graph.outputs.tolist()}")
+    assert graph.sensory is not None
+    wiring = ncps.wirings.Wiring(layer.hidden_size)
+    wiring.set_output_dim(motor)
+    wiring.build(layer.input_size)
+    wiring.adjacency_matrix = graph.adjacency.T.astype(np.int32)
+    wiring.sensory_adjacency_matrix = graph.sensory.T.astype(np.int32)
+    mapped: dict[str, Any] = {
+        f"{name}_mapping": None if getattr(layer, f"{name}_weight") is None else "affine"
+        for name in ("input", "output")
+    }
+    theirs = ncps.torch.LTC(
+        layer.input_size, wiring, ode_unfolds=layer.sub_steps, implicit_param_constraints=False, **mapped
+    ).to(layer.log_leak.dtype)
+    cell: Any = theirs.rnn_cell
+    with torch.no_grad():
+        cell.cm.copy_(layer.log_capacitance.exp())
+        cell.gleak.copy_(layer.log_leak.exp())
+        cell.vleak.copy_(layer.leak_potential)
+        _read(layer.synapses, cell, "")
+        _read(layer.sensory, cell, "sensory_")
+        for name in ("input", "output"):
+            if getattr(layer, f"{name}_weight") is not None:
+                getattr(cell, f"{name}_w").copy_(getattr(layer, f"{name}_weight"))
+                getattr(cell, f"{name}_b").copy_(getattr(layer, f"{name}_bias"))
+    return theirs
+
+
+def _positive(cell: Any, name: str) -> Tensor:
+    """A parameter as the cell uses it, above 0: its logarithm is ours."""
+    value = cell.make_positive_fn(getattr(cell, name))
+    return value.clamp_min(torch.finfo(value.dtype).tiny)
+
+
+def _signs(cell: Any, potential: str, mask: str) -> np.ndarray:
+    """Their [sender, receiver] as our [receiver, sender], with the signs that the potentials have now."""
+    signs = torch.where(getattr(cell, potential) < 0, -1, 1) * getattr(cell, mask)
+    return signs.T.cpu().numpy().astype(np.int8)
+
+
+def _fill(synapses: Synapses, cell: Any, prefix: str) -> None:
+    at = synapses.sender, synapses.receiver
+    potential = getattr(cell, f"{prefix}erev")[at].abs()
+    synapses.log_weight.copy_(_positive(cell, f"{prefix}w")[at].log())
+    synapses.slope.copy_(getattr(cell, f"{prefix}sigma")[at])
+    synapses.threshold.copy_(getattr(cell, f"{prefix}mu")[at])
+    synapses.log_potential.copy_(potential.clamp_min(torch.finfo(potential.dtype).tiny).log())
+
+
+def _read(synapses: Synapses, cell: Any, prefix: str) -> None:
+    at = synapses.sender, synapses.receiver
+    getattr(cell, f"{prefix}w")[at] = synapses.log_weight.exp()
+    getattr(cell, f"{prefix}sigma")[at] = synapses.slope
+    getattr(cell, f"{prefix}mu")[at] = synapses.threshold
+    getattr(cell, f"{prefix}erev")[at] = synapses.potential

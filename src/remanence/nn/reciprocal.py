@@ -1,0 +1,113 @@
+"""The reciprocal gated cell."""
+
+import math
+from collections.abc import Callable
+from functools import partial
+
+import torch
+from torch import Tensor, nn
+from torch.nn import functional as F
+
+from remanence.nn.memory import Memory
+from remanence.scan.dispatch import scan
+
+GATES: dict[str, Callable[[Tensor], Tensor]] = {"tanh": torch.tanh, "sigmoid": torch.sigmoid}
+
+
+class ReciprocalGated(Memory):
+    """Reciprocal gated cell: a cell state and an output, each of which forgets by itself and gates the other's input.
+
+    With a drive W x + b of its own for each, pointwise over units::
+
+        c <- elu((1 - f(w_cc c + b_cc)) c + (1 - f(w_ch h + b_ch)) (W_c x + b_c))
+        h <- elu((1 - f(w_hh h + b_hh)) h + (1 - f(w_hc c + b_hc)) (W_h x + b_h))
+
+    both from the states before. The published cell convolves c and h over space and channels; here the recurrent
+    weights are diagonal, so that the whole sequence is one fused scan (:func:`remanence.scan`).
+
+    Args:
+        input_size: channels of the input.
+        hidden_size: units.
+        gate: f: ``"tanh"`` (default; a gate whose weights are 0 lets everything through unchanged: the unit adds up its
+            input) or ``"sigmoid"`` (then it halves).
+
+    Parameters:
+        weight_ih [2 hidden_size, input_size] (W) and bias [2 hidden_size] (b), the rows of c before those of h;
+        weight_hh and bias_hh [4, hidden_size], in the order cc, ch, hh, hc.
+
+    State:
+        (c, h), each [batch, hidden_size], zero at first.
+
+    Raises:
+        ValueError: a size that is not positive, or an unknown gate.
+
+    References:
+        Nayebi et al. 2018, Task-driven convolutional recurrent models of the visual system, section 2.
+
+    Example:
+        >>> layer = ReciprocalGated(3, 8)
+        >>> y, (c, h) = layer(torch.randn(2, 5, 3))
+        >>> y.shape, torch.equal(y[:, -1], h)
+        (torch.Size([2, 5, 8]), True)
+    """
+
+    def __init__(self, input_size: int, hidden_size: int, *, gate: str = "tanh"):
+        super().__init__(input_size, hidden_size)
+        if gate not in GATES:
+            raise ValueError(f"gate must be one of {', '.join(GATES)}, got {gate!r}")
+        self.gate = gate
+        self.weight_ih = nn.Parameter(torch.empty(2 * hidden_size, input_size))  # W
+        self.bias = nn.Parameter(torch.empty(2 * hidden_size))  # b
+        self.weight_hh = nn.Parameter(torch.empty(4, hidden_size))  # w
+        self.bias_hh = nn.Parameter(torch.empty(4, hidden_size))
+        self.reset_parameters()
+
+    def reset_parameters(self) -> None:
+        """Draw W and b as ``torch.nn.Linear`` does; recurrent weights small, so that a unit nearly keeps its state."""
+        bound = 1 / math.sqrt(self.input_size)
+        nn.init.uniform_(self.weight_ih, -bound, bound)
+        nn.init.uniform_(self.bias, -bound, bound)
+        nn.init.uniform_(self.weight_hh, -0.1, 0.1)
+        nn.init.zeros_(self.bias_hh)
+        with torch.no_grad():  # with tanh, a negative weight onto itself would let a state grow without bound
+            self.weight_hh[::2].abs_()
+
+    def initial_state(self, batch_size: int) -> tuple[Tensor, Tensor]:
+        """(c, h): zeros."""
+        zeros = self._zeros(batch_size, self.hidden_size)
+        return zeros, zeros
+
+    def _run(self, x: Tensor, state: tuple[Tensor, Tensor]) -> tuple[Tensor, tuple[Tensor, Tensor]]:
+        (_, h), (last_c, last_h) = scan(self._step, self._drives(x), state, self._params())
+        return h, (last_c, last_h)
+
+    def _advance(self, x_t: Tensor, state: tuple[Tensor, Tensor]) -> tuple[Tensor, tuple[Tensor, Tensor]]:
+        c, h = self._step(state, self._drives(x_t), self._params())
+        return h, (c, h)
+
+    @property
+    def _step(self) -> partial[tuple[Tensor, Tensor]]:
+        return partial(reciprocal_step, GATES[self.gate])
+
+    def _params(self) -> tuple[Tensor, ...]:
+        return (*self.weight_hh.unbind(0), *self.bias_hh.unbind(0))
+
+    def _drives(self, x: Tensor) -> tuple[Tensor, ...]:
+        return F.linear(x, self.weight_ih, self.bias).chunk(2, -1)
+
+
+def reciprocal_step(
+    f: Callable[[Tensor], Tensor], state: tuple[Tensor, ...], inputs: tuple[Tensor, ...], params: tuple[Tensor, ...]
+) -> tuple[Tensor, Tensor]:
+    """One time step, as :func:`remanence.scan` wants it.
+
+    Args:
+        f: the gates' nonlinearity.
+        state: (c, h).
+        inputs: the drives of c and of h.
+        params: w and then b, each in the order cc, ch, hh, hc.
+    """
+    c, h = state
+    of_c, of_h = inputs
+    cc, ch, hh, hc = (1 - f(w * v + b) for w, b, v in zip(params[:4], params[4:], (c, h, h, c), strict=True))
+    return F.elu(cc * c + ch * of_c), F.elu(hh * h + hc * of_h)

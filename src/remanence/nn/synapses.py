@@ -1,0 +1,67 @@
+"""Synapses of liquid neurons: conductances that a sender opens in a receiver."""
+
+import numpy as np
+import torch
+from jaxtyping import Float, Int8
+from torch import Tensor, nn
+
+
+class Synapses(nn.Module):
+    """For each synapse from j to i a conductance ``w_ij σ(γ_ij (v_j - μ_ij))`` that pulls i towards ``E_ij``.
+
+    Only synapses that exist have parameters, so a sparse wiring has few.
+
+    Args:
+        adjacency: +1 (excites), -1 (inhibits) or 0 (none), [receivers, senders].
+
+    Parameters, one for each synapse, sorted by receiver, then by sender:
+        log_weight (log w), slope (γ), threshold (μ) and log_potential (log |E|; the sign of E is that of the
+        adjacency, for good).
+    """
+
+    receiver: Tensor
+    sender: Tensor
+    sign: Tensor
+
+    def __init__(self, adjacency: Int8[np.ndarray, "receivers senders"]):
+        super().__init__()
+        self.receivers, self.senders = adjacency.shape
+        edges = torch.from_numpy(np.argwhere(adjacency))
+        self.register_buffer("receiver", edges[:, 0].contiguous(), persistent=False)
+        self.register_buffer("sender", edges[:, 1].contiguous(), persistent=False)
+        self.register_buffer("sign", torch.tensor(adjacency[adjacency != 0], dtype=torch.get_default_dtype()))
+        count = len(edges)
+        self.log_weight, self.slope, self.threshold, self.log_potential = (
+            nn.Parameter(torch.empty(count)) for _ in range(4)
+        )
+        self.reset_parameters()
+
+    def reset_parameters(self) -> None:
+        """w from 0.001 ... 1, γ from 3 ... 8, μ from 0.3 ... 0.8, |E| = 1 (Lechner et al. 2020)."""
+        with torch.no_grad():
+            self.log_weight.uniform_(0.001, 1).log_()
+            self.slope.uniform_(3, 8)
+            self.threshold.uniform_(0.3, 0.8)
+            self.log_potential.zero_()
+
+    @property
+    def potential(self) -> Tensor:
+        """E, [synapses]."""
+        return self.sign * self.log_potential.exp()
+
+    def forward(
+        self, source: Float[Tensor, "*batch senders"]
+    ) -> tuple[Float[Tensor, "*batch receivers"], Float[Tensor, "*batch receivers"]]:
+        """What arrives at each receiver: Σ conductance, and Σ conductance · E."""
+        senders = source.index_select(-1, self.sender)
+        conductance = self.log_weight.exp() * torch.sigmoid(self.slope * (senders - self.threshold))
+        return self._arriving(conductance), self._arriving(conductance * self.potential)
+
+    def _arriving(self, values: Tensor) -> Tensor:
+        if len(self.receiver) == self.receivers * self.senders:
+            return values.unflatten(-1, (self.receivers, self.senders)).sum(-1)
+        return values.new_zeros(*values.shape[:-1], self.receivers).index_add(-1, self.receiver, values)
+
+    def extra_repr(self) -> str:
+        """Sizes, as `print(layer)` shows them."""
+        return f"{len(self.receiver)} of {self.receivers} x {self.senders}"

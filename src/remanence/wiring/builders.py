@@ -1,0 +1,126 @@
+"""Graphs that are known by name."""
+
+from collections.abc import Sequence
+
+import numpy as np
+
+from remanence.wiring.graph import Wiring
+
+
+def isolated(neurons: int) -> Wiring:
+    """No synapses: every neuron (or flip-flop) stands alone.
+
+    Raises:
+        ValueError: a number that is not a positive integer.
+    """
+    return Wiring(np.zeros((_count("neurons", neurons),) * 2, dtype=np.int8))
+
+
+def dense(neurons: int, *, self_edges: bool = False, inhibitory: float = 0.0, seed: int = 0) -> Wiring:
+    """Every neuron hears every other one.
+
+    Args:
+        neurons: how many.
+        self_edges: whether each hears itself too.
+        inhibitory: share of the synapses that inhibit.
+        seed: of the draw of signs.
+
+    Raises:
+        ValueError: an argument out of range.
+    """
+    everything = np.ones((_count("neurons", neurons),) * 2, dtype=bool)
+    return _wire(everything, self_edges, inhibitory, seed)
+
+
+def lattice(
+    shape: Sequence[int], *, periodic: bool = False, radius: int = 1, inhibitory: float = 0.0, seed: int = 0
+) -> Wiring:
+    """A lattice in any dimension: each neuron hears those at most ``radius`` steps along the lattice away.
+
+    Args:
+        shape: its sides; the neurons are numbered in C order, the last side fastest.
+        periodic: whether opposite borders touch (a ring, a torus).
+        radius: steps along the axes, |Δ_1| + |Δ_2| + ..., that a synapse spans at most.
+        inhibitory: share of the synapses that inhibit.
+        seed: of the draw of signs.
+
+    Raises:
+        ValueError: an argument out of range.
+
+    Example:
+        >>> lattice((3, 3))
+        Wiring(neurons=9, edges=24 of which 0 inhibit)
+        >>> lattice((4, 4, 4), periodic=True).adjacency.sum(1).max()
+        np.int64(6)
+    """
+    if not shape:
+        raise ValueError("shape must name at least one side, such as (8, 8), got ()")
+    sides = tuple(_count("every side of shape", side) for side in shape)
+    _count("radius", radius)
+    neurons = int(np.prod(sides))
+    distance = np.zeros((neurons, neurons), dtype=np.int64)
+    for side, place in zip(sides, np.unravel_index(np.arange(neurons), sides), strict=True):
+        steps = np.abs(place[:, None] - place)
+        distance += np.minimum(steps, side - steps) if periodic else steps
+    return _wire(distance <= radius, False, inhibitory, seed, sides)
+
+
+def random(neurons: int, density: float, seed: int = 0, *, self_edges: bool = False, inhibitory: float = 0.0) -> Wiring:
+    """Each possible synapse exists with the same chance, on its own (Erdős and Rényi 1959; Gilbert 1959).
+
+    Args:
+        neurons: how many.
+        density: the chance, 0 to 1.
+        seed: of the draw of synapses and signs.
+        self_edges: whether a neuron may hear itself.
+        inhibitory: share of the synapses that inhibit.
+
+    Raises:
+        ValueError: an argument out of range.
+    """
+    if not 0 <= density <= 1:
+        raise ValueError(f"density is the chance of a synapse, 0 to 1, got {density}")
+    chances = np.random.default_rng(seed).random((_count("neurons", neurons),) * 2)
+    return _wire(chances < density, self_edges, inhibitory, seed)
+
+
+def small_world(
+    neurons: int, *, neighbours: int = 4, rewired: float = 0.1, inhibitory: float = 0.0, seed: int = 0
+) -> Wiring:
+    """A ring whose synapses are led elsewhere now and then: clustered, yet a few steps from one end to the other.
+
+    Connections go both ways. The graph is ``networkx.watts_strogatz_graph``.
+
+    Args:
+        neurons: how many.
+        neighbours: k, to how many next ones each is connected at first; odd numbers count as one less.
+        rewired: p, the chance that a connection is led to a neuron drawn at random.
+        inhibitory: share of the synapses that inhibit.
+        seed: of the draw of synapses and signs.
+
+    Raises:
+        ValueError: an argument out of range.
+
+    References:
+        Watts and Strogatz 1998, Collective dynamics of "small-world" networks.
+    """
+    import networkx
+
+    if _count("neighbours", neighbours) > _count("neurons", neurons):
+        raise ValueError(f"neighbours must be at most the {neurons} neurons, got {neighbours}")
+    if not 0 <= rewired <= 1:
+        raise ValueError(f"rewired is a chance, 0 to 1, got {rewired}")
+    graph = networkx.watts_strogatz_graph(neurons, neighbours, rewired, seed=seed)
+    return Wiring.of(graph).with_signs(inhibitory, seed)
+
+
+def _wire(synapses: np.ndarray, self_edges: bool, inhibitory: float, seed: int, shape: tuple[int, ...] = ()) -> Wiring:
+    if not self_edges:
+        np.fill_diagonal(synapses, False)
+    return Wiring(synapses.astype(np.int8), shape=shape).with_signs(inhibitory, seed)
+
+
+def _count(name: str, value: int) -> int:
+    if isinstance(value, bool) or not isinstance(value, int) or value < 1:
+        raise ValueError(f"{name} must be a positive integer, got {value!r}")
+    return value

@@ -1,0 +1,126 @@
+"""Neural circuit policies: sensory -> inter -> command (recurrent) -> motor."""
+
+import numpy as np
+
+from remanence.wiring.graph import Wiring
+
+LAYERS = ("inter", "command", "motor")
+"""What :attr:`Wiring.layer` counts in a neural circuit policy."""
+
+
+def ncp(
+    inputs: int,
+    inter: int,
+    command: int,
+    motor: int,
+    *,
+    sensory_fanout: int,
+    inter_fanout: int,
+    command_synapses: int,
+    motor_fanin: int,
+    inhibitory: float = 0.5,
+    seed: int = 0,
+) -> Wiring:
+    """A neural circuit policy, as the worm's nervous system has it: four layers, the third of them recurrent.
+
+    Each input reaches ``sensory_fanout`` inter neurons, each inter neuron ``inter_fanout`` command neurons, each motor
+    neuron hears ``motor_fanin`` command neurons, all drawn without repetition. A neuron left unheard or unreached is
+    then connected to as many as its fellows are on average (at least one). Neurons are numbered motor, command, inter,
+    so that the first are the outputs.
+
+    Args:
+        inputs: sensory neurons, that is channels of the input.
+        inter: neurons of the first layer.
+        command: neurons of the second, which hear each other too.
+        motor: neurons of the last, the outputs.
+        sensory_fanout: synapses from each input.
+        inter_fanout: synapses from each inter neuron.
+        command_synapses: synapses among command neurons, in all; a neuron may hear itself.
+        motor_fanin: synapses onto each motor neuron.
+        inhibitory: share of the synapses that inhibit.
+        seed: of the draw of synapses and signs.
+
+    Raises:
+        ValueError: a number that is not positive, or a fan that exceeds the layer it is drawn from.
+
+    References:
+        Lechner et al. 2020, Neural circuit policies enabling auditable autonomy, Methods.
+
+    Example:
+        >>> ncp(8, 12, 6, 2, sensory_fanout=4, inter_fanout=3, command_synapses=5, motor_fanin=3).outputs
+        array([0, 1])
+    """
+    for name, size in (("inputs", inputs), ("inter", inter), ("command", command), ("motor", motor)):
+        _within(name, size, None)
+    _within("sensory_fanout", sensory_fanout, inter)
+    _within("inter_fanout", inter_fanout, command)
+    _within("command_synapses", command_synapses, command * command)
+    _within("motor_fanin", motor_fanin, command)
+    rng = np.random.default_rng(seed)
+    neurons = motor + command + inter
+    motors, commands, inters = slice(motor), slice(motor, motor + command), slice(motor + command, neurons)
+    adjacency, sensory = np.zeros((neurons, neurons), dtype=np.int8), np.zeros((neurons, inputs), dtype=np.int8)
+    sensory[inters] = _fan_out(inputs, inter, sensory_fanout, rng).T
+    adjacency[commands, inters] = _fan_out(inter, command, inter_fanout, rng).T
+    adjacency[motors, commands] = _fan_out(motor, command, motor_fanin, rng)
+    recurrent = np.zeros(command * command, dtype=np.int8)
+    recurrent[rng.choice(command * command, size=command_synapses, replace=False)] = 1
+    adjacency[commands, commands] = recurrent.reshape(command, command)
+    layer = np.repeat(np.array([2, 1, 0], dtype=np.int8), [motor, command, inter])
+    return Wiring(adjacency, sensory, layer).with_signs(inhibitory, seed)
+
+
+def auto_ncp(
+    inputs: int, neurons: int, outputs: int, *, sparsity: float = 0.5, inhibitory: float = 0.5, seed: int = 0
+) -> Wiring:
+    """A neural circuit policy of a given size: 2 in 5 of the neurons that are not outputs are command neurons.
+
+    Args:
+        inputs: channels of the input.
+        neurons: inter, command and motor neurons together.
+        outputs: motor neurons.
+        sparsity: the share of possible synapses that is left out, 0.1 to 0.9.
+        inhibitory: share of the synapses that inhibit.
+        seed: of the draw of synapses and signs.
+
+    Raises:
+        ValueError: an argument out of range.
+
+    References:
+        The sizes are those of ``ncps.wirings.AutoNCP``.
+    """
+    _within("outputs", outputs, neurons - 3)
+    if not 0.1 <= sparsity <= 0.9:
+        raise ValueError(f"sparsity must be 0.1 to 0.9, got {sparsity}")
+    density = 1 - sparsity
+    command = max(int(0.4 * (neurons - outputs)), 1)
+    inter = neurons - outputs - command
+    return ncp(
+        inputs,
+        inter,
+        command,
+        outputs,
+        sensory_fanout=max(int(inter * density), 1),
+        inter_fanout=max(int(command * density), 1),
+        command_synapses=max(int(command * density * 2), 1),
+        motor_fanin=max(int(command * density), 1),
+        inhibitory=inhibitory,
+        seed=seed,
+    )
+
+
+def _fan_out(senders: int, receivers: int, fan: int, rng: np.random.Generator) -> np.ndarray:
+    """Synapses [senders, receivers]: ``fan`` from each sender, and some onto each receiver that none has chosen."""
+    synapses = np.zeros((senders, receivers), dtype=np.int8)
+    for sender in synapses:
+        sender[rng.choice(receivers, size=fan, replace=False)] = 1
+    mean = max(senders * fan // receivers, 1)
+    for receiver in np.flatnonzero(~synapses.any(0)):
+        synapses[rng.choice(senders, size=mean, replace=False), receiver] = 1
+    return synapses
+
+
+def _within(name: str, value: int, most: int | None) -> None:
+    if isinstance(value, bool) or not isinstance(value, int) or value < 1 or (most is not None and value > most):
+        upper = "" if most is None else f" of at most {most}"
+        raise ValueError(f"{name} must be a positive integer{upper}, got {value!r}")

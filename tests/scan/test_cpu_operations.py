@@ -1,0 +1,99 @@
+"""Every operation of a graph as the CPU backend computes it, at the edges of the numbers too, beside PyTorch."""
+
+import math
+
+import pytest
+import torch
+
+from remanence.scan import scan
+from remanence.scan.graph import BOOLEAN, REAL
+from remanence.scan.interpreter import FUNCTIONS
+
+BINARY = {"add", "sub", "mul", "div", "pow", "minimum", "maximum"}
+ULPS = {"tanh": 4, "sigmoid": 4, "expm1": 4, "log1p": 4}
+"""Errors allowed, in units in the last place; 2 where nothing is said. PyTorch's own are up to 1."""
+
+
+def step(state, inputs, params):
+    x, y = inputs
+    both = (x > 0) & ~(y > 0), (x > 0) | (y > 0), torch.logical_xor(x > 0, y > 0), ~(x > 0)
+    truths = [FUNCTIONS[op](x, y) for op in "lt le gt ge eq ne".split()]
+    numbers = [FUNCTIONS[op](x, y) if op in BINARY else FUNCTIONS[op](x) for op in REAL if op != "where"]
+    return (*numbers, torch.where(x > y, x, y), *(t.to(x.dtype) for t in (*truths, *both)))
+
+
+NAMES = [*(op for op in REAL if op != "where"), "where", *BOOLEAN]
+
+
+def special(dtype):
+    info = torch.finfo(dtype)
+    powers = [info.tiny, info.tiny / 4, info.smallest_normal * 1.5, info.eps, 1e-20, 1e4, 1e30, info.max, math.inf]
+    edges = [87.0, 87.33, 88.7, 88.73, 103.0, 104.5, 708.0, 709.78, 745.0, 746.0, 20.0, 17.3, 9.0, 5.5, 4.0, 0.927]
+    halves = [0.0, 0.5, 1.0, 1.5, 2.5, 3.0, math.log(2) / 2, math.pi / 2]
+    positive = torch.tensor([*powers, *edges, *halves], dtype=dtype)
+    return torch.cat([positive, -positive, torch.tensor([math.nan], dtype=dtype)])
+
+
+def drawn(dtype):
+    edges = special(dtype)
+    scales = torch.logspace(-8, 3, 3000, dtype=dtype)
+    x = torch.cat([edges.repeat_interleave(len(edges)), scales * torch.randn(3000, dtype=dtype)])
+    y = torch.cat([edges.repeat(len(edges)), torch.randn(3000, dtype=dtype)])
+    whole = len(x) // 33 * 33
+    return x[:whole].view(1, -1, 33), y[:whole].view(1, -1, 33)
+
+
+def ordered(x):
+    """Numbers as whole numbers, neighbours one apart."""
+    bits = x.view(torch.int32 if x.dtype == torch.float32 else torch.int64).long()
+    lowest = torch.iinfo(torch.int32 if x.dtype == torch.float32 else torch.int64).min
+    return torch.where(bits < 0, lowest - bits, bits)
+
+
+@pytest.fixture(scope="module", params=[torch.float32, torch.float64])
+def computed(request):
+    """Operands, results, what PyTorch gives, and what it gives in float64, of every operation."""
+    x, y = drawn(request.param)
+    state = [torch.zeros(1, 33, dtype=request.param)] * len(NAMES)
+    ours = scan(step, [x, y], state, [], backend="cpu")[0]
+    theirs, exact = step((), (x, y), ()), step((), (x.double(), y.double()), ())
+    exact = [value.to(x.dtype) for value in exact]
+    return x, y, dict(zip(NAMES, zip(ours, theirs, exact, strict=True), strict=True))
+
+
+@pytest.mark.parametrize("op", NAMES)
+def test_operation(computed, op):
+    x, y, results = computed
+    ours, theirs, exact = results[op]
+    torch.testing.assert_close(ours.isnan(), theirs.isnan(), msg=f"NaN at {x[ours.isnan() != theirs.isnan()][:5]}")
+    infinite = ours.isinf() | exact.isinf()
+    assert torch.equal(ours[infinite], exact[infinite]) or op in ("round", "sub")
+    finite = ours.isfinite() & exact.isfinite()
+    if op == "sigmoid":  # below the normal numbers it is 0, as PyTorch's own soon after
+        finite &= x > (-87.0 if x.dtype == torch.float32 else -708.0)
+        assert ours[(x < -87.4) & (x.dtype == torch.float32)].eq(0).all()
+    apart = (ordered(ours) - ordered(exact)).abs() * finite
+    worst = apart.argmax()
+    where = f"{x.flatten()[worst]:.9g}, {y.flatten()[worst]:.9g}: {ours.flatten()[worst]} for {exact.flatten()[worst]}"
+    assert apart.max() <= ULPS.get(op, 2), where
+
+
+def test_signs_of_zero(computed):
+    x, _, results = computed
+    for op in ("expm1", "log1p", "tanh", "sin", "erf", "atan", "neg", "sqrt"):
+        ours, theirs, _ = results[op]
+        assert torch.equal(torch.signbit(ours[x == 0]), torch.signbit(theirs[x == 0])), op
+
+
+def undefined(state, inputs, params):
+    """Constants that are no numbers, and operations on constants alone."""
+    x = torch.nn.functional.celu(inputs[0], 3.0)
+    return torch.where(x > 0, math.inf, x * math.nan), torch.clamp(x, -math.inf, 0.25)
+
+
+def test_constants():
+    x = torch.randn(2, 3, 5)
+    got = scan(undefined, [x], [torch.zeros(2, 5)] * 2, [], backend="cpu")
+    torch.testing.assert_close(
+        got, scan(undefined, [x], [torch.zeros(2, 5)] * 2, [], backend="reference"), equal_nan=True
+    )
