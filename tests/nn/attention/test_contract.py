@@ -76,6 +76,10 @@ def test_samples_do_not_see_each_other(layer, time):
     torch.testing.assert_close(layer(x), torch.cat([layer(sample[None]) for sample in x]))
 
 
+def test_no_positions_at_all(layer):
+    assert layer(random(3, 0, 8)).shape == (3, 0, 8)
+
+
 def test_copies_pickles_and_state_dicts_keep_the_function(layer, make):
     x = random(2, 9, 8)
     name = next(name for name in attention.methods if attention.methods[name] is type(layer))

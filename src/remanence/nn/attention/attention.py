@@ -68,6 +68,8 @@ class Attention(nn.Module):
             ValueError: a wrong shape, or a sequence longer than ``max_length``.
         """
         self._check(x, mask)
+        if x.shape[1] == 0:
+            return x
         heads = [self._split(part) for part in self.project_in(x).split(self.width, -1)]
         y = self._attend(heads, mask)
         return self.project_out(y.transpose(1, 2).flatten(2))

@@ -13,8 +13,9 @@ from remanence.nn.memory import positive_integer
 
 
 class BigBirdAttention(Attention):
-    """Window, global and random attention in blocks (Zaheer et al. 2020, section 2, BigBird-ITC, and appendix D): a
-    block attends to itself, the block on either side, the first ``global_blocks``, which attend to everything, and to
+    """BigBird: window, global and random attention in blocks (Zaheer et al. 2020, section 2, ITC, and appendix D).
+
+    A block attends to itself, the block on either side, the first ``global_blocks``, which attend to everything, and to
     ``random_blocks`` others, drawn once for the layer and kept in the buffer ``drawn`` [blocks, random_blocks].
 
     Time and memory are proportional to length · block · (3 + global + random blocks).

@@ -11,11 +11,10 @@ from remanence.nn.memory import positive_integer
 
 
 class LinformerAttention(Attention):
-    """Keys and values projected along time to a fixed rank: ``softmax(Q (E K)ᵀ / √d) E V`` (Wang et al. 2020,
-    section 4, with E shared by keys, values and heads).
+    """Keys and values projected along time to a fixed rank: ``softmax(Q (E K)ᵀ / √d) E V`` (Wang et al. 2020).
 
-    Time and memory are proportional to length · rank. All positions are mixed before they are compared, so it cannot
-    be causal. Padding counts as zeros.
+    E is shared by keys, values and heads ("key-value sharing", section 4). Time and memory are proportional to
+    length · rank. All positions are mixed before they are compared, so it cannot be causal. Padding counts as zeros.
 
     Args:
         width: channels of x and y.

@@ -10,8 +10,7 @@ from remanence.nn.memory import positive_integer
 
 
 class LocalAttention(Attention):
-    """Every position attends to those at most ``radius`` away (Luong et al. 2015, section 3.2; the band of attention
-    that the Long Range Arena has as its baseline, Tay et al. 2020, section 3.1).
+    """Every position attends to those at most ``radius`` away (Luong et al. 2015, section 3.2).
 
     Time and memory are proportional to length · radius.
 

@@ -11,8 +11,9 @@ from remanence.nn.memory import positive_integer
 
 
 class LongformerAttention(Attention):
-    """A sliding window and global tokens (Beltagy et al. 2020, section 3.1): every position attends to those at most
-    ``radius`` away and to the first ``global_tokens``, which attend to every position.
+    """A sliding window and global tokens (Beltagy et al. 2020, section 3.1).
+
+    Every position attends to those at most ``radius`` away and to the first ``global_tokens``, which attend to all.
 
     Global and local attention share one set of projections (the paper's own has a second set for the global tokens), so
     that the methods have equally many parameters. Time and memory are proportional to length · (radius + global).

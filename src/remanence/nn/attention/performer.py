@@ -12,8 +12,10 @@ from remanence.nn.memory import positive_integer
 
 
 class PerformerAttention(Attention):
-    """Softmax attention estimated by positive orthogonal random features, FAVOR+ (Choromanski et al. 2021, lemma 1 and
-    section 2.4): ``exp(q · k) = E_w[φ(q) φ(k)]`` with ``φ(x) = exp(w · x - |x|² / 2)``, w normal, ``features`` of them.
+    """FAVOR+: softmax attention estimated by positive orthogonal random features (Choromanski et al. 2021).
+
+    ``exp(q · k) = E_w[φ(q) φ(k)]`` with ``φ(x) = exp(w · x - |x|² / 2)`` and normal w (lemma 1); ``features`` of them
+    are drawn, orthogonal to each other as far as that goes (section 2.4).
 
     Time and memory are proportional to length · features; the estimate is unbiased for numerator and denominator.
 

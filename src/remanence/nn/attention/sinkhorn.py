@@ -12,9 +12,10 @@ from remanence.nn.memory import positive_integer
 
 
 class SinkhornAttention(Attention):
-    """Each block attends to itself and to the block that a learnt sorting puts beside it (Tay et al. 2020, "Sparse
-    Sinkhorn Attention", section 3): ``R = sinkhorn(W Σ_{t in block} k_t)`` is a soft permutation of blocks, sorted keys
-    are ``R K``, sorted values ``R V``.
+    """Each block attends to itself and to the block that a learnt sorting puts beside it (Tay et al. 2020).
+
+    ``R = sinkhorn(W Σ_{t in block} k_t)`` is a soft permutation of blocks, sorted keys are ``R K``, sorted values
+    ``R V`` ("Sparse Sinkhorn Attention", section 3).
 
     No Gumbel noise is added. The causal form (section 3.3) sums up to the first position of a block, takes blocks of
     the past alone and normalises a column over the rows so far. Time is proportional to length · (block + blocks),

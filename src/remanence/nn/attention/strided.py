@@ -13,11 +13,11 @@ from remanence.nn.memory import positive_integer
 
 
 class StridedAttention(Attention):
-    """The Sparse Transformer's strided pattern (Child et al. 2019, section 4.2): position i attends to the ``stride``
-    positions beside it, and to every ``stride``-th position of the sequence, those j with (i - j) mod stride = 0.
+    """The Sparse Transformer's strided pattern (Child et al. 2019, section 4.2).
 
-    Both sets share one softmax (the merged head of section 4.3). With a stride of √length, time and memory are
-    proportional to length · √length.
+    Position i attends to the ``stride`` positions beside it, and to every ``stride``-th position of the sequence, those
+    j with (i - j) mod stride = 0. Both sets share one softmax (the merged head of section 4.3). With a stride of
+    √length, time and memory are proportional to length · √length.
 
     Args:
         width: channels of x and y.
