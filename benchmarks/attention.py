@@ -27,7 +27,7 @@ from remanence.nn import attention
 
 LENGTHS = (1024, 2048, 4096, 8192, 16384)
 WIDTH, HEADS = 64, 2
-REPEATS = 5
+REPEATS = 3
 THREADS = 2
 MEMORY_LIMIT = 2e9  # bytes; a length at which the last growth would pass it is left out
 CLAIMS = {
