@@ -12,8 +12,9 @@ ROOT = Path(__file__).parents[1]
 def test_the_python_of_a_page_runs(page):
     blocks = re.findall(r"```python\n(.*?)```", (ROOT / page).read_text(), re.DOTALL)
     assert blocks
+    names = {}  # a later block goes on where an earlier one ended
     for block in blocks:
-        exec(block, {})
+        exec(block, names)
 
 
 def test_every_memory_is_in_the_table():

@@ -2,7 +2,7 @@
 
 import math
 from functools import partial
-from typing import NamedTuple
+from typing import NamedTuple, no_type_check
 
 import torch
 from jaxtyping import Bool
@@ -229,6 +229,7 @@ class Neuron(NamedTuple):
     onto_itself_offset: Tensor
 
 
+@no_type_check  # a wrapper around it would count as something that may change: traced in every call
 def flip_flop_step(
     sub_steps: int, state: tuple[Tensor, ...], inputs: tuple[Tensor, ...], params: tuple[Tensor, ...]
 ) -> tuple[Tensor, Tensor]:
@@ -250,6 +251,7 @@ def flip_flop_step(
     return q, r
 
 
+@no_type_check
 def _sub_step(neuron: Neuron, rate: Tensor | float, opened: Tensor, v: Tensor, u: Tensor) -> Tensor:
     inhibited = torch.sigmoid(neuron.mutual_slope * u + neuron.mutual_offset)
     recurrent = torch.sigmoid(neuron.onto_itself_slope * v + neuron.onto_itself_offset)
