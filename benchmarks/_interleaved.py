@@ -10,12 +10,15 @@ from rich.table import Table
 
 
 def samples(ways: Mapping[str, Callable[[], object]], repeats: int = 15) -> dict[str, list[float]]:
-    """Seconds of each, over interleaved repeats, after one call that is not counted."""
+    """Seconds of each, over interleaved repeats.
+
+    A call that is not counted goes before each that is, as in training: what another way left behind in the caches and
+    in the memory that is freed and taken again would count otherwise.
+    """
     seconds: dict[str, list[float]] = {name: [] for name in ways}
-    for call in ways.values():
-        call()
     for _ in rich.progress.track(range(repeats), transient=True, console=Console(stderr=True)):
         for name, call in ways.items():
+            call()
             start = time.perf_counter()
             call()
             seconds[name].append(time.perf_counter() - start)
