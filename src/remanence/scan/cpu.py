@@ -86,8 +86,14 @@ def _compiled(traced: TracedStep, needs: tuple[bool, ...] | None) -> tuple[Sourc
     found = traced.kernels.get(key)
     if found is None:
         text = numba_source.forward(traced) if needs is None else numba_source.backward(traced, needs)
-        found = traced.kernels[key] = text, kernel.build(text, BITS[traced.dtype])
+        found = traced.kernels[key] = text, _built(text, BITS[traced.dtype])
     return found
+
+
+@functools.lru_cache(maxsize=256)
+def _built(source: Source, bits: int) -> kernel.Kernel:
+    """The kernel that an equal trace has already; a step that is traced in every call finds it here."""
+    return kernel.build(source, bits)
 
 
 def _run(

@@ -1,5 +1,6 @@
 """Memory for results, kept for the next call of the same size: fresh pages cost more than the loops that fill them."""
 
+import mmap
 from typing import Any
 
 import numpy as np
@@ -11,6 +12,9 @@ SMALLEST = 2**16
 
 KEPT = 2**27
 """How many bytes may lie idle."""
+
+HUGE = 2**22
+"""Bytes from which on memory comes in huge pages where the system has them: one fault for what else takes 512."""
 
 DTYPES: dict[torch.dtype, Any] = {torch.float32: np.float32, torch.float64: np.float64}
 
@@ -37,8 +41,17 @@ def allocate(*shape: int, dtype: torch.dtype) -> Tensor:
     try:
         memory = _idle[size].pop()
     except (KeyError, IndexError):
-        memory = empty(size, dtype=torch.uint8).numpy()
+        memory = (
+            _huge(size) if size >= HUGE and hasattr(mmap, "MADV_HUGEPAGE") else empty(size, dtype=torch.uint8).numpy()
+        )
     return torch.from_numpy(np.ndarray.__new__(_Loan, shape, DTYPES[dtype], memory))
+
+
+def _huge(size: int) -> np.ndarray:
+    """Fresh memory, private to this process and to what it forks."""
+    pages = mmap.mmap(-1, size, flags=mmap.MAP_PRIVATE | mmap.MAP_ANONYMOUS)
+    pages.madvise(mmap.MADV_HUGEPAGE)
+    return np.frombuffer(pages, np.uint8)
 
 
 def _give_back(memory: np.ndarray) -> None:
