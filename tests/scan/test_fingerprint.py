@@ -1,6 +1,7 @@
 """A trace is kept exactly while the step stays what it was."""
 
 from functools import partial
+from types import ModuleType
 
 import pytest
 import torch
@@ -42,6 +43,36 @@ def test_a_changed_global_is_seen(step, monkeypatch, graph_backend):
     monkeypatch.setitem(globals(), "GAIN", 3.0)
     assert before is not None
     assert fingerprint(step) != before
+    second, _ = scan(step, [x], [h], backend=graph_backend)
+    expected, _ = scan(step, [x], [h], backend="reference")
+    torch.testing.assert_close(second, expected)
+    assert not torch.allclose(first[0], second[0])
+
+
+class Options:
+    gain = 2.0
+
+
+def with_class(state, inputs, params):
+    return (Options.gain * state[0] + inputs[0],)
+
+
+def with_module(state, inputs, params):
+    return (settings.gain * state[0] + settings.twice(inputs[0]),)
+
+
+settings = ModuleType("settings")
+exec("gain = 2.0\nfactor = 2.0\ndef twice(x):\n    return factor * x", vars(settings))
+
+
+@pytest.mark.parametrize(
+    ("step", "owner", "name"),
+    [(with_class, Options, "gain"), (with_module, settings, "gain"), (with_module, settings, "factor")],
+)
+def test_a_changed_attribute_of_a_class_or_module_is_seen(step, owner, name, monkeypatch, graph_backend):
+    x, h = torch.randn(2, 3, 4), torch.randn(2, 4)
+    first, _ = scan(step, [x], [h], backend=graph_backend)
+    monkeypatch.setattr(owner, name, 3.0)
     second, _ = scan(step, [x], [h], backend=graph_backend)
     expected, _ = scan(step, [x], [h], backend="reference")
     torch.testing.assert_close(second, expected)

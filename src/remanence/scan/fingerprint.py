@@ -1,9 +1,13 @@
 """What a step depends on, so that a trace can be kept until something of it changes."""
 
 import functools
+import sys
 import types
 from collections.abc import Callable, Hashable
 from typing import Any
+
+_FIXED = {"torch", "numpy", *sys.stdlib_module_names}
+"""Packages whose contents do not change while a program runs."""
 
 _PLAIN = (int, float, bool, str, bytes, complex, type(None))
 
@@ -35,11 +39,20 @@ def _key(value: Any, inside: tuple[types.CodeType, ...]) -> Hashable:
     if isinstance(value, functools.partial):
         arguments = [_key(x, inside) for x in (value.func, *value.args, *value.keywords.values())]
         return "partial", tuple(value.keywords), tuple(arguments)
-    if isinstance(value, types.ModuleType | types.BuiltinFunctionType | type) or _is_of_torch(value):
+    if isinstance(value, types.BuiltinFunctionType) or _is_of_torch(value) or _is_fixed(value):
         return value
     if isinstance(value, tuple | frozenset):
         return type(value), tuple(_key(x, inside) for x in value)
     raise _UnknownError
+
+
+def _is_fixed(value: Any) -> bool:
+    """A module or class in which nothing is set anew; a named tuple is one too."""
+    if isinstance(value, types.ModuleType):
+        return value.__name__.split(".")[0] in _FIXED
+    if isinstance(value, type):
+        return value.__module__.split(".")[0] in _FIXED or (issubclass(value, tuple) and hasattr(value, "_fields"))
+    return False
 
 
 def _is_of_torch(value: Any) -> bool:
@@ -56,9 +69,22 @@ def _function_key(function: types.FunctionType, inside: tuple[types.CodeType, ..
     cells = tuple(_key(_content(cell), inside) for cell in function.__closure__ or ())
     defaults = tuple(_key(x, inside) for x in function.__defaults__ or ())
     keywords = tuple((name, _key(x, inside)) for name, x in (function.__kwdefaults__ or {}).items())
-    named = function.__globals__
-    seen = tuple((name, _key(named[name], inside)) for name in _names(code) if name in named)
-    return code, cells, defaults, keywords, seen
+    return code, cells, defaults, keywords, _named(function.__globals__, _names(code), inside)
+
+
+def _named(space: dict[str, Any], names: tuple[str, ...], inside: tuple[types.CodeType, ...]) -> Hashable:
+    """What the names mean among these globals, and what those after a dot may mean in the modules among them."""
+    found = []
+    for name in names:
+        if name not in space:
+            continue
+        value = space[name]
+        if isinstance(value, types.ModuleType) and not _is_fixed(value):
+            held = vars(value)
+            found.append((name, value, tuple((n, _key(held[n], inside)) for n in names if n in held)))
+        else:
+            found.append((name, _key(value, inside)))
+    return tuple(found)
 
 
 def _content(cell: types.CellType) -> Any:
