@@ -31,7 +31,7 @@ def last(states: Tensors) -> Tensors:
 class _Scan(torch.autograd.Function):
     @staticmethod
     def forward(ctx: Any, backend: Backend, traced: TracedStep, every: int | None, *tensors: Tensor) -> Tensors:
-        state, inputs, params = split(traced, tensors)
+        state, inputs, params = traced.split(tensors)
         states = backend.forward(traced, inputs, state, params)
         needs = ctx.needs_input_grad[3:]
         traced.vjp(needs)  # now: an operation without a derivative is better refused here than in the backward pass
@@ -47,7 +47,7 @@ class _Scan(torch.autograd.Function):
         tensors, kept = ctx.saved_tensors[:count], ctx.saved_tensors[count:]
         if torch.is_grad_enabled():
             return None, None, None, *_by_autograd(ctx.traced, tensors, grads)
-        state, inputs, params = split(ctx.traced, tensors)
+        state, inputs, params = ctx.traced.split(tensors)
         grad_states, grad_final = grads[: len(state)], grads[len(state) :]
         arguments = (ctx.backend, ctx.traced, ctx.needs_input_grad[3:], (inputs, state, params), kept)
         if ctx.every is None:
@@ -62,19 +62,13 @@ def _by_autograd(
     traced: TracedStep, tensors: Sequence[Tensor], grads: Sequence[Tensor | None]
 ) -> Sequence[Tensor | None]:
     """Gradients that can be differentiated again: those of the plain loop."""
-    state, inputs, params = split(traced, tensors)
+    state, inputs, params = traced.split(tensors)
     states, final = reference.scan(traced.step, inputs, state, params)
     pairs = [(out, g) for out, g in zip((*states, *final), grads, strict=True) if g is not None and out.requires_grad]
     wanted = [tensor for tensor in tensors if tensor.requires_grad]
     outputs, above = zip(*pairs, strict=True)
     found = iter(torch.autograd.grad(outputs, wanted, above, create_graph=True, allow_unused=True))
     return [next(found) if tensor.requires_grad else None for tensor in tensors]
-
-
-def split(traced: TracedStep, tensors: Sequence[Tensor]) -> tuple[Tensors, Tensors, Tensors]:
-    """States, inputs and params from their flat sequence."""
-    states, inputs, _ = traced.counts
-    return tuple(tensors[:states]), tuple(tensors[states : states + inputs]), tuple(tensors[states + inputs :])
 
 
 def _by_segments(

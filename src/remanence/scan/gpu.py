@@ -58,7 +58,7 @@ def backward(
 ) -> list[Tensor | None]:
     """Gradients of states, inputs and params; None where not needed."""
     inputs, state, params = primals
-    places = _split(needs, traced.counts)
+    places = traced.split(needs)
     above, final = (tuple(grad is not None for grad in grads) for grads in (grad_states, grad_final))
 
     def source() -> tuple[Graph, str]:
@@ -92,7 +92,7 @@ def backward(
 
 def source(traced: TracedStep, needs: Sequence[bool]) -> str:
     """The generated Triton, both directions, the backward one for a loss of the states, not of the final ones."""
-    places = _split(needs, traced.counts)
+    places = traced.split(needs)
     states = traced.counts[0]
     graph = traced.vjp(tuple(needs))
     ahead = forward_source(traced.forward, traced.dtype)
@@ -146,11 +146,6 @@ def _interpreted() -> bool:
 def _empty(shape: Sequence[int], dtype: torch.dtype, device: torch.device) -> Tensor:
     """Memory for a kernel to write, all of it."""
     return torch.empty(shape, dtype=dtype, device=device)
-
-
-def _split(needs: Sequence[bool], counts: tuple[int, int, int]) -> list[list[bool]]:
-    states, inputs, _ = counts
-    return [list(needs[:states]), list(needs[states : states + inputs]), list(needs[states + inputs :])]
 
 
 def _unstacked(needs: Sequence[bool], tensors: Tensor) -> list[Tensor | None]:

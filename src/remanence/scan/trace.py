@@ -2,7 +2,7 @@
 
 from collections.abc import Callable, Sequence
 from functools import cached_property
-from typing import Any, TypeAlias
+from typing import Any, TypeAlias, TypeVar
 
 import torch
 from torch import Tensor
@@ -12,6 +12,7 @@ from torch.utils._python_dispatch import TorchDispatchMode
 from remanence.scan.aten import LOWERINGS, Emitter
 from remanence.scan.graph import Builder, Graph, without_dead_code
 
+Item = TypeVar("Item")
 Tensors: TypeAlias = tuple[Tensor, ...]
 Step: TypeAlias = Callable[[Tensors, Tensors, Tensors], Tensors]
 
@@ -63,6 +64,11 @@ class TracedStep:
             outputs = [output for output, keep in zip(self._all_vjps.outputs, wanted, strict=True) if keep]
             self._vjps[key] = without_dead_code(Graph(self._all_vjps.nodes, tuple(outputs)))
         return self._vjps[key]
+
+    def split(self, flat: Sequence[Item]) -> tuple[tuple[Item, ...], tuple[Item, ...], tuple[Item, ...]]:
+        """Of a sequence with an item for each state, input and parameter, those of each kind."""
+        states, inputs, _ = self.counts
+        return tuple(flat[:states]), tuple(flat[states : states + inputs]), tuple(flat[states + inputs :])
 
     @cached_property
     def _all_vjps(self) -> Graph:
