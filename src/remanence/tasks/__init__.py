@@ -3,14 +3,31 @@
 from remanence.registry import Registry
 from remanence.tasks.classification import Classification
 from remanence.tasks.digits import Digits
+from remanence.tasks.image import Image
 from remanence.tasks.retrieval import Retrieval
-from remanence.tasks.task import SPLITS, Samples, Split, Task
+from remanence.tasks.samples import Batch, Samples, Sequences, Windows
+from remanence.tasks.task import SPLITS, Split, Task
 
-__all__ = ["SPLITS", "Classification", "Digits", "Retrieval", "Samples", "Split", "Task", "create", "tasks"]
+__all__ = [
+    "SPLITS",
+    "Batch",
+    "Classification",
+    "Digits",
+    "Image",
+    "Retrieval",
+    "Samples",
+    "Sequences",
+    "Split",
+    "Task",
+    "Windows",
+    "create",
+    "tasks",
+]
 
 tasks: Registry[Task] = Registry("task", "remanence.tasks")
 tasks.add("retrieval", Retrieval)
 tasks.add("digits", Digits)
+tasks.add("image", Image)
 
 
 def create(name: str, **options: object) -> Task:

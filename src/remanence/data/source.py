@@ -1,0 +1,108 @@
+"""Where the data of a task come from, and how they get from there into arrays."""
+
+import hashlib
+from collections.abc import Callable, Iterator
+from dataclasses import dataclass, field, replace
+from pathlib import Path, PurePosixPath
+from typing import TypeAlias
+
+from remanence.data.archive import members, unpacked
+from remanence.data.store import Store, Writer, directory, load, writing
+
+Progress: TypeAlias = Callable[[int, int], None]
+"""Called with what is done and what there is in all, in whatever the reader counts."""
+
+
+@dataclass(frozen=True)
+class Source:
+    """Data that their authors publish.
+
+    Args:
+        name: of the prepared arrays.
+        title: what they are.
+        publisher: where their authors publish them.
+        wanted: what to download, as ``--from`` takes it.
+        read: reads the file or folder at a path into arrays, and raises a ``ValueError`` that names what is wrong.
+        checksums: MD5 of the (unpacked) files by name, where they are published.
+    """
+
+    name: str
+    title: str
+    publisher: str
+    wanted: str
+    read: Callable[["Source", Path, Writer, Progress], None]
+    checksums: dict[str, str] = field(default_factory=dict)
+
+
+def prepare(source: Source, path: Path, *, verify: bool = True, progress: Progress = lambda done, total: None) -> Store:
+    """Read what was downloaded into arrays, in place of those that may be there already.
+
+    Args:
+        source: what it is.
+        path: the archive or the folder.
+        verify: whether files have to be the published ones to the byte; their counts have to be right in any case.
+        progress: told how far it is.
+
+    Raises:
+        ValueError: something is missing, truncated or not what its authors publish; nothing is left behind.
+    """
+    if not path.exists():
+        raise ValueError(f"there is no {path}; {source.title} comes as {source.wanted} from {source.publisher}")
+    with writing(source.name, replace=True) as writer:
+        source.read(source if verify else replace(source, checksums={}), path, writer, progress)
+        writer.facts.update({"from": path.name, "verified": verify and bool(source.checksums)})
+    return Store(directory() / source.name)
+
+
+def prepared(source: Source, task: str) -> Store:
+    """The arrays of a source.
+
+    Raises:
+        ValueError: they are not there yet; the message says how to get them.
+    """
+    store = load(source.name)
+    if store is None:
+        raise ValueError(
+            f"{task} needs {source.title}, which is not prepared yet: get {source.wanted} from {source.publisher}, "
+            f"then: remanence data {task} --from PATH"
+        )
+    return store
+
+
+def contents(source: Source, path: Path, names: tuple[str, ...]) -> Iterator[tuple[str, bytes]]:
+    """The files of these names, in the order in which they come, unpacked if need be and checked.
+
+    Args:
+        source: whose files they are.
+        path: a folder or an archive.
+        names: without folders, and without ``.gz``.
+
+    Raises:
+        ValueError: a file is missing, damaged, or not the published one.
+    """
+    missing = list(names)
+    for member in members(path):
+        name = PurePosixPath(member.name).name.removesuffix(".gz")
+        if name in missing:
+            missing.remove(name)
+            content = unpacked(f"{path}: {member.name}", member.read())
+            check(source, name, content, path)
+            yield name, content
+    if missing:
+        raise lacking(source, path, ", ".join(missing))
+
+
+def check(source: Source, name: str, content: bytes, path: Path) -> None:
+    """Raise a ``ValueError`` unless the file is the one that is published."""
+    expected = source.checksums.get(name)
+    found = hashlib.md5(content, usedforsecurity=False).hexdigest()
+    if expected not in (None, found):
+        raise ValueError(
+            f"{path}: {name} is not the file that is published (MD5 {found} instead of {expected}): download it anew "
+            f"from {source.publisher}, or read it as it is with --unverified"
+        )
+
+
+def lacking(source: Source, path: Path, what: str) -> ValueError:
+    """The error that something is not there."""
+    return ValueError(f"{path} lacks {what}; {source.title} comes as {source.wanted} from {source.publisher}")
