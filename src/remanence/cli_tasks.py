@@ -107,9 +107,8 @@ def states(names: list[str], settings: list[str], *, as_json: bool) -> None:
             out.print(f"    get {row['get']} from {row['from']}, then:", highlight=False, soft_wrap=True)
             out.print(f"    remanence data {row['task']} --from PATH", highlight=False)
         elif row["data"] is not None or len(rows) == 1:
-            out.print(
-                f"[bold]{row['task']}[/]  {row['state']}: {escape(row['data'] or 'needs no files')}", highlight=False
-            )
+            what = escape(row["data"] or "needs no files")
+            out.print(f"[bold]{row['task']}[/]  {row['state']}: {what}", highlight=False)
     out.print(f"\nPrepared data are in {data.directory()} (REMANENCE_DATA_DIR)", highlight=False, soft_wrap=True)
 
 

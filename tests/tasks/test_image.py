@@ -100,7 +100,7 @@ def test_wrong_counts_are_named(files, make_tar, change, message):
 
 
 def test_before_it_is_prepared_the_message_says_how():
-    with pytest.raises(ValueError, match="image needs CIFAR-10.*cs.toronto.edu.*remanence data image --from PATH"):
+    with pytest.raises(ValueError, match=r"image needs CIFAR-10.*cs\.toronto\.edu.*remanence data image --from PATH"):
         tasks.create("image").dataset("train")
 
 

@@ -150,7 +150,7 @@ def transformer_options(config: RunConfig, blocks: TransformerConfig, task: task
     """Arguments of the transformer that depend on the configuration, checked against what the task asks."""
     if task.timed:
         raise ValueError(
-            "a transformer has no notion of time: --set task.options.elapsed=channel gives it the timespans as a channel"
+            "a transformer has no notion of time: --set task.options.elapsed=channel gives it timespans as a channel"
         )
     options = blocks.model_dump()
     if task.stepwise:
