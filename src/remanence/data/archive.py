@@ -13,6 +13,7 @@ from typing import IO, cast
 
 DAMAGED = (tarfile.TarError, zipfile.BadZipFile, gzip.BadGzipFile, lzma.LZMAError, zlib.error, EOFError)
 LARGEST = 1 << 30  # bytes of one file
+LONGEST_LINE = 1 << 26
 CHUNK = 1 << 20
 
 
@@ -41,6 +42,18 @@ class Member:
         if len(content) > limit:
             raise ValueError(f"{self.archive}: {self.name} is longer than the {limit:,} bytes that were expected")
         return content
+
+    def lines(self, limit: int = LONGEST_LINE) -> Iterator[bytes]:
+        """Its lines, one at a time.
+
+        Raises:
+            ValueError: one is longer than ``limit`` bytes, or the archive is damaged.
+        """
+        with naming(self.archive), self.open() as file:
+            for number, line in enumerate(iter(lambda: file.readline(limit + 1), b""), start=1):
+                if len(line) > limit:
+                    raise ValueError(f"{self.archive}: {self.name}, line {number} is longer than {limit:,} bytes")
+                yield line
 
 
 @contextmanager

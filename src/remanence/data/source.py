@@ -6,7 +6,7 @@ from dataclasses import dataclass, field, replace
 from pathlib import Path, PurePosixPath
 from typing import TypeAlias
 
-from remanence.data.archive import members, unpacked
+from remanence.data.archive import Member, members, unpacked
 from remanence.data.store import Store, Writer, directory, load, writing
 
 Progress: TypeAlias = Callable[[int, int], None]
@@ -69,8 +69,8 @@ def prepared(source: Source, task: str) -> Store:
     return store
 
 
-def contents(source: Source, path: Path, names: tuple[str, ...]) -> Iterator[tuple[str, bytes]]:
-    """The files of these names, in the order in which they come, unpacked if need be and checked.
+def streams(source: Source, path: Path, names: tuple[str, ...]) -> Iterator[tuple[str, Member]]:
+    """The files of these names, in the order in which they come; each to be read before the next one is asked for.
 
     Args:
         source: whose files they are.
@@ -78,18 +78,28 @@ def contents(source: Source, path: Path, names: tuple[str, ...]) -> Iterator[tup
         names: without folders, and without ``.gz``.
 
     Raises:
-        ValueError: a file is missing, damaged, or not the published one.
+        ValueError: a file is missing, or the archive is damaged.
     """
     missing = list(names)
     for member in members(path):
         name = PurePosixPath(member.name).name.removesuffix(".gz")
         if name in missing:
             missing.remove(name)
-            content = unpacked(f"{path}: {member.name}", member.read())
-            check(source, name, content, path)
-            yield name, content
+            yield name, member
     if missing:
         raise lacking(source, path, ", ".join(missing))
+
+
+def contents(source: Source, path: Path, names: tuple[str, ...]) -> Iterator[tuple[str, bytes]]:
+    """As :func:`streams`, but whole, unpacked if need be and checked.
+
+    Raises:
+        ValueError: a file is missing, damaged, or not the published one.
+    """
+    for name, member in streams(source, path, names):
+        content = unpacked(f"{path}: {member.name}", member.read())
+        check(source, name, content, path)
+        yield name, content
 
 
 def check(source: Source, name: str, content: bytes, path: Path) -> None:

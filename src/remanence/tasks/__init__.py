@@ -4,6 +4,7 @@ from remanence.registry import Registry
 from remanence.tasks.classification import Classification
 from remanence.tasks.digits import Digits
 from remanence.tasks.image import Image
+from remanence.tasks.listops import ListOps
 from remanence.tasks.retrieval import Retrieval
 from remanence.tasks.samples import Batch, Samples, Sequences, Windows
 from remanence.tasks.task import SPLITS, Split, Task
@@ -14,6 +15,7 @@ __all__ = [
     "Classification",
     "Digits",
     "Image",
+    "ListOps",
     "Retrieval",
     "Samples",
     "Sequences",
@@ -28,6 +30,7 @@ tasks: Registry[Task] = Registry("task", "remanence.tasks")
 tasks.add("retrieval", Retrieval)
 tasks.add("digits", Digits)
 tasks.add("image", Image)
+tasks.add("listops", ListOps)
 
 
 def create(name: str, **options: object) -> Task:
