@@ -55,7 +55,7 @@ def prepare(
     if as_json:
         print_json({"task": task, "source": source.name, "folder": str(store.folder), **store.facts})
         return
-    out.print(f"{source.title} is prepared in {store.folder}", highlight=False)
+    out.print(f"{source.title} is prepared in {store.folder}", highlight=False, soft_wrap=True)
     if unverified and source.checksums:
         err.print("[bold]Not verified:[/] the files may differ from those that are published.")
     err.print(f"Next: [bold]remanence preview {task}[/]")
@@ -74,7 +74,7 @@ def preview(
         return
     for number, sample in enumerate(samples, start=1):
         out.rule(f"{task}, sample {number}", align="left")
-        out.print(sample, highlight=False, markup=False)
+        out.print(sample, highlight=False, markup=False, soft_wrap=True)
 
 
 def created(name: str, settings: list[str]) -> tasks.Task:

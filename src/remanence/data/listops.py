@@ -51,7 +51,9 @@ def expressions(member: Member, path: Path) -> Iterator[tuple[np.ndarray, int]]:
             if not len(tokens) or not value.isdigit() or int(value) > 9:
                 raise KeyError
         except KeyError:
-            raise ValueError(f"{path}: {member.name}, line {number}: expected an expression, a tab and a digit") from None
+            raise ValueError(
+                f"{path}: {member.name}, line {number}: expected an expression, a tab and a digit"
+            ) from None
         yield tokens, int(value)
 
 

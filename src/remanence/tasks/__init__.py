@@ -1,17 +1,22 @@
 """The tests of memory."""
 
 from remanence.registry import Registry
+from remanence.tasks.cheetah import Cheetah
 from remanence.tasks.classification import Classification
 from remanence.tasks.digits import Digits
 from remanence.tasks.image import Image
 from remanence.tasks.listops import ListOps
+from remanence.tasks.mnist import MNIST
 from remanence.tasks.retrieval import Retrieval
 from remanence.tasks.samples import Batch, Samples, Sequences, Windows
 from remanence.tasks.task import SPLITS, Split, Task
+from remanence.tasks.text import Text
 
 __all__ = [
+    "MNIST",
     "SPLITS",
     "Batch",
+    "Cheetah",
     "Classification",
     "Digits",
     "Image",
@@ -21,6 +26,7 @@ __all__ = [
     "Sequences",
     "Split",
     "Task",
+    "Text",
     "Windows",
     "create",
     "tasks",
@@ -31,6 +37,9 @@ tasks.add("retrieval", Retrieval)
 tasks.add("digits", Digits)
 tasks.add("image", Image)
 tasks.add("listops", ListOps)
+tasks.add("text", Text)
+tasks.add("mnist", MNIST)
+tasks.add("cheetah", Cheetah)
 
 
 def create(name: str, **options: object) -> Task:

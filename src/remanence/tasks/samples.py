@@ -1,5 +1,6 @@
 """Samples and the batches that are cut out of them at one stroke; what they hold may lie on disk."""
 
+import copy
 from collections.abc import Sequence
 from typing import NamedTuple
 
@@ -32,12 +33,13 @@ class Samples(Dataset[tuple[Tensor, Tensor]]):
         inputs: [samples, time] tokens or [samples, time, channels] signals.
         targets: [samples], or one for each position [samples, time, ...].
         scale: inputs are integers that become a signal when multiplied with it; default: they are what they are.
+        order: in which positions are read, [time]; default: as they come.
     """
 
-    def __init__(self, inputs: Tensor, targets: Tensor, *, scale: float | None = None):
+    def __init__(self, inputs: Tensor, targets: Tensor, *, scale: float | None = None, order: Tensor | None = None):
         if len(inputs) != len(targets):
             raise ValueError(f"as many targets as inputs are needed, got {len(targets)} and {len(inputs)}")
-        self.inputs, self.targets, self.scale = inputs, targets, scale
+        self.inputs, self.targets, self.scale, self.order = inputs, targets, scale, order
 
     @property
     def longest(self) -> int:
@@ -48,15 +50,15 @@ class Samples(Dataset[tuple[Tensor, Tensor]]):
         return len(self.inputs)
 
     def __getitem__(self, index: int) -> tuple[Tensor, Tensor]:
-        return self._read(self.inputs[index]), widened(self.targets[index])
+        batch = self.batch([index])
+        return batch.inputs[0], batch.targets[0]
 
     def batch(self, indices: Sequence[int]) -> Batch:
         """The samples at these places."""
         chosen = torch.tensor(indices)
-        return Batch(self._read(self.inputs[chosen]), widened(self.targets[chosen]))
-
-    def _read(self, inputs: Tensor) -> Tensor:
-        return widened(inputs) if self.scale is None else inputs * self.scale
+        inputs = self.inputs[chosen] if self.order is None else self.inputs[chosen][:, self.order]
+        inputs = widened(inputs) if self.scale is None else inputs * self.scale
+        return Batch(inputs, widened(self.targets[chosen]))
 
 
 class Sequences(Dataset[tuple[Tensor, Tensor]]):
@@ -103,10 +105,17 @@ class Sequences(Dataset[tuple[Tensor, Tensor]]):
         batch = self.batch([index])
         return batch.inputs[0], batch.targets[0]
 
+    def chosen(self, places: np.ndarray) -> "Sequences":
+        """The samples at these places, as a data set of their own."""
+        part = copy.copy(self)
+        rows = self._rows(places)
+        part.starts, part.lengths, part.targets = self.starts[rows], self.lengths[rows], self.targets[places]
+        return part
+
     def batch(self, indices: Sequence[int]) -> Batch:
         """The samples at these places, padded, and the mask that says which positions are real."""
         places = np.asarray(indices)
-        rows = np.stack([2 * places, 2 * places + 1], 1).reshape(-1) if self.pairs else places
+        rows = self._rows(places)
         mask = torch.arange(int(self.lengths[rows].max())) < torch.from_numpy(self.lengths[rows])[:, None]
         inputs = widened(self._padded(self.values, rows))
         if self.shift:
@@ -115,6 +124,9 @@ class Sequences(Dataset[tuple[Tensor, Tensor]]):
         if self.pairs:
             inputs, mask = inputs.unflatten(0, (-1, 2)), mask.unflatten(0, (-1, 2))
         return Batch(inputs, widened(self.targets[torch.from_numpy(places)]), mask, times)
+
+    def _rows(self, places: np.ndarray) -> np.ndarray:
+        return np.stack([2 * places, 2 * places + 1], 1).reshape(-1) if self.pairs else places
 
     def _padded(self, values: np.ndarray, rows: np.ndarray) -> Tensor:
         padded = np.zeros((len(rows), int(self.lengths[rows].max()), *values.shape[1:]), values.dtype)
