@@ -77,7 +77,7 @@ def test_other_files_than_the_published_are_refused(tmp_path, files):
         (
             "train-images-idx3-ubyte",
             lambda c: c[:4] + struct.pack(">I", 39) + c[8:],
-            r"hold \[40, 28, 28\] bytes, it says",
+            r"\[40, 28, 28\] bytes, it says",
         ),
         ("t10k-labels-idx1-ubyte", lambda c: c[:8] + b"\x0a" * 10, "has the label 10"),
         ("t10k-labels-idx1-ubyte", lambda c: b"\0\0\x0d\x01" + c[4:], "no IDX file of bytes in 1 dimensions"),

@@ -1,5 +1,7 @@
 """The tests of memory."""
 
+from functools import partial
+
 from remanence.registry import Registry
 from remanence.tasks.cheetah import Cheetah
 from remanence.tasks.classification import Classification
@@ -7,6 +9,7 @@ from remanence.tasks.digits import Digits
 from remanence.tasks.image import Image
 from remanence.tasks.listops import ListOps
 from remanence.tasks.mnist import MNIST
+from remanence.tasks.pathfinder import Pathfinder
 from remanence.tasks.retrieval import Retrieval
 from remanence.tasks.samples import Batch, Samples, Sequences, Windows
 from remanence.tasks.task import SPLITS, Split, Task
@@ -21,6 +24,7 @@ __all__ = [
     "Digits",
     "Image",
     "ListOps",
+    "Pathfinder",
     "Retrieval",
     "Samples",
     "Sequences",
@@ -38,6 +42,8 @@ tasks.add("digits", Digits)
 tasks.add("image", Image)
 tasks.add("listops", ListOps)
 tasks.add("text", Text)
+tasks.add("pathfinder", Pathfinder)
+tasks.add("pathx", partial(Pathfinder, size=128))
 tasks.add("mnist", MNIST)
 tasks.add("cheetah", Cheetah)
 

@@ -1,13 +1,9 @@
 """Random expressions of nested lists, grown token by token and evaluated while they grow."""
 
-import inspect
-from collections.abc import Callable
-from typing import Any
-
-import numba
 import numpy as np
 
 from remanence.data.listops import CLOSE, OPERATORS, VOCABULARY
+from remanence.tasks.compiled import compiled
 
 VALUE_SHARE = 0.75
 BLOCK = 1000  # expressions at a time
@@ -15,11 +11,6 @@ ATTEMPTS = 100_000  # for one expression; of the published size one in ten is lo
 FIRST_DIGIT = VOCABULARY.index("0")
 MIN, MAX, MED, SM = (VOCABULARY.index(name) for name in OPERATORS)
 END = VOCABULARY.index(CLOSE)
-
-
-def compiled(function: Callable[..., Any]) -> Callable[..., Any]:
-    """Compile a function, without what may have been wrapped around it to check its types."""
-    return numba.njit(inspect.unwrap(function))
 
 
 @compiled

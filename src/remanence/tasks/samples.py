@@ -34,12 +34,21 @@ class Samples(Dataset[tuple[Tensor, Tensor]]):
         targets: [samples], or one for each position [samples, time, ...].
         scale: inputs are integers that become a signal when multiplied with it; default: they are what they are.
         order: in which positions are read, [time]; default: as they come.
+        rows: which of them are the samples, [samples]; default: all.
     """
 
-    def __init__(self, inputs: Tensor, targets: Tensor, *, scale: float | None = None, order: Tensor | None = None):
+    def __init__(
+        self,
+        inputs: Tensor,
+        targets: Tensor,
+        *,
+        scale: float | None = None,
+        order: Tensor | None = None,
+        rows: Tensor | None = None,
+    ):
         if len(inputs) != len(targets):
             raise ValueError(f"as many targets as inputs are needed, got {len(targets)} and {len(inputs)}")
-        self.inputs, self.targets, self.scale, self.order = inputs, targets, scale, order
+        self.inputs, self.targets, self.scale, self.order, self.rows = inputs, targets, scale, order, rows
 
     @property
     def longest(self) -> int:
@@ -47,7 +56,7 @@ class Samples(Dataset[tuple[Tensor, Tensor]]):
         return self.inputs.shape[1]
 
     def __len__(self) -> int:
-        return len(self.inputs)
+        return len(self.inputs if self.rows is None else self.rows)
 
     def __getitem__(self, index: int) -> tuple[Tensor, Tensor]:
         batch = self.batch([index])
@@ -55,7 +64,7 @@ class Samples(Dataset[tuple[Tensor, Tensor]]):
 
     def batch(self, indices: Sequence[int]) -> Batch:
         """The samples at these places."""
-        chosen = torch.tensor(indices)
+        chosen = torch.tensor(indices) if self.rows is None else self.rows[torch.tensor(indices)]
         inputs = self.inputs[chosen] if self.order is None else self.inputs[chosen][:, self.order]
         inputs = widened(inputs) if self.scale is None else inputs * self.scale
         return Batch(inputs, widened(self.targets[chosen]))
