@@ -105,7 +105,7 @@ def states(names: list[str], settings: list[str], *, as_json: bool) -> None:
         if row["state"] == "missing":
             out.print(f"[bold]{row['task']}[/]  [yellow]missing[/]: {escape(str(row['data']))}", highlight=False)
             out.print(f"    get {row['get']} from {row['from']}, then:", highlight=False, soft_wrap=True)
-            out.print(f"    remanence data {row['task']} --from PATH", highlight=False)
+            out.print(f"    {row['command']}", highlight=False, soft_wrap=True)
         elif row["data"] is not None or len(rows) == 1:
             what = escape(row["data"] or "needs no files")
             out.print(f"[bold]{row['task']}[/]  {row['state']}: {what}", highlight=False)
@@ -115,9 +115,10 @@ def states(names: list[str], settings: list[str], *, as_json: bool) -> None:
 def state(name: str, source: data.Source | None) -> dict[str, str | None]:
     """What a task needs, and whether it is there."""
     if source is None:
-        return {"task": name, "data": None, "state": "ready", "get": None, "from": None}
+        return {"task": name, "data": None, "state": "ready"}
     there = "prepared" if data.load(source.name) is not None else "missing"
-    return {"task": name, "data": source.title, "state": there, "get": source.wanted, "from": source.publisher}
+    facts = {"task": name, "data": source.title, "state": there}
+    return {**facts, "get": source.wanted, "from": source.publisher, "command": source.command(name)}
 
 
 @contextmanager

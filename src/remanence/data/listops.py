@@ -63,4 +63,5 @@ LISTOPS = Source(
     publisher="https://github.com/google-research/long-range-arena",
     wanted="lra_release.gz, or its folder listops-1000",
     read=read,
+    settings="--set task.options.released=true",
 )

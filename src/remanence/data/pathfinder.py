@@ -41,6 +41,8 @@ def released_images(size: int, contour_length: int) -> Source:
         publisher="https://github.com/google-research/long-range-arena",
         wanted=f"lra_release.gz, or its folder pathfinder{size}",
         read=read,
+        settings=f"--set task.options.released=true --set task.options.size={size} "
+        f"--set task.options.contour_length={contour_length}",
     )
 
 

@@ -7,7 +7,7 @@ from pathlib import Path, PurePosixPath
 from typing import TypeAlias
 
 from remanence.data.archive import Member, members, unpacked
-from remanence.data.store import Store, Writer, directory, load, writing
+from remanence.data.store import Store, Writer, folder_of, load, writing
 
 Progress: TypeAlias = Callable[[int, int], None]
 """Called with what is done and what there is in all, in whatever the reader counts."""
@@ -23,6 +23,7 @@ class Source:
         publisher: where their authors publish them.
         wanted: what to download, as ``--from`` takes it.
         read: reads the file or folder at a path into arrays, and raises a ``ValueError`` that names what is wrong.
+        settings: options of the command that say which data they are.
         checksums: MD5 of the (unpacked) files by name, where they are published.
     """
 
@@ -31,7 +32,12 @@ class Source:
     publisher: str
     wanted: str
     read: Callable[["Source", Path, Writer, Progress], None]
+    settings: str = ""
     checksums: dict[str, str] = field(default_factory=dict)
+
+    def command(self, task: str) -> str:
+        """How a user prepares them."""
+        return f"remanence data {task} --from PATH {self.settings}".rstrip()
 
 
 def prepare(source: Source, path: Path, *, verify: bool = True, progress: Progress = lambda done, total: None) -> Store:
@@ -51,7 +57,7 @@ def prepare(source: Source, path: Path, *, verify: bool = True, progress: Progre
     with writing(source.name, replace=True) as writer:
         source.read(source if verify else replace(source, checksums={}), path, writer, progress)
         writer.facts.update({"from": path.name, "verified": verify and bool(source.checksums)})
-    return Store(directory() / source.name)
+    return Store(folder_of(source.name))
 
 
 def prepared(source: Source, task: str) -> Store:
@@ -64,7 +70,7 @@ def prepared(source: Source, task: str) -> Store:
     if store is None:
         raise ValueError(
             f"{task} needs {source.title}, which is not prepared yet: get {source.wanted} from {source.publisher}, "
-            f"then: remanence data {task} --from PATH"
+            f"then: {source.command(task)}"
         )
     return store
 

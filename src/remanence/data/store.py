@@ -3,6 +3,7 @@
 import contextlib
 import json
 import os
+import re
 import shutil
 import tempfile
 from collections.abc import Callable, Iterator
@@ -98,9 +99,20 @@ def directory() -> Path:
     return Path(chosen) if chosen else cache.directory() / "data"
 
 
+def folder_of(name: str) -> Path:
+    """Where the arrays of that name lie.
+
+    Raises:
+        ValueError: the name would lead elsewhere.
+    """
+    if not re.fullmatch(r"\w[\w.-]*", name):
+        raise ValueError(f"a name has letters, digits, -, _ and . only, got {name!r}")
+    return directory() / name
+
+
 def load(name: str) -> Store | None:
     """The arrays prepared under that name; None if there are none."""
-    folder = directory() / name
+    folder = folder_of(name)
     return Store(folder) if folder.exists() else None
 
 
@@ -111,7 +123,7 @@ def made(name: str, make: Callable[[Writer], None]) -> Store:
         return store
     with writing(name) as writer:
         make(writer)
-    return Store(directory() / name)
+    return Store(folder_of(name))
 
 
 @contextmanager
@@ -121,7 +133,7 @@ def writing(name: str, *, replace: bool = False) -> Iterator[Writer]:
     Raises:
         OSError: with the name of the folder, which a full disk does not give by itself.
     """
-    place = directory() / name
+    place = folder_of(name)
     place.parent.mkdir(parents=True, exist_ok=True)
     remove_abandoned(place.parent)
     temporary = Path(tempfile.mkdtemp(prefix=f".{os.getpid()}.", suffix=".part", dir=place.parent))

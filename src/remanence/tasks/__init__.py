@@ -3,10 +3,13 @@
 from functools import partial
 
 from remanence.registry import Registry
+from remanence.tasks.aan import AAN
+from remanence.tasks.characters import Characters
 from remanence.tasks.cheetah import Cheetah
 from remanence.tasks.classification import Classification
 from remanence.tasks.digits import Digits
 from remanence.tasks.image import Image
+from remanence.tasks.irregular import Irregular
 from remanence.tasks.listops import ListOps
 from remanence.tasks.mnist import MNIST
 from remanence.tasks.pathfinder import Pathfinder
@@ -14,15 +17,20 @@ from remanence.tasks.retrieval import Retrieval
 from remanence.tasks.samples import Batch, Samples, Sequences, Windows
 from remanence.tasks.task import SPLITS, Split, Task
 from remanence.tasks.text import Text
+from remanence.tasks.ucr import UCR
 
 __all__ = [
+    "AAN",
     "MNIST",
     "SPLITS",
+    "UCR",
     "Batch",
+    "Characters",
     "Cheetah",
     "Classification",
     "Digits",
     "Image",
+    "Irregular",
     "ListOps",
     "Pathfinder",
     "Retrieval",
@@ -42,13 +50,17 @@ tasks.add("digits", Digits)
 tasks.add("image", Image)
 tasks.add("listops", ListOps)
 tasks.add("text", Text)
+tasks.add("aan", AAN)
 tasks.add("pathfinder", Pathfinder)
 tasks.add("pathx", partial(Pathfinder, size=128))
 tasks.add("mnist", MNIST)
 tasks.add("cheetah", Cheetah)
+tasks.add("ucr", UCR)
+tasks.add("characters", Characters)
+tasks.add("irregular", Irregular)
 
 
-def create(name: str, **options: object) -> Task:
+def create(name: str, /, **options: object) -> Task:
     """Build a task by name.
 
     Args:

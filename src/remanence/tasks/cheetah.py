@@ -31,7 +31,7 @@ class Cheetah(Task):
     source = CHEETAH
 
     @property
-    def chance(self) -> float:
+    def chance(self) -> float:  # type: ignore[override]
         """The squared error of always predicting the mean observation of the training traces."""
         mean = self.dataset("train").targets.mean((0, 1))
         return float(self.loss(mean, self.dataset("test").targets))

@@ -52,7 +52,7 @@ def grow(rng: np.random.Generator, depth: int, arguments: int, tokens: np.ndarra
                 tokens[length] = END
                 length, level = length + 1, inner
         if level == 0:
-            return length, value
+            return length, int(value)
         if length + level >= len(tokens):  # what is open must still be closed
             return 0, 0
 

@@ -72,7 +72,7 @@ class ListOps(Classification):
         self.source = LISTOPS if released else None
 
     @property
-    def chance(self) -> float:
+    def chance(self) -> float:  # type: ignore[override]
         """The error rate of always naming the commonest value: MIN and MAX make small and large ones more frequent."""
         counts = np.bincount(self.dataset("test").targets)
         return float(1 - counts.max() / counts.sum())

@@ -80,7 +80,7 @@ class Sequences(Dataset[tuple[Tensor, Tensor]]):
         shift: is added to each token, so that 0 stays free for padding.
         limit: longer sequences are cut behind so many positions; default: never.
         pairs: two sequences in a row make one sample.
-        timespans: how long each step lasts, [positions].
+        timespans: how long each step lasts, [positions]; steps of the padding last 1.
     """
 
     def __init__(
@@ -129,7 +129,7 @@ class Sequences(Dataset[tuple[Tensor, Tensor]]):
         inputs = widened(self._padded(self.values, rows))
         if self.shift:
             inputs = (inputs + self.shift) * mask
-        times = None if self.timespans is None else self._padded(self.timespans, rows)
+        times = None if self.timespans is None else self._padded(self.timespans, rows, 1.0)
         if self.pairs:
             inputs, mask = inputs.unflatten(0, (-1, 2)), mask.unflatten(0, (-1, 2))
         return Batch(inputs, widened(self.targets[torch.from_numpy(places)]), mask, times)
@@ -137,8 +137,9 @@ class Sequences(Dataset[tuple[Tensor, Tensor]]):
     def _rows(self, places: np.ndarray) -> np.ndarray:
         return np.stack([2 * places, 2 * places + 1], 1).reshape(-1) if self.pairs else places
 
-    def _padded(self, values: np.ndarray, rows: np.ndarray) -> Tensor:
-        padded = np.zeros((len(rows), int(self.lengths[rows].max()), *values.shape[1:]), values.dtype)
+    def _padded(self, values: np.ndarray, rows: np.ndarray, padding: float = 0.0) -> Tensor:
+        shape = (len(rows), int(self.lengths[rows].max()), *values.shape[1:])
+        padded = np.full(shape, padding, values.dtype)
         for line, start, length in zip(padded, self.starts[rows], self.lengths[rows], strict=True):
             line[:length] = values[start : start + length]
         return torch.from_numpy(padded)
