@@ -18,7 +18,7 @@ except ImportError as missing:
     raise SystemExit(f"the remanence command needs {missing.name}: pip install 'remanence[train]'") from missing
 
 import remanence
-from remanence import cli_tasks, nn, tasks
+from remanence import cli_tasks, data, nn, tasks
 from remanence.cli_tasks import complete_task
 from remanence.console import err, out, print_json
 from remanence.errors import RunError
@@ -119,8 +119,8 @@ def train(
     from remanence import report, training
     from remanence.training.compare import folder_name
 
-    data = {"task": {"name": task}, "layer": {"name": layer, "hidden_size": hidden_size}, "seed": seed}
-    config = training.run_from(data, settings)
+    fields = {"task": {"name": task}, "layer": {"name": layer, "hidden_size": hidden_size}, "seed": seed}
+    config = training.run_from(fields, settings)
     folder = output or Path("runs") / folder_name(config)
     with bars(1) as tell:
         training.train(
@@ -165,8 +165,8 @@ def compare(
     elif layers is None:
         raise ValueError(f"compare {what} needs --layers, such as --layers fast_weights,lstm")
     else:
-        data = {"title": f"Memories on {what}", "comparisons": [{"task": {"name": what}, "layers": []}]}
-        recipe = training.recipe_from(data, overrides)
+        fields = {"title": f"Memories on {what}", "comparisons": [{"task": {"name": what}, "layers": []}]}
+        recipe = training.recipe_from(fields, overrides)
     folder = output or Path("runs") / Path(what).stem
     runs = training.plan(recipe.runs(), folder)
     threads = max(config.training.threads for config in runs.values())
@@ -277,8 +277,16 @@ def bars(count: int) -> Iterator[Callable[[Message], None]]:
             finished = sum(share >= 1 for share in shares.values())
             progress.update(whole, completed=sum(shares.values()), state=f"{finished}/{count}")
 
+        making: list[rich.progress.TaskID] = []
+
+        def tell_making(done: int, total: int) -> None:
+            if not making:
+                making.append(progress.add_task("making the data", total=total, state=""))
+            progress.update(making[0], completed=done, total=total, visible=done < total, state=f"{done:,}/{total:,}")
+
         try:
-            yield tell
+            with data.watched(tell_making):
+                yield tell
         except KeyboardInterrupt:
             progress.stop()
             fail("interrupted; the same command goes on where it stopped", code=INTERRUPTED)

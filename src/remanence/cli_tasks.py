@@ -38,10 +38,21 @@ def prepare(
         bool,
         typer.Option("--unverified", help="Take files that are not the published ones, if their counts are right."),
     ] = False,
+    make: Annotated[
+        bool, typer.Option("--make", help="Make data that the task generates now, not at its first run.")
+    ] = False,
     settings: Options = [],  # noqa: B006 (Typer wants a list)
     as_json: Json = False,
 ) -> None:
     """Prepare the data of a task from what its authors publish, or say what is there and what is missing."""
+    if make:
+        if task is None or path is not None:
+            raise ValueError("--make takes a task that makes its data itself, and no --from")
+        for split in tasks.SPLITS:
+            with bar(f"making the {split} data") as progress, data.watched(progress):
+                created(task, settings).dataset(split)
+        err.print(f"Next: [bold]remanence preview {task}[/]")
+        return
     if path is None:
         states(list(tasks.tasks) if task is None else [task], settings, as_json=as_json)
         return
@@ -68,7 +79,8 @@ def preview(
     as_json: Json = False,
 ) -> None:
     """Draw a few training samples of a task and what is asked of them."""
-    samples = created(task, settings).examples(count)
+    with bar("making the data") as progress, data.watched(progress):
+        samples = created(task, settings).examples(count)
     if as_json:
         print_json({"task": task, "examples": samples})
         return

@@ -6,7 +6,7 @@ import sys
 import numpy as np
 import pytest
 
-from remanence.data import load, made
+from remanence.data import load, made, watched
 from remanence.data.store import writing
 
 
@@ -72,13 +72,45 @@ def test_a_killed_process_leaves_nothing_for_long(data_directory):
     assert [path.name for path in data_directory.iterdir()] == ["other"]
 
 
-def test_the_slower_of_two_processes_takes_what_the_quicker_made(data_directory):
-    def slow(writer):
-        writer.append("values", np.zeros(1))
-        made("set", lambda inner: inner.append("values", np.ones(1)))
-
-    assert made("set", slow)["values"].all()
+def test_the_slower_of_two_writers_leaves_what_the_quicker_made(data_directory):
+    with writing("set") as slow:
+        slow.append("values", np.zeros(1))
+        with writing("set") as quick:
+            quick.append("values", np.ones(1))
+    assert load("set")["values"].all()
     assert [path.name for path in data_directory.iterdir()] == ["set"]
+
+
+def test_of_many_processes_one_makes_the_arrays(data_directory, tmp_path):
+    program = """
+import os, sys, time, numpy
+from remanence.data import made
+def make(writer):
+    open(sys.argv[1], "a").write("x")
+    time.sleep(1)
+    writer.append("values", numpy.ones(2))
+assert made("set", make)["values"].all()
+"""
+    arguments = [sys.executable, "-c", program, str(tmp_path / "made")]
+    for process in [subprocess.Popen(arguments) for _ in range(3)]:
+        assert process.wait() == 0
+    assert (tmp_path / "made").read_text() == "x"
+    assert [path.name for path in data_directory.iterdir()] == ["set"]
+
+
+def test_progress_is_told(data_directory):
+    told = []
+
+    def make(writer):
+        for done in range(3):
+            writer.append("values", np.ones(2))
+            writer.progress(done + 1, 3)
+
+    with watched(lambda done, total: told.append((done, total))):
+        made("set", make)
+        made("set", make)
+    made("other", make)
+    assert told == [(1, 3), (2, 3), (3, 3)]
 
 
 def test_damaged_arrays_are_named(data_directory):

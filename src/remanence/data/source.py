@@ -4,13 +4,9 @@ import hashlib
 from collections.abc import Callable, Iterator
 from dataclasses import dataclass, field, replace
 from pathlib import Path, PurePosixPath
-from typing import TypeAlias
 
 from remanence.data.archive import Member, members, unpacked
-from remanence.data.store import Store, Writer, folder_of, load, writing
-
-Progress: TypeAlias = Callable[[int, int], None]
-"""Called with what is done and what there is in all, in whatever the reader counts."""
+from remanence.data.store import Progress, Store, Writer, folder_of, load, writing
 
 
 @dataclass(frozen=True)

@@ -8,22 +8,47 @@ import shutil
 import tempfile
 from collections.abc import Callable, Iterator
 from contextlib import contextmanager
+from contextvars import ContextVar
 from pathlib import Path
-from typing import IO, Any
+from types import ModuleType
+from typing import IO, Any, TypeAlias
 
 import numpy as np
 
 from remanence.files import write_text
 from remanence.scan import cache
 
+fcntl: ModuleType | None
+try:
+    import fcntl
+except ImportError:
+    fcntl = None
+
 FORMAT = 1
 MANIFEST = "manifest.json"
+
+
+Progress: TypeAlias = Callable[[int, int], None]
+"""Called with what is done and what there is in all, in whatever is counted."""
+
+_watcher: ContextVar[Progress] = ContextVar("watcher", default=lambda done, total: None)
+
+
+@contextmanager
+def watched(progress: Progress) -> Iterator[None]:
+    """Tell ``progress`` how far it is, whatever is made meanwhile (:func:`made`)."""
+    token = _watcher.set(progress)
+    try:
+        yield
+    finally:
+        _watcher.reset(token)
 
 
 class Writer:
     """Takes arrays piece by piece, so that none has to fit into memory."""
 
     def __init__(self, folder: Path):
+        self.progress = _watcher.get()
         self.facts: dict[str, Any] = {}
         self._folder = folder
         self._arrays: dict[str, dict[str, Any]] = {}
@@ -121,9 +146,29 @@ def made(name: str, make: Callable[[Writer], None]) -> Store:
     store = load(name)
     if store is not None:
         return store
-    with writing(name) as writer:
-        make(writer)
+    with alone(name):
+        store = load(name)
+        if store is not None:  # another process was quicker
+            return store
+        with writing(name) as writer:
+            make(writer)
     return Store(folder_of(name))
+
+
+@contextmanager
+def alone(name: str) -> Iterator[None]:
+    """Wait until no other process makes the arrays of that name (on Windows each makes its own, and one is kept)."""
+    if fcntl is None:
+        yield
+        return
+    path = folder_of(name).with_name(f".{name}.lock")
+    path.parent.mkdir(parents=True, exist_ok=True)
+    with path.open("w") as file:
+        fcntl.flock(file, fcntl.LOCK_EX)
+        try:
+            yield
+        finally:
+            path.unlink(missing_ok=True)
 
 
 @contextmanager

@@ -42,11 +42,11 @@ class Characters(Task):
         if length < 1:
             raise ValueError(f"length must be at least 1, got {length}")
         self.length = length
-        self.source = text_file(name)
+        self.source = self._text = text_file(name)
 
     @cached_property
     def _store(self) -> Store:
-        return prepared(self.source, "characters")
+        return prepared(self._text, "characters")
 
     @property
     def vocabulary(self) -> list[str]:  # type: ignore[override]

@@ -118,3 +118,4 @@ class ListOps(Classification):
             writer.append("tokens", tokens[np.arange(tokens.shape[1]) < lengths[:, None]])
             writer.append("starts", start + lengths.cumsum())
             start += int(lengths.sum())
+            writer.progress(writer.count("targets"), size)

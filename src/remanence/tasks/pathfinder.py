@@ -129,3 +129,4 @@ class Pathfinder(Classification):
                 images, labels = waiting.popleft().result()
                 writer.append("images", images.reshape(len(images), -1))
                 writer.append("labels", labels)
+                writer.progress(writer.count("labels"), self.sizes[split])

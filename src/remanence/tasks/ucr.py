@@ -35,11 +35,11 @@ class UCR(Classification):
         if not 0 < held_out < 1:
             raise ValueError(f"held_out must be between 0 and 1, got {held_out}")
         self.held_out, self.seed = held_out, seed
-        self.source = problem(name)
+        self.source = self._problem = problem(name)
 
     @cached_property
     def _store(self) -> Store:
-        return prepared(self.source, "ucr")
+        return prepared(self._problem, "ucr")
 
     @property
     def input_size(self) -> int:  # type: ignore[override]
