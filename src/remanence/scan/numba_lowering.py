@@ -9,7 +9,7 @@ from numba.core import compiler, types
 from numba.core.registry import cpu_target
 
 from remanence.scan.lanes import functions
-from remanence.scan.numba_source import Source
+from remanence.scan.kernel import Source
 
 _LOCK = threading.Lock()
 
