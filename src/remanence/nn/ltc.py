@@ -194,7 +194,8 @@ class LTC(Memory):
         return (current + driving - (conductance + pulling) * v) / self.log_capacitance.exp()
 
     def _read(self, v: Tensor) -> Tensor:
-        return _mapped(v.index_select(-1, self.outputs), self.output_weight, self.output_bias)
+        read = v if self.output_size == self.hidden_size else v.index_select(-1, self.outputs)
+        return _mapped(read, self.output_weight, self.output_bias)
 
 
 def _mapped(x: Tensor, weight: Tensor | None, bias: Tensor | None) -> Tensor:

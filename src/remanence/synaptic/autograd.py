@@ -77,7 +77,8 @@ class _Evolve(torch.autograd.Function):
         tensors, kept = ctx.saved_tensors[:-2], dense.Kept(*ctx.saved_tensors[-2:])
         strengths = Strengths(*tensors[5:])
         if torch.is_grad_enabled():
-            results = reference.evolve(*tensors[:5], ctx.edges, strengths, ctx.sub_steps)
+            v, conductance, current, rate, capacitance = tensors[:5]
+            results = reference.evolve(v, conductance, current, rate, capacitance, ctx.edges, strengths, ctx.sub_steps)
             return None, None, None, *_again(results, grads, tensors)
         rate, capacitance = tensors[3:5]
         *found, of_synapses = ctx.layout.evolve_backward(

@@ -56,8 +56,18 @@ def arriving_backward(
     above = [value for grad in _rows(grads) for value in (grad, grad.stride(0) * x.itemsize)]
     planes = _planes(edges, backward_terms(strengths))
     sizes = samples, edges.senders, edges.receivers
+    kernel = dense_source.arriving_backward(many)
     enter(
-        dense_source.arriving_backward(many), x.dtype, units, *sizes, x.contiguous(), planes, *above, of_x, sums, scratch
+        dense_source.arriving_backward(many),
+        x.dtype,
+        units,
+        *sizes,
+        x.contiguous(),
+        planes,
+        *above,
+        of_x,
+        sums,
+        scratch,
     )
     return of_x, _of_synapses(sums, edges, strengths)
 
@@ -122,7 +132,7 @@ def evolve_backward(
     dtype, many = of_states.dtype, _many(batch)
     units = -(-batch // many)
     of_v = allocate(batch, neurons, dtype=dtype)
-    of_outside = [allocate(batch, time, neurons, dtype=dtype) for _ in range(2)]
+    of_conductance, of_current = (allocate(batch, time, neurons, dtype=dtype) for _ in range(2))
     of_rate = torch.zeros(batch, time, dtype=dtype)
     of_capacitance = torch.zeros(part_count(units), _padded(edges, dtype), dtype=dtype)
     sums, scratch = _sums(edges, dtype, units), _scratch(edges, dtype, units, 5 * many)
@@ -133,10 +143,10 @@ def evolve_backward(
         *(batch, time, sub_steps, neurons),
         *_outside(rate, capacitance, _planes(edges, backward_terms(strengths)), kept),
         *(of_states, *_strides(of_states), of_last, of_last.stride(0) * dtype.itemsize),
-        *(of_v, *of_outside, of_rate, of_capacitance, sums, scratch),
+        *(of_v, of_conductance, of_current, of_rate, of_capacitance, sums, scratch),
     )
     of_synapses = _of_synapses(sums, edges, strengths)
-    return of_v, *of_outside, of_rate, of_capacitance.sum(0)[:neurons], of_synapses
+    return of_v, of_conductance, of_current, of_rate, of_capacitance.sum(0)[:neurons], of_synapses
 
 
 def _outside(rate: Tensor, capacitance: Tensor, planes: Tensor, kept: Kept) -> list[Tensor | int]:

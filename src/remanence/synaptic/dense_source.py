@@ -167,8 +167,7 @@ if k == steps - 1:
 """
     loop = (
         "for t in range(time):\n    rate$ = spread(rate_at + n$ * rate_sample + t * rate_step)\n"
-        "    for k in range(steps):\n"
-        + indent(sub_step + _BLOCK + indent(_SUMS + update, "    "), "        ")
+        "    for k in range(steps):\n" + indent(sub_step + _BLOCK + indent(_SUMS + update, "    "), "        ")
     )
     body = _UNIT.replace("plane", "senders = receivers\nplane", 1) + _SAMPLE + indent(start + loop, "    ")
     return _function("forward", arguments, body, many)
@@ -234,9 +233,8 @@ for block in range(blocks):
     offset = block * LANES * SIZE
     store(dv_at + n$ * receivers * SIZE + offset, load(dx$ + offset, all), first(count$ - block * LANES))
 """
-    loop = (
-        "for back in range(time):\n"
-        + indent(begin + "for again in range(steps):\n" + indent(sub_step + _PULL, "    ") + finish, "    ")
+    loop = "for back in range(time):\n" + indent(
+        begin + "for again in range(steps):\n" + indent(sub_step + _PULL, "    ") + finish, "    "
     )
     body = _UNIT.replace("plane", "senders = receivers\nplane", 1) + _SAMPLE + indent(start + loop + close, "    ")
     return _function("backward", arguments, body, many)

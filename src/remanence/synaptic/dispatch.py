@@ -75,10 +75,8 @@ def evolve(
     Raises:
         ValueError: an unknown backend, or one that cannot run on tensors like these.
     """
-    if timespans is None:
-        rate = capacitance.new_full((1, 1), float(sub_steps))
-    else:
-        rate = sub_steps / timespans.to(v.dtype)
+    spans = capacitance.new_ones(1, 1) if timespans is None else timespans.to(v.dtype)
+    rate = sub_steps / spans
     v, conductance, current, rate, capacitance, *rest = _one_dtype(
         (v, conductance, current, rate, capacitance, *strengths)
     )

@@ -62,8 +62,11 @@ x = x_at + unit * senders * width
 for i in range(receivers):
     place = (unit * receivers + i) * width
 """
-    return _function("forward", arguments, unit + indent(_SUMS, "    ") + "    store(c_at + place, c, all)\n"
-                     "    store(q_at + place, q, all)\n")
+    return _function(
+        "forward",
+        arguments,
+        unit + indent(_SUMS, "    ") + "    store(c_at + place, c, all)\n    store(q_at + place, q, all)\n",
+    )
 
 
 def arriving_backward() -> Source:
