@@ -57,18 +57,7 @@ def arriving_backward(
     planes = _planes(edges, backward_terms(strengths))
     sizes = samples, edges.senders, edges.receivers
     kernel = dense_source.arriving_backward(many)
-    enter(
-        dense_source.arriving_backward(many),
-        x.dtype,
-        units,
-        *sizes,
-        x.contiguous(),
-        planes,
-        *above,
-        of_x,
-        sums,
-        scratch,
-    )
+    enter(kernel, x.dtype, units, *sizes, x.contiguous(), planes, *above, of_x, sums, scratch)
     return of_x, _of_synapses(sums, edges, strengths)
 
 
