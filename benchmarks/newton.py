@@ -21,7 +21,8 @@ import torch
 from _interleaved import medians, show
 
 import remanence
-from remanence.nn.flip_flop import CFF, flip_flop_step
+from remanence.nn.flip_flop import CFF
+from remanence.nn.flip_flop_step import flip_flop_step
 
 torch.set_num_threads(1)  # operations as small as Newton's gain nothing from a second thread
 DEVICE = "cuda" if torch.cuda.is_available() else "cpu"

@@ -20,7 +20,7 @@ from rich.console import Console
 from rich.table import Table
 
 from remanence import nn
-from remanence.nn.flip_flop import flip_flop_step
+from remanence.nn.flip_flop_step import flip_flop_step
 from remanence.scan import scan
 
 
