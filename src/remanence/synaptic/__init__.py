@@ -2,8 +2,8 @@
 
 ``edges`` says who is connected to whom, ``reference`` holds the formulas. Where most synapses are there ``dense`` runs
 ``dense_source`` (receivers in vector registers), where few are ``sparse`` runs ``sparse_source`` (samples in vector
-registers, one synapse after the other); ``terms`` is what both need to know of a synapse. ``autograd`` joins them to
-PyTorch, ``dispatch`` chooses.
+registers, one synapse after the other); on GPUs ``gpu`` runs ``triton_source``. ``terms`` is what all need to know of a
+synapse, ``autograd`` joins them to PyTorch, ``dispatch`` chooses.
 """
 
 from remanence.synaptic.dispatch import arriving, evolve

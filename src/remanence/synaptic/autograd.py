@@ -1,4 +1,7 @@
-"""Kernels as nodes of the autograd graph; second derivatives by the plain formulas."""
+"""Kernels as nodes of the autograd graph; second derivatives by the plain formulas.
+
+A layout is a module with the four functions of :mod:`remanence.synaptic.dense`.
+"""
 
 from collections.abc import Sequence
 from types import ModuleType
@@ -7,13 +10,13 @@ from typing import Any
 import torch
 from torch import Tensor
 
-from remanence.synaptic import dense, reference, sparse
+from remanence.synaptic import reference
+from remanence.synaptic.dense import Kept
 from remanence.synaptic.edges import Edges, Strengths
 
 
-def arriving(x: Tensor, edges: Edges, strengths: Strengths) -> tuple[Tensor, Tensor]:
+def arriving(layout: ModuleType, x: Tensor, edges: Edges, strengths: Strengths) -> tuple[Tensor, Tensor]:
     """:func:`remanence.synaptic.reference.arriving` by a kernel."""
-    layout = _layout(edges, x[..., 0].numel(), x.dtype)
     rows = x.flatten(0, -2)
     if torch.is_grad_enabled() and any(tensor.requires_grad for tensor in (x, *strengths)):
         sums = _Arriving.apply(layout, edges, rows, *strengths)
@@ -24,6 +27,7 @@ def arriving(x: Tensor, edges: Edges, strengths: Strengths) -> tuple[Tensor, Ten
 
 
 def evolve(
+    layout: ModuleType,
     v: Tensor,
     conductance: Tensor,
     current: Tensor,
@@ -35,15 +39,10 @@ def evolve(
 ) -> tuple[Tensor, Tensor]:
     """:func:`remanence.synaptic.reference.evolve` by a kernel."""
     tensors = (v, conductance, current, rate, capacitance, *strengths)
-    layout = _layout(edges, len(v), v.dtype)
     if torch.is_grad_enabled() and any(tensor.requires_grad for tensor in tensors):
         return _Evolve.apply(layout, edges, sub_steps, *tensors)
     states, _ = layout.evolve(*tensors[:5], edges, strengths, sub_steps, keep=False)
     return states, states[:, -1].clone()
-
-
-def _layout(edges: Edges, samples: int, dtype: torch.dtype) -> ModuleType:
-    return min((dense, sparse), key=lambda layout: layout.cost(edges, samples, dtype))
 
 
 class _Arriving(torch.autograd.Function):
@@ -74,7 +73,7 @@ class _Evolve(torch.autograd.Function):
 
     @staticmethod
     def backward(ctx: Any, *grads: Tensor) -> tuple[Tensor | None, ...]:
-        tensors, kept = ctx.saved_tensors[:-2], dense.Kept(*ctx.saved_tensors[-2:])
+        tensors, kept = ctx.saved_tensors[:-2], Kept(*ctx.saved_tensors[-2:])
         strengths = Strengths(*tensors[5:])
         if torch.is_grad_enabled():
             v, conductance, current, rate, capacitance = tensors[:5]

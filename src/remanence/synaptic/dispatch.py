@@ -1,17 +1,18 @@
 """Which way sums over synapses are computed, and whether the arguments make sense."""
 
 from collections.abc import Sequence
+from types import ModuleType
 
 import torch
 from jaxtyping import Float
 from torch import Tensor
 from torch._compile import _disable_dynamo
 
-from remanence.synaptic import autograd, reference
+from remanence.synaptic import autograd, dense, gpu, reference, sparse
 from remanence.synaptic.edges import Edges, Strengths
 from remanence.synaptic.enter import BITS
 
-BACKENDS = ("auto", "reference", "cpu")
+BACKENDS = ("auto", "reference", "cpu", "gpu")
 
 
 def arriving(
@@ -23,8 +24,8 @@ def arriving(
         x: the senders, [..., senders].
         edges: who is connected to whom.
         strengths: w, γ, μ and E of each of them.
-        backend: ``"reference"``, the plain formula; ``"cpu"``, kernels compiled by Numba; or ``"auto"``, the fastest
-            that applies.
+        backend: ``"reference"``, the plain formula; ``"cpu"``, kernels compiled by Numba; ``"gpu"``, Triton kernels; or
+            ``"auto"``, the fastest that applies.
 
     Returns:
         Conductance and current, [..., receivers] each.
@@ -34,11 +35,12 @@ def arriving(
     """
     x, *rest = _one_dtype((x, *strengths))
     strengths = Strengths(*rest)
-    if _plain(backend, x) or x.ndim < 2:
+    layout = _layout(backend, x, x.numel() // max(1, x.shape[-1]), edges)
+    if layout is None or x.ndim < 2:
         return reference.arriving(x, edges, strengths)
     if torch.compiler.is_compiling():
-        return _disable_dynamo(autograd.arriving)(x, edges, strengths)
-    return autograd.arriving(x, edges, strengths)
+        return _disable_dynamo(autograd.arriving)(layout, x, edges, strengths)
+    return autograd.arriving(layout, x, edges, strengths)
 
 
 def evolve(
@@ -81,21 +83,38 @@ def evolve(
         (v, conductance, current, rate, capacitance, *strengths)
     )
     arguments = (v, conductance, current, rate, capacitance, edges, Strengths(*rest), sub_steps)
-    if _plain(backend, v):
+    layout = _layout(backend, v, len(v), edges)
+    if layout is None:
         return reference.evolve(*arguments)
     if torch.compiler.is_compiling():
-        return _disable_dynamo(autograd.evolve)(*arguments)
-    return autograd.evolve(*arguments)
+        return _disable_dynamo(autograd.evolve)(layout, *arguments)
+    return autograd.evolve(layout, *arguments)
 
 
-def _plain(backend: str, like: Tensor) -> bool:
-    """Whether the reference computes it."""
+def _layout(backend: str, like: Tensor, samples: int, edges: Edges) -> ModuleType | None:
+    """The kernels that run, or None for the reference."""
     if backend not in BACKENDS:
         raise ValueError(f"unknown backend {backend!r}: use {', '.join(BACKENDS)}")
-    fused = like.device.type == "cpu" and like.dtype in BITS
-    if backend == "cpu" and not fused:
-        raise ValueError(f"backend 'cpu' computes float32 and float64 on the CPU, got {like.dtype} on {like.device}")
-    return backend == "reference" or not fused or like.numel() == 0 or torch.compiler.is_exporting()
+    if backend == "reference" or like.numel() == 0 or torch.compiler.is_exporting():
+        return None
+    name = backend if backend != "auto" else "gpu" if like.device.type == "cuda" else "cpu"
+    why = gpu.refuses(like) if name == "gpu" else _refuses(like)
+    if why is not None and backend != "auto":
+        raise ValueError(f"backend {backend!r} cannot run this: {why}")
+    if why is not None:
+        return None
+    return gpu if name == "gpu" else _cheapest(edges, samples, like.dtype)
+
+
+def _refuses(like: Tensor) -> str | None:
+    """Why kernels for CPUs cannot run on tensors like this, or None."""
+    if like.device.type == "cpu" and like.dtype in BITS:
+        return None
+    return f"it computes in float32 and float64 on the CPU, and the tensors are {like.dtype} on {like.device}"
+
+
+def _cheapest(edges: Edges, samples: int, dtype: torch.dtype) -> ModuleType:
+    return min((dense, sparse), key=lambda layout: layout.cost(edges, samples, dtype))
 
 
 def _one_dtype(tensors: Sequence[Tensor]) -> Sequence[Tensor]:
