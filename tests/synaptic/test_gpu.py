@@ -1,6 +1,9 @@
 """Triton's kernels for synapses against the plain formulas: in its interpreter, and on a GPU where there is one."""
 
 import importlib.util
+import os
+import subprocess
+import sys
 
 import pytest
 import torch
@@ -65,6 +68,32 @@ def test_evolve_equals_the_loop(device, dtype, neurons, _, batch, density, time,
         return synaptic.evolve(v, p, q, capacitance, edges, strengths, **options)
 
     assert_equal(run, leaves, dtype)
+
+
+COMPILE = """
+import sys, triton
+from triton.backends.compiler import GPUTarget
+from triton.compiler import ASTSource
+from remanence.scan.generated import functions
+from remanence.synaptic.triton_source import TEXT
+
+numbers, capability = sys.argv[1], int(sys.argv[2])
+constants = {"ROWS": 32, "COLUMNS": 32, "REAL": getattr(triton.language, {"fp32": "float32", "fp64": "float64"}[numbers])}
+for name in ("arriving_forward", "arriving_backward", "evolve_forward", "evolve_backward"):
+    kernel = functions(TEXT, False)[name]
+    types = {arg: f"*{numbers}" if arg.endswith("_at") else "i32" for arg in kernel.arg_names}
+    described = ASTSource(kernel, types | dict.fromkeys(constants, "constexpr"), constexprs=constants)
+    assert triton.compile(described, target=GPUTarget("cuda", capability, 32), options={"num_warps": 4}).asm["cubin"]
+"""
+
+
+@needs_triton
+@pytest.mark.parametrize(("numbers", "capability"), [("fp32", 90), ("fp64", 80)])
+def test_compiles_for_gpus_that_are_not_here(tmp_path, numbers, capability):
+    # In a process of its own: Triton's interpreter leaves its marks on the language that the compiler reads.
+    environment = {**os.environ, "TRITON_CACHE_DIR": str(tmp_path), "TRITON_INTERPRET": "0"}
+    command = [sys.executable, "-c", COMPILE, numbers, str(capability)]
+    subprocess.run(command, check=True, env=environment)
 
 
 @needs_gpu

@@ -9,6 +9,8 @@ TEXT = '''\
 import triton
 import triton.language as tl
 
+NUMBERS = "samples time steps mask rate_sample rate_step kept_sample den_sample".split()
+
 
 @triton.jit
 def sums(x_at, planes_at, i, receivers, senders, ROWS: tl.constexpr, COLUMNS: tl.constexpr, REAL: tl.constexpr):
@@ -67,7 +69,7 @@ def arriving_forward(
     tl.store(q_at + sample * receivers + i, q, i < receivers)
 
 
-@triton.jit
+@triton.jit(do_not_specialize=NUMBERS)
 def arriving_backward(
     samples, receivers, senders, x_at, planes_at, gc_at, gq_at, dx_at, sums_at,
     ROWS: tl.constexpr, COLUMNS: tl.constexpr, REAL: tl.constexpr,
@@ -83,7 +85,7 @@ def arriving_backward(
         tl.debug_barrier()
 
 
-@triton.jit
+@triton.jit(do_not_specialize=NUMBERS)
 def evolve_forward(
     time, steps, neurons, mask, v_at, p_at, q_at, rate_at, rate_sample, rate_step, capacitance_at, planes_at,
     kept_at, kept_sample, den_at, den_sample, y_at,
@@ -114,7 +116,7 @@ def evolve_forward(
             tl.debug_barrier()
 
 
-@triton.jit
+@triton.jit(do_not_specialize=NUMBERS)
 def evolve_backward(
     samples, time, steps, neurons, rate_at, rate_sample, rate_step, capacitance_at, planes_at,
     kept_at, kept_sample, den_at, den_sample, gy_at, g_at, dv_at, dp_at, dq_at, drate_at, dcapacitance_at,
