@@ -78,7 +78,8 @@ from remanence.scan.generated import functions
 from remanence.synaptic.triton_source import TEXT
 
 numbers, capability = sys.argv[1], int(sys.argv[2])
-constants = {"ROWS": 32, "COLUMNS": 32, "REAL": getattr(triton.language, {"fp32": "float32", "fp64": "float64"}[numbers])}
+real = getattr(triton.language, {"fp32": "float32", "fp64": "float64"}[numbers])
+constants = {"ROWS": 32, "COLUMNS": 32, "REAL": real}
 for name in ("arriving_forward", "arriving_backward", "evolve_forward", "evolve_backward"):
     kernel = functions(TEXT, False)[name]
     types = {arg: f"*{numbers}" if arg.endswith("_at") else "i32" for arg in kernel.arg_names}
