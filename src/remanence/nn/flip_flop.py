@@ -129,31 +129,8 @@ class CFF(Memory):
         return -0.3 * ones, 0.6 * ones
 
     def neurons(self) -> tuple["Neuron", "Neuron"]:
-        """What the step needs to know of q and of r: rates, that is conductances divided by C, each [hidden_size]."""
-        capacitance = self.log_capacitance.exp()
-        leak, mutual, onto_itself = (
-            log.exp() / capacitance for log in (self.log_leak, self.log_conductance_mutual, self.log_conductance_self)
-        )
-        gate = self.log_conductance_input.exp()
-        slope_mutual, slope_self = self.log_slope_mutual.exp(), self.log_slope_self.exp()
-        polarity = POLARITIES[self.self_synapse]
-        potential_self = polarity * self.log_potential_self.exp() if polarity else torch.zeros_like(leak)
-        columns = Neuron(
-            leak=leak,
-            leak_current=leak * self.leak_potential,
-            gate=gate,
-            gate_current=gate * self.potential_input,
-            mutual=mutual,
-            mutual_current=-mutual * self.log_potential_mutual.exp(),
-            mutual_slope=slope_mutual,
-            mutual_offset=-slope_mutual * self.threshold_mutual,
-            onto_itself=onto_itself,
-            onto_itself_current=onto_itself * potential_self,
-            onto_itself_slope=slope_self,
-            onto_itself_offset=-slope_self * self.threshold_self,
-        )
-        q, r = zip(*(column.unbind(0) for column in columns), strict=True)
-        return Neuron(*q), Neuron(*r)
+        """What the dynamics of q and of r are made of: rates, that is conductances / C, each [hidden_size]."""
+        return _neurons(POLARITIES[self.self_synapse], self._params().unbind(0))
 
     def equilibria(self) -> Equilibria:
         """Where the pairs can rest while the input is silent (x = 0), by the differential equation: all, stable or not.
@@ -170,29 +147,36 @@ class CFF(Memory):
     def _run(
         self, x: Tensor, state: tuple[Tensor, Tensor], timespans: Tensor | None = None
     ) -> tuple[Tensor, tuple[Tensor, Tensor]]:
-        (q, _), (last_q, last_r) = scan(self._step, self._inputs(x, timespans), state, self._params())
+        drives = self._drives(x)
+        inputs = drives if timespans is None else self._timed(drives, timespans)
+        (q, _), (last_q, last_r) = scan(self._step, inputs, state, self._params())
         return q, (last_q, last_r)
 
     def _advance(
         self, x_t: Tensor, state: tuple[Tensor, Tensor], timespans: Tensor | None = None
     ) -> tuple[Tensor, tuple[Tensor, Tensor]]:
-        q, r = self._step(state, self._inputs(x_t, timespans), self._params())
+        drives = self._drives(x_t)
+        inputs = drives.unbind(-2) if timespans is None else self._timed(drives, timespans)
+        q, r = self._step(state, inputs, self._params().unbind(0))
         return q, (q, r)
 
     @property
     def _step(self) -> partial[tuple[Tensor, Tensor]]:
-        return partial(flip_flop_step, self.sub_steps)
+        return partial(flip_flop_step, self.sub_steps, POLARITIES[self.self_synapse])
 
-    def _params(self) -> tuple[Tensor, ...]:
-        q, r = self.neurons()
-        return (*q, *r)
+    def _params(self) -> Tensor:
+        """Rows for the step: each parameter of q, then the same of r."""
+        named = [getattr(self, name) for name in Parameters._fields[1:] if hasattr(self, name)]
+        return torch.stack((self.bias.view(2, -1), *named)).flatten(0, 1)
 
-    def _inputs(self, x: Tensor, timespans: Tensor | None) -> tuple[Tensor, ...]:
-        gates = F.linear(x, self.weight_ih, self.bias)
-        gate_q, gate_r = gates.chunk(2, -1)
-        if timespans is None:
-            return gate_q, gate_r
-        return gate_q, gate_r, timespans.to(gates.dtype)[..., None].expand_as(gate_q)
+    def _drives(self, x: Tensor) -> Tensor:
+        """W x, [..., 2, hidden_size]."""
+        return F.linear(x, self.weight_ih).unflatten(-1, (2, -1))
+
+    @staticmethod
+    def _timed(drives: Tensor, timespans: Tensor) -> tuple[Tensor, ...]:
+        drive_q, drive_r = drives.unbind(-2)
+        return drive_q, drive_r, timespans.to(drives.dtype)[..., None].expand_as(drive_q)
 
 
 _PER_NEURON = {
@@ -212,9 +196,29 @@ _PER_NEURON = {
 """The parameters [2, hidden_size], and the range that each is drawn from."""
 
 
+class Parameters(NamedTuple):
+    """The parameters of one neuron of every pair, as the layer has them, each [hidden_size]."""
+
+    bias: Tensor
+    log_capacitance: Tensor
+    log_leak: Tensor
+    leak_potential: Tensor
+    log_conductance_input: Tensor
+    potential_input: Tensor
+    log_conductance_mutual: Tensor
+    log_potential_mutual: Tensor
+    log_slope_mutual: Tensor
+    threshold_mutual: Tensor
+    log_conductance_self: Tensor
+    log_slope_self: Tensor
+    threshold_self: Tensor
+    log_potential_self: Tensor | float = 0.0
+
+
 class Neuron(NamedTuple):
     """One neuron of every pair, each [hidden_size]: rates (conductance / C), and currents (rate · potential)."""
 
+    bias: Tensor
     leak: Tensor
     leak_current: Tensor
     gate: Tensor
@@ -231,24 +235,59 @@ class Neuron(NamedTuple):
 
 @no_type_check  # a wrapper around it would count as something that may change: traced in every call
 def flip_flop_step(
-    sub_steps: int, state: tuple[Tensor, ...], inputs: tuple[Tensor, ...], params: tuple[Tensor, ...]
+    sub_steps: int,
+    polarity: float,
+    state: tuple[Tensor, ...],
+    inputs: tuple[Tensor, ...],
+    params: tuple[Tensor, ...],
 ) -> tuple[Tensor, Tensor]:
     """One time step of isolated flip-flops, as :func:`remanence.scan` wants it.
 
     Args:
         sub_steps: K.
+        polarity: sign of the potential of the synapses of a neuron to itself.
         state: (q, r).
-        inputs: the gates W x + b of q and of r, and where given the timespan; 1 otherwise.
-        params: the fields of :class:`Neuron` for q, then those for r.
+        inputs: W x of q and of r, and where given the timespan; 1 otherwise.
+        params: the fields of :class:`Parameters`, each for q and for r; without the last where the polarity is 0.
     """
-    half = len(Neuron._fields)
-    of_q, of_r = Neuron(*params[:half]), Neuron(*params[half:])
+    of_q, of_r = _neurons(polarity, params)
     rate: Tensor | float = sub_steps / inputs[2] if len(inputs) == 3 else float(sub_steps)  # 1/Δ
     q, r = state
-    open_q, open_r = torch.sigmoid(inputs[0]), torch.sigmoid(inputs[1])
+    open_q, open_r = torch.sigmoid(inputs[0] + of_q.bias), torch.sigmoid(inputs[1] + of_r.bias)
     for _ in range(sub_steps):
         q, r = _sub_step(of_q, rate, open_q, q, r), _sub_step(of_r, rate, open_r, r, q)
     return q, r
+
+
+@no_type_check
+def _neurons(polarity: float, params: tuple[Tensor, ...]) -> tuple[Neuron, Neuron]:
+    return _neuron(polarity, Parameters(*params[0::2])), _neuron(polarity, Parameters(*params[1::2]))
+
+
+@no_type_check
+def _neuron(polarity: float, p: Parameters) -> Neuron:
+    capacitance = torch.exp(p.log_capacitance)
+    leak, mutual, onto_itself = (
+        torch.exp(log) / capacitance for log in (p.log_leak, p.log_conductance_mutual, p.log_conductance_self)
+    )
+    gate = torch.exp(p.log_conductance_input)
+    slope_mutual, slope_self = torch.exp(p.log_slope_mutual), torch.exp(p.log_slope_self)
+    potential_self = polarity * torch.exp(p.log_potential_self) if polarity else 0.0
+    return Neuron(
+        bias=p.bias,
+        leak=leak,
+        leak_current=leak * p.leak_potential,
+        gate=gate,
+        gate_current=gate * p.potential_input,
+        mutual=mutual,
+        mutual_current=-mutual * torch.exp(p.log_potential_mutual),
+        mutual_slope=slope_mutual,
+        mutual_offset=-slope_mutual * p.threshold_mutual,
+        onto_itself=onto_itself,
+        onto_itself_current=onto_itself * potential_self,
+        onto_itself_slope=slope_self,
+        onto_itself_offset=-slope_self * p.threshold_self,
+    )
 
 
 @no_type_check

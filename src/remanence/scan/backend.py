@@ -6,7 +6,8 @@ from typing import Protocol, cast, runtime_checkable
 
 from torch import Tensor
 
-from remanence.scan.trace import Tensors, TracedStep
+from remanence.scan.layout import Tensors
+from remanence.scan.trace import TracedStep
 
 MODULES = {"cpu": "remanence.scan.cpu", "gpu": "remanence.scan.gpu", "newton": "remanence.scan.newton"}
 

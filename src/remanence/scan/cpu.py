@@ -11,7 +11,8 @@ from torch import Tensor
 from remanence.scan import kernel, numba_source, threads
 from remanence.scan.memory import allocate
 from remanence.scan.numba_source import Source
-from remanence.scan.trace import Tensors, TracedStep
+from remanence.scan.layout import Tensors
+from remanence.scan.trace import TracedStep
 
 BITS = {torch.float32: 32, torch.float64: 64}
 
@@ -48,7 +49,7 @@ def backward(
     needs = (*(True for _ in state), *needs[first:])
     needed = [i for i, need in enumerate(needs[last:]) if need]
     of_state = allocate(len(state), work.shape[0], work.shape[2], dtype=work.dtype).unbind(0)
-    of_inputs = [allocate(*work.shape, dtype=work.dtype) if need else None for need in needs[first:last]]
+    of_inputs = _gradients_of(inputs, needs[first:last], work)
     parts = torch.zeros(len(needed), work.parts, work.shape[2], dtype=work.dtype)
     tensors = {"x": inputs, "h": state, "p": params, "y": states, "gy": grad_states, "g": grad_final}
     tensors |= {"dh": of_state, "dx": of_inputs}
@@ -62,6 +63,21 @@ def backward(
 def source(traced: TracedStep, needs: Sequence[bool]) -> str:
     """The generated code, both directions, as a person reads it."""
     return f"{numba_source.forward(traced).text}\n\n{numba_source.backward(traced, needs).text}"
+
+
+def _gradients_of(inputs: Tensors, needs: Sequence[bool], work: "_Work") -> Sequence[Tensor | None]:
+    """Room for the gradients of inputs; side by side in one tensor if the inputs lie like that."""
+    batch, time, channels = work.shape
+    if all(needs) and _side_by_side(inputs, channels):
+        return allocate(batch, time, len(inputs), channels, dtype=work.dtype).unbind(2)
+    return [allocate(*work.shape, dtype=work.dtype) if need else None for need in needs]
+
+
+def _side_by_side(tensors: Tensors, channels: int) -> bool:
+    """Whether they are the parts, in order, of one contiguous tensor [batch, time, parts, channels]."""
+    at, size, (_, time, _) = tensors[0].data_ptr(), channels * tensors[0].itemsize, tensors[0].shape
+    strides = (time * len(tensors) * channels, len(tensors) * channels, 1)
+    return all(x.data_ptr() == at + i * size and x.stride() == strides for i, x in enumerate(tensors))
 
 
 @dataclass(frozen=True)

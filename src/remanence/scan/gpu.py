@@ -22,7 +22,8 @@ from torch import Tensor
 
 from remanence.scan.generated import functions
 from remanence.scan.graph import Graph
-from remanence.scan.trace import Tensors, TracedStep
+from remanence.scan.layout import Tensors
+from remanence.scan.trace import TracedStep
 from remanence.scan.triton_source import backward_source, forward_source
 
 DTYPES = (torch.float32, torch.float64, torch.bfloat16, torch.float16)

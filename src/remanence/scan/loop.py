@@ -6,7 +6,8 @@ import torch
 from torch import Tensor
 
 from remanence.scan.interpreter import evaluate
-from remanence.scan.trace import Tensors, TracedStep
+from remanence.scan.layout import Tensors
+from remanence.scan.trace import TracedStep
 
 
 def refuses(traced: TracedStep, like: Tensor) -> str | None:

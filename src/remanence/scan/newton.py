@@ -29,7 +29,8 @@ from remanence.scan.backend import Backend, load
 from remanence.scan.counts import count
 from remanence.scan.interpreter import evaluate
 from remanence.scan.jacobian import approximate, exact
-from remanence.scan.trace import Tensors, TracedStep
+from remanence.scan.layout import Tensors
+from remanence.scan.trace import TracedStep
 from remanence.scan.trajectory import System, search
 
 GRADIENT_TOLERANCE = 1024.0

@@ -11,9 +11,9 @@ from torch.utils._python_dispatch import TorchDispatchMode
 
 from remanence.scan.aten import LOWERINGS, Emitter
 from remanence.scan.graph import Builder, Graph, without_dead_code
+from remanence.scan.layout import Tensors
 
 Item = TypeVar("Item")
-Tensors: TypeAlias = tuple[Tensor, ...]
 Step: TypeAlias = Callable[[Tensors, Tensors, Tensors], Tensors]
 
 FACTORIES = {"zeros_like", "ones_like", "full_like", "new_zeros", "new_ones", "new_full"}
