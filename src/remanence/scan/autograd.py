@@ -8,7 +8,7 @@ from torch import Tensor
 
 from remanence.scan import reference
 from remanence.scan.backend import Backend
-from remanence.scan.layout import Group, Layout, Tensors, flat
+from remanence.scan.layout import INPUTS, PARAMS, Gradients, Group, Layout, Tensors, flat, parts
 from remanence.scan.trace import TracedStep
 
 
@@ -69,7 +69,7 @@ def _by_autograd(
 ) -> Sequence[Tensor | None]:
     """Gradients that can be differentiated again: those of the plain loop."""
     state, inputs, params = layout.split(tensors)
-    states, final = reference.scan(traced.step, inputs, state, params)
+    states, final = reference.scan(traced.step, inputs, state, parts(params, PARAMS))
     pairs = [(out, g) for out, g in zip((*states, *final), grads, strict=True) if g is not None and out.requires_grad]
     wanted = [tensor for tensor in tensors if tensor.requires_grad]
     outputs, above = zip(*pairs, strict=True)
@@ -81,12 +81,12 @@ def _by_segments(
     backend: Backend,
     traced: TracedStep,
     needs: Sequence[bool],
-    primals: tuple[Tensors, Tensors, Tensors],
+    primals: tuple[Tensors, Tensors, Group],
     anchors: Tensors,
     grad_states: Sequence[Tensor | None],
     grad_final: Sequence[Tensor | None],
     every: int,
-) -> list[Tensor | None]:
+) -> Gradients:
     """The backward pass from every k-th state: the last segment first, its states computed anew."""
     inputs, state, params = primals
     states, time = traced.counts[0], inputs[0].shape[1]
@@ -101,12 +101,13 @@ def _by_segments(
         again = backend.forward(traced, segment, start, params)
         above = [None if g is None else g[:, part] for g in grad_states]
         grads = backend.backward(traced, needs, (segment, start, params), again, above, carried)
-        carried = grads[:states]
-        for whole, piece in zip(of_inputs, grads[states : states + len(inputs)], strict=True):
+        carried = grads.state
+        for whole, piece in zip(of_inputs, parts(grads.inputs, INPUTS), strict=True):
             if whole is not None and piece is not None:
                 whole[:, part] = piece
-        of_params = [_sum(total, g) for total, g in zip(of_params, grads[states + len(inputs) :], strict=True)]
-    return [*carried, *of_inputs, *(g if g is None else g.to(p.dtype) for g, p in zip(of_params, params, strict=True))]
+        of_params = [_sum(total, g) for total, g in zip(of_params, parts(grads.params, PARAMS), strict=True)]
+    dtype = inputs[0].dtype
+    return Gradients(tuple(carried), tuple(of_inputs), tuple(g if g is None else g.to(dtype) for g in of_params))
 
 
 def _sum(total: Tensor | None, term: Tensor | None) -> Tensor | None:

@@ -11,7 +11,7 @@ from torch import Tensor
 from remanence.scan import kernel, numba_source, threads
 from remanence.scan.memory import allocate
 from remanence.scan.numba_source import Source
-from remanence.scan.layout import Tensors
+from remanence.scan.layout import INPUTS, Gradients, Group, Optionals, Tensors, parts
 from remanence.scan.trace import TracedStep
 
 BITS = {torch.float32: 32, torch.float64: 64}
@@ -26,23 +26,23 @@ def refuses(traced: TracedStep, like: Tensor) -> str | None:
     return None
 
 
-def forward(traced: TracedStep, inputs: Tensors, state: Tensors, params: Tensors) -> Tensors:
+def forward(traced: TracedStep, inputs: Tensors, state: Tensors, params: Group) -> Tensors:
     """States after every step, [batch, time, channels] each, contiguous."""
     work = _Work.of(inputs[0])
     states = tuple(allocate(*work.shape, dtype=work.dtype) for _ in state)
-    _run(_compiled(traced, None), work, {"x": inputs, "h": state, "p": params, "y": states})
+    _run(_compiled(traced, None), work, {"x": inputs, "h": state, "p": _rows(params), "y": states})
     return states
 
 
 def backward(
     traced: TracedStep,
     needs: Sequence[bool],
-    primals: tuple[Tensors, Tensors, Tensors],
+    primals: tuple[Tensors, Tensors, Group],
     states: Tensors,
     grad_states: Sequence[Tensor | None],
     grad_final: Sequence[Tensor | None],
-) -> list[Tensor | None]:
-    """Gradients of states, inputs and params, in this order."""
+) -> Gradients:
+    """Gradients of states, inputs and params."""
     inputs, state, params = primals
     work = _Work.of(inputs[0])
     first, last = len(state), len(state) + len(inputs)
@@ -50,14 +50,15 @@ def backward(
     needed = [i for i, need in enumerate(needs[last:]) if need]
     of_state = allocate(len(state), work.shape[0], work.shape[2], dtype=work.dtype).unbind(0)
     of_inputs = _gradients_of(inputs, needs[first:last], work)
-    parts = torch.zeros(len(needed), work.parts, work.shape[2], dtype=work.dtype)
-    tensors = {"x": inputs, "h": state, "p": params, "y": states, "gy": grad_states, "g": grad_final}
-    tensors |= {"dh": of_state, "dx": of_inputs}
-    _run(_compiled(traced, needs), work, tensors, parts)
-    of_params: list[Tensor | None] = [None] * len(params)
-    for place, total in zip(needed, (parts.sum(1) if work.parts > 1 else parts[:, 0]).unbind(0), strict=True):
-        of_params[place] = total
-    return [*of_state, *of_inputs, *of_params]
+    sums = torch.zeros(len(needed), work.parts, work.shape[2], dtype=work.dtype)
+    tensors = {"x": inputs, "h": state, "p": _rows(params), "y": states, "gy": grad_states, "g": grad_final}
+    tensors |= {"dh": of_state, "dx": parts(of_inputs, INPUTS), "dp": sums}
+    _run(_compiled(traced, needs), work, tensors)
+    totals = sums.sum(1) if work.parts > 1 else sums[:, 0]
+    if all(needs[last:]):
+        return Gradients(of_state, of_inputs, totals)
+    rows = iter(totals.unbind(0))
+    return Gradients(of_state, of_inputs, tuple(next(rows) if need else None for need in needs[last:]))
 
 
 def source(traced: TracedStep, needs: Sequence[bool]) -> str:
@@ -65,12 +66,12 @@ def source(traced: TracedStep, needs: Sequence[bool]) -> str:
     return f"{numba_source.forward(traced).text}\n\n{numba_source.backward(traced, needs).text}"
 
 
-def _gradients_of(inputs: Tensors, needs: Sequence[bool], work: "_Work") -> Sequence[Tensor | None]:
-    """Room for the gradients of inputs; side by side in one tensor if the inputs lie like that."""
+def _gradients_of(inputs: Tensors, needs: Sequence[bool], work: "_Work") -> Optionals | Tensor:
+    """Room for the gradients of inputs; in one tensor if the inputs are the parts of one."""
     batch, time, channels = work.shape
     if all(needs) and _side_by_side(inputs, channels):
-        return allocate(batch, time, len(inputs), channels, dtype=work.dtype).unbind(2)
-    return [allocate(*work.shape, dtype=work.dtype) if need else None for need in needs]
+        return allocate(batch, time, len(inputs), channels, dtype=work.dtype)
+    return tuple(allocate(*work.shape, dtype=work.dtype) if need else None for need in needs)
 
 
 def _side_by_side(tensors: Tensors, channels: int) -> bool:
@@ -113,24 +114,20 @@ def _built(source: Source, bits: int) -> kernel.Kernel:
 
 
 def _run(
-    compiled: tuple[Source, kernel.Kernel],
-    work: _Work,
-    tensors: Mapping[str, Sequence[Tensor | None]],
-    sums: Tensor | None = None,
+    compiled: tuple[Source, kernel.Kernel], work: _Work, tensors: Mapping[str, Sequence[Tensor | None] | Tensor]
 ) -> None:
-    """Enter a kernel; into ``sums`` [parameters, parts, channels] go the gradients of the parameters that need one."""
+    """Enter a kernel; a group of tensors may be the rows of one that is contiguous."""
     source, code = compiled
     batch, time, channels = work.shape
     block = [0, work.parts, batch * work.blocks, work.blocks, time, channels]
     size = work.dtype.itemsize
     copies = []
-    sum_at = 0 if sums is None else sums.data_ptr()
     for place in source.places:
-        if place.group == "dp":
-            block.append(sum_at)
-            sum_at += work.parts * channels * size
+        group = tensors[place.group]
+        if isinstance(group, Tensor):
+            block.append(group.data_ptr() + place.index * group.stride(0) * size)
             continue
-        tensor = tensors[place.group][place.index]
+        tensor = group[place.index]
         if tensor is None:
             tensor = _zeros(channels, work.dtype)
         strides = tensor.stride()
@@ -143,6 +140,10 @@ def _run(
             block.extend([stride * size for stride in strides[: place.strides]])
     packed = array("q", block)
     threads.run(code, packed.buffer_info()[0], work.parts)
+
+
+def _rows(params: Group) -> Group:
+    return params.contiguous() if isinstance(params, Tensor) else params
 
 
 @functools.lru_cache(maxsize=16)

@@ -2,12 +2,14 @@
 
 from collections.abc import Sequence
 from dataclasses import dataclass
-from typing import TypeAlias
+from typing import NamedTuple, TypeAlias, TypeVar
 
 import torch
 from torch import Tensor
 
+Item = TypeVar("Item")
 Tensors: TypeAlias = tuple[Tensor, ...]
+Optionals: TypeAlias = tuple[Tensor | None, ...]
 Group: TypeAlias = Tensors | Tensor
 """Inputs [batch, time, channels] each or all in [batch, time, inputs, channels]; params [channels] or all in [params,
 channels]."""
@@ -25,9 +27,17 @@ def flat(given: Group) -> Tensors:
     return (given,) if isinstance(given, Tensor) else given
 
 
-def parts(given: Group, dim: int) -> Tensors:
+def parts(given: tuple[Item, ...] | Tensor, dim: int) -> tuple[Item, ...] | Tensors:
     """One by one."""
     return given.unbind(dim) if isinstance(given, Tensor) else given
+
+
+class Gradients(NamedTuple):
+    """Of the states, the inputs and the params, None where none is asked for; a group may come in one tensor."""
+
+    state: Optionals
+    inputs: Optionals | Tensor
+    params: Optionals | Tensor
 
 
 @dataclass(frozen=True)
@@ -44,14 +54,14 @@ class Layout:
     inputs_in_one: bool
     params_in_one: bool
 
-    def split(self, flat: Sequence[Tensor]) -> tuple[Tensors, Tensors, Tensors]:
-        """States, inputs and params, one by one."""
+    def split(self, flat: Sequence[Tensor]) -> tuple[Tensors, Tensors, Group]:
+        """States, inputs and params; only the params stay in one tensor, which is a sequence of them."""
         states, inputs, _ = self.counts
         params = states + (1 if self.inputs_in_one else inputs)
         return (
             tuple(flat[:states]),
             flat[states].unbind(INPUTS) if self.inputs_in_one else tuple(flat[states:params]),
-            flat[params].unbind(PARAMS) if self.params_in_one else tuple(flat[params:]),
+            flat[params] if self.params_in_one else tuple(flat[params:]),
         )
 
     def spread(self, flat: Sequence[bool]) -> tuple[bool, ...]:
@@ -62,25 +72,16 @@ class Layout:
         of_params = rest[-1:] * params if self.params_in_one else rest[len(rest) - params :]
         return (*flat[:states], *of_inputs, *of_params)
 
-    def joined(self, grads: Sequence[Tensor | None]) -> list[Tensor | None]:
-        """Gradients one by one as those of the flat sequence."""
-        states, inputs, _ = self.counts
-        of_inputs, of_params = grads[states : states + inputs], grads[states + inputs :]
-        return [
-            *grads[:states],
-            *([_whole(of_inputs, INPUTS)] if self.inputs_in_one else of_inputs),
-            *([_whole(of_params, PARAMS)] if self.params_in_one else of_params),
-        ]
+    def joined(self, grads: Gradients) -> list[Tensor | None]:
+        """Gradients as those of the flat sequence."""
+        of_inputs = [_whole(grads.inputs, INPUTS)] if self.inputs_in_one else parts(grads.inputs, INPUTS)
+        of_params = [_whole(grads.params, PARAMS)] if self.params_in_one else parts(grads.params, PARAMS)
+        return [*grads.state, *of_inputs, *of_params]
 
 
-def _whole(grads: Sequence[Tensor | None], dim: int) -> Tensor | None:
-    """The one tensor that they are the parts of; made anew where there is none."""
+def _whole(grads: Optionals | Tensor, dim: int) -> Tensor | None:
+    """All in one tensor; None where none is asked for."""
+    if isinstance(grads, Tensor):
+        return grads
     given = [grad for grad in grads if grad is not None]
-    if not given:
-        return None
-    base, channels = given[0]._base, given[0].shape[-1]
-    shape = (*given[0].shape[:dim], len(given), channels)
-    if base is None or base.shape != shape or not base.is_contiguous():
-        return torch.stack(given, dim)
-    in_place = all(grad._base is base and grad.storage_offset() == i * channels for i, grad in enumerate(given))
-    return base if in_place else torch.stack(given, dim)
+    return torch.stack(given, dim) if given else None

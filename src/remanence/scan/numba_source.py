@@ -110,13 +110,12 @@ def backward(traced: TracedStep, needs: Sequence[bool]) -> Source:
     states = range(count)
     inputs, params, before = (sorted(graph.uses(kind)) for kind in ("input", "param", "state"))
     of_inputs = [i for i, need in enumerate(needs[count : count + input_count]) if need]
-    of_params = [i for i, need in enumerate(needs[count + input_count :]) if need]
     outputs = iter(graph.outputs[count:])
     input_grads = {f"dx{i}": next(outputs) for i in of_inputs}
     body = _Body(graph, sums.terms)
     places = [*_places("x", inputs, 2), *_places("h", before, 1), *_places("p", params), *_places("y", before)]
     places += [*_places("gy", states, 2), *_places("g", states, 1), *_places("dh", states)]
-    places += [*_places("dx", of_inputs, 2), *_places("dp", of_params)]
+    places += [*_places("dx", of_inputs, 2), *_places("dp", range(len(sums.totals)))]
     step = [
         "t = time - 1 - back",
         *(_load(f"x{i}", 2) for i in inputs),
@@ -136,7 +135,7 @@ def backward(traced: TracedStep, needs: Sequence[bool]) -> Source:
         "for back in range(time):",
         *_indented(step),
         *(f"store(dh{i}_at + sample * row + offset, g{i}, inside)" for i in states),
-        *(line for i, total in zip(of_params, sums.totals, strict=True) for line in _grown(f"dp{i}", total, body)),
+        *(line for i, total in enumerate(sums.totals) for line in _grown(f"dp{i}", total, body)),
     ]
     return _source("backward", places, lines)
 
