@@ -125,8 +125,8 @@ class CFF(Memory):
 
     def initial_state(self, batch_size: int) -> tuple[Tensor, Tensor]:
         """(q, r): every flip-flop holds a 0, q low and r high."""
-        ones = self.log_capacitance.new_ones(batch_size, self.hidden_size)
-        return -0.3 * ones, 0.6 * ones
+        shape = (batch_size, self.hidden_size)
+        return self.log_capacitance.new_full(shape, -0.3), self.log_capacitance.new_full(shape, 0.6)
 
     def neurons(self) -> tuple["Neuron", "Neuron"]:
         """What the dynamics of q and of r are made of: rates, that is conductances / C, each [hidden_size]."""
@@ -166,8 +166,8 @@ class CFF(Memory):
 
     def _params(self) -> Tensor:
         """Rows for the step: each parameter of q, then the same of r."""
-        named = [getattr(self, name) for name in Parameters._fields[1:] if hasattr(self, name)]
-        return torch.stack((self.bias.view(2, -1), *named)).flatten(0, 1)
+        names = Parameters._fields[1:] if POLARITIES[self.self_synapse] else Parameters._fields[1:-1]
+        return torch.cat((self.bias.view(2, -1), *(getattr(self, name) for name in names)))
 
     def _drives(self, x: Tensor) -> Tensor:
         """W x, [..., 2, hidden_size]."""

@@ -121,13 +121,14 @@ def _run(
     batch, time, channels = work.shape
     block = [0, work.parts, batch * work.blocks, work.blocks, time, channels]
     size = work.dtype.itemsize
+    rows = {name: (g.data_ptr(), g.stride(0) * size) for name, g in tensors.items() if isinstance(g, Tensor)}
     copies = []
     for place in source.places:
-        group = tensors[place.group]
-        if isinstance(group, Tensor):
-            block.append(group.data_ptr() + place.index * group.stride(0) * size)
+        if place.group in rows:
+            at, row = rows[place.group]
+            block.append(at + place.index * row)
             continue
-        tensor = group[place.index]
+        tensor = tensors[place.group][place.index]
         if tensor is None:
             tensor = _zeros(channels, work.dtype)
         strides = tensor.stride()
