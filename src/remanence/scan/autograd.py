@@ -28,7 +28,7 @@ def differentiable(
 
 def last(states: Tensors) -> Tensors:
     """The state after the last step, as copies that do not keep the whole sequence alive."""
-    return tuple(over_time[:, -1].clone() for over_time in states)
+    return tuple(torch.select_copy(over_time, 1, -1) for over_time in states)
 
 
 class _Scan(torch.autograd.Function):
