@@ -38,7 +38,8 @@ def problem(batch: int, time: int, factor: float):
     layer = CFF(1, CHANNELS, horizon=time).to(DEVICE)
     with torch.no_grad():
         layer.log_conductance_mutual += math.log(factor)
-    params = [column.detach() for neuron in layer.neurons() for column in neuron]
+        layer.bias.zero_()
+    params = list(layer._params().detach())
     inputs = [torch.randn(batch, time, CHANNELS, device=DEVICE) - 2 for _ in range(2)]
     return inputs, list(layer.initial_state(batch)), params
 
@@ -48,7 +49,7 @@ def call(backend: str, inputs, state, params, backward: bool):
 
     def run():
         (q, _), _ = remanence.scan(
-            partial(flip_flop_step, 1), wanted[: len(inputs)], state, wanted[len(inputs) :], backend=backend
+            partial(flip_flop_step, 1, -1.0), wanted[: len(inputs)], state, wanted[len(inputs) :], backend=backend
         )
         if backward:
             torch.autograd.grad(q.sum(), wanted)

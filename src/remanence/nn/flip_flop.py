@@ -1,6 +1,7 @@
 """The continuous flip-flop: two liquid neurons that inhibit each other."""
 
 import math
+from collections.abc import Sequence
 from functools import partial
 from typing import Any
 
@@ -11,7 +12,7 @@ from torch.nn import functional as F
 
 from remanence.nn.equilibria import Equilibria, Outside, equilibria
 from remanence.nn.flip_flop_network import Lateral
-from remanence.nn.flip_flop_step import Neuron, driven_step, flip_flop_step
+from remanence.nn.flip_flop_step import Dynamics, Gate, Neuron, driven_step, flip_flop_step, neurons
 from remanence.nn.memory import Memory, positive_integer
 from remanence.nn.synapses import Synapses
 from remanence.scan.dispatch import scan
@@ -21,6 +22,7 @@ POLARITIES = {"inhibitory": -1.0, "shunting": 0.0, "excitatory": 1.0}
 """Reversal potential of the self-synapse at the start, and its sign for good."""
 
 INPUT_SYNAPSES = ("gate", "affine", "exact")
+OF_INPUT = ("log_slope_input", "log_conductance_input", "potential_input")
 
 
 class CFF(Memory):
@@ -28,7 +30,7 @@ class CFF(Memory):
 
     Each neuron v, with u the other one of the pair and x the input, obeys::
 
-        C dv/dt = g (V - v) + C w_x σ(W x + b) (E_x - v)
+        C dv/dt = g (V - v) + C w_x σ(γ_x W x + b) (E_x - v)
                   + w_m σ(γ_m (u - μ_m)) (E_m - v) + w_s σ(γ_s (v - μ_s)) (E_s - v)
 
     advanced by K sub-steps of the semi-implicit Euler rule, Δ = timespan / K, which is stable for any Δ::
@@ -43,8 +45,10 @@ class CFF(Memory):
     (:func:`remanence.synaptic.evolve`).
 
     At the start every pair is bistable (it holds one bit without input). C is spread log-uniformly over
-    1 ... 3 ``horizon``, so that some pairs are fast and some outlast the sequence. The gates of the input are closed:
-    b = min(-5, -2 - log C), so that a slow pair does not lose through its gate what it would otherwise keep.
+    1 ... 30 ``horizon``, so that some pairs are fast and about a third outlast the sequence: only these carry a
+    gradient through all of it. The gates of the input are closed: b = min(-5, -2 - log min(C, ``horizon``)), so that a
+    slow pair does not lose through its gate what it would otherwise keep. γ_x = -b, so that W = 1 would let an input of
+    1 open the gate half: W learns the faster, the tighter its gate is closed.
 
     Args:
         input_size: channels of the input.
@@ -60,10 +64,10 @@ class CFF(Memory):
 
     Parameters:
         weight_ih [2 hidden_size, input_size] (W) and bias [2 hidden_size] (b), the rows of q before those of r; all
-        others [2, hidden_size], q before r: the logarithms of C, g, w and γ, and V, μ, E_x and E_m as they are (for E_m
-        and E_s the logarithm of their magnitude). With affine input synapses also weight_potential [2 hidden_size,
-        input_size], zero at first; with exact ones sensory (:class:`Synapses`) in place of W, b, w_x and E_x. With a
-        wiring lateral (:class:`Synapses`), the synapses between pairs.
+        others [2, hidden_size], q before r: the logarithms of C, g, w and γ (γ_x is log_slope_input), and V, μ, E_x and
+        E_m as they are (for E_m and E_s the logarithm of their magnitude). With affine input synapses also
+        weight_potential [2 hidden_size, input_size], zero at first; with exact ones sensory (:class:`Synapses`) in
+        place of W, b, γ_x, w_x and E_x. With a wiring lateral (:class:`Synapses`), the synapses between pairs.
 
     State:
         (q, r), each [batch, hidden_size]; at first q is low and r is high.
@@ -88,6 +92,7 @@ class CFF(Memory):
     log_leak: Tensor
     leak_potential: Tensor
     log_conductance_input: Tensor
+    log_slope_input: Tensor
     potential_input: Tensor
     log_conductance_mutual: Tensor
     log_potential_mutual: Tensor
@@ -128,7 +133,7 @@ class CFF(Memory):
         if input_synapse == "affine":
             self.weight_potential = nn.Parameter(torch.empty(2 * hidden_size, input_size))
         for name in _PER_NEURON:
-            if input_synapse != "exact" or name not in ("log_conductance_input", "potential_input"):
+            if input_synapse != "exact" or name not in OF_INPUT:
                 self.register_parameter(name, nn.Parameter(torch.empty(2, hidden_size)))
         self.lateral = None if wiring is None else self._wired(wiring)
         if POLARITIES[self_synapse]:
@@ -148,9 +153,10 @@ class CFF(Memory):
             for name, (low, high) in _PER_NEURON.items():
                 if hasattr(self, name):
                     getattr(self, name).uniform_(low, high)
-            self.log_capacitance.uniform_(0, math.log(3 * self.horizon))
+            self.log_capacitance.uniform_(0, math.log(30 * self.horizon))
             # A slow pair forgets through a gate that leaks faster than it does: the slower, the tighter it is closed.
-            closed = torch.minimum(-2 - self.log_capacitance, torch.tensor(-5.0).to(self.log_capacitance))
+            slowness = self.log_capacitance.clamp(max=math.log(self.horizon))
+            closed = (-2 - slowness).clamp(max=-5)
             gate = self._reset_input_synapses(closed)
             # What holds a neuron up: its leak, and what comes through the closed gate. Inhibition must outweigh both.
             tonic = self.log_leak.exp() + gate
@@ -170,47 +176,22 @@ class CFF(Memory):
             self.sensory.log_weight.copy_(self.log_capacitance.flatten()[receiver] - math.log(self.input_size))
             return (self.log_capacitance + closed).exp()
         bound = 1 / math.sqrt(self.input_size)
-        nn.init.uniform_(self.weight_ih, -bound, bound)
+        nn.init.uniform_(self.weight_ih, -bound, bound)  # γ_x W
         self.bias.copy_(closed.flatten())
+        self.log_slope_input.copy_((-closed).log())
+        self.weight_ih /= -closed.flatten()[:, None]
         if self.input_synapse == "affine":
             nn.init.zeros_(self.weight_potential)
         return (self.log_capacitance + self.log_conductance_input + closed).exp()
 
     def initial_state(self, batch_size: int) -> tuple[Tensor, Tensor]:
         """(q, r): every flip-flop holds a 0, q low and r high."""
-        ones = self.log_capacitance.new_ones(batch_size, self.hidden_size)
-        return -0.3 * ones, 0.6 * ones
+        shape = (batch_size, self.hidden_size)
+        return self.log_capacitance.new_full(shape, -0.3), self.log_capacitance.new_full(shape, 0.6)
 
     def neurons(self) -> tuple[Neuron, Neuron]:
-        """What the step needs to know of q and of r: rates, that is conductances divided by C, each [hidden_size]."""
-        capacitance = self.log_capacitance.exp()
-        leak, mutual, onto_itself = (
-            log.exp() / capacitance for log in (self.log_leak, self.log_conductance_mutual, self.log_conductance_self)
-        )
-        if self.input_synapse == "exact":
-            gate, gate_current = torch.zeros_like(leak), torch.zeros_like(leak)
-        else:
-            gate = self.log_conductance_input.exp()
-            gate_current = gate * self.potential_input
-        slope_mutual, slope_self = self.log_slope_mutual.exp(), self.log_slope_self.exp()
-        polarity = POLARITIES[self.self_synapse]
-        potential_self = polarity * self.log_potential_self.exp() if polarity else torch.zeros_like(leak)
-        columns = Neuron(
-            leak=leak,
-            leak_current=leak * self.leak_potential,
-            gate=gate,
-            gate_current=gate_current,
-            mutual=mutual,
-            mutual_current=-mutual * self.log_potential_mutual.exp(),
-            mutual_slope=slope_mutual,
-            mutual_offset=-slope_mutual * self.threshold_mutual,
-            onto_itself=onto_itself,
-            onto_itself_current=onto_itself * potential_self,
-            onto_itself_slope=slope_self,
-            onto_itself_offset=-slope_self * self.threshold_self,
-        )
-        q, r = zip(*(column.unbind(0) for column in columns), strict=True)
-        return Neuron(*q), Neuron(*r)
+        """What the dynamics of q and of r are made of: rates, that is conductances / C, each [hidden_size]."""
+        return neurons(POLARITIES[self.self_synapse], self._rows(self._dynamics).unbind(0))
 
     def equilibria(self) -> Equilibria:
         """Where the pairs can rest while the input is silent (x = 0), by the differential equation: all, stable or not.
@@ -232,7 +213,9 @@ class CFF(Memory):
         if self.lateral is not None:
             outside, capacitance = self._outside(x), self.log_capacitance.exp()
             return self.lateral.evolve(state, self.neurons(), capacitance, outside, self.sub_steps, timespans)
-        (q, _), (last_q, last_r) = scan(self._step, self._inputs(x, timespans), state, self._params())
+        drives = self._drives(x)
+        inputs = drives if timespans is None else _timed(drives, timespans)
+        (q, _), (last_q, last_r) = scan(self._step, inputs, state, self._params())
         return q, (last_q, last_r)
 
     def _advance(
@@ -241,24 +224,33 @@ class CFF(Memory):
         if self.lateral is not None:
             q, state = self._run(x_t[:, None], state, None if timespans is None else timespans[:, None])
             return q[:, 0], state
-        q, r = self._step(state, self._inputs(x_t, timespans), self._params())
+        drives = self._drives(x_t)
+        inputs = drives.unbind(-2) if timespans is None else _timed(drives, timespans)
+        q, r = self._step(state, inputs, self._params().unbind(0))
         return q, (q, r)
 
     @property
     def _step(self) -> partial[tuple[Tensor, Tensor]]:
-        return partial(flip_flop_step if self.input_synapse == "gate" else driven_step, self.sub_steps)
+        step = flip_flop_step if self.input_synapse == "gate" else driven_step
+        return partial(step, self.sub_steps, POLARITIES[self.self_synapse])
 
-    def _params(self) -> tuple[Tensor, ...]:
-        q, r = self.neurons()
-        return (*q, *r)
+    def _params(self) -> Tensor:
+        """Rows for the step: each parameter of q, then the same of r."""
+        return self._rows((*(Gate._fields if self.input_synapse == "gate" else ()), *self._dynamics))
 
-    def _inputs(self, x: Tensor, timespans: Tensor | None) -> tuple[Tensor, ...]:
-        """What the step takes: the gates, or what comes from the input; and the time spans."""
-        drives = (F.linear(x, self.weight_ih, self.bias),) if self.input_synapse == "gate" else self._outside(x)
-        inputs = tuple(half for drive in drives for half in drive.chunk(2, -1))
-        if timespans is None:
-            return inputs
-        return *inputs, timespans.to(inputs[0].dtype)[..., None].expand_as(inputs[0])
+    @property
+    def _dynamics(self) -> tuple[str, ...]:
+        """Names of the parameters that a pair has whatever its input."""
+        return Dynamics._fields if POLARITIES[self.self_synapse] else Dynamics._fields[:-1]
+
+    def _rows(self, names: Sequence[str]) -> Tensor:
+        return torch.cat([getattr(self, name).view(2, -1) for name in names])
+
+    def _drives(self, x: Tensor) -> Tensor:
+        """What the step takes, [..., inputs, hidden_size]: W x, or rates and currents from the input."""
+        if self.input_synapse == "gate":
+            return F.linear(x, self.weight_ih).unflatten(-1, (2, -1))
+        return torch.cat(self._outside(x), -1).unflatten(-1, (4, -1))
 
     def _outside(self, x: Tensor) -> tuple[Tensor, Tensor]:
         """Rates and currents from the input, [..., 2 hidden_size] each."""
@@ -266,11 +258,17 @@ class CFF(Memory):
             conductance, current = self.sensory(x)
             capacitance = self.log_capacitance.exp().flatten()
             return conductance / capacitance, current / capacitance
-        rate = self.log_conductance_input.exp().flatten() * torch.sigmoid(F.linear(x, self.weight_ih, self.bias))
+        gate = self.log_slope_input.exp().flatten() * F.linear(x, self.weight_ih) + self.bias
+        rate = self.log_conductance_input.exp().flatten() * torch.sigmoid(gate)
         potential = self.potential_input.flatten()
         if self.input_synapse == "affine":
             potential = F.linear(x, self.weight_potential, potential)
         return rate, rate * potential
+
+
+def _timed(drives: Tensor, timespans: Tensor) -> tuple[Tensor, ...]:
+    inputs = drives.unbind(-2)
+    return *inputs, timespans.to(drives.dtype)[..., None].expand_as(inputs[0])
 
 
 _PER_NEURON = {
@@ -278,6 +276,7 @@ _PER_NEURON = {
     "log_leak": (-0.05, 0.05),  # log g
     "leak_potential": (0.95, 1.05),  # V: a tonic drive upwards, against which the other neuron inhibits
     "log_conductance_input": (-0.05, 0.05),  # log w_x
+    "log_slope_input": (0.0, 0.0),  # log γ_x; reset_parameters sets it by the bias
     "potential_input": (0.9, 1.1),  # E_x
     "log_conductance_mutual": (0.65, 0.75),  # log w_m: twice what holds the neuron up, ten times w_s
     "log_potential_mutual": (-0.05, 0.05),  # log -E_m
