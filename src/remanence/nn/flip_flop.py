@@ -22,7 +22,7 @@ class CFF(Memory):
 
     Each neuron v, with u the other one of the pair and x the input, obeys::
 
-        C dv/dt = g (V - v) + C w_x σ(W x + b) (E_x - v)
+        C dv/dt = g (V - v) + C w_x σ(γ_x W x + b) (E_x - v)
                   + w_m σ(γ_m (u - μ_m)) (E_m - v) + w_s σ(γ_s (v - μ_s)) (E_s - v)
 
     advanced by K sub-steps of the semi-implicit Euler rule, Δ = timespan / K, which is stable for any Δ::
@@ -33,8 +33,10 @@ class CFF(Memory):
     other: the step is pointwise over pairs, and the whole sequence is one fused scan (:func:`remanence.scan`).
 
     At the start every pair is bistable (it holds one bit without input). C is spread log-uniformly over
-    1 ... 3 ``horizon``, so that some pairs are fast and some outlast the sequence. The gates of the input are closed:
-    b = min(-5, -2 - log C), so that a slow pair does not lose through its gate what it would otherwise keep.
+    1 ... 30 ``horizon``, so that some pairs are fast and about a third outlast the sequence: only these carry a
+    gradient through all of it. The gates of the input are closed: b = min(-5, -2 - log min(C, ``horizon``)), so that a
+    slow pair does not lose through its gate what it would otherwise keep. γ_x = -b, so that W = 1 would let an input of
+    1 open the gate half: W learns the faster, the tighter its gate is closed.
 
     Args:
         input_size: channels of the input.
@@ -45,8 +47,8 @@ class CFF(Memory):
 
     Parameters:
         weight_ih [2 hidden_size, input_size] (W) and bias [2 hidden_size] (b), the rows of q before those of r; all
-        others [2, hidden_size], q before r: the logarithms of C, g, w and γ, and V, μ, E_x and E_m as they are (for E_m
-        and E_s the logarithm of their magnitude).
+        others [2, hidden_size], q before r: the logarithms of C, g, w and γ (γ_x is log_slope_input), and V, μ, E_x and
+        E_m as they are (for E_m and E_s the logarithm of their magnitude).
 
     State:
         (q, r), each [batch, hidden_size]; at first q is low and r is high.
@@ -70,6 +72,7 @@ class CFF(Memory):
     log_leak: Tensor
     leak_potential: Tensor
     log_conductance_input: Tensor
+    log_slope_input: Tensor
     potential_input: Tensor
     log_conductance_mutual: Tensor
     log_potential_mutual: Tensor
@@ -107,14 +110,17 @@ class CFF(Memory):
     def reset_parameters(self) -> None:
         """Draw every parameter anew: bistable pairs with closed gates."""
         bound = 1 / math.sqrt(self.input_size)
-        nn.init.uniform_(self.weight_ih, -bound, bound)
+        nn.init.uniform_(self.weight_ih, -bound, bound)  # γ_x W
         with torch.no_grad():
             for name, (low, high) in _PER_NEURON.items():
                 getattr(self, name).uniform_(low, high)
-            self.log_capacitance.uniform_(0, math.log(3 * self.horizon))
+            self.log_capacitance.uniform_(0, math.log(30 * self.horizon))
             # A slow pair forgets through a gate that leaks faster than it does: the slower, the tighter it is closed.
-            closed = torch.minimum(-2 - self.log_capacitance, self.bias.new_tensor(-5.0))
+            slowness = self.log_capacitance.clamp(max=math.log(self.horizon))
+            closed = torch.minimum(-2 - slowness, self.bias.new_tensor(-5.0))
             self.bias.copy_(closed.flatten())
+            self.log_slope_input.copy_((-closed).log())
+            self.weight_ih /= -closed.flatten()[:, None]
             # What holds a neuron up: its leak, and what comes through the closed gate. Inhibition must outweigh both.
             gate = (self.log_capacitance + self.log_conductance_input + closed).exp()
             tonic = (self.log_leak.exp() + gate).log()
@@ -188,7 +194,7 @@ class CFF(Memory):
         return (*q, *r)
 
     def _inputs(self, x: Tensor, timespans: Tensor | None) -> tuple[Tensor, ...]:
-        gates = F.linear(x, self.weight_ih, self.bias)
+        gates = F.linear(x, self.log_slope_input.exp().view(-1, 1) * self.weight_ih, self.bias)
         gate_q, gate_r = gates.chunk(2, -1)
         if timespans is None:
             return gate_q, gate_r
@@ -200,6 +206,7 @@ _PER_NEURON = {
     "log_leak": (-0.05, 0.05),  # log g
     "leak_potential": (0.95, 1.05),  # V: a tonic drive upwards, against which the other neuron inhibits
     "log_conductance_input": (-0.05, 0.05),  # log w_x
+    "log_slope_input": (0.0, 0.0),  # log γ_x; reset_parameters sets it by the bias
     "potential_input": (0.9, 1.1),  # E_x
     "log_conductance_mutual": (0.65, 0.75),  # log w_m: twice what holds the neuron up, ten times w_s
     "log_potential_mutual": (-0.05, 0.05),  # log -E_m
