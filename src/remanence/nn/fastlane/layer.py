@@ -1,0 +1,229 @@
+"""A network without layers, whose neurons fire in an order."""
+
+import math
+from typing import Any
+
+import numpy as np
+import torch
+from jaxtyping import Float
+from torch import Tensor, nn
+
+from remanence.nn.fastlane.firing import fire
+from remanence.nn.fastlane.schedule import Schedule
+from remanence.nn.memory import Memory, positive_integer
+from remanence.nn.persistent import NONLINEARITIES, Pointwise, checked_nonlinearity
+from remanence.wiring import Wiring, dense, firing_order, random
+from remanence.wiring.order import Neurons
+
+
+class Fastlane(Memory):
+    """Neurons without layers that fire one after the other, each free to hear any other but itself.
+
+    Within a time step, in the order of firing::
+
+        n_a <- f((1 - leak) n_a + Σ_{i≠a} w_ai n_i + Σ_k u_ak x_k + b_a)
+
+    so that neurons earlier in the order already hold their new value, and later ones still the old. Values are never
+    wiped: a neuron to which nothing arrives holds its value (for ever with ReLU and no leak).
+
+    A ReLU network without a leak can grow without bound: see :meth:`spectral_radius`. ``leak``, ``max_norm`` and
+    ``initial_edges`` keep it in hand, each in its way.
+
+    Args:
+        input_size: channels of the input.
+        hidden_size: N, neurons.
+        wiring: which neuron hears which (:mod:`remanence.wiring`), or a matrix or graph that :meth:`Wiring.of` takes,
+            without edges from a neuron to itself; its signs do not matter. If it says who hears the inputs, or has
+            layers, the last of which is the output, that holds here. Default: ``density``.
+        density: the chance of each edge, if there is no wiring; default 1, all edges.
+        order: the order of firing: ``"index"`` (default), ``"random"``, ``"topology"`` (few edges lead back to a neuron
+            that fired before), or a list of all neurons; see :func:`remanence.wiring.firing_order`. One learned from
+            data: :func:`remanence.nn.fastlane.learn_order`.
+        inputs: the neurons that hear the inputs; default: all, or those that the wiring names.
+        outputs: the neurons that are read; default: all, or the last layer of the wiring.
+        ticks: firings of each neuron in a time step, all with the same input; default 1.
+        nonlinearity: f: ``"relu"`` (default), ``"tanh"``, ``"sigmoid"``, ``"softplus"``, ``"identity"``, or any
+            function of PyTorch that works pointwise.
+        leak: the share of its value that a neuron loses in each firing, 0 (default) to 1.
+        max_norm: the most that the absolute weights from other neurons may add up to in a neuron; where it is more,
+            all of that neuron's are scaled down in use. Below ``leak`` the network is stable: with ReLU, tanh or
+            identity no value ever exceeds the largest drive / (leak - max_norm). Default: None, no bound.
+        initial_edges: how many edges into each neuron start away from 0 (Martens 2010, section 5: sparse
+            initialisation); default: None, all.
+        seed: of ``density`` and of the random order.
+
+    Parameters:
+        weight_ih (u) [hidden_size, input_size], weight_hh (w) [hidden_size, hidden_size] (its diagonal is not used) and
+        bias (b) [hidden_size]. Where some edges are missing, weight_ih or weight_hh has one entry for each that exists
+        instead, sorted by receiver, then by sender.
+
+    State:
+        n [batch, hidden_size], zero at first.
+
+    Raises:
+        ValueError: an argument out of range, or parts that do not fit together.
+
+    Example:
+        >>> layer = Fastlane(3, 20, density=0.2, order="topology", inputs=[0, 1, 2], outputs=[18, 19])
+        >>> y, n = layer(torch.randn(2, 5, 3))
+        >>> y.shape, n.shape
+        (torch.Size([2, 5, 2]), torch.Size([2, 20]))
+    """
+
+    order: Tensor
+    outputs: Tensor
+    sensory: Tensor
+
+    def __init__(
+        self,
+        input_size: int,
+        hidden_size: int,
+        *,
+        wiring: Any = None,
+        density: float = 1.0,
+        order: str | Neurons = "index",
+        inputs: Neurons | None = None,
+        outputs: Neurons | None = None,
+        ticks: int = 1,
+        nonlinearity: str | Pointwise = "relu",
+        leak: float = 0.0,
+        max_norm: float | None = None,
+        initial_edges: int | None = None,
+        seed: int = 0,
+    ):
+        positive_integer("input_size", input_size)
+        graph = _wiring(wiring, density, positive_integer("hidden_size", hidden_size), seed)
+        read = graph.outputs if outputs is None else _neurons("outputs", outputs, hidden_size)
+        super().__init__(input_size, hidden_size, len(read))
+        if not 0 <= leak <= 1:
+            raise ValueError(f"leak is a share, 0 to 1, got {leak}")
+        if max_norm is not None and not max_norm > 0:
+            raise ValueError(f"max_norm must be above 0 or None, got {max_norm}")
+        self.nonlinearity = checked_nonlinearity(nonlinearity)
+        self.ticks = positive_integer("ticks", ticks)
+        self.leak, self.max_norm = float(leak), max_norm
+        self.initial_edges = None if initial_edges is None else positive_integer("initial_edges", initial_edges)
+        graph.save_in(self)
+        self.register_buffer("order", torch.from_numpy(firing_order(graph, order, seed)))
+        self.register_buffer("outputs", torch.from_numpy(read), persistent=False)
+        self._selects = not np.array_equal(read, np.arange(hidden_size))
+        hears = _sensory(graph, inputs, input_size)
+        self.register_buffer("sensory", torch.from_numpy(hears), persistent=False)
+        everyone = len(graph.edges) == hidden_size * (hidden_size - 1)
+        self.weight_ih = nn.Parameter(torch.empty(hears.shape if hears.all() else (int(hears.sum()),)))
+        self.weight_hh = nn.Parameter(torch.empty((hidden_size, hidden_size) if everyone else (len(graph.edges),)))
+        self.bias = nn.Parameter(torch.empty(hidden_size))
+        self._schedule: Schedule | None = None
+        self.register_load_state_dict_post_hook(_forget_schedule)
+        self.reset_parameters()
+
+    def reset_parameters(self) -> None:
+        """Draw all uniformly from ±1/√hidden_size, as ``torch.nn.RNN`` does."""
+        bound = 1 / math.sqrt(self.hidden_size)
+        with torch.no_grad():
+            for parameter in self.parameters():
+                parameter.uniform_(-bound, bound)
+            if self.weight_hh.ndim == 2:
+                self.weight_hh.fill_diagonal_(0)
+            if self.initial_edges is not None:
+                self.weight_hh.mul_(self._drawn(self.initial_edges))
+
+    @property
+    def schedule(self) -> Schedule:
+        """Who fires when, and how."""
+        if self._schedule is None:
+            f = self.nonlinearity
+            function = NONLINEARITIES[f] if isinstance(f, str) else f
+            wiring, order = Wiring.read_from(self), self.order.cpu().numpy().copy()
+            self._schedule = Schedule(wiring, order, function, self.ticks, 1 - self.leak)
+        return self._schedule
+
+    def fire_in(self, order: Neurons) -> None:
+        """Fire in another order from now on.
+
+        Raises:
+            ValueError: not each neuron once.
+        """
+        new = firing_order(self.schedule.wiring, order)
+        self.order.copy_(torch.from_numpy(new))
+        self._schedule = None
+
+    def weights(self) -> Float[Tensor, "hidden hidden"]:
+        """w as it is used: [receivers, senders], 0 where there is no edge, within ``max_norm``."""
+        return self.schedule.matrix(self._bounded())
+
+    def _run(self, x: Tensor, state: Tensor) -> tuple[Tensor, Tensor]:
+        # Neurons first, the batch last: each neuron works on a row of the batch.
+        columns = x.permute(2, 1, 0).flatten(1)
+        drive = torch.addmm(self.bias[:, None], self._input_weights(), columns).unflatten(1, x.shape[1::-1])
+        values = fire(self.schedule, drive, state.T, self._bounded())
+        read = values.index_select(0, self.outputs) if self._selects else values
+        return read.permute(2, 1, 0).contiguous(), values[:, -1].T
+
+    def _advance(self, x_t: Tensor, state: Tensor) -> tuple[Tensor, Tensor]:
+        y, state = self._run(x_t[:, None], state)
+        return y[:, 0], state
+
+    def _input_weights(self) -> Tensor:
+        if self.weight_ih.ndim == 2:
+            return self.weight_ih
+        return self.weight_ih.new_zeros(self.sensory.shape).masked_scatter(self.sensory, self.weight_ih)
+
+    def _bounded(self) -> Tensor:
+        """weight_hh within ``max_norm``."""
+        weight = self.weight_hh
+        if self.max_norm is None:
+            return weight
+        norm = self.schedule.matrix(weight).abs().sum(1)
+        scale = self.max_norm / norm.clamp(min=self.max_norm)
+        if weight.ndim == 2:
+            return weight * scale[:, None]
+        return weight * scale[torch.from_numpy(self.schedule.edges[:, 0]).to(weight.device)]
+
+    def _drawn(self, count: int) -> Tensor:
+        """1 for so many edges into each neuron, 0 for the others, laid out as weight_hh."""
+        hears = Wiring.read_from(self).adjacency != 0
+        chance = torch.rand(hears.shape).masked_fill(~torch.from_numpy(hears), -1)
+        chosen = torch.zeros_like(chance).scatter(1, chance.topk(min(count, len(hears)), 1).indices, 1)
+        return chosen if self.weight_hh.ndim == 2 else chosen[torch.from_numpy(hears)]
+
+    def extra_repr(self) -> str:
+        """Sizes, as `print(layer)` shows them."""
+        edges = int((self.schedule.wiring.adjacency != 0).sum())
+        return f"{super().extra_repr()}, edges={edges}, ticks={self.ticks}, nonlinearity={self.nonlinearity}"
+
+
+def _forget_schedule(layer: Fastlane, incompatible: Any) -> None:
+    layer._schedule = None
+
+
+def _wiring(wiring: Any, density: float, neurons: int, seed: int) -> Wiring:
+    if wiring is None:
+        return dense(neurons) if density == 1 else random(neurons, density, seed)
+    graph = wiring if isinstance(wiring, Wiring) else Wiring.of(wiring)
+    if graph.neurons != neurons:
+        raise ValueError(f"hidden_size is {neurons}, but the wiring has {graph.neurons} neurons")
+    if own := np.flatnonzero(np.diag(graph.adjacency)).tolist():
+        raise ValueError(f"no neuron may hear itself here, but the wiring has edges from {own} to themselves")
+    return graph
+
+
+def _sensory(graph: Wiring, inputs: Neurons | None, input_size: int) -> np.ndarray:
+    """Which neuron hears which input, [neurons, inputs]."""
+    hears = np.ones((graph.neurons, input_size), dtype=bool)
+    if inputs is not None and graph.sensory is not None:
+        raise ValueError("the wiring says already which neurons hear the inputs: leave out inputs")
+    if inputs is not None:
+        hears[np.setdiff1d(np.arange(graph.neurons), _neurons("inputs", inputs, graph.neurons))] = False
+    elif graph.sensory is not None:
+        if graph.sensory.shape[1] != input_size:
+            raise ValueError(f"input_size is {input_size}, but the wiring has {graph.sensory.shape[1]} inputs")
+        hears = graph.sensory != 0
+    return hears
+
+
+def _neurons(name: str, chosen: Neurons, neurons: int) -> np.ndarray:
+    array = np.asarray(chosen)
+    if array.ndim != 1 or not len(array) or not np.isin(array, np.arange(neurons)).all():
+        raise ValueError(f"{name} must list neurons from 0 to {neurons - 1}, got {chosen!r}")
+    return array.astype(np.int64)
