@@ -83,7 +83,7 @@ def _scan(
         return reference.scan(step, inputs, state, params)
     chosen = load(name)
     try:
-        traced = _traced(step, (len(state), len(inputs), len(params)), like)
+        traced = trace_of(step, (len(state), len(inputs), len(params)), like)
         why = chosen.refuses(traced, like)
         if why is None:
             return differentiable(chosen, traced, inputs, state, params, every)
@@ -111,7 +111,7 @@ def source(step: Step, inputs: Many, state: Many, params: Many = (), *, backend:
     inputs, state, params = tuple(inputs), tuple(state), tuple(params)
     _check(inputs, state, params, None)
     try:
-        traced = _traced(step, (len(state), len(inputs), len(params)), inputs[0])
+        traced = trace_of(step, (len(state), len(inputs), len(params)), inputs[0])
         return load(backend).source(traced, [True] * sum(traced.counts))
     except UntraceableError as error:
         raise ValueError(f"this step cannot be fused: {error}") from error
@@ -127,7 +127,7 @@ _TRACES: OrderedDict[Hashable, TracedStep | UntraceableError] = OrderedDict()
 _KEEP = 256
 
 
-def _traced(step: Step, counts: tuple[int, int, int], like: Tensor) -> TracedStep:
+def trace_of(step: Step, counts: tuple[int, int, int], like: Tensor) -> TracedStep:
     """The trace of a step, from the last time if nothing that the step depends on has changed."""
     print_ = fingerprint(step)
     batch, _, channels = like.shape

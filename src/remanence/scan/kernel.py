@@ -64,19 +64,26 @@ def lane_count(bits: int) -> int:
     return 2 * width // bits
 
 
-def build(source: Source, bits: int) -> Kernel:
-    """Machine code of a kernel for numbers of so many bits, from the disk if it was compiled before."""
-    parts = identity(source, bits)
+def build(source: Source, bits: int, lanes: int | None = None) -> Kernel:
+    """Machine code of a kernel for numbers of so many bits, from the disk if it was compiled before.
+
+    Args:
+        source: of the kernel.
+        bits: of a number.
+        lanes: in a vector; default: :func:`lane_count`.
+    """
+    lanes = lanes or lane_count(bits)
+    parts = identity(source, bits, lanes)
     code = cache.load(parts)
     if code is None:
-        code = _compile(source, bits, lane_count(bits))
+        code = _compile(source, bits, lanes)
         cache.save(parts, code)
     return _loaded(code)
 
 
-def identity(source: Source, bits: int) -> tuple[str, ...]:
+def identity(source: Source, bits: int, lanes: int | None = None) -> tuple[str, ...]:
     """What the machine code of a kernel depends on, the versions of the compilers apart."""
-    return (source.text, f"{bits} bits, {lane_count(bits)} lanes", *_machine())
+    return (source.text, f"{bits} bits, {lanes or lane_count(bits)} lanes", *_machine())
 
 
 @functools.cache

@@ -65,23 +65,25 @@ class Source:
     """A function to be compiled.
 
     Attributes:
-        text: Python; all arguments are integers, those of :data:`HEAD` first.
+        text: Python; all arguments are integers, those of the head first.
         places: the tensors that follow, in this order.
+        head: the part and the units of work, then sizes.
     """
 
     text: str
     places: tuple[Place, ...]
+    head: tuple[str, ...] = HEAD
 
     @property
     def arguments(self) -> list[str]:
         """Names, in order."""
-        return [*HEAD, *(argument for place in self.places for argument in place.arguments)]
+        return [*self.head, *(argument for place in self.places for argument in place.arguments)]
 
 
 def forward(traced: TracedStep) -> Source:
     """States after every step."""
     graph = traced.forward
-    body = _Body(graph)
+    body = Body(graph)
     states = range(traced.counts[0])
     inputs, params = sorted(graph.uses("input")), sorted(graph.uses("param"))
     places = [*_places("x", inputs, 2), *_places("h", states, 1), *_places("p", params), *_places("y", states)]
@@ -112,7 +114,7 @@ def backward(traced: TracedStep, needs: Sequence[bool]) -> Source:
     outputs = iter(graph.outputs[count:])
     input_grads = {f"dx{i}": next(outputs) for i in of_inputs}
     param_grads = {f"dp{i}": next(outputs) for i in of_params}
-    body = _Body(graph, param_grads.values())
+    body = Body(graph, param_grads.values())
     places = [*_places("x", inputs, 2), *_places("h", before, 1), *_places("p", params), *_places("y", before)]
     places += [*_places("gy", states, 2), *_places("g", states, 1), *_places("dh", states)]
     places += [*_places("dx", of_inputs), *_places("dp", of_params)]
@@ -172,7 +174,7 @@ def _load_state_before(i: int) -> list[str]:
     ]
 
 
-def _next_states(letter: str, body: "_Body", outputs: Sequence[int]) -> list[str]:
+def _next_states(letter: str, body: "Body", outputs: Sequence[int]) -> list[str]:
     """All of them computed before the first is replaced."""
     new = [f"new{i} = {body.vector(output)}" for i, output in enumerate(outputs)]
     return [*new, *(f"{letter}{i} = new{i}" for i in range(len(outputs)))]
@@ -188,7 +190,7 @@ def _indented(lines: Iterable[str]) -> list[str]:
     return [f"    {line}" for line in lines]
 
 
-class _Body:
+class Body:
     """The operations of a graph as assignments: those of parameters alone, and those of every step.
 
     Args:

@@ -1,10 +1,20 @@
-"""Which loop fires the neurons."""
+"""Which loop fires the neurons, and the firing as one node of the autograd graph."""
 
+import warnings
+from functools import partial
+from typing import Any, no_type_check
+
+import torch
 from jaxtyping import Float
 from torch import Tensor
+from torch._compile import _disable_dynamo
 
-from remanence.nn.fastlane import reference
+from remanence.nn.fastlane import cpu, reference
 from remanence.nn.fastlane.schedule import Schedule
+from remanence.nn.persistent import Pointwise
+from remanence.scan.cpu import BITS
+from remanence.scan.dispatch import UntraceableWarning, trace_of
+from remanence.scan.trace import TracedStep, UntraceableError
 
 
 def fire(
@@ -12,6 +22,89 @@ def fire(
     drive: Float[Tensor, "neurons time batch"],
     state: Float[Tensor, "neurons batch"],
     weight: Tensor,
-) -> Float[Tensor, "neurons time batch"]:
-    """Values after each time step."""
-    return reference.fire(schedule, schedule.levels, drive, state, schedule.matrix(weight))
+) -> tuple[Float[Tensor, "neurons time batch"], Float[Tensor, "neurons batch"]]:
+    """Values after each time step, and after the last.
+
+    Args:
+        schedule: who fires when, and how.
+        drive: what the inputs and the bias add in each firing.
+        state: values before the first step.
+        weight: one for each edge, or a matrix [receivers, senders].
+    """
+    if torch.compiler.is_compiling():
+        return _disable_dynamo(_fire)(schedule, drive, state, weight)
+    return _fire(schedule, drive, state, weight)
+
+
+def _fire(schedule: Schedule, drive: Tensor, state: Tensor, weight: Tensor) -> tuple[Tensor, Tensor]:
+    if torch.is_autocast_enabled(drive.device.type):
+        drive, state, weight = drive.float(), state.float(), weight.float()
+    if drive.device.type == "cpu" and drive.dtype in BITS and drive.numel():
+        try:
+            function = trace_of(partial(_pointwise, schedule.function), (1, 0, 0), drive.new_empty(2, 1, 3))
+            return _Firing.apply(schedule, function, drive, state, weight)
+        except UntraceableError as error:
+            message = f"Fastlane runs as a plain loop, since its nonlinearity cannot be fused: {error}"
+            warnings.warn(message, UntraceableWarning, stacklevel=5)
+    values = reference.fire(schedule, schedule.levels, drive, state, schedule.matrix(weight))
+    return values, values[:, -1]
+
+
+@no_type_check  # as of the steps of a scan
+def _pointwise(f: Pointwise, state: tuple[Tensor, ...], inputs: Any, params: Any) -> tuple[Tensor]:
+    return (f(state[0]),)
+
+
+class _Firing(torch.autograd.Function):
+    @staticmethod
+    def forward(
+        ctx: Any, schedule: Schedule, function: TracedStep, drive: Tensor, state: Tensor, weight: Tensor
+    ) -> tuple[Tensor, Tensor]:
+        values, before = cpu.forward(schedule, function, drive, state, weight)
+        function.vjp((True,))  # now: what has no derivative is better refused here than in the backward pass
+        ctx.schedule, ctx.function = schedule, function
+        ctx.save_for_backward(drive, state, weight, values, before)
+        ctx.set_materialize_grads(False)
+        ticks = schedule.ticks
+        return values[:, ticks::ticks], values[:, -1].clone()
+
+    @staticmethod
+    def backward(ctx: Any, above: Tensor | None, final: Tensor | None) -> tuple[Tensor | None, ...]:
+        schedule: Schedule = ctx.schedule
+        drive, state, weight, values, before = ctx.saved_tensors
+        if torch.is_grad_enabled():
+            return None, None, *_by_autograd(schedule, (drive, state, weight), (above, final))
+        above = torch.zeros_like(drive) if above is None else above
+        if final is not None:
+            above = above.clone(memory_format=torch.contiguous_format)
+            above[:, -1] += final
+        grads = cpu.backward(schedule, ctx.function, above, before, weight)
+        of_drive = grads if schedule.ticks == 1 else grads.unflatten(1, (-1, schedule.ticks)).sum(2)
+        needs = ctx.needs_input_grad[2:]
+        return (
+            *(None, None, of_drive),
+            schedule.of_state(weight, grads[:, 0]) if needs[1] else None,
+            _of_weight(schedule, weight, values, grads) if needs[2] else None,
+        )
+
+
+def _of_weight(schedule: Schedule, weight: Tensor, values: Tensor, grads: Tensor) -> Tensor:
+    if weight.ndim == 1:
+        return cpu.weigh(schedule, values, grads)
+    batch = grads.shape[2]
+    flat, heard = grads.flatten(1), values.flatten(1)
+    new, old = flat @ heard[:, batch:].T, flat @ heard[:, :-batch].T
+    return torch.where(schedule.fed_forward, new, old).fill_diagonal_(0)
+
+
+def _by_autograd(
+    schedule: Schedule, tensors: tuple[Tensor, ...], above: tuple[Tensor | None, ...]
+) -> list[Tensor | None]:
+    """Gradients that can be differentiated again: those of the plain loop."""
+    drive, state, weight = tensors
+    values = reference.fire(schedule, schedule.levels, drive, state, schedule.matrix(weight))
+    pairs = [(out, g) for out, g in zip((values, values[:, -1]), above, strict=True) if g is not None]
+    wanted = [tensor for tensor in tensors if tensor.requires_grad]
+    outputs, given = zip(*pairs, strict=True)
+    found = iter(torch.autograd.grad(outputs, wanted, given, create_graph=True, allow_unused=True))
+    return [next(found) if tensor.requires_grad else None for tensor in tensors]

@@ -153,12 +153,13 @@ class Fastlane(Memory):
         return self.schedule.matrix(self._bounded())
 
     def _run(self, x: Tensor, state: Tensor) -> tuple[Tensor, Tensor]:
-        # Neurons first, the batch last: each neuron works on a row of the batch.
-        columns = x.permute(2, 1, 0).flatten(1)
-        drive = torch.addmm(self.bias[:, None], self._input_weights(), columns).unflatten(1, x.shape[1::-1])
-        values = fire(self.schedule, drive, state.T, self._bounded())
+        # Neurons first, the batch last: a neuron works on rows of the batch.
+        batch, time, _ = x.shape
+        inputs = x.transpose(0, 1).reshape(time * batch, -1)
+        drive = torch.addmm(self.bias[:, None], self._input_weights(), inputs.T).unflatten(1, (time, batch))
+        values, final = fire(self.schedule, drive, state.T, self._bounded())
         read = values.index_select(0, self.outputs) if self._selects else values
-        return read.permute(2, 1, 0).contiguous(), values[:, -1].T
+        return read.flatten(1).T.contiguous().unflatten(0, (time, batch)).transpose(0, 1), final.T
 
     def _advance(self, x_t: Tensor, state: Tensor) -> tuple[Tensor, Tensor]:
         y, state = self._run(x_t[:, None], state)

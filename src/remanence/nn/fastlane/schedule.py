@@ -46,3 +46,50 @@ class Schedule:
             return torch.where(torch.eye(len(weight), dtype=torch.bool, device=weight.device), 0, weight)
         receiver, sender = torch.from_numpy(self.edges).to(weight.device).unbind(1)
         return weight.new_zeros(self.wiring.neurons, self.wiring.neurons).index_put((receiver, sender), weight)
+
+    @cached_property
+    def rank(self) -> np.ndarray:
+        """The place of each neuron in the order."""
+        return np.argsort(self.order)
+
+    @cached_property
+    def fed_forward(self) -> Tensor:
+        """Whether the sender fires before the receiver, so that its new value is heard: [receivers, senders]."""
+        return torch.from_numpy(self.rank[:, None] > self.rank)
+
+    @cached_property
+    def incoming(self) -> tuple[Tensor, Tensor, Tensor]:
+        """Where the edges into each neuron begin; for each edge its sender, and whether its new value is heard."""
+        receiver, sender = self.edges.T
+        return _begins(receiver, len(self.order)), _int64(sender), _int64(self.rank[receiver] > self.rank[sender])
+
+    @cached_property
+    def heard(self) -> tuple[Tensor, Tensor, Tensor]:
+        """Where the edges into each neuron begin; for each edge the place of its sender in the order, and itself."""
+        receiver, sender = self.edges.T
+        return _begins(receiver, len(self.order)), _int64(self.rank[sender]), torch.arange(len(sender))
+
+    @cached_property
+    def outgoing(self) -> tuple[Tensor, Tensor, Tensor]:
+        """Where the edges out of each neuron begin; for each its receiver's place in the opposite order, and itself."""
+        receiver, sender = self.edges.T
+        edge = np.argsort(sender, kind="stable")
+        places = len(self.order) - 1 - self.rank[receiver[edge]]
+        return _begins(sender[edge], len(self.order)), _int64(places), _int64(edge)
+
+    def of_state(self, weight: Tensor, grads: Tensor) -> Tensor:
+        """Gradients of the values before the first firing, from those of f's arguments there, [neurons, batch]."""
+        if weight.ndim == 2:
+            old = torch.where(self.fed_forward, 0, self.matrix(weight))
+            return torch.addmm(grads, old.T, grads, beta=self.keep)
+        receiver, sender, old = (torch.from_numpy(x) for x in (*self.edges.T, ~self.incoming[2].numpy().astype(bool)))
+        terms = (weight[:, None] * grads[receiver])[old]
+        return (self.keep * grads).index_add(0, sender[old], terms)
+
+
+def _begins(sorted_neurons: np.ndarray, neurons: int) -> Tensor:
+    return _int64(np.searchsorted(sorted_neurons, np.arange(neurons + 1)))
+
+
+def _int64(array: np.ndarray) -> Tensor:
+    return torch.from_numpy(np.ascontiguousarray(array, dtype=np.int64))

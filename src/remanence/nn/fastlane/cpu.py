@@ -1,0 +1,109 @@
+"""The firing of neurons on CPUs: kernels compiled by Numba, several samples in a vector."""
+
+import functools
+from array import array
+from typing import Any
+
+import numpy as np
+import torch
+from torch import Tensor
+
+from remanence.nn.fastlane import cpu_source
+from remanence.nn.fastlane.schedule import Schedule
+from remanence.scan import kernel, threads
+from remanence.scan.cpu import BITS
+from remanence.scan.memory import allocate
+from remanence.scan.numba_source import Source
+from remanence.scan.trace import TracedStep
+
+
+def forward(
+    schedule: Schedule, function: TracedStep, drive: Tensor, state: Tensor, weight: Tensor
+) -> tuple[Tensor, Tensor]:
+    """Values before the first firing and after every one, [neurons, firings + 1, batch]; f's arguments in each."""
+    neurons, time, batch = drive.shape
+    steps = time * schedule.ticks
+    values = allocate(neurons, steps + 1, batch, dtype=drive.dtype)
+    before = allocate(neurons, steps, batch, dtype=drive.dtype)
+    values[:, 0] = state
+    tensors = {"drive": drive.contiguous(), "values": values, "before": before}
+    _sweep(schedule, function, weight, drive, tensors, back=False)
+    return values, before
+
+
+def backward(schedule: Schedule, function: TracedStep, above: Tensor, before: Tensor, weight: Tensor) -> Tensor:
+    """Gradients of f's arguments in every firing, from those of the values after each time step."""
+    grads = allocate(*before.shape, dtype=before.dtype)
+    _sweep(
+        schedule, function, weight, above, {"above": above.contiguous(), "grads": grads, "before": before}, back=True
+    )
+    return grads
+
+
+def weigh(schedule: Schedule, values: Tensor, grads: Tensor) -> Tensor:
+    """Gradients of the weights of the edges."""
+    neurons, steps, batch = grads.shape
+    lanes = kernel.lane_count(BITS[grads.dtype])
+    first, sender, new = schedule.incoming
+    sums = torch.zeros(len(sender), lanes, dtype=grads.dtype)
+    tensors = {"values": values, "grads": grads, "first": first, "sender": sender, "new": new, "sums": sums}
+    _enter(cpu_source.weigh(), lanes, neurons, (steps, batch), tensors)
+    return sums.sum(1)
+
+
+def _sweep(
+    schedule: Schedule, function: TracedStep, weight: Tensor, like: Tensor, tensors: dict[str, Tensor], *, back: bool
+) -> None:
+    neurons, time, batch = like.shape
+    lanes = _lanes(batch, BITS[like.dtype])
+    order = schedule.order[::-1] if back else schedule.order
+    rows = -(-neurons // cpu_source.ROWS) * cpu_source.ROWS
+    dense = weight.ndim == 2
+    if dense:
+        tensors["weight"] = _packed(weight.T if back else weight, order, rows)
+    else:
+        lists = schedule.outgoing if back else schedule.heard
+        tensors["first"], tensors["heard"], place = lists
+        tensors["weight"] = weight[place] if back else weight.contiguous()
+    units = -(-batch // lanes)
+    tensors["order"] = torch.from_numpy(np.resize(order, rows))
+    tensors["keep"] = torch.tensor([schedule.keep], dtype=like.dtype)
+    tensors["work"] = torch.empty(min(torch.get_num_threads(), units), rows + cpu_source.ROWS, lanes, dtype=like.dtype)
+    source = _source(function, back, dense)
+    _enter(source, lanes, units, (neurons, time, schedule.ticks, batch), tensors)
+
+
+def _source(function: TracedStep, back: bool, dense: bool) -> Source:
+    key = ("fastlane", back, dense)
+    if key not in function.kernels:
+        write = cpu_source.backward if back else cpu_source.forward
+        function.kernels[key] = write(function, dense=dense)
+    return function.kernels[key]
+
+
+def _lanes(batch: int, bits: int) -> int:
+    """Two registers full if every thread gets some of that, else one."""
+    wide = kernel.lane_count(bits)
+    return wide if batch > wide * (torch.get_num_threads() - 1) and batch > wide // 2 else wide // 2
+
+
+def _packed(matrix: Tensor, order: np.ndarray, rows: int) -> Tensor:
+    """Weights in the order of firing, [blocks of receivers, senders, receivers of a block], filled up with 0."""
+    place = torch.from_numpy(order.copy())
+    size = len(matrix)
+    square = matrix.new_zeros(rows, rows)
+    square[:size, :size] = matrix[place][:, place]
+    return square.view(-1, cpu_source.ROWS, rows).transpose(1, 2).contiguous()
+
+
+@functools.cache
+def _built(source: Source, bits: int, lanes: int) -> kernel.Kernel:
+    return kernel.build(source, bits, lanes)
+
+
+def _enter(source: Source, lanes: int, units: int, sizes: tuple[int, ...], tensors: dict[str, Any]) -> None:
+    dtype = tensors["values" if "values" in tensors else "grads"].dtype
+    parts = min(torch.get_num_threads(), units)
+    addresses = [tensors[place.group].data_ptr() for place in source.places]
+    packed = array("q", [0, parts, units, *sizes, *addresses])
+    threads.run(_built(source, BITS[dtype], lanes), packed.buffer_info()[0], parts)
