@@ -7,7 +7,7 @@ from remanence.nn.associative_lstm import AssociativeLSTM
 from remanence.nn.cfc import CfC
 from remanence.nn.elman import Elman
 from remanence.nn.fast_weights import FastWeights, FastWeightsGrowthWarning
-from remanence.nn.fastlane import Fastlane
+from remanence.nn.fastlane import Fastlane, FastlaneOverflowWarning
 from remanence.nn.flip_flop import CFF
 from remanence.nn.gated import GRU, LSTM
 from remanence.nn.ltc import LTC
@@ -27,6 +27,7 @@ __all__ = [
     "FastWeights",
     "FastWeightsGrowthWarning",
     "Fastlane",
+    "FastlaneOverflowWarning",
     "Memory",
     "PersistentLinear",
     "ReciprocalGated",

@@ -1,5 +1,6 @@
 """A network without layers whose neurons fire in an order."""
 
 from remanence.nn.fastlane.layer import Fastlane
+from remanence.nn.fastlane.stability import FastlaneOverflowWarning
 
-__all__ = ["Fastlane"]
+__all__ = ["Fastlane", "FastlaneOverflowWarning"]

@@ -16,6 +16,9 @@ from remanence.scan.cpu import BITS
 from remanence.scan.dispatch import UntraceableWarning, trace_of
 from remanence.scan.trace import TracedStep, UntraceableError
 
+DENSE_FROM = 0.35
+"""The share of edges from which on the kernel for all of them is the faster one."""
+
 
 def fire(
     schedule: Schedule,
@@ -40,6 +43,8 @@ def _fire(schedule: Schedule, drive: Tensor, state: Tensor, weight: Tensor) -> t
     if torch.is_autocast_enabled(drive.device.type):
         drive, state, weight = drive.float(), state.float(), weight.float()
     if drive.device.type == "cpu" and drive.dtype in BITS and drive.numel():
+        if weight.ndim == 1 and len(weight) > DENSE_FROM * len(drive) ** 2:
+            weight = schedule.matrix(weight)
         try:
             function = trace_of(partial(_pointwise, schedule.function), (1, 0, 0), drive.new_empty(2, 1, 3))
             return _Firing.apply(schedule, function, drive, state, weight)

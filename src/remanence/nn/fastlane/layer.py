@@ -1,6 +1,7 @@
 """A network without layers, whose neurons fire in an order."""
 
 import math
+import warnings
 from typing import Any
 
 import numpy as np
@@ -10,6 +11,7 @@ from torch import Tensor, nn
 
 from remanence.nn.fastlane.firing import fire
 from remanence.nn.fastlane.schedule import Schedule
+from remanence.nn.fastlane.stability import FastlaneOverflowWarning, effective_map, first_overflow
 from remanence.nn.memory import Memory, positive_integer
 from remanence.nn.persistent import NONLINEARITIES, Pointwise, checked_nonlinearity
 from remanence.wiring import Wiring, dense, firing_order, random
@@ -26,8 +28,9 @@ class Fastlane(Memory):
     so that neurons earlier in the order already hold their new value, and later ones still the old. Values are never
     wiped: a neuron to which nothing arrives holds its value (for ever with ReLU and no leak).
 
-    A ReLU network without a leak can grow without bound: see :meth:`spectral_radius`. ``leak``, ``max_norm`` and
-    ``initial_edges`` keep it in hand, each in its way.
+    A ReLU network can grow without bound; :meth:`spectral_radius` says when, and ``leak``, ``max_norm`` and
+    ``initial_edges`` keep it in hand, each in its way. Values that overflow are reported by a
+    :class:`FastlaneOverflowWarning`.
 
     Args:
         input_size: channels of the input.
@@ -114,15 +117,20 @@ class Fastlane(Memory):
         self.weight_hh = nn.Parameter(torch.empty((hidden_size, hidden_size) if everyone else (len(graph.edges),)))
         self.bias = nn.Parameter(torch.empty(hidden_size))
         self._schedule: Schedule | None = None
+        self._warned_of_overflow = False
         self.register_load_state_dict_post_hook(_forget_schedule)
         self.reset_parameters()
 
     def reset_parameters(self) -> None:
-        """Draw all uniformly from ±1/√hidden_size, as ``torch.nn.RNN`` does."""
+        """Draw weight_ih and bias uniformly from ±1/√hidden_size, as ``torch.nn.RNN``; weight_hh from ±1/hidden_size.
+
+        With ±1/√hidden_size for all, a dense ReLU network of 256 neurons grows to 1.5 times its values in every step.
+        """
         bound = 1 / math.sqrt(self.hidden_size)
         with torch.no_grad():
-            for parameter in self.parameters():
-                parameter.uniform_(-bound, bound)
+            self.weight_ih.uniform_(-bound, bound)
+            self.bias.uniform_(-bound, bound)
+            self.weight_hh.uniform_(-(bound**2), bound**2)
             if self.weight_hh.ndim == 2:
                 self.weight_hh.fill_diagonal_(0)
             if self.initial_edges is not None:
@@ -152,18 +160,55 @@ class Fastlane(Memory):
         """w as it is used: [receivers, senders], 0 where there is no edge, within ``max_norm``."""
         return self.schedule.matrix(self._bounded())
 
+    @torch.no_grad()
+    def effective_map(self, slopes: Float[Tensor, " hidden"] | None = None) -> Float[Tensor, "hidden hidden"]:
+        """J such that a small change δ of the state is J δ a time step later.
+
+        Args:
+            slopes: f' of each neuron; default: 1, as with ReLU while all neurons are active. 0 for a silent one.
+        """
+        rank = torch.from_numpy(self.schedule.rank).to(self.bias.device)
+        return effective_map(self.weights(), rank, 1 - self.leak, self.ticks, slopes)
+
+    def spectral_radius(self, slopes: Float[Tensor, " hidden"] | None = None) -> float:
+        """The factor by which a small change of the state grows in a time step in the long run.
+
+        Above 1 values grow exponentially while these neurons are active; below 1 they are forgotten. With a leak of 0
+        and weights that only excite it is 1 if the graph has no cycle, and above 1 if it has one.
+
+        Args:
+            slopes: as in :meth:`effective_map`.
+        """
+        return float(torch.linalg.eigvals(self.effective_map(slopes)).abs().max())
+
     def _run(self, x: Tensor, state: Tensor) -> tuple[Tensor, Tensor]:
         # Neurons first, the batch last: a neuron works on rows of the batch.
         batch, time, _ = x.shape
         inputs = x.transpose(0, 1).reshape(time * batch, -1)
         drive = torch.addmm(self.bias[:, None], self._input_weights(), inputs.T).unflatten(1, (time, batch))
         values, final = fire(self.schedule, drive, state.T, self._bounded())
+        if not torch.compiler.is_compiling():
+            self._watch_overflow(values.detach())
         read = values.index_select(0, self.outputs) if self._selects else values
         return read.flatten(1).T.contiguous().unflatten(0, (time, batch)).transpose(0, 1), final.T
 
     def _advance(self, x_t: Tensor, state: Tensor) -> tuple[Tensor, Tensor]:
         y, state = self._run(x_t[:, None], state)
         return y[:, 0], state
+
+    def _watch_overflow(self, values: Tensor) -> None:
+        if self._warned_of_overflow or (found := first_overflow(values)) is None:
+            return
+        self._warned_of_overflow = True
+        step, neurons = found
+        warnings.warn(
+            f"{self}: {len(neurons)} neurons ({', '.join(map(str, neurons[:5]))}{', ...' * (len(neurons) > 5)}) hold "
+            f"values that are not finite from step {step} of {values.shape[1]} on. With all neurons active, values "
+            f"grow by {self.spectral_radius():.3g} in a step: use a leak (now {self.leak:g}), a max_norm below it (now "
+            f"{self.max_norm}) or initial_edges (now {self.initial_edges}), or clip gradients.",
+            FastlaneOverflowWarning,
+            stacklevel=4,
+        )
 
     def _input_weights(self) -> Tensor:
         if self.weight_ih.ndim == 2:
