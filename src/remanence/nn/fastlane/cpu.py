@@ -40,11 +40,13 @@ def backward(schedule: Schedule, function: TracedStep, above: Tensor, before: Te
     return grads
 
 
-def weigh(schedule: Schedule, values: Tensor, grads: Tensor) -> Tensor:
-    """Gradients of the weights of the edges."""
+def of_weight(schedule: Schedule, weight: Tensor, values: Tensor, grads: Tensor) -> Tensor:
+    """Gradients of the weights, from values and gradients of f's arguments in every firing."""
+    if weight.ndim == 2:
+        return schedule.of_weight(values, grads)
     neurons, steps, batch = grads.shape
     lanes = kernel.lane_count(BITS[grads.dtype])
-    first, sender, new = schedule.incoming
+    first, sender, new, _ = schedule.senders
     sums = torch.zeros(len(sender), lanes, dtype=grads.dtype)
     tensors = {"values": values, "grads": grads, "first": first, "sender": sender, "new": new, "sums": sums}
     _enter(cpu_source.weigh(), lanes, neurons, (steps, batch), tensors)
@@ -62,9 +64,9 @@ def _sweep(
     if dense:
         tensors["weight"] = _packed(weight.T if back else weight, order, rows)
     else:
-        lists = schedule.outgoing if back else schedule.heard
-        tensors["first"], tensors["heard"], place = lists
-        tensors["weight"] = weight[place] if back else weight.contiguous()
+        tensors["first"], other, _, edge = schedule.receivers if back else schedule.senders
+        tensors["heard"] = torch.from_numpy(np.argsort(order))[other]
+        tensors["weight"] = weight[edge]
     units = -(-batch // lanes)
     tensors["order"] = torch.from_numpy(np.resize(order, rows))
     tensors["keep"] = torch.tensor([schedule.keep], dtype=like.dtype)

@@ -1,7 +1,9 @@
 """Which loop fires the neurons, and the firing as one node of the autograd graph."""
 
+import importlib.util
 import warnings
 from functools import partial
+from types import ModuleType
 from typing import Any, no_type_check
 
 import torch
@@ -9,15 +11,13 @@ from jaxtyping import Float
 from torch import Tensor
 from torch._compile import _disable_dynamo
 
-from remanence.nn.fastlane import cpu, reference
+from remanence.nn.fastlane import cpu, gpu, reference
 from remanence.nn.fastlane.schedule import Schedule
 from remanence.nn.persistent import Pointwise
 from remanence.scan.cpu import BITS
 from remanence.scan.dispatch import UntraceableWarning, trace_of
+from remanence.scan.gpu import DTYPES
 from remanence.scan.trace import TracedStep, UntraceableError
-
-DENSE_FROM = 0.35
-"""The share of edges from which on the kernel for all of them is the faster one."""
 
 
 def fire(
@@ -25,6 +25,7 @@ def fire(
     drive: Float[Tensor, "neurons time batch"],
     state: Float[Tensor, "neurons batch"],
     weight: Tensor,
+    backend: str = "auto",
 ) -> tuple[Float[Tensor, "neurons time batch"], Float[Tensor, "neurons batch"]]:
     """Values after each time step, and after the last.
 
@@ -33,26 +34,37 @@ def fire(
         drive: what the inputs and the bias add in each firing.
         state: values before the first step.
         weight: one for each edge, or a matrix [receivers, senders].
+        backend: ``"reference"``, the plain loop; ``"cpu"``, ``"gpu"``; or ``"auto"``, the fastest that applies.
     """
     if torch.compiler.is_compiling():
-        return _disable_dynamo(_fire)(schedule, drive, state, weight)
-    return _fire(schedule, drive, state, weight)
+        return _disable_dynamo(_fire)(schedule, drive, state, weight, backend)
+    return _fire(schedule, drive, state, weight, backend)
 
 
-def _fire(schedule: Schedule, drive: Tensor, state: Tensor, weight: Tensor) -> tuple[Tensor, Tensor]:
+def _fire(schedule: Schedule, drive: Tensor, state: Tensor, weight: Tensor, backend: str) -> tuple[Tensor, Tensor]:
     if torch.is_autocast_enabled(drive.device.type):
         drive, state, weight = drive.float(), state.float(), weight.float()
-    if drive.device.type == "cpu" and drive.dtype in BITS and drive.numel():
-        if weight.ndim == 1 and len(weight) > DENSE_FROM * len(drive) ** 2:
-            weight = schedule.matrix(weight)
+    chosen = _fastest(drive) if backend == "auto" else backend
+    if chosen != "reference" and drive.numel():
         try:
-            function = trace_of(partial(_pointwise, schedule.function), (1, 0, 0), drive.new_empty(2, 1, 3))
-            return _Firing.apply(schedule, function, drive, state, weight)
+            function = trace_of(
+                partial(_pointwise, schedule.function), (1, 0, 0), torch.empty(2, 1, 3, dtype=drive.dtype)
+            )
+            return _Firing.apply(BACKENDS[chosen], schedule, function, drive, state, weight)
         except UntraceableError as error:
             message = f"Fastlane runs as a plain loop, since its nonlinearity cannot be fused: {error}"
             warnings.warn(message, UntraceableWarning, stacklevel=5)
     values = reference.fire(schedule, schedule.levels, drive, state, schedule.matrix(weight))
     return values, values[:, -1]
+
+
+BACKENDS: dict[str, ModuleType] = {"cpu": cpu, "gpu": gpu}
+
+
+def _fastest(like: Tensor) -> str:
+    if like.device.type == "cuda" and like.dtype in DTYPES and importlib.util.find_spec("triton"):
+        return "gpu"
+    return "cpu" if like.device.type == "cpu" and like.dtype in BITS else "reference"
 
 
 @no_type_check  # as of the steps of a scan
@@ -63,43 +75,41 @@ def _pointwise(f: Pointwise, state: tuple[Tensor, ...], inputs: Any, params: Any
 class _Firing(torch.autograd.Function):
     @staticmethod
     def forward(
-        ctx: Any, schedule: Schedule, function: TracedStep, drive: Tensor, state: Tensor, weight: Tensor
+        ctx: Any,
+        backend: ModuleType,
+        schedule: Schedule,
+        function: TracedStep,
+        drive: Tensor,
+        state: Tensor,
+        weight: Tensor,
     ) -> tuple[Tensor, Tensor]:
-        values, before = cpu.forward(schedule, function, drive, state, weight)
+        values, before = backend.forward(schedule, function, drive, state, weight)
         function.vjp((True,))  # now: what has no derivative is better refused here than in the backward pass
-        ctx.schedule, ctx.function = schedule, function
+        ctx.backend, ctx.schedule, ctx.function = backend, schedule, function
         ctx.save_for_backward(drive, state, weight, values, before)
         ctx.set_materialize_grads(False)
         ticks = schedule.ticks
         return values[:, ticks::ticks], values[:, -1].clone()
 
     @staticmethod
-    def backward(ctx: Any, above: Tensor | None, final: Tensor | None) -> tuple[Tensor | None, ...]:
+    def backward(ctx: Any, *grad_outputs: Tensor | None) -> tuple[Tensor | None, ...]:
         schedule: Schedule = ctx.schedule
         drive, state, weight, values, before = ctx.saved_tensors
         if torch.is_grad_enabled():
-            return None, None, *_by_autograd(schedule, (drive, state, weight), (above, final))
+            return None, None, None, *_by_autograd(schedule, (drive, state, weight), grad_outputs)
+        above, final = grad_outputs
         above = torch.zeros_like(drive) if above is None else above
         if final is not None:
             above = above.clone(memory_format=torch.contiguous_format)
             above[:, -1] += final
-        grads = cpu.backward(schedule, ctx.function, above, before, weight)
+        grads = ctx.backend.backward(schedule, ctx.function, above, before, weight)
         of_drive = grads if schedule.ticks == 1 else grads.unflatten(1, (-1, schedule.ticks)).sum(2)
-        needs = ctx.needs_input_grad[2:]
+        needs = ctx.needs_input_grad[3:]
         return (
-            *(None, None, of_drive),
+            *(None, None, None, of_drive),
             schedule.of_state(weight, grads[:, 0]) if needs[1] else None,
-            _of_weight(schedule, weight, values, grads) if needs[2] else None,
+            ctx.backend.of_weight(schedule, weight, values, grads) if needs[2] else None,
         )
-
-
-def _of_weight(schedule: Schedule, weight: Tensor, values: Tensor, grads: Tensor) -> Tensor:
-    if weight.ndim == 1:
-        return cpu.weigh(schedule, values, grads)
-    batch = grads.shape[2]
-    flat, heard = grads.flatten(1), values.flatten(1)
-    new, old = flat @ heard[:, batch:].T, flat @ heard[:, :-batch].T
-    return torch.where(schedule.fed_forward, new, old).fill_diagonal_(0)
 
 
 def _by_autograd(

@@ -9,13 +9,17 @@ import torch
 from jaxtyping import Float
 from torch import Tensor, nn
 
+from remanence.nn.fastlane.connections import graph_of, listed, sensory_of
 from remanence.nn.fastlane.firing import fire
 from remanence.nn.fastlane.schedule import Schedule
 from remanence.nn.fastlane.stability import FastlaneOverflowWarning, effective_map, first_overflow
 from remanence.nn.memory import Memory, positive_integer
 from remanence.nn.persistent import NONLINEARITIES, Pointwise, checked_nonlinearity
-from remanence.wiring import Wiring, dense, firing_order, random
+from remanence.wiring import Wiring, firing_order
 from remanence.wiring.order import Neurons
+
+DENSE_FROM = 0.35
+"""The share of edges from which on it is faster to treat the others as edges of weight 0."""
 
 
 class Fastlane(Memory):
@@ -95,8 +99,8 @@ class Fastlane(Memory):
         seed: int = 0,
     ):
         positive_integer("input_size", input_size)
-        graph = _wiring(wiring, density, positive_integer("hidden_size", hidden_size), seed)
-        read = graph.outputs if outputs is None else _neurons("outputs", outputs, hidden_size)
+        graph = graph_of(wiring, density, positive_integer("hidden_size", hidden_size), seed)
+        read = graph.outputs if outputs is None else listed("outputs", outputs, hidden_size)
         super().__init__(input_size, hidden_size, len(read))
         if not 0 <= leak <= 1:
             raise ValueError(f"leak is a share, 0 to 1, got {leak}")
@@ -110,7 +114,7 @@ class Fastlane(Memory):
         self.register_buffer("order", torch.from_numpy(firing_order(graph, order, seed)))
         self.register_buffer("outputs", torch.from_numpy(read), persistent=False)
         self._selects = not np.array_equal(read, np.arange(hidden_size))
-        hears = _sensory(graph, inputs, input_size)
+        hears = sensory_of(graph, inputs, input_size)
         self.register_buffer("sensory", torch.from_numpy(hears), persistent=False)
         everyone = len(graph.edges) == hidden_size * (hidden_size - 1)
         self.weight_ih = nn.Parameter(torch.empty(hears.shape if hears.all() else (int(hears.sum()),)))
@@ -186,7 +190,10 @@ class Fastlane(Memory):
         batch, time, _ = x.shape
         inputs = x.transpose(0, 1).reshape(time * batch, -1)
         drive = torch.addmm(self.bias[:, None], self._input_weights(), inputs.T).unflatten(1, (time, batch))
-        values, final = fire(self.schedule, drive, state.T, self._bounded())
+        weight = self._bounded()
+        if weight.ndim == 1 and len(weight) > DENSE_FROM * self.hidden_size**2:
+            weight = self.schedule.matrix(weight)
+        values, final = fire(self.schedule, drive, state.T, weight)
         if not torch.compiler.is_compiling():
             self._watch_overflow(values.detach())
         read = values.index_select(0, self.outputs) if self._selects else values
@@ -241,35 +248,3 @@ class Fastlane(Memory):
 
 def _forget_schedule(layer: Fastlane, incompatible: Any) -> None:
     layer._schedule = None
-
-
-def _wiring(wiring: Any, density: float, neurons: int, seed: int) -> Wiring:
-    if wiring is None:
-        return dense(neurons) if density == 1 else random(neurons, density, seed)
-    graph = wiring if isinstance(wiring, Wiring) else Wiring.of(wiring)
-    if graph.neurons != neurons:
-        raise ValueError(f"hidden_size is {neurons}, but the wiring has {graph.neurons} neurons")
-    if own := np.flatnonzero(np.diag(graph.adjacency)).tolist():
-        raise ValueError(f"no neuron may hear itself here, but the wiring has edges from {own} to themselves")
-    return graph
-
-
-def _sensory(graph: Wiring, inputs: Neurons | None, input_size: int) -> np.ndarray:
-    """Which neuron hears which input, [neurons, inputs]."""
-    hears = np.ones((graph.neurons, input_size), dtype=bool)
-    if inputs is not None and graph.sensory is not None:
-        raise ValueError("the wiring says already which neurons hear the inputs: leave out inputs")
-    if inputs is not None:
-        hears[np.setdiff1d(np.arange(graph.neurons), _neurons("inputs", inputs, graph.neurons))] = False
-    elif graph.sensory is not None:
-        if graph.sensory.shape[1] != input_size:
-            raise ValueError(f"input_size is {input_size}, but the wiring has {graph.sensory.shape[1]} inputs")
-        hears = graph.sensory != 0
-    return hears
-
-
-def _neurons(name: str, chosen: Neurons, neurons: int) -> np.ndarray:
-    array = np.asarray(chosen)
-    if array.ndim != 1 or not len(array) or not np.isin(array, np.arange(neurons)).all():
-        raise ValueError(f"{name} must list neurons from 0 to {neurons - 1}, got {chosen!r}")
-    return array.astype(np.int64)

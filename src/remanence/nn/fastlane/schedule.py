@@ -58,33 +58,41 @@ class Schedule:
         return torch.from_numpy(self.rank[:, None] > self.rank)
 
     @cached_property
-    def incoming(self) -> tuple[Tensor, Tensor, Tensor]:
-        """Where the edges into each neuron begin; for each edge its sender, and whether its new value is heard."""
+    def senders(self) -> tuple[Tensor, Tensor, Tensor, Tensor]:
+        """Who is heard: where the edges into each neuron begin; for each edge its sender, 1 if the value heard is that of
+        the same firing, 0 if that of the firing before; the edge itself.
+        """
         receiver, sender = self.edges.T
-        return _begins(receiver, len(self.order)), _int64(sender), _int64(self.rank[receiver] > self.rank[sender])
+        new = self.rank[receiver] > self.rank[sender]
+        return _begins(receiver, len(self.order)), _int64(sender), _int64(new), torch.arange(len(sender))
 
     @cached_property
-    def heard(self) -> tuple[Tensor, Tensor, Tensor]:
-        """Where the edges into each neuron begin; for each edge the place of its sender in the order, and itself."""
-        receiver, sender = self.edges.T
-        return _begins(receiver, len(self.order)), _int64(self.rank[sender]), torch.arange(len(sender))
-
-    @cached_property
-    def outgoing(self) -> tuple[Tensor, Tensor, Tensor]:
-        """Where the edges out of each neuron begin; for each its receiver's place in the opposite order, and itself."""
+    def receivers(self) -> tuple[Tensor, Tensor, Tensor, Tensor]:
+        """Who hears: where the edges out of each neuron begin; for each its receiver, 0 if that hears the value in the
+        same firing, 1 if in the firing after; the edge itself.
+        """
         receiver, sender = self.edges.T
         edge = np.argsort(sender, kind="stable")
-        places = len(self.order) - 1 - self.rank[receiver[edge]]
-        return _begins(sender[edge], len(self.order)), _int64(places), _int64(edge)
+        receiver, sender = receiver[edge], sender[edge]
+        late = self.rank[receiver] < self.rank[sender]
+        return _begins(sender, len(self.order)), _int64(receiver), _int64(late), _int64(edge)
+
+    def of_weight(self, values: Tensor, grads: Tensor) -> Tensor:
+        """Gradients of a matrix of weights: sums over time and batch of gradient times value heard."""
+        batch = grads.shape[2]
+        flat, heard = grads.flatten(1), values.flatten(1)
+        new, old = flat @ heard[:, batch:].T, flat @ heard[:, :-batch].T
+        return torch.where(self.fed_forward.to(grads.device), new, old).fill_diagonal_(0)
 
     def of_state(self, weight: Tensor, grads: Tensor) -> Tensor:
         """Gradients of the values before the first firing, from those of f's arguments there, [neurons, batch]."""
         if weight.ndim == 2:
-            old = torch.where(self.fed_forward, 0, self.matrix(weight))
+            old = torch.where(self.fed_forward.to(weight.device), 0, self.matrix(weight))
             return torch.addmm(grads, old.T, grads, beta=self.keep)
-        receiver, sender, old = (torch.from_numpy(x) for x in (*self.edges.T, ~self.incoming[2].numpy().astype(bool)))
-        terms = (weight[:, None] * grads[receiver])[old]
-        return (self.keep * grads).index_add(0, sender[old], terms)
+        receiver, sender = self.edges[self.senders[2].numpy() == 0].T
+        receiver, sender = torch.from_numpy(receiver).to(weight.device), torch.from_numpy(sender).to(weight.device)
+        old = weight[(self.senders[2] == 0).to(weight.device), None]
+        return (self.keep * grads).index_add(0, sender, old * grads[receiver])
 
 
 def _begins(sorted_neurons: np.ndarray, neurons: int) -> Tensor:
