@@ -59,8 +59,8 @@ class Schedule:
 
     @cached_property
     def senders(self) -> tuple[Tensor, Tensor, Tensor, Tensor]:
-        """Who is heard: where the edges into each neuron begin; for each edge its sender, 1 if the value heard is that of
-        the same firing, 0 if that of the firing before; the edge itself.
+        """Who is heard: where the edges into each neuron begin; for each edge its sender, 1 if the new value of that is
+        heard, 0 if the one of the firing before; the edge itself.
         """
         receiver, sender = self.edges.T
         new = self.rank[receiver] > self.rank[sender]
