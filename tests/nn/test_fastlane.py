@@ -8,6 +8,7 @@ from hypothesis import strategies as st
 from torch.nn import functional as F
 
 from remanence import nn, wiring
+from remanence.nn.fastlane import learn_order
 
 FUNCTIONS = {"relu": lambda a: np.maximum(a, 0), "tanh": np.tanh, "sigmoid": lambda a: 1 / (1 + np.exp(-a))}
 
@@ -172,3 +173,27 @@ def test_another_order_is_taken_over_by_a_state_dict():
 def test_what_is_refused(options, message):
     with pytest.raises(ValueError, match=message):
         nn.Fastlane(3, 4, **options)
+
+
+def test_an_order_is_found_again_by_its_loss():
+    torch.manual_seed(3)
+    layer = nn.Fastlane(2, 6, density=0.5, nonlinearity="tanh").double()
+    torch.nn.init.normal_(layer.weight_hh)
+    x = torch.randn(4, 8, 2, dtype=torch.float64)
+    target = layer(x)[0].detach()
+    weights = {name: value.clone() for name, value in layer.named_parameters()}
+    layer.fire_in([5, 4, 3, 2, 1, 0])
+    losses = learn_order(layer, lambda: F.mse_loss(layer(x)[0], target), trials=300)
+    assert losses == sorted(losses, reverse=True)
+    assert losses[0] > 0.01
+    assert losses[-1] < 1e-20
+    torch.testing.assert_close(layer(x)[0], target)
+    for name, value in layer.named_parameters():
+        assert torch.equal(value, weights[name])
+
+
+def test_a_worse_order_is_left_again():
+    layer = nn.Fastlane(1, 4)
+    losses = iter([1.0, *[2.0] * 5, *[float("nan")] * 5])
+    assert learn_order(layer, lambda: next(losses), trials=10) == [1.0] * 11
+    assert layer.order.tolist() == [0, 1, 2, 3]
