@@ -94,6 +94,10 @@ def test_overflow_is_reported_once_by_layer_and_step():
     assert f"from step {first} of 400 on" in str(caught[0].message)
     with pytest.warns(nn.FastlaneOverflowWarning, match=r"2 neurons \(0, 2\)"):
         nn.Fastlane(1, 3, density=0.0)(torch.zeros(1, 2, 1), torch.tensor([[torch.inf, 0, torch.nan]]))
+    broken = exciting(4)
+    torch.nn.init.constant_(broken.weight_hh, torch.nan)
+    with pytest.warns(nn.FastlaneOverflowWarning, match=r"4 neurons .* from step 0 .* grow by nan"):
+        run(broken, 2)
     run(layer, 400)  # not again: a warning is an error here
 
 

@@ -175,7 +175,7 @@ class Fastlane(Memory):
         return effective_map(self.weights(), rank, 1 - self.leak, self.ticks, slopes)
 
     def spectral_radius(self, slopes: Float[Tensor, " hidden"] | None = None) -> float:
-        """The factor by which a small change of the state grows in a time step in the long run.
+        """The factor by which a small change of the state grows in a time step in the long run; NaN if a weight is.
 
         Above 1 values grow exponentially while these neurons are active; below 1 they are forgotten. With a leak of 0
         and weights that only excite it is 1 if the graph has no cycle, and above 1 if it has one.
@@ -183,7 +183,8 @@ class Fastlane(Memory):
         Args:
             slopes: as in :meth:`effective_map`.
         """
-        return float(torch.linalg.eigvals(self.effective_map(slopes)).abs().max())
+        effective = self.effective_map(slopes)
+        return float(torch.linalg.eigvals(effective).abs().max()) if effective.isfinite().all() else math.nan
 
     def _run(self, x: Tensor, state: Tensor) -> tuple[Tensor, Tensor]:
         # Neurons first, the batch last: a neuron works on rows of the batch.
