@@ -49,7 +49,7 @@ def assert_transcribed(layer, batch=2, time=4):
 @settings(max_examples=40, deadline=None)
 @given(
     neurons=st.integers(1, 20),
-    batch=st.integers(1, 20),
+    batch=st.integers(1, 4),
     density=st.sampled_from([0.0, 0.1, 0.5, 1.0]),
     order=st.sampled_from(["index", "random", "topology"]),
     ticks=st.integers(1, 3),

@@ -57,10 +57,10 @@ def _sweep(
     schedule: Schedule, function: TracedStep, weight: Tensor, like: Tensor, tensors: dict[str, Tensor], *, back: bool
 ) -> None:
     neurons, time, batch = like.shape
-    lanes = _lanes(batch, BITS[like.dtype])
     order = schedule.order[::-1] if back else schedule.order
     rows = -(-neurons // cpu_source.ROWS) * cpu_source.ROWS
     dense = weight.ndim == 2
+    lanes = _lanes(batch, BITS[like.dtype], dense)
     if dense:
         tensors["weight"] = _packed(weight.T if back else weight, order, rows)
     else:
@@ -83,10 +83,14 @@ def _source(function: TracedStep, back: bool, dense: bool) -> Source:
     return function.kernels[key]
 
 
-def _lanes(batch: int, bits: int) -> int:
-    """Two registers full if every thread gets some of that, else one."""
-    wide = kernel.lane_count(bits)
-    return wide if batch > wide * (torch.get_num_threads() - 1) and batch > wide // 2 else wide // 2
+def _lanes(batch: int, bits: int, dense: bool) -> int:
+    """As many as every thread still gets some of: edges are looked up once for all lanes, blocks have sums for each."""
+    register = kernel.lane_count(bits) // 2
+    threads_but_one = torch.get_num_threads() - 1
+    for lanes in (2 * register,) if dense else (4 * register, 2 * register):
+        if batch > lanes * threads_but_one and batch > lanes // 2:
+            return lanes
+    return register
 
 
 def _packed(matrix: Tensor, order: np.ndarray, rows: int) -> Tensor:
