@@ -157,7 +157,7 @@ def test_another_order_is_taken_over_by_a_state_dict():
 @pytest.mark.parametrize(
     ("options", "message"),
     [
-        ({"wiring": np.eye(4, dtype=int)}, r"no neuron may hear itself.*\[0, 1, 2, 3\]"),
+        ({"wiring": np.eye(4, dtype=int)}, r"no neuron may hear itself,.*\[0, 1, 2, 3\]"),
         ({"wiring": np.ones((3, 3), dtype=int)}, "hidden_size is 4, but the wiring has 3 neurons"),
         ({"density": 1.5}, "density is the chance"),
         ({"order": [0, 1, 2]}, "order must name each"),

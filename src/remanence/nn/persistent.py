@@ -19,7 +19,7 @@ NONLINEARITIES: dict[str, Pointwise] = {
     "tanh": torch.tanh,
     "sigmoid": torch.sigmoid,
     "softplus": F.softplus,
-    "identity": torch.Tensor.clone,
+    "identity": torch.clone,
 }
 
 

@@ -16,7 +16,7 @@ def graph_of(wiring: Any, density: float, neurons: int, seed: int) -> Wiring:
     if graph.neurons != neurons:
         raise ValueError(f"hidden_size is {neurons}, but the wiring has {graph.neurons} neurons")
     if own := np.flatnonzero(np.diag(graph.adjacency)).tolist():
-        raise ValueError(f"no neuron may hear itself here, but the wiring has edges from {own} to themselves")
+        raise ValueError(f"no neuron may hear itself, but the wiring has edges from {own} to themselves: drop them")
     return graph
 
 

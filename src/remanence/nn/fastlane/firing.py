@@ -11,10 +11,9 @@ from jaxtyping import Float
 from torch import Tensor
 from torch._compile import _disable_dynamo
 
-from remanence.nn.fastlane import cpu, gpu, reference
+from remanence.nn.fastlane import reference
 from remanence.nn.fastlane.schedule import Schedule
 from remanence.nn.persistent import Pointwise
-from remanence.scan.cpu import BITS
 from remanence.scan.dispatch import UntraceableWarning, trace_of
 from remanence.scan.gpu import DTYPES
 from remanence.scan.trace import TracedStep, UntraceableError
@@ -43,14 +42,14 @@ def fire(
 
 def _fire(schedule: Schedule, drive: Tensor, state: Tensor, weight: Tensor, backend: str) -> tuple[Tensor, Tensor]:
     if torch.is_autocast_enabled(drive.device.type):
-        drive, state, weight = drive.float(), state.float(), weight.float()
+        half = (torch.bfloat16, torch.float16)
+        drive, state, weight = (x.float() if x.dtype in half else x for x in (drive, state, weight))
     chosen = _fastest(drive) if backend == "auto" else backend
     if chosen != "reference" and drive.numel():
         try:
-            function = trace_of(
-                partial(_pointwise, schedule.function), (1, 0, 0), torch.empty(2, 1, 3, dtype=drive.dtype)
-            )
-            return _Firing.apply(BACKENDS[chosen], schedule, function, drive, state, weight)
+            step, like = partial(_pointwise, schedule.function), torch.empty(2, 1, 3, dtype=drive.dtype)
+            function = trace_of(step, (1, 0, 0), like)
+            return _Firing.apply(_backend(chosen), schedule, function, drive, state, weight)
         except UntraceableError as error:
             message = f"Fastlane runs as a plain loop, since its nonlinearity cannot be fused: {error}"
             warnings.warn(message, UntraceableWarning, stacklevel=5)
@@ -58,13 +57,15 @@ def _fire(schedule: Schedule, drive: Tensor, state: Tensor, weight: Tensor, back
     return values, values[:, -1]
 
 
-BACKENDS: dict[str, ModuleType] = {"cpu": cpu, "gpu": gpu}
+def _backend(name: str) -> ModuleType:
+    """Imported at first use: a compiler comes with it."""
+    return importlib.import_module(f"remanence.nn.fastlane.{name}")
 
 
 def _fastest(like: Tensor) -> str:
     if like.device.type == "cuda" and like.dtype in DTYPES and importlib.util.find_spec("triton"):
         return "gpu"
-    return "cpu" if like.device.type == "cpu" and like.dtype in BITS else "reference"
+    return "cpu" if like.device.type == "cpu" and like.dtype in (torch.float32, torch.float64) else "reference"
 
 
 @no_type_check  # as of the steps of a scan
