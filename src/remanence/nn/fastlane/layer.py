@@ -54,7 +54,7 @@ class Fastlane(Memory):
         leak: the share of its value that a neuron loses in each firing, 0 (default) to 1.
         max_norm: the most that the absolute weights from other neurons may add up to in a neuron; where it is more,
             all of that neuron's are scaled down in use. Below ``leak`` the network is stable: with ReLU, tanh or
-            identity no value ever exceeds the largest drive / (leak - max_norm). Default: None, no bound.
+            identity a state within ± (the largest drive) / (leak - max_norm) stays within. Default: None, no bound.
         initial_edges: how many edges into each neuron start away from 0 (Martens 2010, section 5: sparse
             initialisation); default: None, all.
         seed: of ``density`` and of the random order.
