@@ -19,7 +19,7 @@ NONLINEARITIES: dict[str, Pointwise] = {
     "tanh": torch.tanh,
     "sigmoid": torch.sigmoid,
     "softplus": F.softplus,
-    "identity": torch.Tensor.clone,
+    "identity": torch.clone,
 }
 
 
@@ -53,11 +53,7 @@ class PersistentLinear(Memory):
 
     def __init__(self, input_size: int, hidden_size: int, *, nonlinearity: str | Pointwise = "relu"):
         super().__init__(input_size, hidden_size)
-        if isinstance(nonlinearity, str) and nonlinearity not in NONLINEARITIES:
-            raise ValueError(
-                f"nonlinearity must be a pointwise function or one of {', '.join(NONLINEARITIES)}, got {nonlinearity!r}"
-            )
-        self.nonlinearity = nonlinearity
+        self.nonlinearity = checked_nonlinearity(nonlinearity)
         self.weight_ih = nn.Parameter(torch.empty(hidden_size, input_size))
         self.bias = nn.Parameter(torch.empty(hidden_size))
         self.reset_parameters()
@@ -83,6 +79,15 @@ class PersistentLinear(Memory):
     def _step(self) -> Callable[..., tuple[Tensor]]:
         f = self.nonlinearity
         return partial(persistent_step, NONLINEARITIES[f] if isinstance(f, str) else f)
+
+
+def checked_nonlinearity(nonlinearity: str | Pointwise) -> str | Pointwise:
+    """As it came, if it is a name in :data:`NONLINEARITIES` or a function, else a ``ValueError``."""
+    if isinstance(nonlinearity, str) and nonlinearity not in NONLINEARITIES:
+        raise ValueError(
+            f"nonlinearity must be a pointwise function or one of {', '.join(NONLINEARITIES)}, got {nonlinearity!r}"
+        )
+    return nonlinearity
 
 
 @no_type_check  # a wrapper around it would count as something that may change: traced in every call

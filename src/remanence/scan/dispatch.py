@@ -86,7 +86,7 @@ def _scan(
         return reference.scan(step, parts(inputs, INPUTS), state, parts(params, PARAMS))
     chosen = load(name)
     try:
-        traced = _traced(step, counts, like)
+        traced = trace_of(step, counts, like)
         why = chosen.refuses(traced, like)
         if why is None:
             return differentiable(chosen, traced, inputs, state, params, every)
@@ -113,7 +113,7 @@ def source(step: Step, inputs: Many, state: Sequence[Tensor], params: Many = (),
     """
     like, counts = _check(group(inputs), tuple(state), group(params), None)
     try:
-        traced = _traced(step, counts, like)
+        traced = trace_of(step, counts, like)
         return load(backend).source(traced, [True] * sum(traced.counts))
     except UntraceableError as error:
         raise ValueError(f"this step cannot be fused: {error}") from error
@@ -129,7 +129,7 @@ _TRACES: OrderedDict[Hashable, TracedStep | UntraceableError] = OrderedDict()
 _KEEP = 256
 
 
-def _traced(step: Step, counts: tuple[int, int, int], like: Tensor) -> TracedStep:
+def trace_of(step: Step, counts: tuple[int, int, int], like: Tensor) -> TracedStep:
     """The trace of a step, from the last time if nothing that the step depends on has changed."""
     print_ = fingerprint(step)
     batch, _, channels = like.shape

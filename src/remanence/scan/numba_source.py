@@ -66,23 +66,25 @@ class Source:
     """A function to be compiled.
 
     Attributes:
-        text: Python; all arguments are integers, those of :data:`HEAD` first.
+        text: Python; all arguments are integers, those of the head first.
         places: the tensors that follow, in this order.
+        head: the part and the units of work, then sizes.
     """
 
     text: str
     places: tuple[Place, ...]
+    head: tuple[str, ...] = HEAD
 
     @property
     def arguments(self) -> list[str]:
         """Names, in order."""
-        return [*HEAD, *(argument for place in self.places for argument in place.arguments)]
+        return [*self.head, *(argument for place in self.places for argument in place.arguments)]
 
 
 def forward(traced: TracedStep) -> Source:
     """States after every step."""
     graph = traced.forward
-    body = _Body(graph)
+    body = Body(graph)
     states = range(traced.counts[0])
     inputs, params = sorted(graph.uses("input")), sorted(graph.uses("param"))
     places = [*_places("x", inputs, 2), *_places("h", states, 1), *_places("p", params), *_places("y", states)]
@@ -112,7 +114,7 @@ def backward(traced: TracedStep, needs: Sequence[bool]) -> Source:
     of_inputs = [i for i, need in enumerate(needs[count : count + input_count]) if need]
     outputs = iter(graph.outputs[count:])
     input_grads = {f"dx{i}": next(outputs) for i in of_inputs}
-    body = _Body(graph, sums.terms)
+    body = Body(graph, sums.terms)
     places = [*_places("x", inputs, 2), *_places("h", before, 1), *_places("p", params), *_places("y", before)]
     places += [*_places("gy", states, 2), *_places("g", states, 1), *_places("dh", states)]
     places += [*_places("dx", of_inputs, 2), *_places("dp", range(len(sums.totals)))]
@@ -177,14 +179,14 @@ def _load_state_before(i: int) -> list[str]:
     ]
 
 
-def _grown(name: str, total: Iterable[tuple[int, int]], body: "_Body") -> list[str]:
+def _grown(name: str, total: Iterable[tuple[int, int]], body: "Body") -> list[str]:
     """A gradient in memory, and what was added up for it: products of a factor and a sum."""
     at = f"{name}_at + part * row + offset"
     products = [f"{name} = muladd(sum{i}, {body.operand(factor)}, {name})" for factor, i in total]
     return [f"{name} = load({at}, inside)", *products, f"store({at}, {name}, inside)"]
 
 
-def _next_states(letter: str, body: "_Body", outputs: Sequence[int]) -> list[str]:
+def _next_states(letter: str, body: "Body", outputs: Sequence[int]) -> list[str]:
     """All of them computed before the first is replaced."""
     new = [f"new{i} = {body.vector(output)}" for i, output in enumerate(outputs)]
     return [*new, *(f"{letter}{i} = new{i}" for i in range(len(outputs)))]
@@ -200,7 +202,7 @@ def _indented(lines: Iterable[str]) -> list[str]:
     return [f"    {line}" for line in lines]
 
 
-class _Body:
+class Body:
     """The operations of a graph as assignments: those of parameters alone, and those of every step.
 
     Args:

@@ -56,7 +56,8 @@ class IndexedRecall(Classification):
             if size < 1:
                 raise ValueError(f"{name} must be at least 1, got {size}")
         self.length, self.blanks, self.seed = length, blanks, seed
-        self.vocabulary = [*(str(digit) for digit in range(DIGITS)), "·", *(f"#{place}" for place in range(length))]
+        places = (f"#{place}" for place in range(length))
+        self.vocabulary: list[str] = [*(str(digit) for digit in range(DIGITS)), "·", *places]
 
     def dataset(self, split: Split) -> Samples:
         """Tokens [samples, length + blanks + 1] and digits [samples]."""
