@@ -57,7 +57,7 @@ class IndexedRecall(Classification):
                 raise ValueError(f"{name} must be at least 1, got {size}")
         self.length, self.blanks, self.seed = length, blanks, seed
         places = (f"#{place}" for place in range(length))
-        self.vocabulary: list[str] = [*(str(digit) for digit in range(DIGITS)), "·", *places]
+        self.vocabulary = [*(str(digit) for digit in range(DIGITS)), "·", *places]
 
     def dataset(self, split: Split) -> Samples:
         """Tokens [samples, length + blanks + 1] and digits [samples]."""
@@ -72,9 +72,9 @@ class IndexedRecall(Classification):
 
     def examples(self, count: int) -> list[str]:
         """Strings and their answers, the blanks by their number."""
-        samples = self.dataset("train")
+        samples, symbols = self.dataset("train"), self.vocabulary or []
         return [
-            f"{' '.join(self.vocabulary[token] for token in tokens[: self.length])} ·x{self.blanks} "
-            f"{self.vocabulary[tokens[-1]]} -> {digit}"
+            f"{' '.join(symbols[token] for token in tokens[: self.length])} ·x{self.blanks} "
+            f"{symbols[tokens[-1]]} -> {digit}"
             for tokens, digit in zip(samples.inputs[:count].tolist(), samples.targets[:count].tolist(), strict=True)
         ]
