@@ -14,7 +14,8 @@ from remanence.nn.memory import Memory, positive_integer
 from remanence.scan.dispatch import scan
 
 POLARITIES = {"inhibitory": -1.0, "shunting": 0.0, "excitatory": 1.0}
-"""Reversal potential of the self-synapse at the start, and its sign for good."""
+"""Reversal potential of a synapse at the start, and its sign for good."""
+MUTUAL = ("inhibitory", "shunting")
 
 
 class CFF(Memory):
@@ -43,6 +44,8 @@ class CFF(Memory):
         hidden_size: pairs.
         sub_steps: K, 1 to 8; default 1.
         self_synapse: ``"inhibitory"`` (default, E_s < 0), ``"shunting"`` (E_s = 0) or ``"excitatory"`` (E_s > 0).
+        mutual_synapse: ``"inhibitory"`` (default, E_m < 0) or ``"shunting"`` (E_m = 0): then a pair lives between 0 and
+            1, with steeper slopes and thresholds in the middle.
         horizon: how many time steps the memory should span; default 100.
 
     Parameters:
@@ -54,7 +57,7 @@ class CFF(Memory):
         (q, r), each [batch, hidden_size]; at first q is low and r is high.
 
     Raises:
-        ValueError: a size, ``sub_steps``, ``self_synapse`` or ``horizon`` out of range.
+        ValueError: a size, ``sub_steps``, ``self_synapse``, ``mutual_synapse`` or ``horizon`` out of range.
 
     References:
         Hasani et al. 2020, Liquid time-constant networks; Lechner et al. 2020 (the semi-implicit rule).
@@ -75,7 +78,6 @@ class CFF(Memory):
     log_slope_input: Tensor
     potential_input: Tensor
     log_conductance_mutual: Tensor
-    log_potential_mutual: Tensor
     log_slope_mutual: Tensor
     threshold_mutual: Tensor
     log_conductance_self: Tensor
@@ -89,6 +91,7 @@ class CFF(Memory):
         *,
         sub_steps: int = 1,
         self_synapse: str = "inhibitory",
+        mutual_synapse: str = "inhibitory",
         horizon: int = 100,
     ):
         super().__init__(input_size, hidden_size)
@@ -96,13 +99,17 @@ class CFF(Memory):
             raise ValueError(f"sub_steps must be 1 to 8, got {sub_steps}")
         if self_synapse not in POLARITIES:
             raise ValueError(f"self_synapse must be one of {', '.join(POLARITIES)}, got {self_synapse!r}")
+        if mutual_synapse not in MUTUAL:
+            raise ValueError(f"mutual_synapse must be one of {', '.join(MUTUAL)}, got {mutual_synapse!r}")
         self.sub_steps = sub_steps
-        self.self_synapse = self_synapse
+        self.self_synapse, self.mutual_synapse = self_synapse, mutual_synapse
         self.horizon = positive_integer("horizon", horizon)
         self.weight_ih = nn.Parameter(torch.empty(2 * hidden_size, input_size))  # W
         self.bias = nn.Parameter(torch.empty(2 * hidden_size))  # b
         for name in _PER_NEURON:
             self.register_parameter(name, nn.Parameter(torch.empty(2, hidden_size)))
+        if POLARITIES[mutual_synapse]:
+            self.log_potential_mutual = nn.Parameter(torch.empty(2, hidden_size))  # log |E_m|
         if POLARITIES[self_synapse]:
             self.log_potential_self = nn.Parameter(torch.empty(2, hidden_size))  # log |E_s|
         self.reset_parameters()
@@ -112,7 +119,8 @@ class CFF(Memory):
         bound = 1 / math.sqrt(self.input_size)
         nn.init.uniform_(self.weight_ih, -bound, bound)  # γ_x W
         with torch.no_grad():
-            for name, (low, high) in _PER_NEURON.items():
+            shunting = self.mutual_synapse == "shunting"
+            for name, (low, high) in (_PER_NEURON | _SHUNTING if shunting else _PER_NEURON).items():
                 getattr(self, name).uniform_(low, high)
             self.log_capacitance.uniform_(0, math.log(30 * self.horizon))
             # A slow pair forgets through a gate that leaks faster than it does: the slower, the tighter it is closed.
@@ -126,13 +134,16 @@ class CFF(Memory):
             tonic = (self.log_leak.exp() + gate).log()
             self.log_conductance_mutual += tonic
             self.log_conductance_self += tonic
+            if not shunting:
+                self.log_potential_mutual.uniform_(-0.05, 0.05)
             if POLARITIES[self.self_synapse]:
                 self.log_potential_self.zero_()
 
     def initial_state(self, batch_size: int) -> tuple[Tensor, Tensor]:
         """(q, r): every flip-flop holds a 0, q low and r high."""
         ones = self.log_capacitance.new_ones(batch_size, self.hidden_size)
-        return -0.3 * ones, 0.6 * ones
+        low, high = (0.0, 0.8) if self.mutual_synapse == "shunting" else (-0.3, 0.6)
+        return low * ones, high * ones
 
     def neurons(self) -> tuple["Neuron", "Neuron"]:
         """What the step needs to know of q and of r: rates, that is conductances divided by C, each [hidden_size]."""
@@ -142,15 +153,19 @@ class CFF(Memory):
         )
         gate = self.log_conductance_input.exp()
         slope_mutual, slope_self = self.log_slope_mutual.exp(), self.log_slope_self.exp()
-        polarity = POLARITIES[self.self_synapse]
-        potential_self = polarity * self.log_potential_self.exp() if polarity else torch.zeros_like(leak)
+        potential_mutual, potential_self = (
+            POLARITIES[kind] * getattr(self, f"log_potential_{name}").exp()
+            if POLARITIES[kind]
+            else torch.zeros_like(leak)
+            for name, kind in (("mutual", self.mutual_synapse), ("self", self.self_synapse))
+        )
         columns = Neuron(
             leak=leak,
             leak_current=leak * self.leak_potential,
             gate=gate,
             gate_current=gate * self.potential_input,
             mutual=mutual,
-            mutual_current=-mutual * self.log_potential_mutual.exp(),
+            mutual_current=mutual * potential_mutual,
             mutual_slope=slope_mutual,
             mutual_offset=-slope_mutual * self.threshold_mutual,
             onto_itself=onto_itself,
@@ -209,7 +224,6 @@ _PER_NEURON = {
     "log_slope_input": (0.0, 0.0),  # log γ_x; reset_parameters sets it by the bias
     "potential_input": (0.9, 1.1),  # E_x
     "log_conductance_mutual": (0.65, 0.75),  # log w_m: twice what holds the neuron up, ten times w_s
-    "log_potential_mutual": (-0.05, 0.05),  # log -E_m
     "log_slope_mutual": (2.0, 2.1),  # log γ_m
     "threshold_mutual": (0.05, 0.15),  # μ_m
     "log_conductance_self": (-1.65, -1.55),  # log w_s
@@ -217,6 +231,16 @@ _PER_NEURON = {
     "threshold_self": (0.05, 0.15),  # μ_s
 }
 """The parameters [2, hidden_size], and the range that each is drawn from."""
+
+_SHUNTING = {
+    "log_conductance_input": (0.65, 0.75),
+    "log_conductance_mutual": (1.35, 1.45),
+    "log_slope_mutual": (2.7, 2.8),
+    "threshold_mutual": (0.4, 0.45),
+    "log_slope_self": (2.7, 2.8),
+    "threshold_self": (0.4, 0.45),
+}
+"""Other ranges for pairs that only shunt each other: without a potential below 0, what is low must be well below μ."""
 
 
 class Neuron(NamedTuple):

@@ -20,7 +20,7 @@ class Streaming(nn.Module):
         layer: a memory.
 
     Example:
-        A trained layer becomes a file that needs no source code of ours, here for a stream alone (a batch of 1). For any
+        A trained layer becomes a file that needs no source code of ours, here for one stream (a batch of 1). For any
         batch: an example of 2 or more, and ``dynamic_shapes=streaming.dynamic_shapes(torch.export.Dim("batch"))``.
 
         >>> import io
