@@ -3,7 +3,7 @@
 All models have about as many parameters as 32 continuous flip-flops, no embedding, and a linear readout of the last
 output. Adam, batches of 32 fresh sequences, gradients clipped to norm 1. The learning rate of each is the best of four
 at the shortest delay, on a seed of its own. A run has succeeded when at most 1% of 200 validation sequences are named
-wrongly; it ends there, after 1,500 steps, or after 150 s of processor time. A memory that failed with every seed at
+wrongly; it ends there, after 1,500 steps, or after 100 s of processor time. A memory that failed with every seed at
 one delay is tried at the next with one seed only.
 
 Every finished run is a line of results/recall.csv; the same command goes on behind the last one. ``--table`` only
@@ -138,7 +138,7 @@ def main() -> None:
     parser = argparse.ArgumentParser(description=__doc__)
     parser.add_argument("--layers", default=";".join(LAYERS), help="separated by ;")
     parser.add_argument("--delays", default=",".join(map(str, DELAYS)))
-    parser.add_argument("--seconds", type=float, default=150, help="of processor time, each run")
+    parser.add_argument("--seconds", type=float, default=100, help="of processor time, each run")
     parser.add_argument("--table", action="store_true")
     options = parser.parse_args()
     torch.set_num_threads(1)

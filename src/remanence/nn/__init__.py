@@ -14,6 +14,7 @@ from remanence.nn.ltc import LTC
 from remanence.nn.memory import Memory, State
 from remanence.nn.persistent import PersistentLinear
 from remanence.nn.reciprocal import ReciprocalGated
+from remanence.nn.streaming import Streaming
 from remanence.registry import Registry
 
 __all__ = [
@@ -32,6 +33,7 @@ __all__ = [
     "PersistentLinear",
     "ReciprocalGated",
     "State",
+    "Streaming",
     "attention",
     "create",
     "layers",

@@ -19,8 +19,9 @@ from remanence.scan.dispatch import scan
 from remanence.wiring import Wiring, dense
 
 POLARITIES = {"inhibitory": -1.0, "shunting": 0.0, "excitatory": 1.0}
-"""Reversal potential of the self-synapse at the start, and its sign for good."""
+"""Reversal potential of a synapse at the start, and its sign for good."""
 
+MUTUAL = ("inhibitory", "shunting")
 INPUT_SYNAPSES = ("gate", "affine", "exact")
 OF_INPUT = ("log_slope_input", "log_conductance_input", "potential_input")
 
@@ -55,6 +56,8 @@ class CFF(Memory):
         hidden_size: pairs.
         sub_steps: K, 1 to 8; default 1.
         self_synapse: ``"inhibitory"`` (default, E_s < 0), ``"shunting"`` (E_s = 0) or ``"excitatory"`` (E_s > 0).
+        mutual_synapse: ``"inhibitory"`` (default, E_m < 0) or ``"shunting"`` (E_m = 0): then a pair lives between 0 and
+            1, with steeper slopes and thresholds in the middle.
         horizon: how many time steps the memory should span; default 100.
         input_synapse: how the input acts: ``"gate"`` (default), as in the equation; ``"affine"``, where E_x too is an
             affine projection of the input; or ``"exact"``, by a synapse from every input as an LTC has them,
@@ -73,8 +76,8 @@ class CFF(Memory):
         (q, r), each [batch, hidden_size]; at first q is low and r is high.
 
     Raises:
-        ValueError: a size, ``sub_steps``, ``self_synapse``, ``input_synapse`` or ``horizon`` out of range, or a wiring
-            that does not fit.
+        ValueError: a size, ``sub_steps``, ``self_synapse``, ``mutual_synapse``, ``input_synapse`` or ``horizon`` out of
+            range, or a wiring that does not fit.
 
     References:
         Hasani et al. 2020, Liquid time-constant networks; Lechner et al. 2020 (the semi-implicit rule).
@@ -95,7 +98,6 @@ class CFF(Memory):
     log_slope_input: Tensor
     potential_input: Tensor
     log_conductance_mutual: Tensor
-    log_potential_mutual: Tensor
     log_slope_mutual: Tensor
     threshold_mutual: Tensor
     log_conductance_self: Tensor
@@ -109,6 +111,7 @@ class CFF(Memory):
         *,
         sub_steps: int = 1,
         self_synapse: str = "inhibitory",
+        mutual_synapse: str = "inhibitory",
         horizon: int = 100,
         input_synapse: str = "gate",
         wiring: Any = None,
@@ -118,10 +121,12 @@ class CFF(Memory):
             raise ValueError(f"sub_steps must be 1 to 8, got {sub_steps}")
         if self_synapse not in POLARITIES:
             raise ValueError(f"self_synapse must be one of {', '.join(POLARITIES)}, got {self_synapse!r}")
+        if mutual_synapse not in MUTUAL:
+            raise ValueError(f"mutual_synapse must be one of {', '.join(MUTUAL)}, got {mutual_synapse!r}")
         if input_synapse not in INPUT_SYNAPSES:
             raise ValueError(f"input_synapse must be one of {', '.join(INPUT_SYNAPSES)}, got {input_synapse!r}")
         self.sub_steps = sub_steps
-        self.self_synapse = self_synapse
+        self.self_synapse, self.mutual_synapse = self_synapse, mutual_synapse
         self.horizon = positive_integer("horizon", horizon)
         self.input_synapse = input_synapse
         if input_synapse == "exact":
@@ -136,6 +141,8 @@ class CFF(Memory):
             if input_synapse != "exact" or name not in OF_INPUT:
                 self.register_parameter(name, nn.Parameter(torch.empty(2, hidden_size)))
         self.lateral = None if wiring is None else self._wired(wiring)
+        if POLARITIES[mutual_synapse]:
+            self.log_potential_mutual = nn.Parameter(torch.empty(2, hidden_size))  # log |E_m|
         if POLARITIES[self_synapse]:
             self.log_potential_self = nn.Parameter(torch.empty(2, hidden_size))  # log |E_s|
         self.reset_parameters()
@@ -150,7 +157,8 @@ class CFF(Memory):
     def reset_parameters(self) -> None:
         """Draw every parameter anew: bistable pairs with closed gates."""
         with torch.no_grad():
-            for name, (low, high) in _PER_NEURON.items():
+            shunting = self.mutual_synapse == "shunting"
+            for name, (low, high) in (_PER_NEURON | _SHUNTING if shunting else _PER_NEURON).items():
                 if hasattr(self, name):
                     getattr(self, name).uniform_(low, high)
             self.log_capacitance.uniform_(0, math.log(30 * self.horizon))
@@ -162,6 +170,8 @@ class CFF(Memory):
             tonic = self.log_leak.exp() + gate
             self.log_conductance_mutual += tonic.log()
             self.log_conductance_self += tonic.log()
+            if not shunting:
+                self.log_potential_mutual.uniform_(-0.05, 0.05)
             if POLARITIES[self.self_synapse]:
                 self.log_potential_self.zero_()
             if self.lateral is not None:
@@ -188,12 +198,13 @@ class CFF(Memory):
 
     def initial_state(self, batch_size: int) -> tuple[Tensor, Tensor]:
         """(q, r): every flip-flop holds a 0, q low and r high."""
+        low, high = (0.0, 0.8) if self.mutual_synapse == "shunting" else (-0.3, 0.6)
         shape = (batch_size, self.hidden_size)
-        return self.log_capacitance.new_full(shape, -0.3), self.log_capacitance.new_full(shape, 0.6)
+        return self.log_capacitance.new_full(shape, low), self.log_capacitance.new_full(shape, high)
 
     def neurons(self) -> tuple[Neuron, Neuron]:
         """What the dynamics of q and of r are made of: rates, that is conductances / C, each [hidden_size]."""
-        return neurons(POLARITIES[self.self_synapse], self._rows(self._dynamics).unbind(0))
+        return neurons(self._polarities, self._rows(self._dynamics).unbind(0))
 
     def equilibria(self) -> Equilibria:
         """Where the pairs can rest while the input is silent (x = 0), by the differential equation: all, stable or not.
@@ -234,7 +245,7 @@ class CFF(Memory):
     @property
     def _step(self) -> partial[tuple[Tensor, Tensor]]:
         step = flip_flop_step if self.input_synapse == "gate" else driven_step
-        return partial(step, self.sub_steps, POLARITIES[self.self_synapse])
+        return partial(step, self.sub_steps, self._polarities)
 
     def _params(self) -> Tensor:
         """Rows for the step: each parameter of q, then the same of r."""
@@ -242,8 +253,13 @@ class CFF(Memory):
 
     @property
     def _dynamics(self) -> tuple[str, ...]:
-        """Names of the parameters that a pair has whatever its input."""
-        return Dynamics._fields if POLARITIES[self.self_synapse] else Dynamics._fields[:-1]
+        """Names of the parameters that a pair has whatever its input; no potentials that are 0."""
+        potentials = ("log_potential_mutual", "log_potential_self")
+        return *Dynamics._fields, *(name for name, sign in zip(potentials, self._polarities, strict=True) if sign)
+
+    @property
+    def _polarities(self) -> tuple[float, float]:
+        return POLARITIES[self.mutual_synapse], POLARITIES[self.self_synapse]
 
     def _rows(self, names: Sequence[str]) -> Tensor:
         return torch.cat([getattr(self, name).view(2, -1) for name in names])
@@ -281,7 +297,6 @@ _PER_NEURON = {
     "log_slope_input": (0.0, 0.0),  # log γ_x; reset_parameters sets it by the bias
     "potential_input": (0.9, 1.1),  # E_x
     "log_conductance_mutual": (0.65, 0.75),  # log w_m: twice what holds the neuron up, ten times w_s
-    "log_potential_mutual": (-0.05, 0.05),  # log -E_m
     "log_slope_mutual": (2.0, 2.1),  # log γ_m
     "threshold_mutual": (0.05, 0.15),  # μ_m
     "log_conductance_self": (-1.65, -1.55),  # log w_s
@@ -289,3 +304,13 @@ _PER_NEURON = {
     "threshold_self": (0.05, 0.15),  # μ_s
 }
 """The parameters [2, hidden_size], and the range that each is drawn from."""
+
+_SHUNTING = {
+    "log_conductance_input": (0.65, 0.75),
+    "log_conductance_mutual": (1.35, 1.45),
+    "log_slope_mutual": (2.7, 2.8),
+    "threshold_mutual": (0.4, 0.45),
+    "log_slope_self": (2.7, 2.8),
+    "threshold_self": (0.4, 0.45),
+}
+"""Other ranges for pairs that only shunt each other: without a potential below 0, what is low must be well below μ."""

@@ -22,13 +22,11 @@ class Dynamics(NamedTuple):
     log_leak: Tensor
     leak_potential: Tensor
     log_conductance_mutual: Tensor
-    log_potential_mutual: Tensor
     log_slope_mutual: Tensor
     threshold_mutual: Tensor
     log_conductance_self: Tensor
     log_slope_self: Tensor
     threshold_self: Tensor
-    log_potential_self: Tensor | float = 0.0
 
 
 class Neuron(NamedTuple):
@@ -49,7 +47,7 @@ class Neuron(NamedTuple):
 @no_type_check  # a wrapper around it would count as something that may change: traced in every call
 def flip_flop_step(
     sub_steps: int,
-    polarity: float,
+    polarities: tuple[float, float],
     state: tuple[Tensor, ...],
     inputs: tuple[Tensor, ...],
     params: tuple[Tensor, ...],
@@ -58,24 +56,24 @@ def flip_flop_step(
 
     Args:
         sub_steps: K.
-        polarity: sign of the potential of the synapses of a neuron to itself.
+        polarities: signs of the potentials of the synapses between the two neurons, and of those to themselves.
         state: (q, r).
         inputs: W x of q and of r, and where given the timespan; 1 otherwise.
-        params: the fields of :class:`Gate`, each for q and for r, then those of :class:`Dynamics`, without the last
-            where the polarity is 0.
+        params: the fields of :class:`Gate`, each for q and for r, then those of :class:`Dynamics`, then the logarithms
+            of the potentials that are not 0.
     """
     drive_q, drive_r, *timespan = inputs
     count = 2 * len(Gate._fields)
     rate_q, current_q = _let_in(Gate(*params[0:count:2]), drive_q)
     rate_r, current_r = _let_in(Gate(*params[1:count:2]), drive_r)
     outside = rate_q, rate_r, current_q, current_r
-    return driven_step(sub_steps, polarity, state, (*outside, *timespan), params[count:])
+    return driven_step(sub_steps, polarities, state, (*outside, *timespan), params[count:])
 
 
 @no_type_check
 def driven_step(
     sub_steps: int,
-    polarity: float,
+    polarities: tuple[float, float],
     state: tuple[Tensor, ...],
     inputs: tuple[Tensor, ...],
     params: tuple[Tensor, ...],
@@ -84,13 +82,13 @@ def driven_step(
 
     Args:
         sub_steps: K.
-        polarity: as in :func:`flip_flop_step`.
+        polarities: as in :func:`flip_flop_step`.
         state: (q, r).
         inputs: rates of q and of r from the input, their currents, and where given the timespan.
-        params: the fields of :class:`Dynamics`, as in :func:`flip_flop_step`.
+        params: the fields of :class:`Dynamics` and potentials, as in :func:`flip_flop_step`.
     """
     rate_q, rate_r, current_q, current_r, *timespan = inputs
-    of_q, of_r = neurons(polarity, params)
+    of_q, of_r = neurons(polarities, params)
     inertia: Tensor | float = sub_steps / timespan[0] if timespan else float(sub_steps)  # 1/Δ
     q, r = state
     for _ in range(sub_steps):
@@ -102,24 +100,26 @@ def driven_step(
 
 
 @no_type_check
-def neurons(polarity: float, params: tuple[Tensor, ...]) -> tuple[Neuron, Neuron]:
-    """q and r from the fields of :class:`Dynamics`, each for q and for r."""
-    return _neuron(polarity, Dynamics(*params[0::2])), _neuron(polarity, Dynamics(*params[1::2]))
+def neurons(polarities: tuple[float, float], params: tuple[Tensor, ...]) -> tuple[Neuron, Neuron]:
+    """q and r, from parameters as :func:`driven_step` takes them."""
+    return _neuron(polarities, params[0::2]), _neuron(polarities, params[1::2])
 
 
 @no_type_check
-def _neuron(polarity: float, p: Dynamics) -> Neuron:
+def _neuron(polarities: tuple[float, float], params: tuple[Tensor, ...]) -> Neuron:
+    count = len(Dynamics._fields)
+    p, potentials = Dynamics(*params[:count]), iter(params[count:])
+    potential_mutual, potential_self = (sign * torch.exp(next(potentials)) if sign else 0.0 for sign in polarities)
     capacitance = torch.exp(p.log_capacitance)
     leak, mutual, onto_itself = (
         torch.exp(log) / capacitance for log in (p.log_leak, p.log_conductance_mutual, p.log_conductance_self)
     )
     slope_mutual, slope_self = torch.exp(p.log_slope_mutual), torch.exp(p.log_slope_self)
-    potential_self = polarity * torch.exp(p.log_potential_self) if polarity else 0.0
     return Neuron(
         leak=leak,
         leak_current=leak * p.leak_potential,
         mutual=mutual,
-        mutual_current=-mutual * torch.exp(p.log_potential_mutual),
+        mutual_current=mutual * potential_mutual,
         mutual_slope=slope_mutual,
         mutual_offset=-slope_mutual * p.threshold_mutual,
         onto_itself=onto_itself,
