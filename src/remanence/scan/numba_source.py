@@ -213,16 +213,17 @@ class Body:
     def __init__(self, graph: Graph, sums: Iterable[int] = ()):
         self.graph = graph
         self._uses = _count_uses(graph)
+        self._constant: set[int] = set()
+        for position, node in enumerate(graph.nodes):
+            if node.op in ("constant", "param") or (node.arguments and self._constant.issuperset(node.arguments)):
+                self._constant.add(position)
         inside = {a for node in graph.nodes if (a := self._factor(node)) is not None}
         inside |= {position for total in sums for position in self._inside_sum(total)}
         self.once: list[str] = []
         self.every_step: list[str] = []
-        constant: set[int] = set()
         for position, node in enumerate(graph.nodes):
-            if node.op in ("constant", "param") or (node.arguments and constant.issuperset(node.arguments)):
-                constant.add(position)
             if node.arguments and position not in inside:
-                lines = self.once if position in constant else self.every_step
+                lines = self.once if position in self._constant else self.every_step
                 lines.append(f"v{position} = {self._expression(node)}")
 
     def added(self, total: str, position: int) -> list[str]:
@@ -258,11 +259,11 @@ class Body:
     def _factor(self, node: Node) -> int | None:
         """The product that an addition takes in, if nothing else needs it and the other term is no product too.
 
-        The difference of two equal products stays exactly 0 this way.
+        The difference of two equal products stays exactly 0 this way. A product that is computed once is a term.
         """
         if node.op not in ("add", "sub"):
             return None
-        products = [a for a in node.arguments if self.graph.nodes[a].op == "mul"]
+        products = [a for a in node.arguments if self.graph.nodes[a].op == "mul" and a not in self._constant]
         return products[0] if len(products) == 1 and self._uses[products[0]] == 1 else None
 
     def _expression(self, node: Node) -> str:
