@@ -35,6 +35,8 @@ def fire(
         weight: one for each edge, or a matrix [receivers, senders].
         backend: ``"reference"``, the plain loop; ``"cpu"``, ``"gpu"``; or ``"auto"``, the fastest that applies.
     """
+    if torch.compiler.is_exporting():
+        return _fire(schedule, drive, state, weight, "reference")
     if torch.compiler.is_compiling():
         return _disable_dynamo(_fire)(schedule, drive, state, weight, backend)
     return _fire(schedule, drive, state, weight, backend)
