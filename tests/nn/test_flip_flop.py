@@ -10,6 +10,7 @@ from scipy.integrate import solve_ivp
 from remanence import nn
 
 KINDS = ["inhibitory", "shunting", "excitatory"]
+MUTUAL = ["inhibitory", "shunting"]
 
 
 def noisy(layer):
@@ -30,10 +31,11 @@ def raw(layer, pair):
         "C": positive["capacitance"],
         "g": positive["leak"],
         "V": positive["leak_potential"],
+        "gamma_x": positive["slope_input"],
         "w_x": positive["capacitance"] * positive["conductance_input"],
         "E_x": positive["potential_input"],
         "w_m": positive["conductance_mutual"],
-        "E_m": -positive["potential_mutual"],
+        "E_m": -positive.get("potential_mutual", torch.zeros_like(positive["leak"])),
         "gamma_m": positive["slope_mutual"],
         "mu_m": positive["threshold_mutual"],
         "w_s": positive["conductance_self"],
@@ -60,10 +62,10 @@ class Pair(Wiring):
 
 
 def ncps_twin(layer, pair):
-    """The same pair as an LTC cell of the ncps package; one input, so that W x + b is its γ (x - μ)."""
+    """The same pair as an LTC cell of the ncps package; one input, so that γ_x W x + b is its γ (x - μ)."""
     cell = LTCCell(Pair(), 1, ode_unfolds=layer.sub_steps, epsilon=0.0).double()
     p = raw(layer, pair)
-    W = layer.weight_ih[:, 0].detach().view(2, -1)[:, pair]
+    W = p["gamma_x"] * layer.weight_ih[:, 0].detach().view(2, -1)[:, pair]
     b = layer.bias.detach().view(2, -1)[:, pair]
     own, other = torch.eye(2, dtype=torch.bool), ~torch.eye(2, dtype=torch.bool)
     with torch.no_grad():
@@ -85,10 +87,11 @@ def ncps_twin(layer, pair):
     return cell
 
 
+@pytest.mark.parametrize("mutual", MUTUAL)
 @pytest.mark.parametrize("kind", KINDS)
 @pytest.mark.parametrize("sub_steps", [1, 6])
-def test_equals_ncps(kind, sub_steps):
-    layer = noisy(nn.CFF(1, 3, sub_steps=sub_steps, self_synapse=kind).double())
+def test_equals_ncps(kind, mutual, sub_steps):
+    layer = noisy(nn.CFF(1, 3, sub_steps=sub_steps, self_synapse=kind, mutual_synapse=mutual).double())
     x, timespan = torch.randn(4, 20, 1, dtype=torch.float64), 0.7
     y, (q, r) = layer(x, timespans=torch.full((4, 20), timespan, dtype=torch.float64))
     for pair in range(3):
@@ -104,9 +107,10 @@ def test_equals_ncps(kind, sub_steps):
 
 def test_halving_the_sub_step_halves_the_error():
     layer = noisy(nn.CFF(1, 1, horizon=3).double())
+    torch.nn.init.constant_(layer.log_capacitance, 1.5)
     p = {name: value.numpy() for name, value in raw(layer, 0).items()}
     x = torch.full((1, 1, 1), 0.4, dtype=torch.float64)
-    opened = torch.sigmoid(x[0, 0] @ layer.weight_ih.T + layer.bias).detach().numpy()
+    opened = torch.sigmoid(torch.tensor(p["gamma_x"]) * (x[0, 0] @ layer.weight_ih.T) + layer.bias).detach().numpy()
     start = np.array([float(s) for s in layer.initial_state(1)])
 
     def rate(_, v):
@@ -128,29 +132,71 @@ def test_halving_the_sub_step_halves_the_error():
     assert errors[1] / errors[2] == pytest.approx(2, rel=0.15)
 
 
+@pytest.mark.parametrize("mutual", MUTUAL)
 @pytest.mark.parametrize("kind", KINDS)
-def test_every_pair_holds_a_bit_without_input(kind):
-    layer = nn.CFF(3, 64, self_synapse=kind, horizon=30)
-    high, low = torch.full((1, 64), 0.6), torch.full((1, 64), -0.3)
+def test_every_pair_holds_a_bit_without_input(kind, mutual):
+    layer = nn.CFF(3, 64, self_synapse=kind, mutual_synapse=mutual, horizon=30)
+    assert layer.bistable().all()
+    low, high = layer.initial_state(1)
     q, r = torch.cat([high, low]), torch.cat([low, high])
     with torch.no_grad():
         _, (q, r) = layer(torch.zeros(2, 2000, 3), (q, r))
-    assert (q[0] - q[1] > 0.5).all()
-    assert (r[1] - r[0] > 0.5).all()
+    assert (q[0] - q[1] > 0.3).all()
+    assert (r[1] - r[0] > 0.3).all()
 
 
-def test_an_open_gate_writes_and_a_closed_one_keeps():
-    layer = nn.CFF(1, 16, horizon=30)
+def test_gates_start_closed_and_steep_and_a_third_of_the_pairs_outlasts_the_horizon():
+    layer = nn.CFF(3, 4000, horizon=1000)
+    assert (layer.log_capacitance.exp() > 1000).float().mean() == pytest.approx(0.33, abs=0.02)
+    b, slope = layer.bias.view(2, -1), layer.log_slope_input.exp()
+    slowness = layer.log_capacitance.clamp(max=np.log(1000))
+    torch.testing.assert_close(b, torch.minimum(-2 - slowness, torch.tensor(-5.0)))
+    torch.testing.assert_close(slope, -b)
+    drive = slope.view(-1, 1) * layer.weight_ih
+    assert drive.abs().max() <= 3**-0.5 + 1e-6
+    assert drive.detach().std() == pytest.approx(1 / 3, rel=0.05)
+    open_half = torch.sigmoid(slope * 1.0 + b)
+    torch.testing.assert_close(open_half, torch.full_like(b, 0.5))
+
+
+@pytest.mark.parametrize(("mutual", "low", "high"), [("inhibitory", 0.0, 0.3), ("shunting", 0.35, 0.5)])
+def test_an_open_gate_writes_and_a_closed_one_keeps(mutual, low, high):
+    layer = nn.CFF(1, 16, horizon=3, mutual_synapse=mutual)
     with torch.no_grad():
         layer.weight_ih.zero_()
-        layer.weight_ih[:16] = 10.0  # a 1 opens the gates of q
+        layer.weight_ih[:16] = 3.0  # a 1 opens the gates of q
         pulse = torch.zeros(1, 300, 1)
         pulse[:, 10:40] = 1.0
         y, _ = layer(pulse)
         silent, _ = layer(torch.zeros(1, 300, 1))
-    assert (silent[0, -1] < 0).all()
-    assert (y[0, 9] < 0).all()
-    assert (y[0, -1] > 0.3).all()
+    assert (silent[0, -1] < low).all()
+    assert (y[0, 9] < low).all()
+    assert (y[0, -1] > high).all()
+
+
+def test_the_cell_that_holds_by_exciting_itself_alone():
+    """No leak, self-synapses that excite (E > 0), mutual ones that shunt (E = 0), steep slopes."""
+    layer = nn.CFF(2, 16, self_synapse="excitatory", mutual_synapse="shunting", horizon=3)
+    with torch.no_grad():
+        layer.log_leak.fill_(-12.0)
+        layer.log_conductance_input.fill_(3.0)  # nothing but the input moves a fast pair now
+        layer.bias.fill_(-12.0)
+        layer.weight_ih.zero_()
+        layer.weight_ih[:16, 0] = layer.weight_ih[16:, 1] = 4.0  # one input opens the gates of q, the other those of r
+        assert layer.bistable().all()
+
+        def pulse(channel):
+            return torch.nn.functional.one_hot(torch.tensor([channel]), 2).float().expand(1, 300, 2)
+
+        silence, state, read = torch.zeros(1, 100_000, 2), None, []
+        for x in (silence, pulse(0), silence, pulse(1), silence):
+            y, state = layer(x, state)
+            read.append(y[0, -1])
+    assert (torch.stack([read[0], read[4]]) < 0.1).all()
+    assert (torch.stack([read[1], read[2]]) > 0.9).all()
+    at_rest = layer.equilibria()
+    highest = at_rest.q.where(at_rest.stable, -1.0).amax(0).float()
+    torch.testing.assert_close(read[2], highest, atol=1e-4, rtol=0)
 
 
 @pytest.mark.unchecked
@@ -161,5 +207,7 @@ def test_wrong_options():
         nn.CFF(3, 4, sub_steps=0)
     with pytest.raises(ValueError, match="one of inhibitory, shunting, excitatory, got 'exciting'"):
         nn.CFF(3, 4, self_synapse="exciting")
+    with pytest.raises(ValueError, match="mutual_synapse must be one of inhibitory, shunting, got 'excitatory'"):
+        nn.CFF(3, 4, mutual_synapse="excitatory")
     with pytest.raises(ValueError, match="horizon"):
         nn.CFF(3, 4, horizon=0)

@@ -73,7 +73,7 @@ def loop(
     Returns:
         h and c after every step, [time, batch, size].
     """
-    batch = len(h)
+    batch = h.shape[0]  # len would make a constant of it in torch.export
     plan = [
         (
             s.weight.t().contiguous(),

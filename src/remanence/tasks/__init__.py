@@ -9,10 +9,12 @@ from remanence.tasks.cheetah import Cheetah
 from remanence.tasks.classification import Classification
 from remanence.tasks.digits import Digits
 from remanence.tasks.image import Image
+from remanence.tasks.indexed_recall import IndexedRecall
 from remanence.tasks.irregular import Irregular
 from remanence.tasks.listops import ListOps
 from remanence.tasks.mnist import MNIST
 from remanence.tasks.pathfinder import Pathfinder
+from remanence.tasks.recall import Recall
 from remanence.tasks.retrieval import Retrieval
 from remanence.tasks.samples import Batch, Samples, Sequences, Windows
 from remanence.tasks.task import SPLITS, Split, Task
@@ -30,9 +32,11 @@ __all__ = [
     "Classification",
     "Digits",
     "Image",
+    "IndexedRecall",
     "Irregular",
     "ListOps",
     "Pathfinder",
+    "Recall",
     "Retrieval",
     "Samples",
     "Sequences",
@@ -47,6 +51,8 @@ __all__ = [
 tasks: Registry[Task] = Registry("task", "remanence.tasks")
 tasks.add("retrieval", Retrieval)
 tasks.add("digits", Digits)
+tasks.add("recall", Recall)
+tasks.add("indexed_recall", IndexedRecall)
 tasks.add("image", Image)
 tasks.add("listops", ListOps)
 tasks.add("text", Text)

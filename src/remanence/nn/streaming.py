@@ -1,0 +1,71 @@
+"""One step of a memory as a program: for streams, and for programs that are not written in Python."""
+
+from typing import Any
+
+from jaxtyping import Float, Shaped
+from torch import Tensor, nn
+from torch.utils import _pytree as pytree
+
+from remanence.nn.memory import Memory
+
+
+class Streaming(nn.Module):
+    """One step of a memory with its state as plain tensors: ``streaming(x_t, *state) -> (y_t, *state)``.
+
+    Where :meth:`Memory.step` takes and gives the state as the layer nests it, this takes and gives its tensors one by
+    one, as ``torch.export`` and C++ want them. ``torch._inductor.aoti_compile_and_package(program)`` turns the exported
+    program into one for C++. Nothing is copied: the layer stays the same and can go on training.
+
+    Args:
+        layer: a memory.
+
+    Example:
+        A trained layer becomes a file that needs no source code of ours, here for one stream (a batch of 1). For any
+        batch: an example of 2 or more, and ``dynamic_shapes=streaming.dynamic_shapes(torch.export.Dim("batch"))``.
+
+        >>> import io
+        >>> from torch.export import export, load, save
+        >>> from remanence.nn import CFF
+        >>> streaming = Streaming(CFF(3, 8).eval())
+        >>> with torch.no_grad():
+        ...     program = export(streaming, (torch.randn(1, 3), *streaming.initial_state(1)))
+        >>> file = io.BytesIO()
+        >>> save(program, file)
+        >>> _ = file.seek(0)
+        >>> step = load(file).module()
+        >>> y, q, r = step(torch.randn(1, 3), *streaming.initial_state(1))
+        >>> y.shape
+        torch.Size([1, 8])
+    """
+
+    def __init__(self, layer: Memory):
+        super().__init__()
+        self.layer = layer
+        _, self._nesting = pytree.tree_flatten(layer.initial_state(1))
+
+    def initial_state(self, batch_size: int) -> tuple[Tensor, ...]:
+        """The tensors of the state before anything was seen."""
+        return tuple(leaf.detach() for leaf in pytree.tree_leaves(self.layer.initial_state(batch_size)))
+
+    def dynamic_shapes(self, batch: Any) -> tuple[Any, ...]:
+        """What ``torch.export`` wants to know so that the batch, the first dimension of all tensors, stays open.
+
+        Args:
+            batch: a ``torch.export.Dim``.
+        """
+        return {0: batch}, tuple({0: batch} for _ in range(self._nesting.num_leaves))
+
+    def forward(
+        self, x_t: Float[Tensor, "batch input"], *state: Shaped[Tensor, "batch ..."]
+    ) -> tuple[Shaped[Tensor, "batch ..."], ...]:
+        """Advance by one time step.
+
+        Args:
+            x_t: the input of this step, [batch, input_size].
+            state: what the last call returned behind the output; at first :meth:`initial_state`.
+
+        Returns:
+            The output [batch, output_size], then the tensors of the state.
+        """
+        y_t, after = self.layer.step(x_t, pytree.tree_unflatten(state, self._nesting))
+        return (y_t, *pytree.tree_leaves(after))
