@@ -102,6 +102,15 @@ def test_seed_decides_and_splits_differ():
     assert not first("train", 0)[:, :20].equal(first("test", 0)[:, :20])
 
 
+def test_examples_are_the_first_samples_and_need_no_others(data_directory):
+    task = tasks.create("listops", **SMALL)
+    example = task.examples(2)[1]
+    assert not data_directory.exists()
+    tokens, value = task.dataset("train")[1]
+    assert example.startswith(text_of(tokens)[:100])
+    assert example.endswith(f"-> {int(value)}  ({len(tokens)} tokens)")
+
+
 def test_vocabulary_padding_and_chance():
     task = tasks.create("listops", **SMALL)
     assert len(task.vocabulary) == 17

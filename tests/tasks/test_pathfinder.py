@@ -9,6 +9,7 @@ from remanence import tasks
 from remanence.data import load, prepare
 from remanence.tasks.curves import below, free_place
 from remanence.tasks.dashes import DRAWINGS, dashed, disc, stamps
+from remanence.tasks.pictures import drawn
 from remanence.tasks.scenes import Painter, grown, targets
 
 TINY = {"train": 60, "validation": 4, "test": 4}
@@ -154,7 +155,15 @@ def test_task_and_cache():
     assert task.chance == 0.5
     assert tasks.create("pathx").size == 128
     assert tasks.create("pathx").sizes == {"train": 160_000, "validation": 20_000, "test": 20_000}
-    assert task.examples(1)[0].splitlines()[-1] in ("-> one curve", "-> two curves")
+
+
+def test_examples_are_the_first_samples_and_need_no_others(data_directory):
+    task = tasks.create("pathfinder", **TINY)
+    *drawing, answer = task.examples(2)[1].split("\n")
+    assert not data_directory.exists()
+    image, label = task.dataset("train")[1]
+    assert drawing == drawn(image.view(32, 32).numpy()).split("\n")
+    assert answer == ("-> two curves", "-> one curve")[label]
 
 
 @pytest.mark.parametrize("options", [{"size": 48}, {"contour_length": 10}, {"train": 0}])

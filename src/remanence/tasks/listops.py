@@ -1,5 +1,7 @@
 """ListOps of the Long Range Arena (Tay et al. 2020, section 2.2.1)."""
 
+from collections.abc import Iterator
+
 import numpy as np
 
 from remanence.data import Store, Writer, made, prepared
@@ -87,11 +89,16 @@ class ListOps(Classification):
 
     def examples(self, count: int) -> list[str]:
         """The beginnings of expressions, and their values."""
-        samples = self.dataset("train")
-        texts = [(" ".join(VOCABULARY[t] for t in samples[i][0].tolist()), samples[i]) for i in range(count)]
+        if self.source is None:
+            tokens, lengths, values = next(self._blocks("train"))
+            first = [(row[:length], value) for row, length, value in zip(tokens, lengths, values, strict=True)][:count]
+        else:
+            samples = self.dataset("train")
+            first = [samples[row] for row in range(count)]
+        texts = [(" ".join(VOCABULARY[token] for token in tokens), len(tokens), value) for tokens, value in first]
         return [
-            f"{text[:SHOWN]}{'...' * (len(text) > SHOWN)} -> {int(value)}  ({len(tokens):,} tokens)"
-            for text, (tokens, value) in texts
+            f"{text[:SHOWN]}{'...' * (len(text) > SHOWN)} -> {int(value)}  ({length:,} tokens)"
+            for text, length, value in texts
         ]
 
     def _made(self, split: Split) -> Store:
@@ -100,13 +107,22 @@ class ListOps(Classification):
         return made(name, lambda writer: self._make(split, writer))
 
     def _make(self, split: Split, writer: Writer) -> None:
+        start = 0
+        writer.append("starts", np.zeros(1, np.int64))
+        for tokens, lengths, values in self._blocks(split):
+            writer.append("targets", values)
+            writer.append("tokens", tokens[np.arange(tokens.shape[1]) < lengths[:, None]])
+            writer.append("starts", start + lengths.cumsum())
+            start += int(lengths.sum())
+            writer.progress(writer.count("targets"), self.sizes[split])
+
+    def _blocks(self, split: Split) -> Iterator[tuple[np.ndarray, np.ndarray, np.ndarray]]:
+        """Tokens [expressions, longest - 1], lengths and values, some expressions at a time."""
         from remanence.tasks import expressions  # Numba compiles for seconds
 
         rng = np.random.default_rng([self.seed, SPLITS.index(split)])
-        size, start = self.sizes[split], 0
-        writer.append("starts", np.zeros(1, np.int64))
-        while (left := size - writer.count("targets")) > 0:
-            tokens = np.zeros((min(left, expressions.BLOCK), self.longest - 1), np.uint8)
+        for start in range(0, self.sizes[split], expressions.BLOCK):
+            tokens = np.zeros((min(self.sizes[split] - start, expressions.BLOCK), self.longest - 1), np.uint8)
             lengths = np.zeros(len(tokens), np.int64)
             values = expressions.fill(rng, self.depth, self.arguments, self.shortest, tokens, lengths)
             if len(values) < len(tokens):
@@ -114,8 +130,4 @@ class ListOps(Classification):
                     f"expressions of more than {self.shortest} and fewer than {self.longest} tokens are too rare at "
                     f"depth {self.depth} with up to {self.arguments} arguments: lower shortest"
                 )
-            writer.append("targets", values)
-            writer.append("tokens", tokens[np.arange(tokens.shape[1]) < lengths[:, None]])
-            writer.append("starts", start + lengths.cumsum())
-            start += int(lengths.sum())
-            writer.progress(writer.count("targets"), size)
+            yield tokens, lengths, values

@@ -3,7 +3,7 @@
 import os
 from collections import deque
 from concurrent.futures import ThreadPoolExecutor
-from typing import Literal
+from typing import TYPE_CHECKING, Literal
 
 import numpy as np
 import torch
@@ -16,7 +16,11 @@ from remanence.tasks.pictures import drawn
 from remanence.tasks.samples import Samples
 from remanence.tasks.task import SPLITS, Split, checked_split
 
+if TYPE_CHECKING:
+    from remanence.tasks.scenes import Painter
+
 BLOCK = 500  # images drawn at a time
+AHEAD = 4 * (os.cpu_count() or 1)  # blocks under way, so that no thread waits
 SIZES = (32, 64, 128)
 
 
@@ -85,12 +89,14 @@ class Pathfinder(Classification):
 
     def examples(self, count: int) -> list[str]:
         """Images drawn in characters, and whether one curve joins the discs."""
-        samples = self.dataset("train")
-        texts = []
-        for row in range(count):
-            image = samples.inputs[row].reshape(self.size, self.size).numpy()
-            texts.append(f"{drawn(image)}\n-> {'one curve' if samples.targets[row] else 'two curves'}")
-        return texts
+        if self.source is None:
+            images, labels = self._block(self._painter(), "train", 0)
+        else:
+            batch = self.dataset("train").batch(range(count))
+            images, labels = batch.inputs.numpy(), batch.targets.numpy()
+        pairs = zip(images[:count], labels[:count].tolist(), strict=True)
+        answers = ("two curves", "one curve")
+        return [f"{drawn(image.reshape(self.size, self.size))}\n-> {answers[label]}" for image, label in pairs]
 
     def _samples(self, images: torch.Tensor, labels: torch.Tensor, rows: torch.Tensor | None = None) -> Samples:
         if self.vocabulary:
@@ -109,24 +115,26 @@ class Pathfinder(Classification):
         return made(name, lambda writer: self._make(split, writer))
 
     def _make(self, split: Split, writer: Writer) -> None:
-        from remanence.tasks.dashes import DRAWINGS
-        from remanence.tasks.scenes import Painter  # Numba compiles for seconds
-
-        painter = Painter(DRAWINGS[self.size], self.contour_length)
-
-        def block(start: int) -> tuple[np.ndarray, np.ndarray]:
-            rng = np.random.default_rng([self.seed, SPLITS.index(split), start])
-            return painter.paint(rng, min(BLOCK, self.sizes[split] - start))
-
+        painter, size = self._painter(), self.sizes[split]
         with ThreadPoolExecutor(os.cpu_count()) as pool:
-            waiting = deque()
-            starts = iter(range(0, self.sizes[split], BLOCK))
+            starts, waiting = iter(range(0, size, BLOCK)), deque()
             while True:
-                while len(waiting) < 4 and (start := next(starts, None)) is not None:
-                    waiting.append(pool.submit(block, start))
+                while len(waiting) < AHEAD and (start := next(starts, None)) is not None:
+                    waiting.append(pool.submit(self._block, painter, split, start))
                 if not waiting:
                     return
                 images, labels = waiting.popleft().result()
                 writer.append("images", images.reshape(len(images), -1))
                 writer.append("labels", labels)
-                writer.progress(writer.count("labels"), self.sizes[split])
+                writer.progress(writer.count("labels"), size)
+
+    def _painter(self) -> "Painter":
+        from remanence.tasks.dashes import DRAWINGS
+        from remanence.tasks.scenes import Painter  # Numba compiles for seconds
+
+        return Painter(DRAWINGS[self.size], self.contour_length)
+
+    def _block(self, painter: "Painter", split: Split, start: int) -> tuple[np.ndarray, np.ndarray]:
+        """Images and labels from ``start`` on; their random numbers depend on the place alone, not on the thread."""
+        rng = np.random.default_rng([self.seed, SPLITS.index(split), start])
+        return painter.paint(rng, min(BLOCK, self.sizes[split] - start))
