@@ -74,5 +74,5 @@ def test_wrong_files_are_named(folder, content, message):
 def test_missing_traces_are_counted(folder):
     for number in range(3):
         (folder / f"trace_{number:04}.npy").unlink()
-    with pytest.raises(ValueError, match="lacks traces: 23 instead of 25 or more; the half-cheetah traces"):
+    with pytest.raises(ValueError, match="lacks traces: 23 instead of 25 or more; for the half-cheetah traces"):
         prepare(cheetah.CHEETAH, folder)

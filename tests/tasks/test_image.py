@@ -75,9 +75,7 @@ def test_other_files_than_the_published_are_refused(files, make_tar, data_direct
 
 def test_a_missing_file_is_named(files, make_tar, data_directory):
     del files["cifar-10-batches-py/data_batch_2"]
-    with pytest.raises(
-        ValueError, match=r"lacks data_batch_2; CIFAR-10 .* comes as cifar-10-python\.tar\.gz from http"
-    ):
+    with pytest.raises(ValueError, match=r"lacks data_batch_2; for CIFAR-10 .* get cifar-10-python\.tar\.gz from http"):
         prepare(cifar.CIFAR10, make_tar(files), verify=False)
     assert not list(data_directory.iterdir())
 

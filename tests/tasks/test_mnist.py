@@ -98,5 +98,5 @@ def test_a_truncated_gzip_file_is_named(tmp_path, files):
     with pytest.raises(ValueError, match=r"train-images-idx3-ubyte\.gz is truncated"):
         prepare(mnist.MNIST, folder, verify=False)
     path.unlink()
-    with pytest.raises(ValueError, match="lacks train-images-idx3-ubyte; MNIST"):
+    with pytest.raises(ValueError, match="lacks train-images-idx3-ubyte; for MNIST"):
         prepare(mnist.MNIST, folder, verify=False)

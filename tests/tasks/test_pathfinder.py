@@ -235,5 +235,5 @@ def test_wrong_files_are_named(released, name, content, message):
 
 def test_missing_metadata_are_named(tmp_path):
     (tmp_path / "empty").mkdir()
-    with pytest.raises(ValueError, match="lacks curv_contour_length_14/metadata; the released Pathfinder images"):
+    with pytest.raises(ValueError, match="lacks curv_contour_length_14/metadata; for the released Pathfinder images"):
         prepare(tasks.create("pathfinder", released=True).source, tmp_path / "empty")

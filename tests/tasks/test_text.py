@@ -68,7 +68,9 @@ def test_reviews_held_out_for_validation(files, make_tar):
 
 def test_missing_reviews_are_counted(files, make_tar):
     del files["aclImdb/test/neg/4_5.txt"]
-    with pytest.raises(ValueError, match=r"lacks reviews in test/neg: 5 instead of 6; the IMDb reviews .* aclImdb_v1"):
+    with pytest.raises(
+        ValueError, match=r"lacks reviews in test/neg: 5 instead of 6; for the IMDb reviews .* aclImdb_v1"
+    ):
         prepare(imdb.IMDB, make_tar(files))
     files["aclImdb/test/neg/4_5.txt"] = files["aclImdb/test/neg/9_5.txt"] = b"x"
     with pytest.raises(ValueError, match="has too many reviews in test/neg: 7 instead of 6"):

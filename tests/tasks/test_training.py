@@ -172,7 +172,7 @@ def test_the_command_line(monkeypatch, capsys, tmp_path, data_directory):
 @pytest.mark.parametrize(
     ("arguments", "message"),
     [
-        (["data", "mnist", "--from", "nowhere"], "there is no nowhere; MNIST"),
+        (["data", "mnist", "--from", "nowhere"], "there is no nowhere; for MNIST"),
         (["data", "digits", "--from", "."], "digits makes its data itself"),
         (["data", "--from", "."], "which task is . for?"),
         (["data", "minst"], "did you mean mnist"),

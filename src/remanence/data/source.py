@@ -49,7 +49,7 @@ def prepare(source: Source, path: Path, *, verify: bool = True, progress: Progre
         ValueError: something is missing, truncated or not what its authors publish; nothing is left behind.
     """
     if not path.exists():
-        raise ValueError(f"there is no {path}; {source.title} comes as {source.wanted} from {source.publisher}")
+        raise ValueError(f"there is no {path}; for {source.title} get {source.wanted} from {source.publisher}")
     with writing(source.name, replace=True) as writer:
         source.read(source if verify else replace(source, checksums={}), path, writer, progress)
         writer.facts.update({"from": path.name, "verified": verify and bool(source.checksums)})
@@ -65,7 +65,7 @@ def prepared(source: Source, task: str) -> Store:
     store = load(source.name)
     if store is None:
         raise ValueError(
-            f"{task} needs {source.title}, which is not prepared yet: get {source.wanted} from {source.publisher}, "
+            f"{task} needs {source.title}, not prepared yet: get {source.wanted} from {source.publisher}, "
             f"then: {source.command(task)}"
         )
     return store
@@ -117,4 +117,4 @@ def check(source: Source, name: str, content: bytes, path: Path) -> None:
 
 def lacking(source: Source, path: Path, what: str) -> ValueError:
     """The error that something is not there."""
-    return ValueError(f"{path} lacks {what}; {source.title} comes as {source.wanted} from {source.publisher}")
+    return ValueError(f"{path} lacks {what}; for {source.title} get {source.wanted} from {source.publisher}")
