@@ -96,10 +96,13 @@ def test_a_table_of_ones_own(table):
         (lambda t: t.replace("1.5", "high", 1), "row 3: expected series, time, label, heart, breath"),
         (lambda t: t + "patient20,1,a,1\n", "expected series, time, label, heart, breath"),
         (lambda t: t.splitlines()[0], "holds no series"),
+        (lambda t: t.encode() + b"\xff\xfe", "series.csv is no table of text"),
+        (lambda t: t + "x" * 200_000 + ",1,a,1,1\n", "series.csv is no table of text"),
     ],
 )
 def test_wrong_tables_are_named(table, change, message):
-    table.write_text(change(table.read_text()))
+    content = change(table.read_text())
+    table.write_bytes(content if isinstance(content, bytes) else content.encode())
     with pytest.raises(ValueError, match=message):
         prepare(tasks.create("irregular", name="patients").source, table)
     assert load("irregular-patients") is None

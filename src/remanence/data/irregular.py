@@ -6,7 +6,7 @@ from pathlib import Path
 
 import numpy as np
 
-from remanence.data.archive import members
+from remanence.data.archive import Member, members
 from remanence.data.source import Progress, Source
 from remanence.data.store import Writer
 
@@ -63,29 +63,38 @@ def series(path: Path) -> Iterator[tuple[np.ndarray, np.ndarray, str, list[str]]
         ValueError: a row of another form, with its number.
     """
     for member in members(path):
-        lines = (line.decode("utf-8-sig" if number == 0 else "utf-8") for number, line in enumerate(member.lines()))
-        cells_of = csv.reader(lines)
-        names = next(cells_of, [])
-        if names[:3] != KEYS or len(names) < 4:
-            raise ValueError(f"{path}: {member.name} must begin with the columns {', '.join(KEYS)} and channels")
-        current: tuple[str, str] | None = None
-        values: list[list[float]] = []
-        times: list[float] = []
-        for number, row in enumerate(cells_of, start=2):
-            try:
-                key, time = (row[0], row[2]), float(row[1])
-                cells = [float(cell) if cell.strip() else np.nan for cell in row[3:]]
-                if len(row) != len(names) or not np.isfinite(time):
-                    raise ValueError
-            except (ValueError, IndexError):
-                raise ValueError(f"{path}: {member.name}, row {number}: expected {', '.join(names)}") from None
-            if current is not None and key != current:
-                yield np.array(values), np.array(times), current[1], names[3:]
-                values, times = [], []
-            if times and time <= times[-1]:
-                raise ValueError(f"{path}: {member.name}, row {number}: times of a series must increase")
-            current = key
-            values.append(cells)
-            times.append(time)
-        if current is not None:
+        try:
+            yield from series_of(member)
+        except (csv.Error, UnicodeDecodeError) as error:
+            raise ValueError(f"{path}: {member.name} is no table of text: {error}") from error
+
+
+def series_of(member: Member) -> Iterator[tuple[np.ndarray, np.ndarray, str, list[str]]]:
+    """As :func:`series`, of one file."""
+    place = f"{member.archive}: {member.name}"
+    lines = (line.decode("utf-8-sig" if number == 0 else "utf-8") for number, line in enumerate(member.lines()))
+    cells_of = csv.reader(lines)
+    names = next(cells_of, [])
+    if names[:3] != KEYS or len(names) < 4:
+        raise ValueError(f"{place} must begin with the columns {', '.join(KEYS)} and channels")
+    current: tuple[str, str] | None = None
+    values: list[list[float]] = []
+    times: list[float] = []
+    for number, row in enumerate(cells_of, start=2):
+        try:
+            key, time = (row[0], row[2]), float(row[1])
+            cells = [float(cell) if cell.strip() else np.nan for cell in row[3:]]
+            if len(row) != len(names) or not np.isfinite(time):
+                raise ValueError
+        except (ValueError, IndexError):
+            raise ValueError(f"{place}, row {number}: expected {', '.join(names)}") from None
+        if current is not None and key != current:
             yield np.array(values), np.array(times), current[1], names[3:]
+            values, times = [], []
+        if times and time <= times[-1]:
+            raise ValueError(f"{place}, row {number}: times of a series must increase")
+        current = key
+        values.append(cells)
+        times.append(time)
+    if current is not None:
+        yield np.array(values), np.array(times), current[1], names[3:]
