@@ -30,6 +30,7 @@ def raw(layer, pair):
         "C": positive["capacitance"],
         "g": positive["leak"],
         "V": positive["leak_potential"],
+        "gamma_x": positive["slope_input"],
         "w_x": positive["capacitance"] * positive["conductance_input"],
         "E_x": positive["potential_input"],
         "w_m": positive["conductance_mutual"],
@@ -60,10 +61,10 @@ class Pair(Wiring):
 
 
 def ncps_twin(layer, pair):
-    """The same pair as an LTC cell of the ncps package; one input, so that W x + b is its γ (x - μ)."""
+    """The same pair as an LTC cell of the ncps package; one input, so that γ_x W x + b is its γ (x - μ)."""
     cell = LTCCell(Pair(), 1, ode_unfolds=layer.sub_steps, epsilon=0.0).double()
     p = raw(layer, pair)
-    W = layer.weight_ih[:, 0].detach().view(2, -1)[:, pair]
+    W = p["gamma_x"] * layer.weight_ih[:, 0].detach().view(2, -1)[:, pair]
     b = layer.bias.detach().view(2, -1)[:, pair]
     own, other = torch.eye(2, dtype=torch.bool), ~torch.eye(2, dtype=torch.bool)
     with torch.no_grad():
@@ -106,7 +107,7 @@ def test_halving_the_sub_step_halves_the_error():
     layer = noisy(nn.CFF(1, 1, horizon=3).double())
     p = {name: value.numpy() for name, value in raw(layer, 0).items()}
     x = torch.full((1, 1, 1), 0.4, dtype=torch.float64)
-    opened = torch.sigmoid(x[0, 0] @ layer.weight_ih.T + layer.bias).detach().numpy()
+    opened = torch.sigmoid(torch.tensor(p["gamma_x"]) * (x[0, 0] @ layer.weight_ih.T) + layer.bias).detach().numpy()
     start = np.array([float(s) for s in layer.initial_state(1)])
 
     def rate(_, v):
@@ -139,11 +140,25 @@ def test_every_pair_holds_a_bit_without_input(kind):
     assert (r[1] - r[0] > 0.5).all()
 
 
+def test_gates_start_closed_and_steep_and_a_third_of_the_pairs_outlasts_the_horizon():
+    layer = nn.CFF(3, 4000, horizon=1000)
+    assert (layer.log_capacitance.exp() > 1000).float().mean() == pytest.approx(0.33, abs=0.02)
+    b, slope = layer.bias.view(2, -1), layer.log_slope_input.exp()
+    slowness = layer.log_capacitance.clamp(max=np.log(1000))
+    torch.testing.assert_close(b, torch.minimum(-2 - slowness, torch.tensor(-5.0)))
+    torch.testing.assert_close(slope, -b)
+    drive = slope.view(-1, 1) * layer.weight_ih
+    assert drive.abs().max() <= 3**-0.5 + 1e-6
+    assert drive.detach().std() == pytest.approx(1 / 3, rel=0.05)
+    open_half = torch.sigmoid(slope * 1.0 + b)
+    torch.testing.assert_close(open_half, torch.full_like(b, 0.5))
+
+
 def test_an_open_gate_writes_and_a_closed_one_keeps():
-    layer = nn.CFF(1, 16, horizon=30)
+    layer = nn.CFF(1, 16, horizon=3)
     with torch.no_grad():
         layer.weight_ih.zero_()
-        layer.weight_ih[:16] = 10.0  # a 1 opens the gates of q
+        layer.weight_ih[:16] = 3.0  # a 1 opens the gates of q
         pulse = torch.zeros(1, 300, 1)
         pulse[:, 10:40] = 1.0
         y, _ = layer(pulse)

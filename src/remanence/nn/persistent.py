@@ -65,15 +65,15 @@ class PersistentLinear(Memory):
         nn.init.uniform_(self.bias, -bound, bound)
 
     def _run(self, x: Tensor, state: Tensor) -> tuple[Tensor, Tensor]:
-        (n,), (final,) = scan(self._step, [self._drive(x)], [state])
+        (n,), (final,) = scan(self._step, [self._drive(x)], [state], [self.bias])
         return n, final
 
     def _advance(self, x_t: Tensor, state: Tensor) -> tuple[Tensor, Tensor]:
-        (n,) = self._step((state,), (self._drive(x_t),), ())
+        (n,) = self._step((state,), (self._drive(x_t),), (self.bias,))
         return n, n
 
     def _drive(self, x: Tensor) -> Tensor:
-        return F.linear(x, self.weight_ih, self.bias)
+        return F.linear(x, self.weight_ih)
 
     @property
     def _step(self) -> Callable[..., tuple[Tensor]]:
@@ -94,6 +94,6 @@ def checked_nonlinearity(nonlinearity: str | Pointwise) -> str | Pointwise:
 def persistent_step(
     f: Pointwise, state: tuple[Tensor, ...], inputs: tuple[Tensor, ...], params: tuple[Tensor, ...]
 ) -> tuple[Tensor]:
-    """``n <- f(n + drive)``, as :func:`remanence.scan` wants it."""
-    (n,), (drive,) = state, inputs
-    return (f(n + drive),)
+    """``n <- f(n + W x + b)`` with W x for an input, as :func:`remanence.scan` wants it."""
+    (n,), (drive,), (bias,) = state, inputs, params
+    return (f(n + (drive + bias)),)

@@ -3,14 +3,30 @@
 from remanence.registry import Registry
 from remanence.tasks.classification import Classification
 from remanence.tasks.digits import Digits
+from remanence.tasks.indexed_recall import IndexedRecall
+from remanence.tasks.recall import Recall
 from remanence.tasks.retrieval import Retrieval
 from remanence.tasks.task import SPLITS, Samples, Split, Task
 
-__all__ = ["SPLITS", "Classification", "Digits", "Retrieval", "Samples", "Split", "Task", "create", "tasks"]
+__all__ = [
+    "SPLITS",
+    "Classification",
+    "Digits",
+    "IndexedRecall",
+    "Recall",
+    "Retrieval",
+    "Samples",
+    "Split",
+    "Task",
+    "create",
+    "tasks",
+]
 
 tasks: Registry[Task] = Registry("task", "remanence.tasks")
 tasks.add("retrieval", Retrieval)
 tasks.add("digits", Digits)
+tasks.add("recall", Recall)
+tasks.add("indexed_recall", IndexedRecall)
 
 
 def create(name: str, **options: object) -> Task:

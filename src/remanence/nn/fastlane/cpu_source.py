@@ -9,10 +9,11 @@ Names: ``k`` a neuron's place in the order, ``a`` the neuron, ``s`` a firing; ``
 """
 
 from remanence.scan.generated import filled
-from remanence.scan.numba_source import Body, Place, Source
+from remanence.scan.numba_source import Body
 from remanence.scan.trace import TracedStep
+from remanence.synaptic.dense_source import HEAD, Source
 
-HEAD = ("part", "begin", "end", "neurons", "time", "ticks", "batch")
+SIZES = ("neurons", "time", "ticks", "batch")
 ROWS = 8
 """Neurons of a dense graph that add up together what the others say."""
 
@@ -24,13 +25,14 @@ def {name}({arguments}):
     rows = (neurons + ROWS - 1) // ROWS * ROWS
     held = work_at + part * (rows + ROWS) * width
     totals = held + rows * width
-    keep = broadcast(keep_at)
+    all = first(LANES)
+    keep = spread(keep_at)
     for unit in range(begin, end):
         offset = unit * width
         samples = batch - unit * LANES
         inside = first(samples)
         for k in range(rows):
-            store_full(held + k * width, lanes(0.0))
+            store(held + k * width, lanes(0.0), all)
         {start}
         for i in range(steps):
             {step}
@@ -47,7 +49,7 @@ _SPARSE = """\
 heard = first(read)
 for k in range(neurons):
     a = integer(order_at + 8 * k)
-    total = muladd(keep, load_full(held + k * width), {arriving})
+    total = muladd(keep, load(held + k * width, all), {arriving})
     other = lanes(0.0)
     e = integer(first_at + 8 * a)
     last = integer(first_at + 8 * a + 8)
@@ -57,7 +59,7 @@ for k in range(neurons):
         {two_edges}
         e += 2
     while e < last:
-        total = muladd(broadcast(weight_at + e * SIZE), load_full(held + integer(heard_at + 8 * e) * width), total)
+        total = muladd(spread(weight_at + e * SIZE), load(held + integer(heard_at + 8 * e) * width, all), total)
         e += 1
     total = total + other
     {fire}
@@ -65,8 +67,8 @@ for k in range(neurons):
 """
 
 _TWO_EDGES = """\
-total = muladd(broadcast(weight_at + e * SIZE), load_full(held + integer(heard_at + 8 * e) * width), total)
-other = muladd(broadcast(weight_at + (e + 1) * SIZE), load_full(held + integer(heard_at + 8 * e + 8) * width), other)
+total = muladd(spread(weight_at + e * SIZE), load(held + integer(heard_at + 8 * e) * width, all), total)
+other = muladd(spread(weight_at + (e + 1) * SIZE), load(held + integer(heard_at + 8 * e + 8) * width, all), other)
 """
 
 _DENSE = """\
@@ -82,7 +84,7 @@ for k in range(0, rows, ROWS):
 """
 
 _OTHERS = """\
-value = load_full(held + j * width)
+value = load(held + j * width, all)
 at = weights + j * ROWS * SIZE
 """
 
@@ -91,12 +93,12 @@ last = ROWS if k + ROWS < neurons else neurons - k
 heard = first(read)
 for r in range(last):
     a = integer(order_at + 8 * (k + r))
-    total = muladd(keep, load_full(held + (k + r) * width), load_full(totals + r * width))
+    total = muladd(keep, load(held + (k + r) * width, all), load(totals + r * width, all))
     total = total + {arriving}
     weights_in = weights + (k * ROWS + r) * SIZE
     for q in range(last):
         if q != r:
-            total = muladd(broadcast(weights_in + q * ROWS * SIZE), load_full(held + (k + q) * width), total)
+            total = muladd(spread(weights_in + q * ROWS * SIZE), load(held + (k + q) * width, all), total)
     {fire}
     store(held + (k + r) * width, n, inside)
 """
@@ -104,6 +106,7 @@ for r in range(last):
 _WEIGH = """\
 def forward({arguments}):
     width = LANES * SIZE
+    all = first(LANES)
     size = steps * batch
     chunk = CHUNK * LANES
     for begins in range(0, size, chunk):
@@ -115,26 +118,26 @@ def forward({arguments}):
             for e in range(integer(first_at + 8 * a), integer(first_at + 8 * a + 8)):
                 firing = integer(sender_at + 8 * e) * (steps + 1) + integer(new_at + 8 * e)
                 values = values_at + (firing * batch + begins) * SIZE
-                total = load_full(sums_at + e * width)
+                total = lanes(0.0)
                 other = lanes(0.0)
                 for i in range(0, full - 1, 2):
                     at = i * width
-                    total = muladd(load_full(grads + at), load_full(values + at), total)
+                    total = muladd(load(grads + at, all), load(values + at, all), total)
                     at += width
-                    other = muladd(load_full(grads + at), load_full(values + at), other)
+                    other = muladd(load(grads + at, all), load(values + at, all), other)
                 if full % 2 == 1:
                     at = (full - 1) * width
-                    total = muladd(load_full(grads + at), load_full(values + at), total)
+                    total = muladd(load(grads + at, all), load(values + at, all), total)
                 at = full * width
                 total = muladd(load(grads + at, rest), load(values + at, rest), total)
-                store_full(sums_at + e * width, total + other)
+                add_total(sums_at + e * SIZE, total + other)
 """
 
 
 def forward(function: TracedStep, *, dense: bool) -> Source:
     """From ``drive`` to ``values``, of which the first are given, and ``before``, the arguments of f."""
     body = Body(function.forward)
-    fire = ["h0 = total", *body.every_step, f"n = {body.vector(function.forward.outputs[0])}"]
+    fire = ["h0 = total", *body.once, *body.every_step, f"n = {body.vector(function.forward.outputs[0])}"]
     fire += [f"store({_at('values', 's + 1', 'steps + 1')}, n, inside)", f"store({_at('before')}, h0, inside)"]
     step = "s = i\nread = samples"
     return _source("forward", ("drive", "values", "before"), _START, step, fire, dense)
@@ -145,34 +148,34 @@ def backward(function: TracedStep, *, dense: bool) -> Source:
     graph = function.vjp((True,))
     body = Body(graph)
     fire = ["g0 = total", f"h0 = load({_at('before')}, inside)"]
-    fire += [*body.every_step, f"n = {body.vector(graph.outputs[0])}", f"store({_at('grads')}, n, inside)"]
+    fire += [*body.once, *body.every_step, f"n = {body.vector(graph.outputs[0])}", f"store({_at('grads')}, n, inside)"]
     step = "s = steps - 1 - i\nread = samples if i % ticks == 0 else 0  # outputs are what the last firing left"
     return _source("backward", ("above", "grads", "before"), "", step, fire, dense)
 
 
 def weigh() -> Source:
-    """Gradients of the weights of edges: sums over time and batch of gradient times value heard, lane by lane."""
-    head = ("part", "begin", "end", "steps", "batch")
-    places = _places("values", "grads", "first", "sender", "new", "sums")
-    return Source(_WEIGH.replace("CHUNK", "16").format(arguments=_signature(head, places)), places, head)
+    """Gradients of the weights of edges: sums over time and batch of gradient times value heard."""
+    arguments = (*HEAD, *"steps batch values_at grads_at first_at sender_at new_at sums_at".split())
+    return Source(_WEIGH.replace("CHUNK", "16").format(arguments=", ".join(arguments)), arguments)
 
 
 def _source(name: str, own: tuple[str, ...], start: str, step: str, fire: list[str], dense: bool) -> Source:
-    places = _places("order", "keep", "work", *own, "weight", *(() if dense else ("first", "heard")))
+    tensors = ("order", "keep", "work", *own, "weight", *(() if dense else ("first", "heard")))
+    arguments = (*HEAD, *SIZES, *(f"{tensor}_at" for tensor in tensors))
     parts = {"arriving": f"load({_at(own[0], 's // ticks', 'time')}, heard)", "fire": "\n".join(fire)}
     sweep = _blocks(filled(_TRIANGLE, **parts)) if dense else filled(_SPARSE, two_edges=_TWO_EDGES, **parts)
-    text = filled(_KERNEL, name=name, arguments=_signature(HEAD, places), start=start, step=step, sweep=sweep)
-    return Source(text.replace("ROWS", str(ROWS)), places, HEAD)
+    text = filled(_KERNEL, name=name, arguments=", ".join(arguments), start=start, step=step, sweep=sweep)
+    return Source(text.replace("ROWS", str(ROWS)), arguments)
 
 
 def _blocks(triangle: str) -> str:
     """What the neurons of a block hear from all others, added up in registers; then, one by one, from each other."""
-    others = [f"total{r} = muladd(broadcast(at + {r} * SIZE), value, total{r})" for r in range(ROWS)]
+    others = [f"total{r} = muladd(spread(at + {r} * SIZE), value, total{r})" for r in range(ROWS)]
     return filled(
         _DENSE,
         zeros="\n".join(f"total{r} = lanes(0.0)" for r in range(ROWS)),
         others=_OTHERS + "\n".join(others),
-        store="\n".join(f"store_full(totals + {r} * width, total{r})" for r in range(ROWS)),
+        store="\n".join(f"store(totals + {r} * width, total{r}, all)" for r in range(ROWS)),
         triangle=triangle,
     )
 
@@ -180,11 +183,3 @@ def _blocks(triangle: str) -> str:
 def _at(name: str, place: str = "s", places: str = "steps") -> str:
     """Where the row of a neuron at a firing lies in [neurons, firings, batch]."""
     return f"{name}_at + (a * ({places}) + {place}) * row + offset"
-
-
-def _places(*names: str) -> tuple[Place, ...]:
-    return tuple(Place(name, 0, 0) for name in names)
-
-
-def _signature(head: tuple[str, ...], places: tuple[Place, ...]) -> str:
-    return ", ".join([*head, *(f"{place.group}_at" for place in places)])
