@@ -78,7 +78,7 @@ def test_bistable_pairs_are_those_that_keep_two_bits_apart(kind):
         layer.log_conductance_mutual.add_(torch.empty(200).uniform_(-2.5, 0.5))
         corner = torch.ones(1, 200, dtype=torch.float64)
         q, r = torch.cat([corner, -0.5 * corner]), torch.cat([-0.5 * corner, corner])
-        _, (q, _) = layer(torch.zeros(2, 3000, 3, dtype=torch.float64), (q, r))
+        _, (q, _) = layer(torch.zeros(2, 10_000, 3, dtype=torch.float64), (q, r))
     apart = q[0] - q[1] > 1e-3
     assert 20 < apart.sum() < 180
     assert layer.bistable().tolist() == apart.tolist()

@@ -172,6 +172,8 @@ class CFF(Memory):
         if self.input_synapse == "exact":
             self.sensory.reset_parameters()
             receiver = self.sensory.receiver
+            # Half of the inputs inhibit: they must let even less through than a gate that pulls upwards.
+            closed = torch.minimum(closed, -3 - self.log_capacitance)
             self.sensory.threshold.copy_(-closed.flatten()[receiver] / self.sensory.slope)
             self.sensory.log_weight.copy_(self.log_capacitance.flatten()[receiver] - math.log(self.input_size))
             return (self.log_capacitance + closed).exp()

@@ -237,9 +237,10 @@ class Fastlane(Memory):
     def _drawn(self, count: int) -> Tensor:
         """1 for so many edges into each neuron, 0 for the others, laid out as weight_hh."""
         hears = Wiring.read_from(self).adjacency != 0
-        chance = torch.rand(hears.shape).masked_fill(~torch.from_numpy(hears), -1)
+        exists = torch.from_numpy(hears)
+        chance = torch.rand(hears.shape, device="cpu").masked_fill(~exists, -1)
         chosen = torch.zeros_like(chance).scatter(1, chance.topk(min(count, len(hears)), 1).indices, 1)
-        return chosen if self.weight_hh.ndim == 2 else chosen[torch.from_numpy(hears)]
+        return (chosen if self.weight_hh.ndim == 2 else chosen[exists]).to(self.weight_hh)
 
     def extra_repr(self) -> str:
         """Sizes, as `print(layer)` shows them."""
