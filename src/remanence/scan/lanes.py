@@ -10,6 +10,7 @@ from numba.core import types
 from numba.core.typing.templates import AbstractTemplate, infer_global, signature
 from numba.extending import intrinsic, lower_builtin, models, register_model
 
+from remanence.scan import gather
 from remanence.scan.elementary import OPERATIONS
 from remanence.scan.graph import BOOLEAN
 from remanence.scan.vector import Vector, vector_type
@@ -152,7 +153,7 @@ def functions(bits: int, count: int) -> dict[str, Any]:
     named = {
         op: _function(op, 3 if op in TERNARY else 2 if op in BINARY else 1) for op in OPERATIONS if op not in OPERATORS
     }
-    memory = {**_memory(kind, mask), **_scalars(kind)}
+    memory = {**_memory(kind, mask), **gather.functions(kind)}
     return {**named, **memory, "lanes": _everywhere(kind), "truth": _everywhere(mask)}
 
 
@@ -210,39 +211,3 @@ def _memory(kind: Lanes, mask: Mask) -> dict[str, Any]:
         return mask(types.intp), code
 
     return {"load": load, "store": store, "first": first}
-
-
-def _scalars(kind: Lanes) -> dict[str, Any]:
-    """Single numbers in memory: spread over all lanes, summed from them; and whole numbers."""
-    numbers = vector_type(kind.bits, kind.count)
-    pointer = ir.PointerType()
-
-    @intrinsic
-    def spread(typing: Any, address: Any) -> Any:
-        def code(context: Any, builder: Any, sig: Any, args: Any) -> Any:
-            one = builder.load(builder.inttoptr(args[0], pointer), typ=numbers.element)
-            return _spread(builder, address, one, numbers)
-
-        return kind(types.intp), code
-
-    @intrinsic
-    def add_total(typing: Any, address: Any, value: Any) -> Any:
-        def code(context: Any, builder: Any, sig: Any, args: Any) -> Any:
-            module, full = builder.module, f"llvm.vector.reduce.fadd.v{kind.count}f{kind.bits}"
-            signed = ir.FunctionType(numbers.element, [numbers.element, numbers])
-            function = module.globals.get(full) or ir.Function(module, signed, full)
-            place = builder.inttoptr(args[0], pointer)
-            before = builder.load(place, typ=numbers.element)
-            builder.store(builder.call(function, [before, args[1]], fastmath=("reassoc",)), place)
-            return context.get_dummy_value()
-
-        return types.void(types.intp, kind), code
-
-    @intrinsic
-    def integer(typing: Any, address: Any) -> Any:
-        def code(context: Any, builder: Any, sig: Any, args: Any) -> Any:
-            return builder.load(builder.inttoptr(args[0], pointer), typ=ir.IntType(64))
-
-        return types.intp(types.intp), code
-
-    return {"spread": spread, "add_total": add_total, "integer": integer}

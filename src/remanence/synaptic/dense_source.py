@@ -30,11 +30,11 @@ c$ = lanes(0.0)
 q$ = lanes(0.0)
 for j in range(senders):
     edge = edge_at + j * row + offset
-    slope = load(edge, all)
-    shift = load(edge + plane, all)
-    weight = load(edge + 2 * plane, all)
-    drive = load(edge + 3 * plane, all)
-    s$ = sigmoid(muladd(slope, spread(x$ + j * SIZE), shift))
+    slope = load_full(edge)
+    shift = load_full(edge + plane)
+    weight = load_full(edge + 2 * plane)
+    drive = load_full(edge + 3 * plane)
+    s$ = sigmoid(muladd(slope, broadcast(x$ + j * SIZE), shift))
     c$ = muladd(weight, s$, c$)
     q$ = muladd(drive, s$, q$)
 """
@@ -42,33 +42,33 @@ for j in range(senders):
 
 _PULL = """\
 for j in range(senders):
-    u$ = spread(x$ + j * SIZE)
+    u$ = broadcast(x$ + j * SIZE)
     d$ = lanes(0.0)
     for block in range(blocks):
         offset = block * LANES * SIZE
         edge = edge_at + j * row + offset
-        slope = load(edge, all)
-        shift = load(edge + plane, all)
-        potential = load(edge + 2 * plane, all)
-        effect = load(edge + 3 * plane, all)
+        slope = load_full(edge)
+        shift = load_full(edge + plane)
+        potential = load_full(edge + 2 * plane)
+        effect = load_full(edge + 3 * plane)
         place = sum_at + part * 4 * plane + j * row + offset
-        sum_s = load(place, all)
-        sum_e = load(place + plane, all)
-        sum_d = load(place + 2 * plane, all)
-        sum_u = load(place + 3 * plane, all)
-        gq$ = load(gq$_at + offset, all)
+        sum_s = load_full(place)
+        sum_e = load_full(place + plane)
+        sum_d = load_full(place + 2 * plane)
+        sum_u = load_full(place + 3 * plane)
+        gq$ = load_full(gq$_at + offset)
         s$ = sigmoid(muladd(slope, u$, shift))
-        pull$ = muladd(potential, gq$, load(gc$_at + offset, all))
+        pull$ = muladd(potential, gq$, load_full(gc$_at + offset))
         sum_s = muladd(pull$, s$, sum_s)
         sum_e = muladd(gq$, s$, sum_e)
         steep$ = pull$ * muladd(-s$, s$, s$)
         sum_d = sum_d + steep$
         sum_u = muladd(steep$, u$, sum_u)
         d$ = muladd(effect, steep$, d$)
-        store(place, sum_s, all)
-        store(place + plane, sum_e, all)
-        store(place + 2 * plane, sum_d, all)
-        store(place + 3 * plane, sum_u, all)
+        store_full(place, sum_s)
+        store_full(place + plane, sum_e)
+        store_full(place + 2 * plane, sum_d)
+        store_full(place + 3 * plane, sum_u)
     add_total(dx$ + j * SIZE, d$)
 """
 """From gradients gc and gq of the two sums: those of the senders, added at dx, and what those of the synapses need."""
@@ -77,7 +77,6 @@ _UNIT = """\
 blocks = (receivers + LANES - 1) // LANES
 row = blocks * LANES * SIZE
 plane = senders * row
-all = first(LANES)
 for unit in range(begin, end):
 """
 
@@ -128,8 +127,8 @@ gc$_at = scratch_at + (part * 2 * MANY + $) * row
 gq$_at = scratch_at + (part * 2 * MANY + MANY + $) * row
 for block in range(blocks):
     offset = block * LANES * SIZE
-    store(gc$_at + offset, load(gc_at + n$ * gc_row + offset, first(count$ - block * LANES)), all)
-    store(gq$_at + offset, load(gq_at + n$ * gq_row + offset, first(count$ - block * LANES)), all)
+    store_full(gc$_at + offset, load(gc_at + n$ * gc_row + offset, first(count$ - block * LANES)))
+    store_full(gq$_at + offset, load(gq_at + n$ * gq_row + offset, first(count$ - block * LANES)))
 """
     body = _UNIT + _SAMPLE + indent(unit + _PULL, "    ")
     return _function("backward", arguments, body, many)
@@ -147,7 +146,7 @@ def evolve_forward(many: int) -> Source:
 kept$ = kept_at + n$ * kept_sample
 for block in range(blocks):
     offset = block * LANES * SIZE
-    store(kept$ + offset, load(v_at + n$ * receivers * SIZE + offset, first(receivers - block * LANES)), all)
+    store_full(kept$ + offset, load(v_at + n$ * receivers * SIZE + offset, first(receivers - block * LANES)))
 """
     sub_step = """\
 at = t * steps + k
@@ -155,18 +154,18 @@ x$ = kept$ + (at & mask) * row
 then$ = kept$ + ((at + 1) & mask) * row
 """
     update = """\
-capacitance = load(capacitance_at + offset, all)
+capacitance = load_full(capacitance_at + offset)
 inertia$ = capacitance * rate$
 den$ = inertia$ + c$ + load(p_at + n$ * p_sample + t * p_step + offset, inside)
-num$ = muladd(inertia$, load(x$ + offset, all), q$ + load(q_at + n$ * q_sample + t * q_step + offset, inside))
+num$ = muladd(inertia$, load_full(x$ + offset), q$ + load(q_at + n$ * q_sample + t * q_step + offset, inside))
 new$ = num$ / den$
-store(den_at + n$ * den_sample + (at & mask) * row + offset, den$, all)
-store(then$ + offset, new$, all)
+store_full(den_at + n$ * den_sample + (at & mask) * row + offset, den$)
+store_full(then$ + offset, new$)
 if k == steps - 1:
     store(y_at + (n$ * time + t) * receivers * SIZE + offset, new$, inside)
 """
     loop = (
-        "for t in range(time):\n    rate$ = spread(rate_at + n$ * rate_sample + t * rate_step)\n"
+        "for t in range(time):\n    rate$ = broadcast(rate_at + n$ * rate_sample + t * rate_step)\n"
         "    for k in range(steps):\n" + indent(sub_step + _BLOCK + indent(_SUMS + update, "    "), "        ")
     )
     body = _UNIT.replace("plane", "senders = receivers\nplane", 1) + _SAMPLE + indent(start + loop, "    ")
@@ -188,50 +187,50 @@ sum_p$ = dx$ + 3 * MANY * row
 sum_q$ = dx$ + 4 * MANY * row
 for block in range(blocks):
     offset = block * LANES * SIZE
-    store(dx$ + offset, load(g_at + n$ * g_sample + offset, first(count$ - block * LANES)), all)
+    store_full(dx$ + offset, load(g_at + n$ * g_sample + offset, first(count$ - block * LANES)))
 """
     begin = """\
 t = time - 1 - back
-rate$ = spread(rate_at + n$ * rate_sample + t * rate_step)
+rate$ = broadcast(rate_at + n$ * rate_sample + t * rate_step)
 drate$ = drate_at + (n$ * time + t) * SIZE
 for block in range(blocks):
     offset = block * LANES * SIZE
     above$ = load(gy_at + n$ * gy_sample + t * gy_step + offset, first(count$ - block * LANES))
-    store(dx$ + offset, load(dx$ + offset, all) + above$, all)
-    store(sum_p$ + offset, lanes(0.0), all)
-    store(sum_q$ + offset, lanes(0.0), all)
+    store_full(dx$ + offset, load_full(dx$ + offset) + above$)
+    store_full(sum_p$ + offset, lanes(0.0))
+    store_full(sum_q$ + offset, lanes(0.0))
 """
     sub_step = """\
 at = t * steps + steps - 1 - again
 x$ = kept$ + at * row
 for block in range(blocks):
     offset = block * LANES * SIZE
-    capacitance = load(capacitance_at + offset, all)
-    total = load(dcapacitance_at + part * row + offset, all)
-    new$ = load(x$ + row + offset, all)
-    gq$ = load(dx$ + offset, all) / load(den_at + n$ * den_sample + at * row + offset, all)
+    capacitance = load_full(capacitance_at + offset)
+    total = load_full(dcapacitance_at + part * row + offset)
+    new$ = load_full(x$ + row + offset)
+    gq$ = load_full(dx$ + offset) / load_full(den_at + n$ * den_sample + at * row + offset)
     gc$ = -gq$ * new$
-    store(gq$_at + offset, gq$, all)
-    store(gc$_at + offset, gc$, all)
-    store(sum_q$ + offset, load(sum_q$ + offset, all) + gq$, all)
-    store(sum_p$ + offset, load(sum_p$ + offset, all) + gc$, all)
-    change$ = gq$ * (load(x$ + offset, all) - new$)
+    store_full(gq$_at + offset, gq$)
+    store_full(gc$_at + offset, gc$)
+    store_full(sum_q$ + offset, load_full(sum_q$ + offset) + gq$)
+    store_full(sum_p$ + offset, load_full(sum_p$ + offset) + gc$)
+    change$ = gq$ * (load_full(x$ + offset) - new$)
     total = muladd(change$, rate$, total)
     add_total(drate$, change$ * capacitance)
-    store(dx$ + offset, gq$ * capacitance * rate$, all)
-    store(dcapacitance_at + part * row + offset, total, all)
+    store_full(dx$ + offset, gq$ * capacitance * rate$)
+    store_full(dcapacitance_at + part * row + offset, total)
 """
     finish = """\
 for block in range(blocks):
     offset = block * LANES * SIZE
     place$ = (n$ * time + t) * receivers * SIZE + offset
-    store(dp_at + place$, load(sum_p$ + offset, all), first(count$ - block * LANES))
-    store(dq_at + place$, load(sum_q$ + offset, all), first(count$ - block * LANES))
+    store(dp_at + place$, load_full(sum_p$ + offset), first(count$ - block * LANES))
+    store(dq_at + place$, load_full(sum_q$ + offset), first(count$ - block * LANES))
 """
     close = """\
 for block in range(blocks):
     offset = block * LANES * SIZE
-    store(dv_at + n$ * receivers * SIZE + offset, load(dx$ + offset, all), first(count$ - block * LANES))
+    store(dv_at + n$ * receivers * SIZE + offset, load_full(dx$ + offset), first(count$ - block * LANES))
 """
     loop = "for back in range(time):\n" + indent(
         begin + "for again in range(steps):\n" + indent(sub_step + _PULL, "    ") + finish, "    "

@@ -15,33 +15,32 @@ _SUMS = """\
 c = lanes(0.0)
 q = lanes(0.0)
 for edge in range(integer(starts_at + i * 8), integer(starts_at + i * 8 + 8)):
-    u = load(x + integer(sender_at + edge * 8), all)
-    s = sigmoid(muladd(spread(edge_at + edge * SIZE), u, spread(edge_at + plane + edge * SIZE)))
-    c = muladd(spread(edge_at + 2 * plane + edge * SIZE), s, c)
-    q = muladd(spread(edge_at + 3 * plane + edge * SIZE), s, q)
+    u = load_full(x + integer(sender_at + edge * 8))
+    s = sigmoid(muladd(broadcast(edge_at + edge * SIZE), u, broadcast(edge_at + plane + edge * SIZE)))
+    c = muladd(broadcast(edge_at + 2 * plane + edge * SIZE), s, c)
+    q = muladd(broadcast(edge_at + 3 * plane + edge * SIZE), s, q)
 """
 """Conductances c and currents q that arrive at receiver i from senders at address x."""
 
 _PULL = """\
 for edge in range(integer(starts_at + i * 8), integer(starts_at + i * 8 + 8)):
     sender = integer(sender_at + edge * 8)
-    u = load(x + sender, all)
-    s = sigmoid(muladd(spread(edge_at + edge * SIZE), u, spread(edge_at + plane + edge * SIZE)))
-    pull = muladd(spread(edge_at + 2 * plane + edge * SIZE), gq, gc)
+    u = load_full(x + sender)
+    s = sigmoid(muladd(broadcast(edge_at + edge * SIZE), u, broadcast(edge_at + plane + edge * SIZE)))
+    pull = muladd(broadcast(edge_at + 2 * plane + edge * SIZE), gq, gc)
     steep = pull * muladd(-s, s, s)
     place = sum_at + (part * edges + edge) * 4 * width
-    store(place, muladd(pull, s, load(place, all)), all)
-    store(place + width, muladd(gq, s, load(place + width, all)), all)
-    store(place + 2 * width, load(place + 2 * width, all) + steep, all)
-    store(place + 3 * width, muladd(steep, u, load(place + 3 * width, all)), all)
-    store(dx + sender, muladd(spread(edge_at + 3 * plane + edge * SIZE), steep, load(dx + sender, all)), all)
+    store_full(place, muladd(pull, s, load_full(place)))
+    store_full(place + width, muladd(gq, s, load_full(place + width)))
+    store_full(place + 2 * width, load_full(place + 2 * width) + steep)
+    store_full(place + 3 * width, muladd(steep, u, load_full(place + 3 * width)))
+    store_full(dx + sender, muladd(broadcast(edge_at + 3 * plane + edge * SIZE), steep, load_full(dx + sender)))
 """
 """From gradients gc and gq of receiver i's sums: those of the senders, added at dx, and what the synapses need."""
 
 _START = """\
 width = LANES * SIZE
 plane = edges * SIZE
-all = first(LANES)
 for unit in range(begin, end):
 """
 
@@ -65,7 +64,7 @@ for i in range(receivers):
     return _function(
         "forward",
         arguments,
-        unit + indent(_SUMS, "    ") + "    store(c_at + place, c, all)\n    store(q_at + place, q, all)\n",
+        unit + indent(_SUMS, "    ") + "    store_full(c_at + place, c)\n    store_full(q_at + place, q)\n",
     )
 
 
@@ -76,8 +75,8 @@ def arriving_backward() -> Source:
 x = x_at + unit * senders * width
 dx = dx_at + unit * senders * width
 for i in range(receivers):
-    gc = load(gc_at + (unit * receivers + i) * width, all)
-    gq = load(gq_at + (unit * receivers + i) * width, all)
+    gc = load_full(gc_at + (unit * receivers + i) * width)
+    gq = load_full(gq_at + (unit * receivers + i) * width)
 """
     return _function("backward", arguments, unit + indent(_PULL, "    "))
 
@@ -96,9 +95,9 @@ def evolve_forward() -> Source:
 row = neurons * width
 kept = kept_at + unit * kept_unit
 for i in range(neurons):
-    store(kept + i * width, load(v_at + unit * row + i * width, all), all)
+    store_full(kept + i * width, load_full(v_at + unit * row + i * width))
 for t in range(time):
-    rate = load(rate_at + (unit * time + t) * width, all)
+    rate = load_full(rate_at + (unit * time + t) * width)
     now = (unit * time + t) * row
     for k in range(steps):
         at = t * steps + k
@@ -109,13 +108,13 @@ for t in range(time):
 """
     update = """\
 place = i * width
-inertia = rate * spread(capacitance_at + i * SIZE)
-den = inertia + c + load(p_at + now + place, all)
-new = muladd(inertia, load(x + place, all), q + load(q_at + now + place, all)) / den
-store(den_row + place, den, all)
-store(then + place, new, all)
+inertia = rate * broadcast(capacitance_at + i * SIZE)
+den = inertia + c + load_full(p_at + now + place)
+new = muladd(inertia, load_full(x + place), q + load_full(q_at + now + place)) / den
+store_full(den_row + place, den)
+store_full(then + place, new)
 if k == steps - 1:
-    store(y_at + now + place, new, all)
+    store_full(y_at + now + place, new)
 """
     return _function("forward", arguments, unit + indent(_SUMS + update, " " * 12))
 
@@ -131,42 +130,42 @@ dx = scratch_at + part * 3 * row
 gc_row = dx + row
 gq_row = dx + 2 * row
 for i in range(neurons):
-    store(dx + i * width, load(g_at + unit * row + i * width, all), all)
+    store_full(dx + i * width, load_full(g_at + unit * row + i * width))
 for back in range(time):
     t = time - 1 - back
-    rate = load(rate_at + (unit * time + t) * width, all)
+    rate = load_full(rate_at + (unit * time + t) * width)
     now = (unit * time + t) * row
     drate = lanes(0.0)
     for i in range(neurons):
-        store(dx + i * width, load(dx + i * width, all) + load(gy_at + now + i * width, all), all)
-        store(dp_at + now + i * width, lanes(0.0), all)
-        store(dq_at + now + i * width, lanes(0.0), all)
+        store_full(dx + i * width, load_full(dx + i * width) + load_full(gy_at + now + i * width))
+        store_full(dp_at + now + i * width, lanes(0.0))
+        store_full(dq_at + now + i * width, lanes(0.0))
     for again in range(steps):
         at = t * steps + steps - 1 - again
         x = kept + at * row
         den_row = den_at + unit * den_unit + at * row
         for i in range(neurons):
             place = i * width
-            capacitance = spread(capacitance_at + i * SIZE)
-            new = load(x + row + place, all)
-            gq = load(dx + place, all) / load(den_row + place, all)
+            capacitance = broadcast(capacitance_at + i * SIZE)
+            new = load_full(x + row + place)
+            gq = load_full(dx + place) / load_full(den_row + place)
             gc = -gq * new
-            store(gq_row + place, gq, all)
-            store(gc_row + place, gc, all)
-            store(dq_at + now + place, load(dq_at + now + place, all) + gq, all)
-            store(dp_at + now + place, load(dp_at + now + place, all) + gc, all)
-            change = gq * (load(x + place, all) - new)
+            store_full(gq_row + place, gq)
+            store_full(gc_row + place, gc)
+            store_full(dq_at + now + place, load_full(dq_at + now + place) + gq)
+            store_full(dp_at + now + place, load_full(dp_at + now + place) + gc)
+            change = gq * (load_full(x + place) - new)
             total = dcapacitance_at + part * row + place
-            store(total, muladd(change, rate, load(total, all)), all)
+            store_full(total, muladd(change, rate, load_full(total)))
             drate = muladd(change, capacitance, drate)
-            store(dx + place, gq * capacitance * rate, all)
+            store_full(dx + place, gq * capacitance * rate)
         for i in range(neurons):
-            gc = load(gc_row + i * width, all)
-            gq = load(gq_row + i * width, all)
+            gc = load_full(gc_row + i * width)
+            gq = load_full(gq_row + i * width)
 """
     close = """\
-    store(drate_at + (unit * time + t) * width, drate, all)
+    store_full(drate_at + (unit * time + t) * width, drate)
 for i in range(neurons):
-    store(dv_at + unit * row + i * width, load(dx + i * width, all), all)
+    store_full(dv_at + unit * row + i * width, load_full(dx + i * width))
 """
     return _function("backward", arguments, unit + indent(_PULL, " " * 12) + close)

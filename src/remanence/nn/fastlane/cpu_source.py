@@ -25,14 +25,13 @@ def {name}({arguments}):
     rows = (neurons + ROWS - 1) // ROWS * ROWS
     held = work_at + part * (rows + ROWS) * width
     totals = held + rows * width
-    all = first(LANES)
-    keep = spread(keep_at)
+    keep = broadcast(keep_at)
     for unit in range(begin, end):
         offset = unit * width
         samples = batch - unit * LANES
         inside = first(samples)
         for k in range(rows):
-            store(held + k * width, lanes(0.0), all)
+            store_full(held + k * width, lanes(0.0))
         {start}
         for i in range(steps):
             {step}
@@ -49,7 +48,7 @@ _SPARSE = """\
 heard = first(read)
 for k in range(neurons):
     a = integer(order_at + 8 * k)
-    total = muladd(keep, load(held + k * width, all), {arriving})
+    total = muladd(keep, load_full(held + k * width), {arriving})
     other = lanes(0.0)
     e = integer(first_at + 8 * a)
     last = integer(first_at + 8 * a + 8)
@@ -59,7 +58,7 @@ for k in range(neurons):
         {two_edges}
         e += 2
     while e < last:
-        total = muladd(spread(weight_at + e * SIZE), load(held + integer(heard_at + 8 * e) * width, all), total)
+        total = muladd(broadcast(weight_at + e * SIZE), load_full(held + integer(heard_at + 8 * e) * width), total)
         e += 1
     total = total + other
     {fire}
@@ -67,8 +66,8 @@ for k in range(neurons):
 """
 
 _TWO_EDGES = """\
-total = muladd(spread(weight_at + e * SIZE), load(held + integer(heard_at + 8 * e) * width, all), total)
-other = muladd(spread(weight_at + (e + 1) * SIZE), load(held + integer(heard_at + 8 * e + 8) * width, all), other)
+total = muladd(broadcast(weight_at + e * SIZE), load_full(held + integer(heard_at + 8 * e) * width), total)
+other = muladd(broadcast(weight_at + (e + 1) * SIZE), load_full(held + integer(heard_at + 8 * e + 8) * width), other)
 """
 
 _DENSE = """\
@@ -84,7 +83,7 @@ for k in range(0, rows, ROWS):
 """
 
 _OTHERS = """\
-value = load(held + j * width, all)
+value = load_full(held + j * width)
 at = weights + j * ROWS * SIZE
 """
 
@@ -93,12 +92,12 @@ last = ROWS if k + ROWS < neurons else neurons - k
 heard = first(read)
 for r in range(last):
     a = integer(order_at + 8 * (k + r))
-    total = muladd(keep, load(held + (k + r) * width, all), load(totals + r * width, all))
+    total = muladd(keep, load_full(held + (k + r) * width), load_full(totals + r * width))
     total = total + {arriving}
     weights_in = weights + (k * ROWS + r) * SIZE
     for q in range(last):
         if q != r:
-            total = muladd(spread(weights_in + q * ROWS * SIZE), load(held + (k + q) * width, all), total)
+            total = muladd(broadcast(weights_in + q * ROWS * SIZE), load_full(held + (k + q) * width), total)
     {fire}
     store(held + (k + r) * width, n, inside)
 """
@@ -106,7 +105,6 @@ for r in range(last):
 _WEIGH = """\
 def forward({arguments}):
     width = LANES * SIZE
-    all = first(LANES)
     size = steps * batch
     chunk = CHUNK * LANES
     for begins in range(0, size, chunk):
@@ -122,12 +120,12 @@ def forward({arguments}):
                 other = lanes(0.0)
                 for i in range(0, full - 1, 2):
                     at = i * width
-                    total = muladd(load(grads + at, all), load(values + at, all), total)
+                    total = muladd(load_full(grads + at), load_full(values + at), total)
                     at += width
-                    other = muladd(load(grads + at, all), load(values + at, all), other)
+                    other = muladd(load_full(grads + at), load_full(values + at), other)
                 if full % 2 == 1:
                     at = (full - 1) * width
-                    total = muladd(load(grads + at, all), load(values + at, all), total)
+                    total = muladd(load_full(grads + at), load_full(values + at), total)
                 at = full * width
                 total = muladd(load(grads + at, rest), load(values + at, rest), total)
                 add_total(sums_at + e * SIZE, total + other)
@@ -170,12 +168,12 @@ def _source(name: str, own: tuple[str, ...], start: str, step: str, fire: list[s
 
 def _blocks(triangle: str) -> str:
     """What the neurons of a block hear from all others, added up in registers; then, one by one, from each other."""
-    others = [f"total{r} = muladd(spread(at + {r} * SIZE), value, total{r})" for r in range(ROWS)]
+    others = [f"total{r} = muladd(broadcast(at + {r} * SIZE), value, total{r})" for r in range(ROWS)]
     return filled(
         _DENSE,
         zeros="\n".join(f"total{r} = lanes(0.0)" for r in range(ROWS)),
         others=_OTHERS + "\n".join(others),
-        store="\n".join(f"store(totals + {r} * width, total{r}, all)" for r in range(ROWS)),
+        store="\n".join(f"store_full(totals + {r} * width, total{r})" for r in range(ROWS)),
         triangle=triangle,
     )
 
