@@ -120,9 +120,9 @@ class Fastlane(Memory):
         self.weight_ih = nn.Parameter(torch.empty(hears.shape if hears.all() else (int(hears.sum()),)))
         self.weight_hh = nn.Parameter(torch.empty((hidden_size, hidden_size) if everyone else (len(graph.edges),)))
         self.bias = nn.Parameter(torch.empty(hidden_size))
-        self._schedule: Schedule | None = None
         self._warned_of_overflow = False
-        self.register_load_state_dict_post_hook(_forget_schedule)
+        self.schedule = self._scheduled()
+        self.register_load_state_dict_post_hook(_schedule_anew)
         self.reset_parameters()
 
     def reset_parameters(self) -> None:
@@ -140,16 +140,6 @@ class Fastlane(Memory):
             if self.initial_edges is not None:
                 self.weight_hh.mul_(self._drawn(self.initial_edges))
 
-    @property
-    def schedule(self) -> Schedule:
-        """Who fires when, and how."""
-        if self._schedule is None:
-            f = self.nonlinearity
-            function = NONLINEARITIES[f] if isinstance(f, str) else f
-            wiring, order = Wiring.read_from(self), self.order.cpu().numpy().copy()
-            self._schedule = Schedule(wiring, order, function, self.ticks, 1 - self.leak)
-        return self._schedule
-
     def fire_in(self, order: Neurons) -> None:
         """Fire in another order from now on.
 
@@ -158,7 +148,7 @@ class Fastlane(Memory):
         """
         new = firing_order(self.schedule.wiring, order)
         self.order.copy_(torch.from_numpy(new))
-        self._schedule = None
+        self.schedule = self._scheduled()
 
     def weights(self) -> Float[Tensor, "hidden hidden"]:
         """w as it is used: [receivers, senders], 0 where there is no edge, within ``max_norm``."""
@@ -185,6 +175,13 @@ class Fastlane(Memory):
         """
         J = self.effective_map(slopes)
         return float(torch.linalg.eigvals(J).abs().max()) if J.isfinite().all() else math.nan
+
+    def _scheduled(self) -> Schedule:
+        """Who fires when, and how, by the buffers."""
+        f = self.nonlinearity
+        function = NONLINEARITIES[f] if isinstance(f, str) else f
+        order = self.order.cpu().numpy().copy()
+        return Schedule(Wiring.read_from(self), order, function, self.ticks, 1 - self.leak)
 
     def _run(self, x: Tensor, state: Tensor) -> tuple[Tensor, Tensor]:
         # Neurons first, the batch last: a neuron works on rows of the batch.
@@ -246,5 +243,5 @@ class Fastlane(Memory):
         return f"{super().extra_repr()}, {more}"
 
 
-def _forget_schedule(layer: Fastlane, incompatible: Any) -> None:
-    layer._schedule = None
+def _schedule_anew(layer: Fastlane, incompatible: Any) -> None:
+    layer.schedule = layer._scheduled()
