@@ -210,7 +210,10 @@ def describe_task(name: str, examples: int, *, as_json: bool) -> None:
     task = tasks.create(name)
     try:
         shown = task.examples(examples)
-    except ValueError as missing:
+    except ValueError as missing:  # data that nobody prepared yet
+        if as_json:
+            print_json({"name": name, "summary": summary(type(task)), "missing": str(missing)})
+            return
         out.print(f"[bold]{name}[/]: {summary(type(task))}")
         out.print(str(missing), highlight=False, markup=False, soft_wrap=True)
         return
@@ -229,7 +232,7 @@ def describe_task(name: str, examples: int, *, as_json: bool) -> None:
         return
     out.print(f"[bold]{name}[/]: {facts['summary']}")
     source = f"{len(task.vocabulary)} symbols" if task.vocabulary else f"{task.input_size} channels"
-    out.print(f"{source} in, {task.target_size} classes out; {task.metric}, {task.chance:.3g} by chance\n")
+    out.print(f"{source} in, {task.target_size} numbers out; {task.metric}, {task.chance:.3g} by chance\n")
     for example in shown:
         out.print(example, highlight=False, markup=False)
 

@@ -179,6 +179,8 @@ def test_the_command_line(monkeypatch, capsys, tmp_path, data_directory):
         (["preview", "mnist"], "mnist needs MNIST"),
         (["preview", "retrieval", "--set", "training.epochs=3"], "training.epochs is no option of a task"),
         (["train", "mnist", "--layer", "gru", "--output", "run"], "mnist needs MNIST"),
+        (["compare", "mnist", "--layers", "gru,lstm", "--output", "run"], "mnist needs MNIST"),
+        (["data", "--make"], "--make takes a task"),
     ],
 )
 def test_a_mistake_is_one_clear_line(monkeypatch, capsys, tmp_path, arguments, message):
@@ -187,6 +189,7 @@ def test_a_mistake_is_one_clear_line(monkeypatch, capsys, tmp_path, arguments, m
     assert code == 2
     assert message in text
     assert "Traceback" not in text
+    assert [path.name for path in tmp_path.iterdir() if path.name != "data"] == []
 
 
 def test_a_task_without_its_data_is_listed_all_the_same(monkeypatch, capsys):

@@ -26,29 +26,34 @@ def table(name: str) -> Source:
 
 
 def read(source: Source, path: Path, writer: Writer, progress: Progress) -> None:
-    """Observations end to end [observations, channels], which are there, the time since the one before in units of
-    the median, where each series starts, and its class."""
+    """What :func:`rows` gives end to end, where each series starts, and its class; times in units of the median gap."""
+    unit = median_gap(path)
     channels, labels, starts, targets = 0, [], [0], []
-    gaps = []
     for values, times, label, names in series(path):
         channels = len(names)
         if label not in labels:
             labels.append(label)
-        writer.append("mask", np.isfinite(values))
-        writer.append("values", np.nan_to_num(values).astype(np.float32))
-        gaps.append(np.diff(times, prepend=np.nan))
+        writer.append("rows", rows(values, np.diff(times / unit, prepend=times[0] / unit - 1)))
         starts.append(starts[-1] + len(values))
         targets.append(label)
         progress(len(targets), len(targets))
     if not targets:
         raise ValueError(f"{path} holds no series")
-    between = np.concatenate(gaps)
-    unit = float(np.nanmedian(between)) if np.isfinite(between).any() else 1.0
-    writer.append("timespans", np.where(np.isnan(between), 1, between / unit).astype(np.float32))
     writer.append("starts", np.array(starts))
     labels.sort()
     writer.append("targets", np.array([labels.index(label) for label in targets]))
     writer.facts.update(labels=labels, channels=channels, unit=unit)
+
+
+def median_gap(path: Path) -> float:
+    """The median time from one observation of a series to its next; 1 if none has two."""
+    gaps = np.concatenate([np.empty(0), *(np.diff(times) for _, times, _, _ in series(path))])
+    return float(np.median(gaps)) if len(gaps) else 1.0
+
+
+def rows(values: np.ndarray, timespans: np.ndarray) -> np.ndarray:
+    """Values (0 where NaN), which are there, and how long ago the row before was: [observations, 2 channels + 1]."""
+    return np.concatenate([np.nan_to_num(values), np.isfinite(values), timespans[:, None]], 1).astype(np.float32)
 
 
 def series(path: Path) -> Iterator[tuple[np.ndarray, np.ndarray, str, list[str]]]:
@@ -59,14 +64,14 @@ def series(path: Path) -> Iterator[tuple[np.ndarray, np.ndarray, str, list[str]]
     """
     for member in members(path):
         lines = (line.decode("utf-8-sig" if number == 0 else "utf-8") for number, line in enumerate(member.lines()))
-        rows = csv.reader(lines)
-        names = next(rows, [])
+        cells_of = csv.reader(lines)
+        names = next(cells_of, [])
         if names[:3] != KEYS or len(names) < 4:
             raise ValueError(f"{path}: {member.name} must begin with the columns {', '.join(KEYS)} and channels")
         current: tuple[str, str] | None = None
         values: list[list[float]] = []
         times: list[float] = []
-        for number, row in enumerate(rows, start=2):
+        for number, row in enumerate(cells_of, start=2):
             try:
                 key, time = (row[0], row[2]), float(row[1])
                 cells = [float(cell) if cell.strip() else np.nan for cell in row[3:]]

@@ -1,8 +1,10 @@
 """Prepared arrays on disk: written in pieces, there only once they are whole, mapped into memory when read."""
 
 import contextlib
+import glob
 import json
 import os
+import platform
 import re
 import shutil
 import tempfile
@@ -181,7 +183,7 @@ def writing(name: str, *, replace: bool = False) -> Iterator[Writer]:
     place = folder_of(name)
     place.parent.mkdir(parents=True, exist_ok=True)
     remove_abandoned(place.parent)
-    temporary = Path(tempfile.mkdtemp(prefix=f".{os.getpid()}.", suffix=".part", dir=place.parent))
+    temporary = Path(tempfile.mkdtemp(prefix=f".{os.getpid()}@{platform.node()}.", suffix=".part", dir=place.parent))
     old = temporary.with_suffix(".old.part")
     writer = Writer(temporary)
     try:
@@ -215,9 +217,9 @@ def move(folder: Path, place: Path) -> None:
 
 
 def remove_abandoned(folder: Path) -> None:
-    """Remove what processes left behind that were killed while they wrote."""
-    for part in folder.glob(".*.part"):
-        process = part.name.split(".")[1]
+    """Remove what processes of this machine left behind that were killed while they wrote."""
+    for part in folder.glob(f".*@{glob.escape(platform.node())}.*.part"):
+        process = part.name[1:].partition("@")[0]
         if process.isdigit() and not is_alive(int(process)):
             shutil.rmtree(part, ignore_errors=True)
 

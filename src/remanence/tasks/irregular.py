@@ -6,7 +6,7 @@ from typing import Literal
 import numpy as np
 
 from remanence.data import Store, Writer, made, prepared
-from remanence.data.irregular import table
+from remanence.data.irregular import rows, table
 from remanence.tasks.classification import Classification
 from remanence.tasks.samples import Sequences
 from remanence.tasks.task import SPLITS, Split, checked_split
@@ -87,27 +87,23 @@ class Irregular(Classification):
 
     def dataset(self, split: Split) -> Sequences:
         """Values and which are observed, timespans, and classes [samples]."""
-        store = self._store
-        spans = store["timespans"]
-        parts = [store["values"], store["mask"].astype(np.float32), *([] if self.timed else [spans[:, None]])]
-        samples = Sequences(
-            np.concatenate(parts, 1), store["starts"], store["targets"], timespans=spans if self.timed else None
-        )
+        observed, store = self._store["rows"], self._store
+        spans = observed[:, -1] if self.timed else None
+        samples = Sequences(observed[:, : self.input_size], store["starts"], store["targets"], timespans=spans)
         return samples.chosen(self._rows(checked_split(split), len(samples)))
 
     def examples(self, count: int) -> list[str]:
         """The first observations of series, with the time since the one before, and the class."""
-        store, rows, texts = self._store, self._rows("train", len(self._store["targets"])), []
-        for row in rows[:count]:
-            start, end = store["starts"][row], min(store["starts"][row + 1], store["starts"][row] + 5)
+        store, texts = self._store, []
+        labels, channels = store.facts["labels"], store.facts["channels"]
+        for place in self._rows("train", len(store["targets"]))[:count]:
+            start, end = store["starts"][place : place + 2]
+            values, there, spans = np.split(store["rows"][start : min(end, start + 5)], [channels, 2 * channels], 1)
             lines = [
-                f"after {span:5.2f}: "
-                + " ".join(f"{v:6.2f}" if there else "     ?" for v, there in zip(*pair, strict=True))
-                for span, *pair in zip(
-                    store["timespans"][start:end], store["values"][start:end], store["mask"][start:end], strict=True
-                )
+                f"after {span:5.2f}: " + " ".join("     ?" if np.isnan(value) else f"{value:6.2f}" for value in row)
+                for span, row in zip(spans[:, 0].tolist(), np.where(there, values, np.nan).tolist(), strict=True)
             ]
-            texts.append("\n".join([*lines, f"-> {store.facts['labels'][store['targets'][row]]}"]))
+            texts.append("\n".join([*lines, f"-> {labels[store['targets'][place]]}"]))
         return texts
 
     def _rows(self, split: Split, count: int) -> np.ndarray:
@@ -127,9 +123,7 @@ class Irregular(Classification):
             phase = 2 * np.pi * (spans.cumsum(1) / PERIOD + rng.random((size, 1)))
             values = np.sin(phase[..., None] + ahead[:, None]) + NOISE * rng.normal(size=(size, self.length, 2))
             mask = rng.integers(0, 2, (size, self.length))[..., None] == np.arange(2)
-            writer.append("values", (values * mask).astype(np.float32).reshape(-1, 2))
-            writer.append("mask", mask.reshape(-1, 2))
-            writer.append("timespans", spans.astype(np.float32).reshape(-1))
+            writer.append("rows", rows(np.where(mask, values, np.nan).reshape(-1, 2), spans.reshape(-1)))
             writer.append("targets", targets)
-        writer.append("starts", np.arange(0, writer.count("values") + 1, self.length))
+        writer.append("starts", np.arange(0, writer.count("rows") + 1, self.length))
         writer.facts.update(labels=["the first is ahead", "the second is ahead"], channels=2)

@@ -25,10 +25,10 @@ class Pathfinder(Classification):
 
     Each image has two long dashed curves that start side by side, shorter distractors, and two discs: at the two ends
     of one curve, or at an end of each. The images are drawn here, by the rules and with the parameters of the released
-    ones, half of them of each kind: 160,000 train, 20,000 validate, 20,000 test. That takes about 2 minutes at 32 x 32
-    pixels, 20 at 64 x 64 and 15 at 128 x 128 on one core, once; they are kept on disk (0.2, 0.8 and 3.3 GB). Two
-    things differ from the published generator: of the two long curves one grows after the other, not in turns, for
-    most attempts end at a border; and a curve always keeps clear of the other one's last dash.
+    ones, half of them of each kind: 160,000 train, 20,000 validate, 20,000 test. That takes about one minute at
+    32 x 32 pixels and ten at 128 x 128 on one core, once; they are kept on disk (0.2 to 3.3 GB). Two things differ from
+    the published generator: of the two long curves one grows after the other, not in turns, for most attempts end at a
+    border; and a curve always keeps clear of the other one's last dash.
 
     Args:
         size: pixels of a side: 32 (default), 64, or 128, which is Path-X.

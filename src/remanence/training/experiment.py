@@ -8,6 +8,7 @@ from torch import Tensor, nn
 from torch.utils.data import DataLoader, Dataset, DistributedSampler
 
 from remanence import tasks
+from remanence.data import prepared
 from remanence.errors import DivergenceError
 from remanence.models import SequenceModel, Transformer
 from remanence.models.sequence import encoded_size
@@ -27,13 +28,15 @@ class Experiment(lightning.LightningModule):
         config: the run.
 
     Raises:
-        ValueError: the task or the layer refuses its options.
+        ValueError: the task or the layer refuses its options, or the task's data are not prepared.
     """
 
     def __init__(self, config: RunConfig):
         super().__init__()
         self.config = config
         self.task = tasks.create(config.task.name, **config.task.options)
+        if self.task.source is not None:
+            prepared(self.task.source, config.task.name)
         self.model = build_model(config, self.task)
 
     def training_step(self, batch: Batch, index: int) -> Tensor:
