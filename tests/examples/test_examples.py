@@ -9,6 +9,8 @@ import numpy as np
 import pytest
 import torch
 
+from remanence import nn
+
 EXAMPLES = Path(__file__).parents[2] / "examples"
 
 
@@ -46,8 +48,35 @@ def test_bistable(gates_see_state):
     np.testing.assert_allclose(layer(x)[1].detach().numpy(), h, rtol=1e-10)
 
 
-@pytest.mark.parametrize("path", sorted(EXAMPLES.glob("*.py")), ids=lambda path: path.stem)
-def test_short_and_runnable(path):
+def run(path, *arguments):
+    done = subprocess.run([sys.executable, path, *arguments], capture_output=True, text=True, timeout=120, check=True)
+    return done.stdout
+
+
+@pytest.mark.parametrize("name", ["bistable", "minimal_gru"])
+def test_cells_are_short_and_run(name):
+    path = EXAMPLES / f"{name}.py"
     assert len(path.read_text().splitlines()) < 40
-    done = subprocess.run([sys.executable, path], capture_output=True, text=True, timeout=120, check=True)
-    assert "output [2, 1000, 8]" in done.stdout
+    assert "output [2, 1000, 8]" in run(path)
+
+
+def test_a_liquid_network_brings_a_cart_to_its_target():
+    control = load("ltc_control")
+    control.TICK = 5e-3
+    layer = control.imitator(iterations=60)
+    seen = torch.tensor([[0.5, 0.0], [0.0, 0.5]])
+    force, _ = layer(seen[:, None].expand(-1, 8, -1))
+    np.testing.assert_allclose(force[:, -1, 0].detach(), seen @ control.GAINS, atol=0.7)
+    streaming = nn.Streaming(layer)
+    taken, end = control.steer(streaming, streaming.initial_state(1), 500)
+    assert len(taken) == 500
+    assert (taken > 0).all()
+    assert abs(end) < 0.1
+
+
+def test_control_reports_latencies():
+    path = EXAMPLES / "ltc_control.py"
+    assert len(path.read_text().splitlines()) < 80
+    table = run(path, "--ticks", "20", "--training", "2")
+    assert "layer.step" in table
+    assert "of 20" in table

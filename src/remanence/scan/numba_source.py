@@ -66,19 +66,17 @@ class Source:
     """A function to be compiled.
 
     Attributes:
-        text: Python; all arguments are integers, those of the head first.
+        text: Python; all arguments are integers, those of :data:`HEAD` first.
         places: the tensors that follow, in this order.
-        head: the part and the units of work, then sizes.
     """
 
     text: str
     places: tuple[Place, ...]
-    head: tuple[str, ...] = HEAD
 
     @property
     def arguments(self) -> list[str]:
         """Names, in order."""
-        return [*self.head, *(argument for place in self.places for argument in place.arguments)]
+        return [*HEAD, *(argument for place in self.places for argument in place.arguments)]
 
 
 def forward(traced: TracedStep) -> Source:

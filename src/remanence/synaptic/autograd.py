@@ -11,8 +11,8 @@ import torch
 from torch import Tensor
 
 from remanence.synaptic import reference
-from remanence.synaptic.dense import Kept
 from remanence.synaptic.edges import Edges, Strengths
+from remanence.synaptic.evolution import Evolution, Kept
 
 
 def arriving(layout: ModuleType, x: Tensor, edges: Edges, strengths: Strengths) -> tuple[Tensor, Tensor]:
@@ -26,22 +26,11 @@ def arriving(layout: ModuleType, x: Tensor, edges: Edges, strengths: Strengths) 
     return conductance, current
 
 
-def evolve(
-    layout: ModuleType,
-    v: Tensor,
-    conductance: Tensor,
-    current: Tensor,
-    rate: Tensor,
-    capacitance: Tensor,
-    edges: Edges,
-    strengths: Strengths,
-    sub_steps: int,
-) -> tuple[Tensor, Tensor]:
+def evolve(layout: ModuleType, given: Evolution) -> tuple[Tensor, Tensor]:
     """:func:`remanence.synaptic.reference.evolve` by a kernel."""
-    tensors = (v, conductance, current, rate, capacitance, *strengths)
-    if torch.is_grad_enabled() and any(tensor.requires_grad for tensor in tensors):
-        return _Evolve.apply(layout, edges, sub_steps, *tensors)
-    states, _ = layout.evolve(*tensors[:5], edges, strengths, sub_steps, keep=False)
+    if torch.is_grad_enabled() and any(tensor.requires_grad for tensor in given.tensors):
+        return _Evolve.apply(layout, given.edges, given.sub_steps, *given.tensors)
+    states, _ = layout.evolve(given, keep=False)
     return states, states[:, -1].clone()
 
 
@@ -65,8 +54,7 @@ class _Arriving(torch.autograd.Function):
 class _Evolve(torch.autograd.Function):
     @staticmethod
     def forward(ctx: Any, layout: ModuleType, edges: Edges, sub_steps: int, *tensors: Tensor) -> tuple[Tensor, Tensor]:
-        strengths = Strengths(*tensors[5:])
-        states, kept = layout.evolve(*tensors[:5], edges, strengths, sub_steps, keep=True)
+        states, kept = layout.evolve(Evolution.of(tensors, edges, sub_steps), keep=True)
         ctx.layout, ctx.edges, ctx.sub_steps = layout, edges, sub_steps
         ctx.save_for_backward(*tensors, *kept)
         return states, states[:, -1].clone()
@@ -74,17 +62,12 @@ class _Evolve(torch.autograd.Function):
     @staticmethod
     def backward(ctx: Any, *grads: Tensor) -> tuple[Tensor | None, ...]:
         tensors, kept = ctx.saved_tensors[:-2], Kept(*ctx.saved_tensors[-2:])
-        strengths = Strengths(*tensors[5:])
+        given = Evolution.of(tensors, ctx.edges, ctx.sub_steps)
         if torch.is_grad_enabled():
-            v, conductance, current, rate, capacitance = tensors[:5]
-            results = reference.evolve(v, conductance, current, rate, capacitance, ctx.edges, strengths, ctx.sub_steps)
-            return None, None, None, *_again(results, grads, tensors)
-        rate, capacitance = tensors[3:5]
-        *found, of_synapses = ctx.layout.evolve_backward(
-            kept, rate, capacitance, ctx.edges, strengths, ctx.sub_steps, grads
-        )
-        found[3] = found[3].sum_to_size(rate.shape)
-        return None, None, None, *found, *of_synapses
+            return None, None, None, *_again(reference.evolve(given), grads, tensors)
+        found = ctx.layout.evolve_backward(given, kept, grads)
+        of_rate = found.rate.sum_to_size(given.rate.shape)
+        return None, None, None, *found[:3], of_rate, found.capacitance, *found.strengths
 
 
 def _again(results: Sequence[Tensor], grads: Sequence[Tensor], tensors: Sequence[Tensor]) -> list[Tensor | None]:

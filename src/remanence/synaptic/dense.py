@@ -1,7 +1,5 @@
 """Sums over synapses, and neurons over time, where most synapses are there."""
 
-from typing import NamedTuple
-
 import torch
 from torch import Tensor
 from torch.nn import functional as F
@@ -10,6 +8,7 @@ from remanence.scan.memory import allocate
 from remanence.synaptic import dense_source
 from remanence.synaptic.edges import Edges, Strengths
 from remanence.synaptic.enter import enter, lane_count, part_count
+from remanence.synaptic.evolution import Evolution, Gradients, Kept
 from remanence.synaptic.terms import backward_terms, forward_terms, gradients
 
 
@@ -24,13 +23,6 @@ def _many(samples: int) -> int:
     """Samples in a unit of work: so few that every thread has something to do."""
     share = samples // torch.get_num_threads()
     return 4 if share >= 4 else 2 if share >= 2 else 1
-
-
-class Kept(NamedTuple):
-    """What the way back needs: the states before every sub-step and after the last, and the denominators."""
-
-    states: Tensor
-    denominators: Tensor
 
 
 def arriving(x: Tensor, edges: Edges, strengths: Strengths) -> tuple[Tensor, Tensor]:
@@ -61,64 +53,43 @@ def arriving_backward(
     return of_x, _of_synapses(sums, edges, strengths)
 
 
-def evolve(
-    v: Tensor,
-    conductance: Tensor,
-    current: Tensor,
-    rate: Tensor,
-    capacitance: Tensor,
-    edges: Edges,
-    strengths: Strengths,
-    sub_steps: int,
-    keep: bool,
-) -> tuple[Tensor, Kept]:
-    """States over time, [batch, time, neurons]; see :func:`remanence.synaptic.reference.evolve`."""
-    batch, time, neurons = conductance.shape
-    many = _many(batch)
-    width = _padded(edges, v.dtype)
-    rows = time * sub_steps if keep else 2
-    kept = Kept(
-        allocate(batch, rows + 1, width, dtype=v.dtype),
-        allocate(batch, rows, width, dtype=v.dtype),
-    )
-    states = allocate(batch, time, neurons, dtype=v.dtype)
-    outside = [value for x in _rows((conductance, current)) for value in (x, *_strides(x))]
+def evolve(given: Evolution, keep: bool) -> tuple[Tensor, Kept]:
+    """States over time, [batch, time, neurons]; see :func:`remanence.synaptic.reference.evolve`.
+
+    Args:
+        given: all arguments.
+        keep: whether the way back will be gone; else only the last two states are kept.
+    """
+    batch, time, neurons = given.conductance.shape
+    dtype, many, width = given.v.dtype, _many(batch), _padded(given.edges, given.v.dtype)
+    rows = time * given.sub_steps if keep else 2
+    kept = Kept(allocate(batch, rows + 1, width, dtype=dtype), allocate(batch, rows, width, dtype=dtype))
+    states = allocate(batch, time, neurons, dtype=dtype)
+    outside = [value for x in _rows((given.conductance, given.current)) for value in (x, *_strides(x))]
     enter(
         dense_source.evolve_forward(many),
-        v.dtype,
+        dtype,
         -(-batch // many),
-        *(batch, time, sub_steps, neurons, -1 if keep else 1),
-        v.contiguous(),
+        *(batch, time, given.sub_steps, neurons, -1 if keep else 1),
+        given.v.contiguous(),
         *outside,
-        *_outside(rate, capacitance, _planes(edges, forward_terms(strengths)), kept),
+        *_outside(given, _planes(given.edges, forward_terms(given.strengths)), kept),
         states,
     )
     return states, kept
 
 
-def evolve_backward(
-    kept: Kept,
-    rate: Tensor,
-    capacitance: Tensor,
-    edges: Edges,
-    strengths: Strengths,
-    sub_steps: int,
-    grads: tuple[Tensor, Tensor],
-) -> tuple[Tensor, Tensor, Tensor, Tensor, Tensor, Strengths]:
-    """Gradients of v, of conductance and current from outside, of rate, capacitance and the synapses.
+def evolve_backward(given: Evolution, kept: Kept, grads: tuple[Tensor, Tensor]) -> Gradients:
+    """Gradients of what was given.
 
     Args:
-        kept: what :func:`evolve` kept.
-        rate: as there, and so on.
-        capacitance: likewise.
-        edges: likewise.
-        strengths: likewise.
-        sub_steps: likewise.
+        given: as for :func:`evolve`.
+        kept: what that kept.
         grads: of the states over time, and of the last state.
     """
     of_states, of_last = _rows(grads)
     batch, time, neurons = of_states.shape
-    dtype, many = of_states.dtype, _many(batch)
+    edges, dtype, many = given.edges, of_states.dtype, _many(batch)
     units = -(-batch // many)
     of_v = allocate(batch, neurons, dtype=dtype)
     of_conductance, of_current = (allocate(batch, time, neurons, dtype=dtype) for _ in range(2))
@@ -129,17 +100,18 @@ def evolve_backward(
         dense_source.evolve_backward(many),
         dtype,
         units,
-        *(batch, time, sub_steps, neurons),
-        *_outside(rate, capacitance, _planes(edges, backward_terms(strengths)), kept),
+        *(batch, time, given.sub_steps, neurons),
+        *_outside(given, _planes(edges, backward_terms(given.strengths)), kept),
         *(of_states, *_strides(of_states), of_last, of_last.stride(0) * dtype.itemsize),
         *(of_v, of_conductance, of_current, of_rate, of_capacitance, sums, scratch),
     )
-    of_synapses = _of_synapses(sums, edges, strengths)
-    return of_v, of_conductance, of_current, of_rate, of_capacitance.sum(0)[:neurons], of_synapses
+    of_synapses = _of_synapses(sums, edges, given.strengths)
+    return Gradients(of_v, of_conductance, of_current, of_rate, of_capacitance.sum(0)[:neurons], of_synapses)
 
 
-def _outside(rate: Tensor, capacitance: Tensor, planes: Tensor, kept: Kept) -> list[Tensor | int]:
+def _outside(given: Evolution, planes: Tensor, kept: Kept) -> list[Tensor | int]:
     """The arguments that both ways have in common."""
+    rate, capacitance = given.rate, given.capacitance
     size = rate.itemsize
     steps = [0 if length == 1 else stride * size for length, stride in zip(rate.shape, rate.stride(), strict=True)]
     padded = F.pad(capacitance, (0, planes.shape[-1] - len(capacitance)), value=1.0)

@@ -11,6 +11,7 @@ from torch._compile import _disable_dynamo
 from remanence.synaptic import autograd, dense, gpu, reference, sparse
 from remanence.synaptic.edges import Edges, Strengths
 from remanence.synaptic.enter import BITS
+from remanence.synaptic.evolution import Evolution
 
 BACKENDS = ("auto", "reference", "cpu", "gpu")
 
@@ -79,16 +80,14 @@ def evolve(
     """
     spans = capacitance.new_ones(1, 1) if timespans is None else timespans.to(v.dtype)
     rate = sub_steps / spans
-    v, conductance, current, rate, capacitance, *rest = _one_dtype(
-        (v, conductance, current, rate, capacitance, *strengths)
-    )
-    arguments = (v, conductance, current, rate, capacitance, edges, Strengths(*rest), sub_steps)
-    layout = _layout(backend, v, len(v), edges)
+    tensors = _one_dtype((v, conductance, current, rate, capacitance, *strengths))
+    given = Evolution.of(tensors, edges, sub_steps)
+    layout = _layout(backend, given.v, len(v), edges)
     if layout is None:
-        return reference.evolve(*arguments)
+        return reference.evolve(given)
     if torch.compiler.is_compiling():
-        return _disable_dynamo(autograd.evolve)(layout, *arguments)
-    return autograd.evolve(layout, *arguments)
+        return _disable_dynamo(autograd.evolve)(layout, given)
+    return autograd.evolve(layout, given)
 
 
 def _layout(backend: str, like: Tensor, samples: int, edges: Edges) -> ModuleType | None:

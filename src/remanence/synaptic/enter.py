@@ -21,7 +21,9 @@ def part_count(units: int) -> int:
     return max(1, min(torch.get_num_threads(), units))
 
 
-def enter(source: kernel.Source, dtype: torch.dtype, units: int, *values: Tensor | int) -> None:
+def enter(
+    source: kernel.Source, dtype: torch.dtype, units: int, *values: Tensor | int, lanes: int | None = None
+) -> None:
     """Run a kernel over so many units.
 
     Args:
@@ -29,12 +31,13 @@ def enter(source: kernel.Source, dtype: torch.dtype, units: int, *values: Tensor
         dtype: of all its numbers.
         units: of work.
         values: the other arguments, in order; of a tensor its address.
+        lanes: numbers in a vector; default: :func:`lane_count`.
     """
     parts = part_count(units)
     block = array("q", [0, parts, units, *(v if isinstance(v, int) else v.data_ptr() for v in values)])
-    threads.run(_built(source, BITS[dtype]), block.buffer_info()[0], parts)
+    threads.run(_built(source, BITS[dtype], lanes or lane_count(dtype)), block.buffer_info()[0], parts)
 
 
 @functools.lru_cache(maxsize=64)
-def _built(source: kernel.Source, bits: int) -> kernel.Kernel:
-    return kernel.build(source, bits, kernel.register(bits))
+def _built(source: kernel.Source, bits: int, lanes: int) -> kernel.Kernel:
+    return kernel.build(source, bits, lanes)

@@ -8,8 +8,8 @@ import torch
 from torch import Tensor
 
 from remanence.scan.generated import functions
-from remanence.synaptic.dense import Kept
 from remanence.synaptic.edges import Edges, Strengths
+from remanence.synaptic.evolution import Evolution, Gradients, Kept
 from remanence.synaptic.terms import backward_terms, forward_terms, gradients
 from remanence.synaptic.triton_source import TEXT
 
@@ -52,48 +52,31 @@ def arriving_backward(
     return of_x, _of_synapses(sums, edges, strengths)
 
 
-def evolve(
-    v: Tensor,
-    conductance: Tensor,
-    current: Tensor,
-    rate: Tensor,
-    capacitance: Tensor,
-    edges: Edges,
-    strengths: Strengths,
-    sub_steps: int,
-    keep: bool,
-) -> tuple[Tensor, Kept]:
-    """States over time, [batch, time, neurons]; see :func:`remanence.synaptic.reference.evolve`."""
-    batch, time, neurons = conductance.shape
-    rows = time * sub_steps if keep else 2
+def evolve(given: Evolution, keep: bool) -> tuple[Tensor, Kept]:
+    """States over time, as :func:`remanence.synaptic.dense.evolve` gives them."""
+    v = given.v
+    batch, time, neurons = given.conductance.shape
+    rows = time * given.sub_steps if keep else 2
     kept = Kept(_empty(v, batch, rows + 1, neurons), _empty(v, batch, rows, neurons))
     states = _empty(v, batch, time, neurons)
     _launch(
         "evolve_forward",
         (batch,),
         v,
-        *(time, sub_steps, neurons, -1 if keep else 1),
-        *(v.contiguous(), conductance.contiguous(), current.contiguous()),
-        *_outside(rate, capacitance, _planes(edges, forward_terms(strengths)), kept),
+        *(time, given.sub_steps, neurons, -1 if keep else 1),
+        *(v.contiguous(), given.conductance.contiguous(), given.current.contiguous()),
+        *_outside(given, _planes(given.edges, forward_terms(given.strengths)), kept),
         states,
-        **_tiles(edges, v.dtype),
+        **_tiles(given.edges, v.dtype),
     )
     return states, kept
 
 
-def evolve_backward(
-    kept: Kept,
-    rate: Tensor,
-    capacitance: Tensor,
-    edges: Edges,
-    strengths: Strengths,
-    sub_steps: int,
-    grads: tuple[Tensor, Tensor],
-) -> tuple[Tensor, Tensor, Tensor, Tensor, Tensor, Strengths]:
+def evolve_backward(given: Evolution, kept: Kept, grads: tuple[Tensor, Tensor]) -> Gradients:
     """Gradients as :func:`remanence.synaptic.dense.evolve_backward` gives them."""
     of_states, of_last = (grad.contiguous() for grad in grads)
     batch, time, neurons = of_states.shape
-    programs = min(batch, PROGRAMS)
+    edges, programs = given.edges, min(batch, PROGRAMS)
     of_v, of_rate = _empty(of_last, batch, neurons), _empty(of_last, batch, time)
     of_conductance, of_current = (_empty(of_last, batch, time, neurons) for _ in range(2))
     of_capacitance, sums = of_last.new_zeros(programs, neurons), _sums(edges, of_last, programs)
@@ -101,14 +84,14 @@ def evolve_backward(
         "evolve_backward",
         (programs,),
         of_last,
-        *(batch, time, sub_steps, neurons),
-        *_outside(rate, capacitance, _planes(edges, backward_terms(strengths)), kept),
+        *(batch, time, given.sub_steps, neurons),
+        *_outside(given, _planes(edges, backward_terms(given.strengths)), kept),
         *(of_states, of_last, of_v, of_conductance, of_current, of_rate, of_capacitance),
         *(sums, _empty(of_last, programs, 2, neurons)),
         **_tiles(edges, of_last.dtype),
     )
-    of_synapses = _of_synapses(sums, edges, strengths)
-    return of_v, of_conductance, of_current, of_rate, of_capacitance.sum(0), of_synapses
+    of_synapses = _of_synapses(sums, edges, given.strengths)
+    return Gradients(of_v, of_conductance, of_current, of_rate, of_capacitance.sum(0), of_synapses)
 
 
 def _launch(name: str, grid: tuple[int, ...], like: Tensor, *arguments: Tensor | int, **tiles: Any) -> None:
@@ -129,8 +112,9 @@ def _tiles(edges: Edges, dtype: torch.dtype) -> dict[str, Any]:
     return {"ROWS": rows, "COLUMNS": columns, "REAL": getattr(triton.language, REAL[dtype])}
 
 
-def _outside(rate: Tensor, capacitance: Tensor, planes: Tensor, kept: Kept) -> list[Tensor | int]:
+def _outside(given: Evolution, planes: Tensor, kept: Kept) -> list[Tensor | int]:
     """The arguments that both ways have in common."""
+    rate, capacitance = given.rate, given.capacitance
     steps = [0 if length == 1 else stride for length, stride in zip(rate.shape, rate.stride(), strict=True)]
     return [rate, *steps, capacitance.contiguous(), planes, *(value for x in kept for value in (x, x.stride(0)))]
 

@@ -4,6 +4,7 @@ import torch
 from torch import Tensor
 
 from remanence.synaptic.edges import Edges, Strengths
+from remanence.synaptic.evolution import Evolution
 
 
 def arriving(x: Tensor, edges: Edges, strengths: Strengths) -> tuple[Tensor, Tensor]:
@@ -21,27 +22,14 @@ def _sums(values: Tensor, edges: Edges) -> Tensor:
     return zeros.index_add(-1, edges.receiver.to(values.device), values)
 
 
-def evolve(
-    v: Tensor,
-    conductance: Tensor,
-    current: Tensor,
-    rate: Tensor,
-    capacitance: Tensor,
-    edges: Edges,
-    strengths: Strengths,
-    sub_steps: int,
-) -> tuple[Tensor, Tensor]:
-    """States over time and the last one, from v [batch, neurons]; arguments as :func:`remanence.synaptic.evolve`.
-
-    Only ``rate`` differs: 1/Δ, [batch, time] or [1, 1].
-    """
-    over_time = []
-    steps = conductance.shape[1]
-    rates = rate.expand(-1, steps).unbind(1)
-    for from_outside, pulling, one in zip(conductance.unbind(1), current.unbind(1), rates, strict=True):
-        inertia = capacitance * one[:, None]  # C/Δ
-        for _ in range(sub_steps):
-            opened, drive = arriving(v, edges, strengths)
-            v = (inertia * v + drive + pulling) / (inertia + opened + from_outside)
+def evolve(given: Evolution) -> tuple[Tensor, Tensor]:
+    """States over time and the last one."""
+    v, over_time = given.v, []
+    rates = given.rate.expand(-1, given.conductance.shape[1]).unbind(1)
+    for pulling, driving, rate in zip(given.conductance.unbind(1), given.current.unbind(1), rates, strict=True):
+        inertia = given.capacitance * rate[:, None]  # C/Δ
+        for _ in range(given.sub_steps):
+            opened, drive = arriving(v, given.edges, given.strengths)
+            v = (inertia * v + drive + driving) / (inertia + opened + pulling)
         over_time.append(v)
     return torch.stack(over_time, 1), v

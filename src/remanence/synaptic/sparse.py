@@ -6,9 +6,9 @@ from torch.nn import functional as F
 
 from remanence.scan.memory import allocate
 from remanence.synaptic import sparse_source
-from remanence.synaptic.dense import Kept
 from remanence.synaptic.edges import Edges, Strengths
 from remanence.synaptic.enter import enter, lane_count, part_count
+from remanence.synaptic.evolution import Evolution, Gradients, Kept
 from remanence.synaptic.terms import backward_terms, forward_terms, gradients
 
 
@@ -44,47 +44,29 @@ def arriving_backward(
     return _from_lanes(of_values, len(x)), gradients(sums.sum((0, -1)).t(), strengths)
 
 
-def evolve(
-    v: Tensor,
-    conductance: Tensor,
-    current: Tensor,
-    rate: Tensor,
-    capacitance: Tensor,
-    edges: Edges,
-    strengths: Strengths,
-    sub_steps: int,
-    keep: bool,
-) -> tuple[Tensor, Kept]:
-    """States over time, [batch, time, neurons]; see :func:`remanence.synaptic.reference.evolve`."""
-    batch, time, neurons = conductance.shape
-    start, pulling, driving = (_to_lanes(each) for each in (v, conductance, current))
-    units, lanes = len(start), start.shape[-1]
-    rows = time * sub_steps if keep else 2
+def evolve(given: Evolution, keep: bool) -> tuple[Tensor, Kept]:
+    """States over time, as :func:`remanence.synaptic.dense.evolve` gives them."""
+    batch, time, neurons = given.conductance.shape
+    start, pulling, driving = (_to_lanes(each) for each in (given.v, given.conductance, given.current))
+    units, lanes, dtype = len(start), start.shape[-1], start.dtype
+    rows = time * given.sub_steps if keep else 2
     kept = Kept(
-        allocate(units, rows + 1, neurons, lanes, dtype=v.dtype), allocate(units, rows, neurons, lanes, dtype=v.dtype)
+        allocate(units, rows + 1, neurons, lanes, dtype=dtype), allocate(units, rows, neurons, lanes, dtype=dtype)
     )
-    states = allocate(units, time, neurons, lanes, dtype=v.dtype)
+    states = allocate(units, time, neurons, lanes, dtype=dtype)
     enter(
         sparse_source.evolve_forward(),
-        v.dtype,
+        dtype,
         units,
-        *(time, sub_steps, neurons, -1 if keep else 1),
-        *_graph(edges, forward_terms(strengths), lanes),
-        *_outside(rate, batch, time, capacitance, kept),
+        *(time, given.sub_steps, neurons, -1 if keep else 1),
+        *_graph(given.edges, forward_terms(given.strengths), lanes),
+        *_outside(given, kept),
         *(start, pulling, driving, states),
     )
     return _from_lanes(states, batch), kept
 
 
-def evolve_backward(
-    kept: Kept,
-    rate: Tensor,
-    capacitance: Tensor,
-    edges: Edges,
-    strengths: Strengths,
-    sub_steps: int,
-    grads: tuple[Tensor, Tensor],
-) -> tuple[Tensor, Tensor, Tensor, Tensor, Tensor, Strengths]:
+def evolve_backward(given: Evolution, kept: Kept, grads: tuple[Tensor, Tensor]) -> Gradients:
     """Gradients as :func:`remanence.synaptic.dense.evolve_backward` gives them."""
     batch, time, neurons = grads[0].shape
     of_states, of_last = (_to_lanes(grad) for grad in grads)
@@ -94,26 +76,19 @@ def evolve_backward(
     of_rate = torch.empty(units, time, lanes, dtype=dtype)
     of_capacitance = torch.zeros(part_count(units), neurons, lanes, dtype=dtype)
     scratch = torch.empty(part_count(units), 3, neurons, lanes, dtype=dtype)
-    sums = _sums(edges, dtype, units, lanes)
+    sums = _sums(given.edges, dtype, units, lanes)
     enter(
         sparse_source.evolve_backward(),
         dtype,
         units,
-        *(time, sub_steps, neurons),
-        *_graph(edges, backward_terms(strengths), lanes),
-        *_outside(rate, batch, time, capacitance, kept),
+        *(time, given.sub_steps, neurons),
+        *_graph(given.edges, backward_terms(given.strengths), lanes),
+        *_outside(given, kept),
         *(of_states, of_last, of_v, *of_outside, of_rate, of_capacitance, sums, scratch),
     )
-    conductance, current = (_from_lanes(each, batch) for each in of_outside)
-    of_synapses = gradients(sums.sum((0, -1)).t(), strengths)
-    return (
-        _from_lanes(of_v, batch),
-        conductance,
-        current,
-        _from_lanes(of_rate, batch),
-        of_capacitance.sum((0, 2)),
-        of_synapses,
-    )
+    v, conductance, current, rate = (_from_lanes(each, batch) for each in (of_v, *of_outside, of_rate))
+    of_synapses = gradients(sums.sum((0, -1)).t(), given.strengths)
+    return Gradients(v, conductance, current, rate, of_capacitance.sum((0, 2)), of_synapses)
 
 
 def _to_lanes(x: Tensor, value: float = 0.0) -> Tensor:
@@ -134,11 +109,11 @@ def _graph(edges: Edges, terms: Tensor, lanes: int) -> tuple[int, Tensor, Tensor
     return len(edges), edges.starts, edges.sender * (lanes * terms.itemsize), terms
 
 
-def _outside(rate: Tensor, batch: int, time: int, capacitance: Tensor, kept: Kept) -> list[Tensor | int]:
+def _outside(given: Evolution, kept: Kept) -> list[Tensor | int]:
     """The arguments that both ways have in common."""
-    size = rate.itemsize
-    rows = [value for x in kept for value in (x, x.stride(0) * size)]
-    return [_to_lanes(rate.expand(batch, time), 1.0), capacitance.contiguous(), *rows]
+    rate = _to_lanes(given.rate.expand(given.conductance.shape[:2]), 1.0)
+    rows = [value for x in kept for value in (x, x.stride(0) * x.itemsize)]
+    return [rate, given.capacitance.contiguous(), *rows]
 
 
 def _sums(edges: Edges, dtype: torch.dtype, units: int, lanes: int) -> Tensor:

@@ -1,20 +1,15 @@
 """The firing of neurons on CPUs: kernels compiled by Numba, several samples in a vector."""
 
-import functools
-from array import array
-from typing import Any
-
 import numpy as np
 import torch
 from torch import Tensor
 
 from remanence.nn.fastlane import cpu_source
 from remanence.nn.fastlane.schedule import Schedule
-from remanence.scan import kernel, threads
-from remanence.scan.cpu import BITS
 from remanence.scan.memory import allocate
-from remanence.scan.numba_source import Source
 from remanence.scan.trace import TracedStep
+from remanence.synaptic.dense_source import Source
+from remanence.synaptic.enter import enter, lane_count, part_count
 
 
 def forward(
@@ -26,17 +21,14 @@ def forward(
     values = allocate(neurons, steps + 1, batch, dtype=drive.dtype)
     before = allocate(neurons, steps, batch, dtype=drive.dtype)
     values[:, 0] = state
-    tensors = {"drive": drive.contiguous(), "values": values, "before": before}
-    _sweep(schedule, function, weight, drive, tensors, back=False)
+    _sweep(schedule, function, weight, drive, (drive.contiguous(), values, before), back=False)
     return values, before
 
 
 def backward(schedule: Schedule, function: TracedStep, above: Tensor, before: Tensor, weight: Tensor) -> Tensor:
     """Gradients of f's arguments in every firing, from those of the values after each time step."""
     grads = allocate(*before.shape, dtype=before.dtype)
-    _sweep(
-        schedule, function, weight, above, {"above": above.contiguous(), "grads": grads, "before": before}, back=True
-    )
+    _sweep(schedule, function, weight, above, (above.contiguous(), grads, before), back=True)
     return grads
 
 
@@ -45,34 +37,36 @@ def of_weight(schedule: Schedule, weight: Tensor, values: Tensor, grads: Tensor)
     if weight.ndim == 2:
         return schedule.of_weight(values, grads)
     neurons, steps, batch = grads.shape
-    lanes = kernel.lane_count(BITS[grads.dtype])
     first, sender, new, _ = schedule.senders
-    sums = torch.zeros(len(sender), lanes, dtype=grads.dtype)
-    tensors = {"values": values, "grads": grads, "first": first, "sender": sender, "new": new, "sums": sums}
-    _enter(cpu_source.weigh(), lanes, neurons, (steps, batch), tensors)
-    return sums.sum(1)
+    sums = torch.zeros(len(sender), dtype=grads.dtype)
+    lists = (first, sender, new)
+    enter(_WEIGH, grads.dtype, neurons, steps, batch, values, grads, *lists, sums, lanes=2 * lane_count(grads.dtype))
+    return sums
+
+
+_WEIGH = cpu_source.weigh()
 
 
 def _sweep(
-    schedule: Schedule, function: TracedStep, weight: Tensor, like: Tensor, tensors: dict[str, Tensor], *, back: bool
+    schedule: Schedule, function: TracedStep, weight: Tensor, like: Tensor, own: tuple[Tensor, ...], *, back: bool
 ) -> None:
+    """Enter a kernel with the tensors that are its own."""
     neurons, time, batch = like.shape
     order = schedule.order[::-1] if back else schedule.order
     rows = -(-neurons // cpu_source.ROWS) * cpu_source.ROWS
     dense = weight.ndim == 2
-    lanes = _lanes(batch, BITS[like.dtype], dense)
-    if dense:
-        tensors["weight"] = _packed(weight.T if back else weight, order, rows)
-    else:
-        tensors["first"], other, _, edge = schedule.receivers if back else schedule.senders
-        tensors["heard"] = torch.from_numpy(np.argsort(order))[other]
-        tensors["weight"] = weight[edge]
+    lanes = _lanes(batch, like.dtype, dense)
     units = -(-batch // lanes)
-    tensors["order"] = torch.from_numpy(np.resize(order, rows))
-    tensors["keep"] = torch.tensor([schedule.keep], dtype=like.dtype)
-    tensors["work"] = torch.empty(min(torch.get_num_threads(), units), rows + cpu_source.ROWS, lanes, dtype=like.dtype)
+    keep = torch.tensor([schedule.keep], dtype=like.dtype)
+    work = torch.empty(part_count(units), rows + cpu_source.ROWS, lanes, dtype=like.dtype)
+    if dense:
+        graph = (_packed(weight.T if back else weight, order, rows),)
+    else:
+        first, other, _, edge = schedule.receivers if back else schedule.senders
+        graph = (weight[edge], first, torch.from_numpy(np.argsort(order))[other])
+    sizes, places = (neurons, time, schedule.ticks, batch), torch.from_numpy(np.resize(order, rows))
     source = _source(function, back, dense)
-    _enter(source, lanes, units, (neurons, time, schedule.ticks, batch), tensors)
+    enter(source, like.dtype, units, *sizes, places, keep, work, *own, *graph, lanes=lanes)
 
 
 def _source(function: TracedStep, back: bool, dense: bool) -> Source:
@@ -83,14 +77,13 @@ def _source(function: TracedStep, back: bool, dense: bool) -> Source:
     return function.kernels[key]
 
 
-def _lanes(batch: int, bits: int, dense: bool) -> int:
+def _lanes(batch: int, dtype: torch.dtype, dense: bool) -> int:
     """As many as every thread still gets some of: edges are looked up once for all lanes, blocks have sums for each."""
-    register = kernel.lane_count(bits) // 2
-    threads_but_one = torch.get_num_threads() - 1
-    for lanes in (2 * register,) if dense else (4 * register, 2 * register):
-        if batch > lanes * threads_but_one and batch > lanes // 2:
+    one = lane_count(dtype)
+    for lanes in (2 * one,) if dense else (4 * one, 2 * one):
+        if batch > lanes * (torch.get_num_threads() - 1) and batch > lanes // 2:
             return lanes
-    return register
+    return one
 
 
 def _packed(matrix: Tensor, order: np.ndarray, rows: int) -> Tensor:
@@ -100,16 +93,3 @@ def _packed(matrix: Tensor, order: np.ndarray, rows: int) -> Tensor:
     square = matrix.new_zeros(rows, rows)
     square[:size, :size] = matrix[place][:, place]
     return square.view(-1, cpu_source.ROWS, rows).transpose(1, 2).contiguous()
-
-
-@functools.cache
-def _built(source: Source, bits: int, lanes: int) -> kernel.Kernel:
-    return kernel.build(source, bits, lanes)
-
-
-def _enter(source: Source, lanes: int, units: int, sizes: tuple[int, ...], tensors: dict[str, Any]) -> None:
-    dtype = tensors["values" if "values" in tensors else "grads"].dtype
-    parts = min(torch.get_num_threads(), units)
-    addresses = [tensors[place.group].data_ptr() for place in source.places]
-    packed = array("q", [0, parts, units, *sizes, *addresses])
-    threads.run(_built(source, BITS[dtype], lanes), packed.buffer_info()[0], parts)

@@ -9,10 +9,11 @@ Names: ``k`` a neuron's place in the order, ``a`` the neuron, ``s`` a firing; ``
 """
 
 from remanence.scan.generated import filled
-from remanence.scan.numba_source import Body, Place, Source
+from remanence.scan.numba_source import Body
 from remanence.scan.trace import TracedStep
+from remanence.synaptic.dense_source import HEAD, Source
 
-HEAD = ("part", "begin", "end", "neurons", "time", "ticks", "batch")
+SIZES = ("neurons", "time", "ticks", "batch")
 ROWS = 8
 """Neurons of a dense graph that add up together what the others say."""
 
@@ -115,7 +116,7 @@ def forward({arguments}):
             for e in range(integer(first_at + 8 * a), integer(first_at + 8 * a + 8)):
                 firing = integer(sender_at + 8 * e) * (steps + 1) + integer(new_at + 8 * e)
                 values = values_at + (firing * batch + begins) * SIZE
-                total = load_full(sums_at + e * width)
+                total = lanes(0.0)
                 other = lanes(0.0)
                 for i in range(0, full - 1, 2):
                     at = i * width
@@ -127,14 +128,14 @@ def forward({arguments}):
                     total = muladd(load_full(grads + at), load_full(values + at), total)
                 at = full * width
                 total = muladd(load(grads + at, rest), load(values + at, rest), total)
-                store_full(sums_at + e * width, total + other)
+                add_total(sums_at + e * SIZE, total + other)
 """
 
 
 def forward(function: TracedStep, *, dense: bool) -> Source:
     """From ``drive`` to ``values``, of which the first are given, and ``before``, the arguments of f."""
     body = Body(function.forward)
-    fire = ["h0 = total", *body.every_step, f"n = {body.vector(function.forward.outputs[0])}"]
+    fire = ["h0 = total", *body.once, *body.every_step, f"n = {body.vector(function.forward.outputs[0])}"]
     fire += [f"store({_at('values', 's + 1', 'steps + 1')}, n, inside)", f"store({_at('before')}, h0, inside)"]
     step = "s = i\nread = samples"
     return _source("forward", ("drive", "values", "before"), _START, step, fire, dense)
@@ -145,24 +146,24 @@ def backward(function: TracedStep, *, dense: bool) -> Source:
     graph = function.vjp((True,))
     body = Body(graph)
     fire = ["g0 = total", f"h0 = load({_at('before')}, inside)"]
-    fire += [*body.every_step, f"n = {body.vector(graph.outputs[0])}", f"store({_at('grads')}, n, inside)"]
+    fire += [*body.once, *body.every_step, f"n = {body.vector(graph.outputs[0])}", f"store({_at('grads')}, n, inside)"]
     step = "s = steps - 1 - i\nread = samples if i % ticks == 0 else 0  # outputs are what the last firing left"
     return _source("backward", ("above", "grads", "before"), "", step, fire, dense)
 
 
 def weigh() -> Source:
-    """Gradients of the weights of edges: sums over time and batch of gradient times value heard, lane by lane."""
-    head = ("part", "begin", "end", "steps", "batch")
-    places = _places("values", "grads", "first", "sender", "new", "sums")
-    return Source(_WEIGH.replace("CHUNK", "16").format(arguments=_signature(head, places)), places, head)
+    """Gradients of the weights of edges: sums over time and batch of gradient times value heard."""
+    arguments = (*HEAD, *"steps batch values_at grads_at first_at sender_at new_at sums_at".split())
+    return Source(_WEIGH.replace("CHUNK", "16").format(arguments=", ".join(arguments)), arguments)
 
 
 def _source(name: str, own: tuple[str, ...], start: str, step: str, fire: list[str], dense: bool) -> Source:
-    places = _places("order", "keep", "work", *own, "weight", *(() if dense else ("first", "heard")))
+    tensors = ("order", "keep", "work", *own, "weight", *(() if dense else ("first", "heard")))
+    arguments = (*HEAD, *SIZES, *(f"{tensor}_at" for tensor in tensors))
     parts = {"arriving": f"load({_at(own[0], 's // ticks', 'time')}, heard)", "fire": "\n".join(fire)}
     sweep = _blocks(filled(_TRIANGLE, **parts)) if dense else filled(_SPARSE, two_edges=_TWO_EDGES, **parts)
-    text = filled(_KERNEL, name=name, arguments=_signature(HEAD, places), start=start, step=step, sweep=sweep)
-    return Source(text.replace("ROWS", str(ROWS)), places, HEAD)
+    text = filled(_KERNEL, name=name, arguments=", ".join(arguments), start=start, step=step, sweep=sweep)
+    return Source(text.replace("ROWS", str(ROWS)), arguments)
 
 
 def _blocks(triangle: str) -> str:
@@ -180,11 +181,3 @@ def _blocks(triangle: str) -> str:
 def _at(name: str, place: str = "s", places: str = "steps") -> str:
     """Where the row of a neuron at a firing lies in [neurons, firings, batch]."""
     return f"{name}_at + (a * ({places}) + {place}) * row + offset"
-
-
-def _places(*names: str) -> tuple[Place, ...]:
-    return tuple(Place(name, 0, 0) for name in names)
-
-
-def _signature(head: tuple[str, ...], places: tuple[Place, ...]) -> str:
-    return ", ".join([*head, *(f"{place.group}_at" for place in places)])

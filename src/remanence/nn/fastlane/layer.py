@@ -12,7 +12,7 @@ from torch import Tensor, nn
 from remanence.nn.fastlane.connections import graph_of, listed, sensory_of
 from remanence.nn.fastlane.firing import fire
 from remanence.nn.fastlane.schedule import Schedule
-from remanence.nn.fastlane.stability import FastlaneOverflowWarning, effective_map, first_overflow
+from remanence.nn.fastlane.stability import FastlaneOverflowWarning, effective_map, overflow
 from remanence.nn.memory import Memory, positive_integer
 from remanence.nn.persistent import NONLINEARITIES, Pointwise, checked_nonlinearity
 from remanence.wiring import Wiring, firing_order
@@ -98,7 +98,6 @@ class Fastlane(Memory):
         initial_edges: int | None = None,
         seed: int = 0,
     ):
-        positive_integer("input_size", input_size)
         graph = graph_of(wiring, density, positive_integer("hidden_size", hidden_size), seed)
         read = graph.outputs if outputs is None else listed("outputs", outputs, hidden_size)
         super().__init__(input_size, hidden_size, len(read))
@@ -106,10 +105,11 @@ class Fastlane(Memory):
             raise ValueError(f"leak is a share, 0 to 1, got {leak}")
         if max_norm is not None and not max_norm > 0:
             raise ValueError(f"max_norm must be above 0 or None, got {max_norm}")
+        if initial_edges is not None:
+            positive_integer("initial_edges", initial_edges)
         self.nonlinearity = checked_nonlinearity(nonlinearity)
         self.ticks = positive_integer("ticks", ticks)
-        self.leak, self.max_norm = float(leak), max_norm
-        self.initial_edges = None if initial_edges is None else positive_integer("initial_edges", initial_edges)
+        self.leak, self.max_norm, self.initial_edges = float(leak), max_norm, initial_edges
         graph.save_in(self)
         self.register_buffer("order", torch.from_numpy(firing_order(graph, order, seed)))
         self.register_buffer("outputs", torch.from_numpy(read), persistent=False)
@@ -120,9 +120,9 @@ class Fastlane(Memory):
         self.weight_ih = nn.Parameter(torch.empty(hears.shape if hears.all() else (int(hears.sum()),)))
         self.weight_hh = nn.Parameter(torch.empty((hidden_size, hidden_size) if everyone else (len(graph.edges),)))
         self.bias = nn.Parameter(torch.empty(hidden_size))
-        self._schedule: Schedule | None = None
         self._warned_of_overflow = False
-        self.register_load_state_dict_post_hook(_forget_schedule)
+        self.schedule = self._scheduled()
+        self.register_load_state_dict_post_hook(_schedule_anew)
         self.reset_parameters()
 
     def reset_parameters(self) -> None:
@@ -140,16 +140,6 @@ class Fastlane(Memory):
             if self.initial_edges is not None:
                 self.weight_hh.mul_(self._drawn(self.initial_edges))
 
-    @property
-    def schedule(self) -> Schedule:
-        """Who fires when, and how."""
-        if self._schedule is None:
-            f = self.nonlinearity
-            function = NONLINEARITIES[f] if isinstance(f, str) else f
-            wiring, order = Wiring.read_from(self), self.order.cpu().numpy().copy()
-            self._schedule = Schedule(wiring, order, function, self.ticks, 1 - self.leak)
-        return self._schedule
-
     def fire_in(self, order: Neurons) -> None:
         """Fire in another order from now on.
 
@@ -158,7 +148,7 @@ class Fastlane(Memory):
         """
         new = firing_order(self.schedule.wiring, order)
         self.order.copy_(torch.from_numpy(new))
-        self._schedule = None
+        self.schedule = self._scheduled()
 
     def weights(self) -> Float[Tensor, "hidden hidden"]:
         """w as it is used: [receivers, senders], 0 where there is no edge, within ``max_norm``."""
@@ -183,8 +173,15 @@ class Fastlane(Memory):
         Args:
             slopes: as in :meth:`effective_map`.
         """
-        effective = self.effective_map(slopes)
-        return float(torch.linalg.eigvals(effective).abs().max()) if effective.isfinite().all() else math.nan
+        J = self.effective_map(slopes)
+        return float(torch.linalg.eigvals(J).abs().max()) if J.isfinite().all() else math.nan
+
+    def _scheduled(self) -> Schedule:
+        """Who fires when, and how, by the buffers."""
+        f = self.nonlinearity
+        function = NONLINEARITIES[f] if isinstance(f, str) else f
+        order = self.order.cpu().numpy().copy()
+        return Schedule(Wiring.read_from(self), order, function, self.ticks, 1 - self.leak)
 
     def _run(self, x: Tensor, state: Tensor) -> tuple[Tensor, Tensor]:
         # Neurons first, the batch last: a neuron works on rows of the batch.
@@ -205,15 +202,13 @@ class Fastlane(Memory):
         return y[:, 0], state
 
     def _watch_overflow(self, values: Tensor) -> None:
-        if self._warned_of_overflow or (found := first_overflow(values)) is None:
+        if self._warned_of_overflow or (found := overflow(values)) is None:
             return
         self._warned_of_overflow = True
-        step, neurons = found
         warnings.warn(
-            f"{self}: {len(neurons)} neurons ({', '.join(map(str, neurons[:5]))}{', ...' * (len(neurons) > 5)}) hold "
-            f"values that are not finite from step {step} of {values.shape[1]} on. With all neurons active, values "
-            f"grow by {self.spectral_radius():.3g} in a step: use a leak (now {self.leak:g}), a max_norm below it (now "
-            f"{self.max_norm}) or initial_edges (now {self.initial_edges}), or clip gradients.",
+            f"{self}: {found}. With all neurons active, values grow by {self.spectral_radius():.3g} in a step: use a "
+            f"leak (now {self.leak:g}), a max_norm below it (now {self.max_norm}) or initial_edges (now "
+            f"{self.initial_edges}), or clip gradients.",
             FastlaneOverflowWarning,
             stacklevel=4,
         )
@@ -237,15 +232,16 @@ class Fastlane(Memory):
     def _drawn(self, count: int) -> Tensor:
         """1 for so many edges into each neuron, 0 for the others, laid out as weight_hh."""
         hears = Wiring.read_from(self).adjacency != 0
-        chance = torch.rand(hears.shape).masked_fill(~torch.from_numpy(hears), -1)
+        exists = torch.from_numpy(hears)
+        chance = torch.rand(hears.shape, device="cpu").masked_fill(~exists, -1)
         chosen = torch.zeros_like(chance).scatter(1, chance.topk(min(count, len(hears)), 1).indices, 1)
-        return chosen if self.weight_hh.ndim == 2 else chosen[torch.from_numpy(hears)]
+        return (chosen if self.weight_hh.ndim == 2 else chosen[exists]).to(self.weight_hh)
 
     def extra_repr(self) -> str:
         """Sizes, as `print(layer)` shows them."""
-        edges = int((self.schedule.wiring.adjacency != 0).sum())
-        return f"{super().extra_repr()}, edges={edges}, ticks={self.ticks}, nonlinearity={self.nonlinearity}"
+        more = f"edges={len(self.schedule.edges)}, ticks={self.ticks}, nonlinearity={self.nonlinearity}"
+        return f"{super().extra_repr()}, {more}"
 
 
-def _forget_schedule(layer: Fastlane, incompatible: Any) -> None:
-    layer._schedule = None
+def _schedule_anew(layer: Fastlane, incompatible: Any) -> None:
+    layer.schedule = layer._scheduled()

@@ -36,8 +36,8 @@ def effective_map(
     return torch.linalg.matrix_power(once, ticks)
 
 
-def first_overflow(values: Float[Tensor, "neurons time batch"]) -> tuple[int, list[int]] | None:
-    """The first step with values that are not finite, and the neurons that hold them; None if there is none."""
+def overflow(values: Float[Tensor, "neurons time batch"]) -> str | None:
+    """Which neurons hold values that are not finite, and from which step on; None if there is none."""
     if bool(values.sum().isfinite()):  # one number that speaks for all; it may overflow alone, so look again
         return None
     wrong = ~values.isfinite()
@@ -45,4 +45,6 @@ def first_overflow(values: Float[Tensor, "neurons time batch"]) -> tuple[int, li
     if not len(steps):
         return None
     step = int(steps[0])
-    return step, wrong[:, step].any(1).nonzero().flatten().tolist()
+    neurons = wrong[:, step].any(1).nonzero().flatten().tolist()
+    named = ", ".join(map(str, neurons[:5])) + ", ..." * (len(neurons) > 5)
+    return f"{len(neurons)} neurons ({named}) hold values that are not finite from step {step} of {len(wrong[0])} on"
