@@ -7,6 +7,7 @@ from PIL import Image
 
 from remanence import tasks
 from remanence.data import load, prepare
+from remanence.tasks import pathfinder
 from remanence.tasks.curves import below, free_place
 from remanence.tasks.dashes import DRAWINGS, dashed, disc, stamps
 from remanence.tasks.pictures import drawn
@@ -155,6 +156,17 @@ def test_task_and_cache():
     assert task.chance == 0.5
     assert tasks.create("pathx").size == 128
     assert tasks.create("pathx").sizes == {"train": 160_000, "validation": 20_000, "test": 20_000}
+
+
+@pytest.mark.parametrize("cores", [1, 5])
+def test_the_number_of_threads_changes_nothing(monkeypatch, cores):
+    monkeypatch.setattr(pathfinder, "BLOCK", 7)
+    monkeypatch.setattr(pathfinder.os, "cpu_count", lambda: cores)
+    images = tasks.create("pathfinder", **TINY).dataset("train").inputs
+    task = tasks.create("pathfinder", **TINY)
+    for start in (0, 21, 56):
+        expected, _ = task._block(task._painter(), "train", start)
+        np.testing.assert_array_equal(images[start : start + 7], expected.reshape(len(expected), -1))
 
 
 def test_examples_are_the_first_samples_and_need_no_others(data_directory):
