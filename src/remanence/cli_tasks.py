@@ -128,7 +128,10 @@ def state(name: str, source: data.Source | None) -> dict[str, str | None]:
     """What a task needs, and whether it is there."""
     if source is None:
         return {"task": name, "data": None, "state": "ready"}
-    there = "prepared" if data.load(source.name) is not None else "missing"
+    store = data.load(source.name)
+    there = "missing" if store is None else "prepared"
+    if store is not None and source.checksums and not store.facts["verified"]:
+        there = "prepared, not verified"
     facts = {"task": name, "data": source.title, "state": there}
     return {**facts, "get": source.wanted, "from": source.publisher, "command": source.command(name)}
 

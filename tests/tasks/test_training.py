@@ -1,13 +1,14 @@
 """Every task trains a few steps, with a memory and inside a transformer, and gives a figure."""
 
 import json
+import struct
 
 import numpy as np
 import pytest
 
 from remanence import tasks
 from remanence.cli import main
-from remanence.data import load, made
+from remanence.data import load, made, mnist
 from remanence.models import Transformer
 from remanence.training import LayerConfig, ModelConfig, RunConfig, TaskConfig, TrainingConfig, TransformerConfig, train
 from remanence.training.experiment import Experiment
@@ -167,6 +168,20 @@ def test_the_command_line(monkeypatch, capsys, tmp_path, data_directory):
     )
     assert code == 0, text
     assert "bits per character" in text
+
+
+def test_files_that_are_not_the_published_ones_are_marked(monkeypatch, capsys, tmp_path):
+    monkeypatch.setattr(mnist, "ROWS", {"train": 20, "t10k": 20})
+    for part in ("train", "t10k"):
+        (tmp_path / f"{part}-images-idx3-ubyte").write_bytes(struct.pack(">IIII", 0x803, 20, 28, 28) + bytes(20 * 784))
+        (tmp_path / f"{part}-labels-idx1-ubyte").write_bytes(struct.pack(">II", 0x801, 20) + bytes(20))
+    code, text = run(monkeypatch, capsys, "data", "mnist", "--from", tmp_path)
+    assert code == 2
+    assert "is not the file that is published" in text
+    code, text = run(monkeypatch, capsys, "data", "mnist", "--from", tmp_path, "--unverified")
+    assert code == 0
+    assert "Not verified" in text
+    assert "prepared, not verified" in run(monkeypatch, capsys, "data", "mnist")[1]
 
 
 @pytest.mark.parametrize(
