@@ -74,7 +74,6 @@ class IndexedRecall(Classification):
         """Strings and their answers, the blanks by their number."""
         samples = self.dataset("train")
         return [
-            f"{' '.join(self.vocabulary[token] for token in tokens[: self.length])} ·x{self.blanks} "
-            f"{self.vocabulary[tokens[-1]]} -> {digit}"
+            f"{' '.join(map(str, tokens[: self.length]))} ·x{self.blanks} #{tokens[-1] - BLANK - 1} -> {digit}"
             for tokens, digit in zip(samples.inputs[:count].tolist(), samples.targets[:count].tolist(), strict=True)
         ]
