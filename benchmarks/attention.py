@@ -10,25 +10,19 @@ backward, so 12 · keys · width · length in all; keys: the length for full att
 """
 
 import math
-import multiprocessing
 import os
 import platform
-import re
 import statistics
-import time
 from collections.abc import Sequence
 from pathlib import Path
 
-os.environ["OMP_WAIT_POLICY"] = "passive"  # a thread that waits uses no processor time
-
 import torch
+from _process import REPEATS, THREADS, Work, in_a_process
 
 from remanence.nn import attention
 
 LENGTHS = (1024, 2048, 4096, 8192, 16384)
 WIDTH, HEADS = 64, 2
-REPEATS = 3
-THREADS = 2
 MEMORY_LIMIT = 2e9  # bytes; a length at which the last growth would pass it is left out
 CLAIMS = {
     "full": "T², memory T",
@@ -40,41 +34,14 @@ CLAIMS = {
 OUTPUT = Path(__file__).parent / "results" / "attention.md"
 
 
-def megabytes(field: str) -> float:
-    """A line of /proc/self/status."""
-    return int(re.search(rf"{field}:\s+(\d+) kB", Path("/proc/self/status").read_text())[1]) / 1024
-
-
-def work(layer: torch.nn.Module, x: torch.Tensor) -> float:
-    start = time.process_time()
-    layer(x).square().sum().backward()
-    return time.process_time() - start
-
-
-def measured(name: str, length: int, results: "multiprocessing.SimpleQueue") -> None:
-    torch.set_num_threads(THREADS)
-    torch.manual_seed(0)
+def prepared(name: str, length: int) -> Work:
     layer = attention.create(name, width=WIDTH, heads=HEADS, max_length=length)
     x = torch.randn(1, length, WIDTH)
-    work(layer, x[:, :256])
-    before = megabytes("VmRSS")
-    Path("/proc/self/clear_refs").write_text("5")  # the peak is counted from here
-    seconds = [work(layer, x)]
-    peak = megabytes("VmHWM") - before
-    seconds += [work(layer, x) for _ in range(REPEATS - 1)]
-    results.put((1000 * statistics.median(seconds), peak))
+    return lambda: both_ways(layer, x[:, :256]), lambda: both_ways(layer, x)
 
 
-def in_a_process(name: str, length: int) -> tuple[float, float]:
-    # fork: torch is loaded already, and has not computed anything in this process.
-    context = multiprocessing.get_context("fork")
-    results = context.SimpleQueue()
-    process = context.Process(target=measured, args=(name, length, results))
-    process.start()
-    process.join()
-    if process.exitcode:
-        raise SystemExit(f"{name} at {length} ended with {process.exitcode}")
-    return results.get()
+def both_ways(layer: torch.nn.Module, x: torch.Tensor) -> None:
+    layer(x).square().sum().backward()
 
 
 def slope(lengths: Sequence[int], values: Sequence[float]) -> float:
@@ -88,7 +55,7 @@ def measure(name: str) -> tuple[list[float], list[float]]:
     for length in LENGTHS:
         if len(peaks) > 1 and peaks[-1] * peaks[-1] / peaks[-2] * 1e6 > MEMORY_LIMIT:
             break
-        milliseconds, peak = in_a_process(name, length)
+        milliseconds, peak = in_a_process(prepared, name, length)
         times.append(milliseconds)
         peaks.append(peak)
     print(f"{name:12} ms {[round(value) for value in times]}, MB {[round(value) for value in peaks]}", flush=True)

@@ -21,7 +21,8 @@ import torch
 from _interleaved import medians, show
 
 import remanence
-from remanence.nn.flip_flop import CFF, flip_flop_step
+from remanence.nn.flip_flop import CFF
+from remanence.nn.flip_flop_step import flip_flop_step
 
 torch.set_num_threads(1)  # operations as small as Newton's gain nothing from a second thread
 DEVICE = "cuda" if torch.cuda.is_available() else "cpu"
@@ -37,7 +38,8 @@ def problem(batch: int, time: int, factor: float):
     layer = CFF(1, CHANNELS, horizon=time).to(DEVICE)
     with torch.no_grad():
         layer.log_conductance_mutual += math.log(factor)
-    params = [column.detach() for neuron in layer.neurons() for column in neuron]
+        layer.bias.zero_()
+    params = list(layer._params().detach())
     inputs = [torch.randn(batch, time, CHANNELS, device=DEVICE) - 2 for _ in range(2)]
     return inputs, list(layer.initial_state(batch)), params
 
@@ -47,7 +49,7 @@ def call(backend: str, inputs, state, params, backward: bool):
 
     def run():
         (q, _), _ = remanence.scan(
-            partial(flip_flop_step, 1), wanted[: len(inputs)], state, wanted[len(inputs) :], backend=backend
+            partial(flip_flop_step, 1, -1.0), wanted[: len(inputs)], state, wanted[len(inputs) :], backend=backend
         )
         if backward:
             torch.autograd.grad(q.sum(), wanted)

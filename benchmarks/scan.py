@@ -28,6 +28,7 @@ import torch
 from _interleaved import medians, samples
 from torch import nn
 
+from remanence.nn import CFF
 from remanence.scan import kernel, numba_source, scan
 from remanence.scan.graph import Graph
 from remanence.scan.trace import TracedStep
@@ -83,14 +84,14 @@ class Layer(nn.Module):
 
     def forward(self, x):
         state = [x.new_zeros(len(x), CHANNELS) for _ in range(2)]
-        states, final = self.run(self.step, self.linear(x).chunk(2, -1), state, list(self.own))
+        states, final = self.run(self.step, self.linear(x).unflatten(-1, (2, -1)), state, list(self.own))
         return states[0], final
 
 
 def loop(step, inputs, state, params):
     """The loop that a user writes, over unbind, q alone kept."""
     over_time = []
-    for x in zip(*(x.unbind(1) for x in inputs), strict=True):
+    for x in zip(*(x.unbind(1) for x in inputs.unbind(2)), strict=True):
         state = step(state, x, params)
         over_time.append(state[0])
     return (torch.stack(over_time, 1),), state
@@ -158,6 +159,7 @@ def against_others(compiled_steps: int | None, repeats: int) -> None:
         if jaxed := in_jax(sub_steps):
             ways["jax.lax.scan under jit"] = jaxed
         ways["remanence.scan alone"] = scan_alone(sub_steps)
+        ways["remanence.nn.CFF(16, 64)"] = both_ways(CFF(INPUTS, CHANNELS, sub_steps=sub_steps), x, weights)
         seconds = samples(ways, repeats)
         ours = statistics.median(next(iter(seconds.values())))
         least = min(next(iter(seconds.values())))
@@ -167,7 +169,7 @@ def against_others(compiled_steps: int | None, repeats: int) -> None:
         for name, values in seconds.items():
             median, best = statistics.median(values), min(values)
             figures = (f"{1e3 * median:.2f}", f"{median / ours:.2f}", f"{1e3 * best:.2f}", f"{best / least:.2f}")
-            say(name, *figures, goals.get(name, "") if "alone" not in name else "")
+            say(name, *figures, goals.get(name, "") if "remanence" not in name else "")
         if not jaxed:
             say("jax.lax.scan under jit", "not installed", "", "", "", targets[2])
     if compiled_steps:

@@ -20,7 +20,7 @@ from rich.console import Console
 from rich.table import Table
 
 from remanence import nn
-from remanence.nn.flip_flop import flip_flop_step
+from remanence.nn.flip_flop_step import flip_flop_step
 from remanence.scan import scan
 
 
@@ -33,12 +33,12 @@ class Problem:
 
     def __init__(self, sub_steps: int, batch: int, length: int, channels: int, device: str = "cuda"):
         layer = nn.CFF(1, channels, sub_steps=max(1, sub_steps), horizon=length).to(device)
-        q, r = layer.neurons()
+        params = layer._params().detach()
         both = 2 if sub_steps else 1
-        self.step = partial(flip_flop_step, sub_steps) if sub_steps else leaky
-        self.params = [x.detach().clone().requires_grad_() for x in (*q, *r)] if sub_steps else [q.leak.detach()]
+        self.step = partial(flip_flop_step, sub_steps, -1.0) if sub_steps else leaky
+        self.params = [x.clone().requires_grad_() for x in params] if sub_steps else [torch.full_like(params[0], 0.9)]
         self.state = [x.detach() for x in layer.initial_state(batch)][:both]
-        drawn = (torch.randn(batch, length, channels, device=device) - 5 for _ in range(both))
+        drawn = (torch.randn(batch, length, channels, device=device) for _ in range(both))
         self.inputs = [x.requires_grad_() for x in drawn]
         self.above = torch.randn(batch, length, channels, device=device)
         self.wanted = [*self.inputs, *(x for x in self.params if x.requires_grad)]

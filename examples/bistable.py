@@ -23,8 +23,8 @@ class Bistable(nn.Module):
         self.gates = nn.ParameterList([torch.randn(hidden_size) for _ in "ac"] if gates_see_state else [])
 
     def forward(self, x: Tensor) -> tuple[Tensor, Tensor]:
-        inputs = self.drive(x).chunk(3, -1)
-        (h,), (final,) = remanence.scan(step, inputs, [torch.zeros_like(inputs[0][:, 0])], list(self.gates))
+        drives = self.drive(x).unflatten(-1, (3, -1))  # all inputs in one tensor
+        (h,), (final,) = remanence.scan(step, drives, [torch.zeros_like(drives[:, 0, 0])], list(self.gates))
         return h, final
 
 

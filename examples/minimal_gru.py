@@ -19,8 +19,8 @@ class MinGRU(nn.Module):
         self.drive = nn.Linear(input_size, 2 * hidden_size)
 
     def forward(self, x: Tensor) -> tuple[Tensor, Tensor]:
-        update, candidate = self.drive(x).chunk(2, -1)
-        (h,), (final,) = remanence.scan(step, [update, candidate], [torch.zeros_like(update[:, 0])])
+        drives = self.drive(x).unflatten(-1, (2, -1))  # both inputs in one tensor
+        (h,), (final,) = remanence.scan(step, drives, [torch.zeros_like(drives[:, 0, 0])])
         return h, final
 
 

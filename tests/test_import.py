@@ -17,6 +17,16 @@ import remanence, remanence.nn
 print(time.process_time() - start)
 """
 
+TRACED = """
+import sys, torch
+from remanence.nn import CFF
+from remanence.scan.trace import TracedStep
+before = set(sys.modules)
+layer = CFF(2, 3)
+TracedStep(layer._step, (2, 2, len(layer._params())), 4, 3, torch.float32).vjp((True,) * (4 + len(layer._params())))
+print(*(name for name in set(sys.modules) - before))
+"""
+
 
 def run(program):
     return subprocess.run([sys.executable, "-c", program], capture_output=True, text=True, check=True).stdout
@@ -28,3 +38,7 @@ def test_layers_load_nothing_that_only_training_needs():
 
 def test_importing_the_layers_is_quick():
     assert min(float(run(SECONDS)) for _ in range(3)) < 0.3
+
+
+def test_tracing_loads_no_compiler():
+    assert not {"torch._dynamo", "torch.fx.experimental.symbolic_shapes", "sympy"} & {*run(TRACED).split()}

@@ -1,7 +1,6 @@
-"""The command line: remanence list | train | compare | report."""
+"""The command line: remanence list | data | preview | train | compare | report."""
 
 import inspect
-import json
 import os
 import sys
 from collections.abc import Callable, Iterator
@@ -13,14 +12,15 @@ from typing import Annotated, Any, NoReturn, TypeAlias
 try:
     import rich.progress
     import typer
-    from rich.console import Console
     from rich.markup import escape
     from rich.table import Table
 except ImportError as missing:
     raise SystemExit(f"the remanence command needs {missing.name}: pip install 'remanence[train]'") from missing
 
 import remanence
-from remanence import nn, tasks
+from remanence import cli_tasks, data, nn, tasks
+from remanence.cli_tasks import complete_task
+from remanence.console import err, out, print_json
 from remanence.errors import RunError
 
 # What trains and draws (Lightning, matplotlib) loads inside the commands, so that `list` and `--help` stay quick.
@@ -34,8 +34,8 @@ app = typer.Typer(
     pretty_exceptions_enable=False,
     rich_markup_mode="rich",
 )
-out = Console()
-err = Console(stderr=True)
+app.command("data")(cli_tasks.prepare)
+app.command()(cli_tasks.preview)
 
 INTERRUPTED = 130  # exit code of a program that Ctrl-C ended
 
@@ -43,11 +43,6 @@ INTERRUPTED = 130  # exit code of a program that Ctrl-C ended
 def complete_layer(incomplete: str) -> list[str]:
     """Names of layers, for the shell."""
     return [name for name in nn.layers if name.startswith(incomplete)]
-
-
-def complete_task(incomplete: str) -> list[str]:
-    """Names of tasks, for the shell."""
-    return [name for name in tasks.tasks if name.startswith(incomplete)]
 
 
 Set = Annotated[
@@ -124,8 +119,8 @@ def train(
     from remanence import report, training
     from remanence.training.compare import folder_name
 
-    data = {"task": {"name": task}, "layer": {"name": layer, "hidden_size": hidden_size}, "seed": seed}
-    config = training.run_from(data, settings)
+    fields = {"task": {"name": task}, "layer": {"name": layer, "hidden_size": hidden_size}, "seed": seed}
+    config = training.run_from(fields, settings)
     folder = output or Path("runs") / folder_name(config)
     with bars(1) as tell:
         training.train(
@@ -170,8 +165,8 @@ def compare(
     elif layers is None:
         raise ValueError(f"compare {what} needs --layers, such as --layers fast_weights,lstm")
     else:
-        data = {"title": f"Memories on {what}", "comparisons": [{"task": {"name": what}, "layers": []}]}
-        recipe = training.recipe_from(data, overrides)
+        fields = {"title": f"Memories on {what}", "comparisons": [{"task": {"name": what}, "layers": []}]}
+        recipe = training.recipe_from(fields, overrides)
     folder = output or Path("runs") / Path(what).stem
     runs = training.plan(recipe.runs(), folder)
     threads = max(config.training.threads for config in runs.values())
@@ -213,6 +208,15 @@ def listed(names: str | None) -> str | None:
 def describe_task(name: str, examples: int, *, as_json: bool) -> None:
     """Print what a task is, and examples."""
     task = tasks.create(name)
+    try:
+        shown = task.examples(examples)
+    except ValueError as missing:  # data that nobody prepared yet
+        if as_json:
+            print_json({"name": name, "summary": summary(type(task)), "missing": str(missing)})
+            return
+        out.print(f"[bold]{name}[/]: {summary(type(task))}")
+        out.print(str(missing), highlight=False, markup=False, soft_wrap=True)
+        return
     facts = {
         "name": name,
         "summary": summary(type(task)),
@@ -221,15 +225,15 @@ def describe_task(name: str, examples: int, *, as_json: bool) -> None:
         "vocabulary": task.vocabulary,
         "input_size": task.input_size,
         "target_size": task.target_size,
-        "examples": task.examples(examples),
+        "examples": shown,
     }
     if as_json:
         print_json(facts)
         return
     out.print(f"[bold]{name}[/]: {facts['summary']}")
     source = f"{len(task.vocabulary)} symbols" if task.vocabulary else f"{task.input_size} channels"
-    out.print(f"{source} in, {task.target_size} classes out; {task.metric}, {task.chance:.3g} by chance\n")
-    for example in task.examples(examples):
+    out.print(f"{source} in, {task.target_size} numbers out; {task.metric}, {task.chance:.3g} by chance\n")
+    for example in shown:
         out.print(example, highlight=False, markup=False)
 
 
@@ -250,11 +254,6 @@ def present(runs: Any, *, as_json: bool) -> None:
         print_json(report.as_json(rows))
     else:
         out.print(report.table(rows))
-
-
-def print_json(data: Any) -> None:
-    """Plain JSON on the standard output."""
-    sys.stdout.write(json.dumps(data, indent=2) + "\n")
 
 
 @contextmanager
@@ -281,8 +280,16 @@ def bars(count: int) -> Iterator[Callable[[Message], None]]:
             finished = sum(share >= 1 for share in shares.values())
             progress.update(whole, completed=sum(shares.values()), state=f"{finished}/{count}")
 
+        making: list[rich.progress.TaskID] = []
+
+        def tell_making(done: int, total: int) -> None:
+            if not making:
+                making.append(progress.add_task("making the data", total=total, state=""))
+            progress.update(making[0], completed=done, total=total, visible=done < total, state=f"{done:,}/{total:,}")
+
         try:
-            yield tell
+            with data.watched(tell_making):
+                yield tell
         except KeyboardInterrupt:
             progress.stop()
             fail("interrupted; the same command goes on where it stopped", code=INTERRUPTED)

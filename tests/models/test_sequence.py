@@ -35,3 +35,42 @@ def test_wrong_combinations_are_refused():
         SequenceModel(memory, 2, vocabulary_size=5, embedding=())
     with pytest.raises(ValueError, match="the 100 channels of the encoder, it takes 3"):
         SequenceModel(memory, 2, vocabulary_size=5)
+
+
+def test_padded_sequences_give_what_they_give_unpadded():
+    model = SequenceModel(nn.create("gru", input_size=8, hidden_size=4), 3, vocabulary_size=9, embedding=(8,))
+    x = torch.randint(9, (2, 7))
+    mask = torch.arange(7) < torch.tensor([[7], [3]])
+    torch.testing.assert_close(model(x, mask)[1:], model(x[1:, :3]))
+    torch.testing.assert_close(model(x, mask)[:1], model(x[:1]))
+
+
+def test_an_output_for_each_position():
+    model = SequenceModel(nn.create("gru", input_size=8, hidden_size=4), 3, input_size=8, embedding=(), pooling="none")
+    x = torch.randn(2, 7, 8)
+    assert model(x).shape == (2, 7, 3)
+    torch.testing.assert_close(model(x)[:, :4], model(x[:, :4]))
+
+
+def test_pairs_are_read_each_by_itself():
+    model = SequenceModel(
+        nn.create("gru", input_size=8, hidden_size=4), 3, vocabulary_size=9, embedding=(8,), pairs=True
+    )
+    x = torch.randint(9, (5, 2, 7))
+    mask = torch.arange(7) < torch.randint(1, 8, (5, 2, 1))
+    ends = [
+        model.memory(model.encoder(x[i, side, : mask[i, side].sum()][None]))[0][:, -1]
+        for i in range(5)
+        for side in range(2)
+    ]
+    torch.testing.assert_close(model(x, mask), model.readout(torch.cat(ends).view(5, 8)))
+    with pytest.raises(ValueError, match="last for pairs"):
+        SequenceModel(model.memory, 3, vocabulary_size=9, embedding=(8,), pairs=True, pooling="none")
+
+
+def test_timespans_reach_the_memory():
+    model = SequenceModel(nn.create("cfc", input_size=8, hidden_size=4), 3, input_size=8, embedding=())
+    x, timespans = torch.randn(2, 7, 8), torch.rand(2, 7)
+    expected = model.readout(model.memory(x, timespans=timespans)[0][:, -1])
+    torch.testing.assert_close(model(x, timespans=timespans), expected)
+    assert not torch.allclose(model(x), expected)

@@ -7,15 +7,20 @@ import pytest
 import torch
 from torch.utils import _pytree as pytree
 
-from remanence import nn
+from remanence import nn, wiring
 
-LAYERS = list(nn.layers)
-SMALL = {"cfc": {"backbone_units": 5}}  # sizes of their own, too large for finite differences
+OPTIONS = {
+    "cfc": {"backbone_units": 5},  # a size of its own, too large for finite differences
+    "cff wired": {"wiring": wiring.lattice((4,), periodic=True)},
+    "cff exact": {"input_synapse": "exact"},
+}
+LAYERS = [*nn.layers, *(name for name in OPTIONS if name not in nn.layers)]
 
 
 def make(name, input_size=3, hidden_size=4, dtype=torch.float64):
     torch.manual_seed(0)
-    layer = nn.create(name, input_size=input_size, hidden_size=hidden_size, **SMALL.get(name, {})).to(dtype)
+    options = OPTIONS.get(name, {})
+    layer = nn.create(name.split()[0], input_size=input_size, hidden_size=hidden_size, **options).to(dtype)
     with torch.no_grad():  # away from special starting points (identity, zero), where gradients can hide
         for parameter in layer.parameters():
             parameter.add_(0.2 * torch.randn_like(parameter))
@@ -159,7 +164,7 @@ def test_timespans_of_one_change_nothing(name):
 
 
 @pytest.mark.unchecked
-@pytest.mark.parametrize("name", LAYERS)
+@pytest.mark.parametrize("name", list(nn.layers))
 @pytest.mark.parametrize("size", [0, -4, 2.0, True])
 def test_wrong_sizes_are_refused(name, size):
     with pytest.raises(ValueError, match="must be a positive integer"):

@@ -3,14 +3,15 @@
 from collections.abc import Sequence
 from itertools import pairwise
 
-from jaxtyping import Float, Shaped
+import torch
+from jaxtyping import Bool, Float, Shaped
 from torch import Tensor, nn
 
 from remanence.nn import Memory
 
 
 class SequenceModel(nn.Module):
-    """Embedding or linear input, a memory, and a readout of its last output.
+    """Embedding or linear input, a memory, and a readout of its last output, or of each.
 
     With ``embedding=(50, 100), readout=(100,)`` it is the network of Ba et al. (2016), section 4.1: an embedding of 50,
     then of 100 dimensions, the recurrent layer, 100 ReLUs, and the logits of the softmax.
@@ -22,9 +23,12 @@ class SequenceModel(nn.Module):
         input_size: channels of a signal. Exactly one of the two.
         embedding: sizes of the layers before the memory, ReLU between them; tokens need at least one.
         readout: sizes of the hidden layers after it, each with a ReLU.
+        pooling: ``"last"`` (default), the output at the last position; or ``"none"``, an output for each position.
+        pairs: two sequences are read, each by itself, and their last outputs joined for the readout.
 
     Raises:
-        ValueError: both or neither of ``vocabulary_size`` and ``input_size``, or a memory of the wrong input size.
+        ValueError: both or neither of ``vocabulary_size`` and ``input_size``, a memory of the wrong input size, an
+            unknown pooling, or pairs without pooling.
 
     Example:
         >>> from remanence.nn import LSTM
@@ -42,21 +46,49 @@ class SequenceModel(nn.Module):
         input_size: int | None = None,
         embedding: Sequence[int] = (50, 100),
         readout: Sequence[int] = (100,),
+        pooling: str = "last",
+        pairs: bool = False,
     ):
         super().__init__()
+        if pooling not in ("last", "none") or (pairs and pooling == "none"):
+            raise ValueError(f"pooling must be last or none, and last for pairs; got {pooling!r}")
         self.encoder = encoder(embedding, vocabulary_size=vocabulary_size, input_size=input_size)
         channels = encoded_size(embedding, input_size)
         if memory.input_size != channels:
             raise ValueError(
                 f"the memory must take the {channels} channels of the encoder, it takes {memory.input_size}"
             )
-        self.memory = memory
-        self.readout = perceptron(memory.output_size, *readout, target_size)
+        self.memory, self.pooling, self.pairs = memory, pooling, pairs
+        self.readout = perceptron(memory.output_size * (2 if pairs else 1), *readout, target_size)
 
-    def forward(self, x: Shaped[Tensor, "batch time *channels"]) -> Float[Tensor, "batch target"]:
-        """Tokens [batch, time] or a signal [batch, time, input_size] to outputs [batch, target_size]."""
-        y, _ = self.memory(self.encoder(x))
-        return self.readout(y[:, -1])
+    def forward(
+        self,
+        x: Shaped[Tensor, "batch *pair_time_channels"],
+        mask: Bool[Tensor, "batch *pair_time"] | None = None,
+        timespans: Float[Tensor, "batch *pair_time"] | None = None,
+    ) -> Float[Tensor, "batch *time target"]:
+        """Run the model.
+
+        Args:
+            x: tokens [batch, time] or a signal [batch, time, input_size]; with ``pairs`` [batch, 2, time, ...].
+            mask: which positions are real, [batch, time], or [batch, 2, time]; padding comes last. Default: all.
+            timespans: how long each step lasts, of the mask's shape; only for continuous-time memories.
+
+        Returns:
+            Outputs [batch, target_size], or without pooling [batch, time, target_size].
+        """
+        if not self.pairs:
+            return self.readout(self._read(x, mask, timespans))
+        both = self._read(*(None if part is None else part.flatten(0, 1) for part in (x, mask, timespans)))
+        return self.readout(both.unflatten(0, (-1, 2)).flatten(1))
+
+    def _read(self, x: Tensor | None, mask: Tensor | None, timespans: Tensor | None) -> Tensor:
+        """[batch, hidden], or without pooling [batch, time, hidden]."""
+        y, _ = self.memory(self.encoder(x)) if timespans is None else self.memory(self.encoder(x), timespans=timespans)
+        if self.pooling == "none":
+            return y
+        # Padding comes last, and what is read at t has seen nothing behind t.
+        return y[:, -1] if mask is None else y[torch.arange(len(y), device=y.device), mask.sum(1) - 1]
 
 
 def encoded_size(embedding: Sequence[int], input_size: int | None) -> int:

@@ -7,6 +7,7 @@ from remanence.nn.associative_lstm import AssociativeLSTM
 from remanence.nn.cfc import CfC
 from remanence.nn.elman import Elman
 from remanence.nn.fast_weights import FastWeights, FastWeightsGrowthWarning
+from remanence.nn.fastlane import Fastlane, FastlaneOverflowWarning
 from remanence.nn.flip_flop import CFF
 from remanence.nn.gated import GRU, LSTM
 from remanence.nn.ltc import LTC
@@ -26,6 +27,8 @@ __all__ = [
     "Elman",
     "FastWeights",
     "FastWeightsGrowthWarning",
+    "Fastlane",
+    "FastlaneOverflowWarning",
     "Memory",
     "PersistentLinear",
     "ReciprocalGated",
@@ -48,6 +51,7 @@ layers.add("reciprocal_gated", ReciprocalGated)
 layers.add("cfc", CfC)
 layers.add("ltc", LTC)
 layers.add("persistent", PersistentLinear)
+layers.add("fastlane", Fastlane)
 
 
 def create(name: str, *, input_size: int, hidden_size: int, **options: object) -> Memory:

@@ -1,25 +1,33 @@
 """The continuous flip-flop: two liquid neurons that inhibit each other."""
 
 import math
+from collections.abc import Sequence
 from functools import partial
-from typing import NamedTuple, no_type_check
+from typing import Any
 
 import torch
 from jaxtyping import Bool
 from torch import Tensor, nn
 from torch.nn import functional as F
 
-from remanence.nn.equilibria import Equilibria, equilibria
+from remanence.nn.equilibria import Equilibria, Outside, equilibria
+from remanence.nn.flip_flop_network import Lateral
+from remanence.nn.flip_flop_step import Dynamics, Gate, Neuron, driven_step, flip_flop_step, neurons
 from remanence.nn.memory import Memory, positive_integer
+from remanence.nn.synapses import Synapses
 from remanence.scan.dispatch import scan
+from remanence.wiring import Wiring, dense
 
 POLARITIES = {"inhibitory": -1.0, "shunting": 0.0, "excitatory": 1.0}
 """Reversal potential of a synapse at the start, and its sign for good."""
+
 MUTUAL = ("inhibitory", "shunting")
+INPUT_SYNAPSES = ("gate", "affine", "exact")
+OF_INPUT = ("log_slope_input", "log_conductance_input", "potential_input")
 
 
 class CFF(Memory):
-    """Isolated continuous flip-flops: pairs of LTC neurons, q and r, that inhibit each other and act on themselves.
+    """Continuous flip-flops: pairs of LTC neurons, q and r, that inhibit each other and act on themselves.
 
     Each neuron v, with u the other one of the pair and x the input, obeys::
 
@@ -30,8 +38,12 @@ class CFF(Memory):
 
         v <- (C/Δ v + g V + Σ conductance · E) / (C/Δ + g + Σ conductance)
 
-    The conductances C, g, w and the slopes γ are positive by construction. Only q is the output. Pairs do not see each
-    other: the step is pointwise over pairs, and the whole sequence is one fused scan (:func:`remanence.scan`).
+    The conductances C, g, w and the slopes γ are positive by construction. Only q is the output.
+
+    Without a ``wiring`` pairs do not see each other: the step is pointwise over pairs, and the whole sequence is one
+    fused scan (:func:`remanence.scan`). With one, A_ij ≠ 0 is a synapse from q_j to both neurons of pair i, of the sign
+    of A_ij, and the layer runs as a network of 2 ``hidden_size`` liquid neurons
+    (:func:`remanence.synaptic.evolve`).
 
     At the start every pair is bistable (it holds one bit without input). C is spread log-uniformly over
     1 ... 30 ``horizon``, so that some pairs are fast and about a third outlast the sequence: only these carry a
@@ -47,17 +59,25 @@ class CFF(Memory):
         mutual_synapse: ``"inhibitory"`` (default, E_m < 0) or ``"shunting"`` (E_m = 0): then a pair lives between 0 and
             1, with steeper slopes and thresholds in the middle.
         horizon: how many time steps the memory should span; default 100.
+        input_synapse: how the input acts: ``"gate"`` (default), as in the equation; ``"affine"``, where E_x too is an
+            affine projection of the input; or ``"exact"``, by a synapse from every input as an LTC has them,
+            ``Σ_k w_k σ(γ_k (x_k - μ_k)) (E_k - v)``.
+        wiring: A (:mod:`remanence.wiring`), or a matrix or graph that :meth:`Wiring.of` takes, its diagonal 0; default:
+            isolated pairs.
 
     Parameters:
         weight_ih [2 hidden_size, input_size] (W) and bias [2 hidden_size] (b), the rows of q before those of r; all
         others [2, hidden_size], q before r: the logarithms of C, g, w and γ (γ_x is log_slope_input), and V, μ, E_x and
-        E_m as they are (for E_m and E_s the logarithm of their magnitude).
+        E_m as they are (for E_m and E_s the logarithm of their magnitude). With affine input synapses also
+        weight_potential [2 hidden_size, input_size], zero at first; with exact ones sensory (:class:`Synapses`) in
+        place of W, b, γ_x, w_x and E_x. With a wiring lateral (:class:`Synapses`), the synapses between pairs.
 
     State:
         (q, r), each [batch, hidden_size]; at first q is low and r is high.
 
     Raises:
-        ValueError: a size, ``sub_steps``, ``self_synapse``, ``mutual_synapse`` or ``horizon`` out of range.
+        ValueError: a size, ``sub_steps``, ``self_synapse``, ``mutual_synapse``, ``input_synapse`` or ``horizon`` out of
+            range, or a wiring that does not fit.
 
     References:
         Hasani et al. 2020, Liquid time-constant networks; Lechner et al. 2020 (the semi-implicit rule).
@@ -93,6 +113,8 @@ class CFF(Memory):
         self_synapse: str = "inhibitory",
         mutual_synapse: str = "inhibitory",
         horizon: int = 100,
+        input_synapse: str = "gate",
+        wiring: Any = None,
     ):
         super().__init__(input_size, hidden_size)
         if positive_integer("sub_steps", sub_steps) > 8:
@@ -101,88 +123,98 @@ class CFF(Memory):
             raise ValueError(f"self_synapse must be one of {', '.join(POLARITIES)}, got {self_synapse!r}")
         if mutual_synapse not in MUTUAL:
             raise ValueError(f"mutual_synapse must be one of {', '.join(MUTUAL)}, got {mutual_synapse!r}")
+        if input_synapse not in INPUT_SYNAPSES:
+            raise ValueError(f"input_synapse must be one of {', '.join(INPUT_SYNAPSES)}, got {input_synapse!r}")
         self.sub_steps = sub_steps
         self.self_synapse, self.mutual_synapse = self_synapse, mutual_synapse
         self.horizon = positive_integer("horizon", horizon)
-        self.weight_ih = nn.Parameter(torch.empty(2 * hidden_size, input_size))  # W
-        self.bias = nn.Parameter(torch.empty(2 * hidden_size))  # b
+        self.input_synapse = input_synapse
+        if input_synapse == "exact":
+            signs = dense(max(input_size, 2 * hidden_size), self_edges=True, inhibitory=0.5).adjacency
+            self.sensory = Synapses(signs[: 2 * hidden_size, :input_size])
+        else:
+            self.weight_ih = nn.Parameter(torch.empty(2 * hidden_size, input_size))  # W
+            self.bias = nn.Parameter(torch.empty(2 * hidden_size))  # b
+        if input_synapse == "affine":
+            self.weight_potential = nn.Parameter(torch.empty(2 * hidden_size, input_size))
         for name in _PER_NEURON:
-            self.register_parameter(name, nn.Parameter(torch.empty(2, hidden_size)))
+            if input_synapse != "exact" or name not in OF_INPUT:
+                self.register_parameter(name, nn.Parameter(torch.empty(2, hidden_size)))
+        self.lateral = None if wiring is None else self._wired(wiring)
         if POLARITIES[mutual_synapse]:
             self.log_potential_mutual = nn.Parameter(torch.empty(2, hidden_size))  # log |E_m|
         if POLARITIES[self_synapse]:
             self.log_potential_self = nn.Parameter(torch.empty(2, hidden_size))  # log |E_s|
         self.reset_parameters()
 
+    def _wired(self, wiring: Any) -> Lateral:
+        graph = wiring if isinstance(wiring, Wiring) else Wiring.of(wiring)
+        if graph.neurons != self.hidden_size:
+            raise ValueError(f"hidden_size is {self.hidden_size} pairs, but the wiring has {graph.neurons}")
+        graph.save_in(self)
+        return Lateral(graph)
+
     def reset_parameters(self) -> None:
         """Draw every parameter anew: bistable pairs with closed gates."""
-        bound = 1 / math.sqrt(self.input_size)
-        nn.init.uniform_(self.weight_ih, -bound, bound)  # γ_x W
         with torch.no_grad():
             shunting = self.mutual_synapse == "shunting"
             for name, (low, high) in (_PER_NEURON | _SHUNTING if shunting else _PER_NEURON).items():
-                getattr(self, name).uniform_(low, high)
+                if hasattr(self, name):
+                    getattr(self, name).uniform_(low, high)
             self.log_capacitance.uniform_(0, math.log(30 * self.horizon))
             # A slow pair forgets through a gate that leaks faster than it does: the slower, the tighter it is closed.
             slowness = self.log_capacitance.clamp(max=math.log(self.horizon))
-            closed = torch.minimum(-2 - slowness, self.bias.new_tensor(-5.0))
-            self.bias.copy_(closed.flatten())
-            self.log_slope_input.copy_((-closed).log())
-            self.weight_ih /= -closed.flatten()[:, None]
+            closed = (-2 - slowness).clamp(max=-5)
+            gate = self._reset_input_synapses(closed)
             # What holds a neuron up: its leak, and what comes through the closed gate. Inhibition must outweigh both.
-            gate = (self.log_capacitance + self.log_conductance_input + closed).exp()
-            tonic = (self.log_leak.exp() + gate).log()
-            self.log_conductance_mutual += tonic
-            self.log_conductance_self += tonic
+            tonic = self.log_leak.exp() + gate
+            self.log_conductance_mutual += tonic.log()
+            self.log_conductance_self += tonic.log()
             if not shunting:
                 self.log_potential_mutual.uniform_(-0.05, 0.05)
             if POLARITIES[self.self_synapse]:
                 self.log_potential_self.zero_()
+            if self.lateral is not None:
+                self.lateral.reset_for(tonic)
+
+    def _reset_input_synapses(self, closed: Tensor) -> Tensor:
+        """The conductance that comes from the input while it is silent, if its gates are so far ``closed``."""
+        if self.input_synapse == "exact":
+            self.sensory.reset_parameters()
+            receiver = self.sensory.receiver
+            # Half of the inputs inhibit: they must let even less through than a gate that pulls upwards.
+            closed = torch.minimum(closed, -3 - self.log_capacitance)
+            self.sensory.threshold.copy_(-closed.flatten()[receiver] / self.sensory.slope)
+            self.sensory.log_weight.copy_(self.log_capacitance.flatten()[receiver] - math.log(self.input_size))
+            return (self.log_capacitance + closed).exp()
+        bound = 1 / math.sqrt(self.input_size)
+        nn.init.uniform_(self.weight_ih, -bound, bound)  # γ_x W
+        self.bias.copy_(closed.flatten())
+        self.log_slope_input.copy_((-closed).log())
+        self.weight_ih /= -closed.flatten()[:, None]
+        if self.input_synapse == "affine":
+            nn.init.zeros_(self.weight_potential)
+        return (self.log_capacitance + self.log_conductance_input + closed).exp()
 
     def initial_state(self, batch_size: int) -> tuple[Tensor, Tensor]:
         """(q, r): every flip-flop holds a 0, q low and r high."""
-        ones = self.log_capacitance.new_ones(batch_size, self.hidden_size)
         low, high = (0.0, 0.8) if self.mutual_synapse == "shunting" else (-0.3, 0.6)
-        return low * ones, high * ones
+        shape = (batch_size, self.hidden_size)
+        return self.log_capacitance.new_full(shape, low), self.log_capacitance.new_full(shape, high)
 
-    def neurons(self) -> tuple["Neuron", "Neuron"]:
-        """What the step needs to know of q and of r: rates, that is conductances divided by C, each [hidden_size]."""
-        capacitance = self.log_capacitance.exp()
-        leak, mutual, onto_itself = (
-            log.exp() / capacitance for log in (self.log_leak, self.log_conductance_mutual, self.log_conductance_self)
-        )
-        gate = self.log_conductance_input.exp()
-        slope_mutual, slope_self = self.log_slope_mutual.exp(), self.log_slope_self.exp()
-        potential_mutual, potential_self = (
-            POLARITIES[kind] * getattr(self, f"log_potential_{name}").exp()
-            if POLARITIES[kind]
-            else torch.zeros_like(leak)
-            for name, kind in (("mutual", self.mutual_synapse), ("self", self.self_synapse))
-        )
-        columns = Neuron(
-            leak=leak,
-            leak_current=leak * self.leak_potential,
-            gate=gate,
-            gate_current=gate * self.potential_input,
-            mutual=mutual,
-            mutual_current=mutual * potential_mutual,
-            mutual_slope=slope_mutual,
-            mutual_offset=-slope_mutual * self.threshold_mutual,
-            onto_itself=onto_itself,
-            onto_itself_current=onto_itself * potential_self,
-            onto_itself_slope=slope_self,
-            onto_itself_offset=-slope_self * self.threshold_self,
-        )
-        q, r = zip(*(column.unbind(0) for column in columns), strict=True)
-        return Neuron(*q), Neuron(*r)
+    def neurons(self) -> tuple[Neuron, Neuron]:
+        """What the dynamics of q and of r are made of: rates, that is conductances / C, each [hidden_size]."""
+        return neurons(self._polarities, self._rows(self._dynamics).unbind(0))
 
     def equilibria(self) -> Equilibria:
         """Where the pairs can rest while the input is silent (x = 0), by the differential equation: all, stable or not.
 
-        Without gradients, in float64.
+        Without gradients, in float64; synapses from other pairs left out.
         """
-        open_q, open_r = torch.sigmoid(self.bias.detach()).chunk(2)
-        return equilibria(*self.neurons(), open_q, open_r)
+        with torch.no_grad():
+            silent = self.log_capacitance.new_zeros(1, self.input_size)
+            rate, current = (from_input[0].chunk(2) for from_input in self._outside(silent))
+        return equilibria(*self.neurons(), Outside(rate[0], current[0]), Outside(rate[1], current[1]))
 
     def bistable(self) -> Bool[Tensor, " hidden"]:
         """Which pairs hold a bit now, while the input is silent: those with two stable equilibria or more."""
@@ -191,29 +223,70 @@ class CFF(Memory):
     def _run(
         self, x: Tensor, state: tuple[Tensor, Tensor], timespans: Tensor | None = None
     ) -> tuple[Tensor, tuple[Tensor, Tensor]]:
-        (q, _), (last_q, last_r) = scan(self._step, self._inputs(x, timespans), state, self._params())
+        if self.lateral is not None:
+            outside, capacitance = self._outside(x), self.log_capacitance.exp()
+            return self.lateral.evolve(state, self.neurons(), capacitance, outside, self.sub_steps, timespans)
+        drives = self._drives(x)
+        inputs = drives if timespans is None else _timed(drives, timespans)
+        (q, _), (last_q, last_r) = scan(self._step, inputs, state, self._params())
         return q, (last_q, last_r)
 
     def _advance(
         self, x_t: Tensor, state: tuple[Tensor, Tensor], timespans: Tensor | None = None
     ) -> tuple[Tensor, tuple[Tensor, Tensor]]:
-        q, r = self._step(state, self._inputs(x_t, timespans), self._params())
+        if self.lateral is not None:
+            q, state = self._run(x_t[:, None], state, None if timespans is None else timespans[:, None])
+            return q[:, 0], state
+        drives = self._drives(x_t)
+        inputs = drives.unbind(-2) if timespans is None else _timed(drives, timespans)
+        q, r = self._step(state, inputs, self._params().unbind(0))
         return q, (q, r)
 
     @property
     def _step(self) -> partial[tuple[Tensor, Tensor]]:
-        return partial(flip_flop_step, self.sub_steps)
+        step = flip_flop_step if self.input_synapse == "gate" else driven_step
+        return partial(step, self.sub_steps, self._polarities)
 
-    def _params(self) -> tuple[Tensor, ...]:
-        q, r = self.neurons()
-        return (*q, *r)
+    def _params(self) -> Tensor:
+        """Rows for the step: each parameter of q, then the same of r."""
+        return self._rows((*(Gate._fields if self.input_synapse == "gate" else ()), *self._dynamics))
 
-    def _inputs(self, x: Tensor, timespans: Tensor | None) -> tuple[Tensor, ...]:
-        gates = F.linear(x, self.log_slope_input.exp().view(-1, 1) * self.weight_ih, self.bias)
-        gate_q, gate_r = gates.chunk(2, -1)
-        if timespans is None:
-            return gate_q, gate_r
-        return gate_q, gate_r, timespans.to(gates.dtype)[..., None].expand_as(gate_q)
+    @property
+    def _dynamics(self) -> tuple[str, ...]:
+        """Names of the parameters that a pair has whatever its input; no potentials that are 0."""
+        potentials = ("log_potential_mutual", "log_potential_self")
+        return *Dynamics._fields, *(name for name, sign in zip(potentials, self._polarities, strict=True) if sign)
+
+    @property
+    def _polarities(self) -> tuple[float, float]:
+        return POLARITIES[self.mutual_synapse], POLARITIES[self.self_synapse]
+
+    def _rows(self, names: Sequence[str]) -> Tensor:
+        return torch.cat([getattr(self, name).view(2, -1) for name in names])
+
+    def _drives(self, x: Tensor) -> Tensor:
+        """What the step takes, [..., inputs, hidden_size]: W x, or rates and currents from the input."""
+        if self.input_synapse == "gate":
+            return F.linear(x, self.weight_ih).unflatten(-1, (2, -1))
+        return torch.cat(self._outside(x), -1).unflatten(-1, (4, -1))
+
+    def _outside(self, x: Tensor) -> tuple[Tensor, Tensor]:
+        """Rates and currents from the input, [..., 2 hidden_size] each."""
+        if self.input_synapse == "exact":
+            conductance, current = self.sensory(x)
+            capacitance = self.log_capacitance.exp().flatten()
+            return conductance / capacitance, current / capacitance
+        gate = self.log_slope_input.exp().flatten() * F.linear(x, self.weight_ih) + self.bias
+        rate = self.log_conductance_input.exp().flatten() * torch.sigmoid(gate)
+        potential = self.potential_input.flatten()
+        if self.input_synapse == "affine":
+            potential = F.linear(x, self.weight_potential, potential)
+        return rate, rate * potential
+
+
+def _timed(drives: Tensor, timespans: Tensor) -> tuple[Tensor, ...]:
+    inputs = drives.unbind(-2)
+    return *inputs, timespans.to(drives.dtype)[..., None].expand_as(inputs[0])
 
 
 _PER_NEURON = {
@@ -241,52 +314,3 @@ _SHUNTING = {
     "threshold_self": (0.4, 0.45),
 }
 """Other ranges for pairs that only shunt each other: without a potential below 0, what is low must be well below μ."""
-
-
-class Neuron(NamedTuple):
-    """One neuron of every pair, each [hidden_size]: rates (conductance / C), and currents (rate · potential)."""
-
-    leak: Tensor
-    leak_current: Tensor
-    gate: Tensor
-    gate_current: Tensor
-    mutual: Tensor
-    mutual_current: Tensor
-    mutual_slope: Tensor
-    mutual_offset: Tensor
-    onto_itself: Tensor
-    onto_itself_current: Tensor
-    onto_itself_slope: Tensor
-    onto_itself_offset: Tensor
-
-
-@no_type_check  # a wrapper around it would count as something that may change: traced in every call
-def flip_flop_step(
-    sub_steps: int, state: tuple[Tensor, ...], inputs: tuple[Tensor, ...], params: tuple[Tensor, ...]
-) -> tuple[Tensor, Tensor]:
-    """One time step of isolated flip-flops, as :func:`remanence.scan` wants it.
-
-    Args:
-        sub_steps: K.
-        state: (q, r).
-        inputs: the gates W x + b of q and of r, and where given the timespan; 1 otherwise.
-        params: the fields of :class:`Neuron` for q, then those for r.
-    """
-    half = len(Neuron._fields)
-    of_q, of_r = Neuron(*params[:half]), Neuron(*params[half:])
-    rate: Tensor | float = sub_steps / inputs[2] if len(inputs) == 3 else float(sub_steps)  # 1/Δ
-    q, r = state
-    open_q, open_r = torch.sigmoid(inputs[0]), torch.sigmoid(inputs[1])
-    for _ in range(sub_steps):
-        q, r = _sub_step(of_q, rate, open_q, q, r), _sub_step(of_r, rate, open_r, r, q)
-    return q, r
-
-
-@no_type_check
-def _sub_step(neuron: Neuron, rate: Tensor | float, opened: Tensor, v: Tensor, u: Tensor) -> Tensor:
-    inhibited = torch.sigmoid(neuron.mutual_slope * u + neuron.mutual_offset)
-    recurrent = torch.sigmoid(neuron.onto_itself_slope * v + neuron.onto_itself_offset)
-    current = neuron.leak_current + neuron.gate_current * opened
-    current = current + neuron.mutual_current * inhibited + neuron.onto_itself_current * recurrent
-    conductance = neuron.leak + neuron.gate * opened + neuron.mutual * inhibited + neuron.onto_itself * recurrent
-    return (rate * v + current) / (rate + conductance)

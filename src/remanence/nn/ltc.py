@@ -2,6 +2,7 @@
 
 import math
 from collections.abc import Callable
+from functools import partial
 from typing import Any, TypeAlias
 
 import torch
@@ -9,10 +10,11 @@ from torch import Tensor, nn
 
 from remanence.nn.memory import Memory, positive_integer
 from remanence.nn.synapses import Synapses
+from remanence.synaptic import evolve
 from remanence.wiring import Wiring, dense
 
-Solver: TypeAlias = Callable[["LTC", Tensor, tuple[Tensor, Tensor], Tensor | float], Tensor]
-"""(layer, v, what the inputs contribute, Δ) -> v one sub-step later."""
+Change: TypeAlias = Callable[[Tensor], Tensor]
+"""v -> dv/dt."""
 
 
 class LTC(Memory):
@@ -27,7 +29,8 @@ class LTC(Memory):
         v_i <- (C_i/Δ v_i + g_i V_i + Σ w σ(.) E) / (C_i/Δ + g_i + Σ w σ(.))
 
     C, g and w are positive by construction, and every synapse keeps its sign. What arrives from the inputs is computed
-    for all time steps at once.
+    for all time steps at once; on CPUs the loop over time and its gradient are one kernel each
+    (:func:`remanence.synaptic.evolve`).
 
     Args:
         input_size: channels of the input.
@@ -95,8 +98,8 @@ class LTC(Memory):
         assert sensory is not None
         if sensory.shape[1] != input_size:
             raise ValueError(f"input_size is {input_size}, but the wiring has {sensory.shape[1]} inputs")
-        if solver not in SOLVERS:
-            raise ValueError(f"solver must be one of {', '.join(SOLVERS)}, got {solver!r}")
+        if solver not in ("semi_implicit", *SOLVERS):
+            raise ValueError(f"solver must be one of semi_implicit, {', '.join(SOLVERS)}, got {solver!r}")
         self.sub_steps = positive_integer("sub_steps", sub_steps)
         self.solver = solver
         graph.save_in(self)
@@ -146,64 +149,73 @@ class LTC(Memory):
         return ltc_to_ncps(self)
 
     def _run(self, x: Tensor, state: Tensor, timespans: Tensor | None = None) -> tuple[Tensor, Tensor]:
-        conductance, current = self.sensory(_mapped(x, self.input_weight, self.input_bias))
-        spans = [1.0] * x.shape[1] if timespans is None else timespans.unbind(1)
-        over_time = []
-        for *from_inputs, span in zip(conductance.unbind(1), current.unbind(1), spans, strict=True):
-            state = self._after(state, (from_inputs[0], from_inputs[1]), span)
-            over_time.append(state)
-        return self._read(torch.stack(over_time, 1)), state
+        conductance, current = self._outside(x)
+        if self.solver == "semi_implicit":
+            over_time, state = evolve(
+                state,
+                conductance,
+                current,
+                self.log_capacitance.exp(),
+                self.synapses.edges,
+                self.synapses.strengths,
+                sub_steps=self.sub_steps,
+                timespans=timespans,
+            )
+        else:
+            over_time, state = self._integrated(state, conductance, current, timespans)
+        return self._read(over_time), state
 
     def _advance(self, x_t: Tensor, state: Tensor, timespans: Tensor | None = None) -> tuple[Tensor, Tensor]:
-        from_inputs = self.sensory(_mapped(x_t, self.input_weight, self.input_bias))
-        state = self._after(state, from_inputs, 1.0 if timespans is None else timespans)
-        return self._read(state), state
+        y, state = self._run(x_t[:, None], state, None if timespans is None else timespans[:, None])
+        return y[:, 0], state
 
-    def _after(self, v: Tensor, from_inputs: tuple[Tensor, Tensor], timespan: Tensor | float) -> Tensor:
-        """The neurons a timespan later."""
-        delta = timespan / self.sub_steps  # Δ
-        if isinstance(delta, Tensor):
-            delta = delta.to(v.dtype)[:, None]
-        solver = SOLVERS[self.solver]
-        for _ in range(self.sub_steps):
-            v = solver(self, v, from_inputs, delta)
-        return v
+    def _integrated(
+        self, v: Tensor, conductance: Tensor, current: Tensor, timespans: Tensor | None
+    ) -> tuple[Tensor, Tensor]:
+        """States over time and the last one, by a solver of the differential equation."""
+        spans = [1.0] * conductance.shape[1] if timespans is None else timespans.to(v.dtype)[..., None].unbind(1)
+        solver, over_time = SOLVERS[self.solver], []
+        for pulling, driving, span in zip(conductance.unbind(1), current.unbind(1), spans, strict=True):
+            change = partial(self._change, pulling, driving)
+            for _ in range(self.sub_steps):
+                v = solver(change, v, span / self.sub_steps)
+            over_time.append(v)
+        return torch.stack(over_time, 1), v
 
-    def _arriving(self, v: Tensor, from_inputs: tuple[Tensor, Tensor]) -> tuple[Tensor, Tensor]:
-        """The sums of the equation, leak included: all conductances, and conductance times potential."""
-        conductance, current = self.synapses(v)
+    def _outside(self, x: Tensor) -> tuple[Tensor, Tensor]:
+        """Conductance and current that do not come from the neurons: from the inputs and the leak."""
         leak = self.log_leak.exp()
-        return conductance + from_inputs[0] + leak, current + from_inputs[1] + leak * self.leak_potential
+        conductance, current = self.sensory(_mapped(x, self.input_weight, self.input_bias))
+        return conductance + leak, current + leak * self.leak_potential
 
-    def _rate(self, v: Tensor, from_inputs: tuple[Tensor, Tensor]) -> Tensor:
-        """dv/dt."""
-        conductance, current = self._arriving(v, from_inputs)
-        return (current - conductance * v) / self.log_capacitance.exp()
+    def _change(self, pulling: Tensor, driving: Tensor, v: Tensor) -> Tensor:
+        """dv/dt, with what :meth:`_outside` gives."""
+        conductance, current = self.synapses(v)
+        return (current + driving - (conductance + pulling) * v) / self.log_capacitance.exp()
 
     def _read(self, v: Tensor) -> Tensor:
-        return _mapped(v.index_select(-1, self.outputs), self.output_weight, self.output_bias)
+        read = v if self.output_size == self.hidden_size else v.index_select(-1, self.outputs)
+        return _mapped(read, self.output_weight, self.output_bias)
 
 
 def _mapped(x: Tensor, weight: Tensor | None, bias: Tensor | None) -> Tensor:
     return x if weight is None or bias is None else x * weight + bias
 
 
-def _semi_implicit(layer: LTC, v: Tensor, from_inputs: tuple[Tensor, Tensor], delta: Tensor | float) -> Tensor:
-    conductance, current = layer._arriving(v, from_inputs)
-    inertia = layer.log_capacitance.exp() / delta  # C/Δ
-    return (inertia * v + current) / (inertia + conductance)
+def _explicit_euler(change: Change, v: Tensor, delta: Tensor | float) -> Tensor:
+    return v + delta * change(v)
 
 
-def _explicit_euler(layer: LTC, v: Tensor, from_inputs: tuple[Tensor, Tensor], delta: Tensor | float) -> Tensor:
-    return v + delta * layer._rate(v, from_inputs)
-
-
-def _rk4(layer: LTC, v: Tensor, from_inputs: tuple[Tensor, Tensor], delta: Tensor | float) -> Tensor:
-    k1 = layer._rate(v, from_inputs)
-    k2 = layer._rate(v + delta / 2 * k1, from_inputs)
-    k3 = layer._rate(v + delta / 2 * k2, from_inputs)
-    k4 = layer._rate(v + delta * k3, from_inputs)
+def _rk4(change: Change, v: Tensor, delta: Tensor | float) -> Tensor:
+    k1 = change(v)
+    k2 = change(v + delta / 2 * k1)
+    k3 = change(v + delta / 2 * k2)
+    k4 = change(v + delta * k3)
     return v + delta / 6 * (k1 + 2 * k2 + 2 * k3 + k4)
 
 
-SOLVERS: dict[str, Solver] = {"semi_implicit": _semi_implicit, "explicit_euler": _explicit_euler, "rk4": _rk4}
+SOLVERS: dict[str, Callable[[Change, Tensor, Tensor | float], Tensor]] = {
+    "explicit_euler": _explicit_euler,
+    "rk4": _rk4,
+}
+"""(dv/dt, v, Δ) -> v one sub-step later; the semi-implicit rule is :func:`remanence.synaptic.evolve`."""

@@ -19,7 +19,7 @@ NONLINEARITIES: dict[str, Pointwise] = {
     "tanh": torch.tanh,
     "sigmoid": torch.sigmoid,
     "softplus": F.softplus,
-    "identity": torch.Tensor.clone,
+    "identity": torch.clone,
 }
 
 
@@ -53,11 +53,7 @@ class PersistentLinear(Memory):
 
     def __init__(self, input_size: int, hidden_size: int, *, nonlinearity: str | Pointwise = "relu"):
         super().__init__(input_size, hidden_size)
-        if isinstance(nonlinearity, str) and nonlinearity not in NONLINEARITIES:
-            raise ValueError(
-                f"nonlinearity must be a pointwise function or one of {', '.join(NONLINEARITIES)}, got {nonlinearity!r}"
-            )
-        self.nonlinearity = nonlinearity
+        self.nonlinearity = checked_nonlinearity(nonlinearity)
         self.weight_ih = nn.Parameter(torch.empty(hidden_size, input_size))
         self.bias = nn.Parameter(torch.empty(hidden_size))
         self.reset_parameters()
@@ -69,15 +65,15 @@ class PersistentLinear(Memory):
         nn.init.uniform_(self.bias, -bound, bound)
 
     def _run(self, x: Tensor, state: Tensor) -> tuple[Tensor, Tensor]:
-        (n,), (final,) = scan(self._step, [self._drive(x)], [state])
+        (n,), (final,) = scan(self._step, [self._drive(x)], [state], [self.bias])
         return n, final
 
     def _advance(self, x_t: Tensor, state: Tensor) -> tuple[Tensor, Tensor]:
-        (n,) = self._step((state,), (self._drive(x_t),), ())
+        (n,) = self._step((state,), (self._drive(x_t),), (self.bias,))
         return n, n
 
     def _drive(self, x: Tensor) -> Tensor:
-        return F.linear(x, self.weight_ih, self.bias)
+        return F.linear(x, self.weight_ih)
 
     @property
     def _step(self) -> Callable[..., tuple[Tensor]]:
@@ -85,10 +81,19 @@ class PersistentLinear(Memory):
         return partial(persistent_step, NONLINEARITIES[f] if isinstance(f, str) else f)
 
 
+def checked_nonlinearity(nonlinearity: str | Pointwise) -> str | Pointwise:
+    """As it came, if it is a name in :data:`NONLINEARITIES` or a function, else a ``ValueError``."""
+    if isinstance(nonlinearity, str) and nonlinearity not in NONLINEARITIES:
+        raise ValueError(
+            f"nonlinearity must be a pointwise function or one of {', '.join(NONLINEARITIES)}, got {nonlinearity!r}"
+        )
+    return nonlinearity
+
+
 @no_type_check  # a wrapper around it would count as something that may change: traced in every call
 def persistent_step(
     f: Pointwise, state: tuple[Tensor, ...], inputs: tuple[Tensor, ...], params: tuple[Tensor, ...]
 ) -> tuple[Tensor]:
-    """``n <- f(n + drive)``, as :func:`remanence.scan` wants it."""
-    (n,), (drive,) = state, inputs
-    return (f(n + drive),)
+    """``n <- f(n + W x + b)`` with W x for an input, as :func:`remanence.scan` wants it."""
+    (n,), (drive,), (bias,) = state, inputs, params
+    return (f(n + (drive + bias)),)

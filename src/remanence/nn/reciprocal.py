@@ -83,18 +83,19 @@ class ReciprocalGated(Memory):
         return h, (last_c, last_h)
 
     def _advance(self, x_t: Tensor, state: tuple[Tensor, Tensor]) -> tuple[Tensor, tuple[Tensor, Tensor]]:
-        c, h = self._step(state, self._drives(x_t), self._params())
+        c, h = self._step(state, self._drives(x_t).unbind(-2), self._params().unbind(0))
         return h, (c, h)
 
     @property
     def _step(self) -> partial[tuple[Tensor, Tensor]]:
         return partial(reciprocal_step, GATES[self.gate])
 
-    def _params(self) -> tuple[Tensor, ...]:
-        return (*self.weight_hh.unbind(0), *self.bias_hh.unbind(0))
+    def _params(self) -> Tensor:
+        return torch.cat((self.weight_hh, self.bias_hh, self.bias.view(2, -1)))
 
-    def _drives(self, x: Tensor) -> tuple[Tensor, ...]:
-        return F.linear(x, self.weight_ih, self.bias).chunk(2, -1)
+    def _drives(self, x: Tensor) -> Tensor:
+        """W x, [..., 2, hidden_size]."""
+        return F.linear(x, self.weight_ih).unflatten(-1, (2, -1))
 
 
 @no_type_check  # a wrapper around it would count as something that may change: traced in every call
@@ -106,10 +107,10 @@ def reciprocal_step(
     Args:
         f: the gates' nonlinearity.
         state: (c, h).
-        inputs: the drives of c and of h.
-        params: w and then b, each in the order cc, ch, hh, hc.
+        inputs: W x for c and for h.
+        params: w and then b of the gates, each in the order cc, ch, hh, hc; then b of c and of h.
     """
     c, h = state
-    of_c, of_h = inputs
-    cc, ch, hh, hc = (1 - f(w * v + b) for w, b, v in zip(params[:4], params[4:], (c, h, h, c), strict=True))
+    of_c, of_h = (drive + bias for drive, bias in zip(inputs, params[8:], strict=True))
+    cc, ch, hh, hc = (1 - f(w * v + b) for w, b, v in zip(params[:4], params[4:8], (c, h, h, c), strict=True))
     return F.elu(cc * c + ch * of_c), F.elu(hh * h + hc * of_h)

@@ -5,6 +5,8 @@ import torch
 from jaxtyping import Float, Int8
 from torch import Tensor, nn
 
+from remanence.synaptic import Edges, Strengths, arriving
+
 
 class Synapses(nn.Module):
     """For each synapse from j to i a conductance ``w_ij σ(γ_ij (v_j - μ_ij))`` that pulls i towards ``E_ij``.
@@ -26,14 +28,15 @@ class Synapses(nn.Module):
     def __init__(self, adjacency: Int8[np.ndarray, "receivers senders"]):
         super().__init__()
         self.receivers, self.senders = adjacency.shape
-        edges = torch.from_numpy(np.argwhere(adjacency))
-        self.register_buffer("receiver", edges[:, 0].contiguous(), persistent=False)
-        self.register_buffer("sender", edges[:, 1].contiguous(), persistent=False)
+        receiver, sender = (torch.from_numpy(places) for places in np.nonzero(adjacency))
+        self.register_buffer("receiver", receiver, persistent=False)
+        self.register_buffer("sender", sender, persistent=False)
         self.register_buffer("sign", torch.tensor(adjacency[adjacency != 0], dtype=torch.get_default_dtype()))
-        count = len(edges)
+        count = len(receiver)
         self.log_weight, self.slope, self.threshold, self.log_potential = (
             nn.Parameter(torch.empty(count)) for _ in range(4)
         )
+        self._edges: Edges | None = None
         self.reset_parameters()
 
     def reset_parameters(self) -> None:
@@ -45,22 +48,23 @@ class Synapses(nn.Module):
             self.log_potential.zero_()
 
     @property
-    def potential(self) -> Tensor:
-        """E, [synapses]."""
-        return self.sign * self.log_potential.exp()
+    def edges(self) -> Edges:
+        """Who is connected to whom."""
+        if self._edges is None or self._edges.receiver is not self.receiver:  # moved to another device since
+            self._edges = Edges(self.receiver, self.sender, self.receivers, self.senders)
+        return self._edges
+
+    @property
+    def strengths(self) -> Strengths:
+        """w, γ, μ and E of each synapse."""
+        potential = self.sign * self.log_potential.exp()
+        return Strengths(self.log_weight.exp(), self.slope, self.threshold, potential)
 
     def forward(
         self, source: Float[Tensor, "*batch senders"]
     ) -> tuple[Float[Tensor, "*batch receivers"], Float[Tensor, "*batch receivers"]]:
         """What arrives at each receiver: Σ conductance, and Σ conductance · E."""
-        senders = source.index_select(-1, self.sender)
-        conductance = self.log_weight.exp() * torch.sigmoid(self.slope * (senders - self.threshold))
-        return self._arriving(conductance), self._arriving(conductance * self.potential)
-
-    def _arriving(self, values: Tensor) -> Tensor:
-        if len(self.receiver) == self.receivers * self.senders:
-            return values.unflatten(-1, (self.receivers, self.senders)).sum(-1)
-        return values.new_zeros(*values.shape[:-1], self.receivers).index_add(-1, self.receiver, values)
+        return arriving(source, self.edges, self.strengths)
 
     def extra_repr(self) -> str:
         """Sizes, as `print(layer)` shows them."""

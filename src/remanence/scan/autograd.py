@@ -8,34 +8,40 @@ from torch import Tensor
 
 from remanence.scan import reference
 from remanence.scan.backend import Backend
-from remanence.scan.trace import Tensors, TracedStep
+from remanence.scan.layout import INPUTS, PARAMS, Gradients, Group, Layout, Tensors, flat, parts
+from remanence.scan.trace import TracedStep
 
 
 def differentiable(
-    backend: Backend, traced: TracedStep, inputs: Tensors, state: Tensors, params: Tensors, every: int | None
+    backend: Backend, traced: TracedStep, inputs: Group, state: Tensors, params: Group, every: int | None
 ) -> tuple[Tensors, Tensors]:
     """States and final state, with gradients where one of the tensors requires one."""
-    tensors = (*state, *inputs, *params)
+    layout = Layout(traced.counts, isinstance(inputs, Tensor), isinstance(params, Tensor))
+    tensors = (*state, *flat(inputs), *flat(params))
     if torch.is_grad_enabled() and any(tensor.requires_grad for tensor in tensors):
-        results = _Scan.apply(backend, traced, every, *tensors)
+        results = _Scan.apply(backend, traced, layout, every, *tensors)
         return results[: len(state)], results[len(state) :]
-    states = backend.forward(traced, inputs, state, params)
+    state, one_by_one, params = layout.split(tensors)
+    states = backend.forward(traced, one_by_one, state, params)
     return states, last(states)
 
 
 def last(states: Tensors) -> Tensors:
     """The state after the last step, as copies that do not keep the whole sequence alive."""
-    return tuple(over_time[:, -1].clone() for over_time in states)
+    return tuple(torch.select_copy(over_time, 1, -1) for over_time in states)
 
 
 class _Scan(torch.autograd.Function):
     @staticmethod
-    def forward(ctx: Any, backend: Backend, traced: TracedStep, every: int | None, *tensors: Tensor) -> Tensors:
-        state, inputs, params = traced.split(tensors)
+    def forward(
+        ctx: Any, backend: Backend, traced: TracedStep, layout: Layout, every: int | None, *tensors: Tensor
+    ) -> Tensors:
+        state, inputs, params = layout.split(tensors)
         states = backend.forward(traced, inputs, state, params)
-        needs = ctx.needs_input_grad[3:]
+        needs = layout.spread(ctx.needs_input_grad[4:])
         traced.vjp(needs)  # now: an operation without a derivative is better refused here than in the backward pass
-        ctx.backend, ctx.traced, ctx.every = backend, traced, every
+        ctx.backend, ctx.traced, ctx.layout, ctx.every, ctx.needs = backend, traced, layout, every, needs
+        ctx.count = len(tensors)
         kept = states if every is None else tuple(over_time[:, every - 1 :: every].clone() for over_time in states)
         ctx.save_for_backward(*tensors, *kept)
         ctx.set_materialize_grads(False)
@@ -43,27 +49,27 @@ class _Scan(torch.autograd.Function):
 
     @staticmethod
     def backward(ctx: Any, *grads: Tensor | None) -> tuple[Tensor | None, ...]:
-        count = sum(ctx.traced.counts)
-        tensors, kept = ctx.saved_tensors[:count], ctx.saved_tensors[count:]
+        saved, layout = ctx.saved_tensors, ctx.layout
+        tensors, kept = saved[: ctx.count], saved[ctx.count :]
         if torch.is_grad_enabled():
-            return None, None, None, *_by_autograd(ctx.traced, tensors, grads)
-        state, inputs, params = ctx.traced.split(tensors)
+            return None, None, None, None, *_by_autograd(ctx.traced, layout, tensors, grads)
+        state, inputs, params = layout.split(tensors)
         grad_states, grad_final = grads[: len(state)], grads[len(state) :]
-        arguments = (ctx.backend, ctx.traced, ctx.needs_input_grad[3:], (inputs, state, params), kept)
+        arguments = (ctx.backend, ctx.traced, ctx.needs, (inputs, state, params), kept)
         if ctx.every is None:
             backend, *rest = arguments
             result = backend.backward(*rest, grad_states, grad_final)
         else:
             result = _by_segments(*arguments, grad_states, grad_final, ctx.every)
-        return (None, None, None, *result)
+        return (None, None, None, None, *layout.joined(result))
 
 
 def _by_autograd(
-    traced: TracedStep, tensors: Sequence[Tensor], grads: Sequence[Tensor | None]
+    traced: TracedStep, layout: Layout, tensors: Sequence[Tensor], grads: Sequence[Tensor | None]
 ) -> Sequence[Tensor | None]:
     """Gradients that can be differentiated again: those of the plain loop."""
-    state, inputs, params = traced.split(tensors)
-    states, final = reference.scan(traced.step, inputs, state, params)
+    state, inputs, params = layout.split(tensors)
+    states, final = reference.scan(traced.step, inputs, state, parts(params, PARAMS))
     pairs = [(out, g) for out, g in zip((*states, *final), grads, strict=True) if g is not None and out.requires_grad]
     wanted = [tensor for tensor in tensors if tensor.requires_grad]
     outputs, above = zip(*pairs, strict=True)
@@ -75,12 +81,12 @@ def _by_segments(
     backend: Backend,
     traced: TracedStep,
     needs: Sequence[bool],
-    primals: tuple[Tensors, Tensors, Tensors],
+    primals: tuple[Tensors, Tensors, Group],
     anchors: Tensors,
     grad_states: Sequence[Tensor | None],
     grad_final: Sequence[Tensor | None],
     every: int,
-) -> list[Tensor | None]:
+) -> Gradients:
     """The backward pass from every k-th state: the last segment first, its states computed anew."""
     inputs, state, params = primals
     states, time = traced.counts[0], inputs[0].shape[1]
@@ -95,12 +101,13 @@ def _by_segments(
         again = backend.forward(traced, segment, start, params)
         above = [None if g is None else g[:, part] for g in grad_states]
         grads = backend.backward(traced, needs, (segment, start, params), again, above, carried)
-        carried = grads[:states]
-        for whole, piece in zip(of_inputs, grads[states : states + len(inputs)], strict=True):
+        carried = grads.state
+        for whole, piece in zip(of_inputs, parts(grads.inputs, INPUTS), strict=True):
             if whole is not None and piece is not None:
                 whole[:, part] = piece
-        of_params = [_sum(total, g) for total, g in zip(of_params, grads[states + len(inputs) :], strict=True)]
-    return [*carried, *of_inputs, *(g if g is None else g.to(p.dtype) for g, p in zip(of_params, params, strict=True))]
+        of_params = [_sum(total, g) for total, g in zip(of_params, parts(grads.params, PARAMS), strict=True)]
+    dtype = inputs[0].dtype
+    return Gradients(tuple(carried), tuple(of_inputs), tuple(g if g is None else g.to(dtype) for g in of_params))
 
 
 def _sum(total: Tensor | None, term: Tensor | None) -> Tensor | None:

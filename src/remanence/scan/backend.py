@@ -6,7 +6,8 @@ from typing import Protocol, cast, runtime_checkable
 
 from torch import Tensor
 
-from remanence.scan.trace import Tensors, TracedStep
+from remanence.scan.layout import Gradients, Group, Tensors
+from remanence.scan.trace import TracedStep
 
 MODULES = {"cpu": "remanence.scan.cpu", "gpu": "remanence.scan.gpu", "newton": "remanence.scan.newton"}
 
@@ -22,7 +23,7 @@ class Backend(Protocol):
         """Why this backend cannot run this step on tensors like this, or None."""
         ...
 
-    def forward(self, traced: TracedStep, inputs: Tensors, state: Tensors, params: Tensors) -> Tensors:
+    def forward(self, traced: TracedStep, inputs: Tensors, state: Tensors, params: Group) -> Tensors:
         """States after every step, [batch, time, channels] each, contiguous."""
         ...
 
@@ -30,12 +31,12 @@ class Backend(Protocol):
         self,
         traced: TracedStep,
         needs: Sequence[bool],
-        primals: tuple[Tensors, Tensors, Tensors],
+        primals: tuple[Tensors, Tensors, Group],
         states: Tensors,
         grad_states: Sequence[Tensor | None],
         grad_final: Sequence[Tensor | None],
-    ) -> list[Tensor | None]:
-        """Gradients of states, inputs and params, in this order.
+    ) -> Gradients:
+        """Gradients of states, inputs and params.
 
         Args:
             traced: the step.

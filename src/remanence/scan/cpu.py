@@ -11,7 +11,8 @@ from torch import Tensor
 from remanence.scan import kernel, numba_source, threads
 from remanence.scan.memory import allocate
 from remanence.scan.numba_source import Source
-from remanence.scan.trace import Tensors, TracedStep
+from remanence.scan.layout import INPUTS, Gradients, Group, Optionals, Tensors, parts
+from remanence.scan.trace import TracedStep
 
 BITS = {torch.float32: 32, torch.float64: 64}
 
@@ -25,43 +26,59 @@ def refuses(traced: TracedStep, like: Tensor) -> str | None:
     return None
 
 
-def forward(traced: TracedStep, inputs: Tensors, state: Tensors, params: Tensors) -> Tensors:
+def forward(traced: TracedStep, inputs: Tensors, state: Tensors, params: Group) -> Tensors:
     """States after every step, [batch, time, channels] each, contiguous."""
     work = _Work.of(inputs[0])
     states = tuple(allocate(*work.shape, dtype=work.dtype) for _ in state)
-    _run(_compiled(traced, None), work, {"x": inputs, "h": state, "p": params, "y": states})
+    _run(_compiled(traced, None), work, {"x": inputs, "h": state, "p": _rows(params), "y": states})
     return states
 
 
 def backward(
     traced: TracedStep,
     needs: Sequence[bool],
-    primals: tuple[Tensors, Tensors, Tensors],
+    primals: tuple[Tensors, Tensors, Group],
     states: Tensors,
     grad_states: Sequence[Tensor | None],
     grad_final: Sequence[Tensor | None],
-) -> list[Tensor | None]:
-    """Gradients of states, inputs and params, in this order."""
+) -> Gradients:
+    """Gradients of states, inputs and params."""
     inputs, state, params = primals
     work = _Work.of(inputs[0])
     first, last = len(state), len(state) + len(inputs)
     needs = (*(True for _ in state), *needs[first:])
     needed = [i for i, need in enumerate(needs[last:]) if need]
     of_state = allocate(len(state), work.shape[0], work.shape[2], dtype=work.dtype).unbind(0)
-    of_inputs = [allocate(*work.shape, dtype=work.dtype) if need else None for need in needs[first:last]]
-    parts = torch.zeros(len(needed), work.parts, work.shape[2], dtype=work.dtype)
-    tensors = {"x": inputs, "h": state, "p": params, "y": states, "gy": grad_states, "g": grad_final}
-    tensors |= {"dh": of_state, "dx": of_inputs}
-    _run(_compiled(traced, needs), work, tensors, parts)
-    of_params: list[Tensor | None] = [None] * len(params)
-    for place, total in zip(needed, (parts.sum(1) if work.parts > 1 else parts[:, 0]).unbind(0), strict=True):
-        of_params[place] = total
-    return [*of_state, *of_inputs, *of_params]
+    of_inputs = _gradients_of(inputs, needs[first:last], work)
+    sums = torch.zeros(len(needed), work.parts, work.shape[2], dtype=work.dtype)
+    tensors = {"x": inputs, "h": state, "p": _rows(params), "y": states, "gy": grad_states, "g": grad_final}
+    tensors |= {"dh": of_state, "dx": parts(of_inputs, INPUTS), "dp": sums}
+    _run(_compiled(traced, needs), work, tensors)
+    totals = sums.sum(1) if work.parts > 1 else sums[:, 0]
+    if all(needs[last:]):
+        return Gradients(of_state, of_inputs, totals)
+    rows = iter(totals.unbind(0))
+    return Gradients(of_state, of_inputs, tuple(next(rows) if need else None for need in needs[last:]))
 
 
 def source(traced: TracedStep, needs: Sequence[bool]) -> str:
     """The generated code, both directions, as a person reads it."""
     return f"{numba_source.forward(traced).text}\n\n{numba_source.backward(traced, needs).text}"
+
+
+def _gradients_of(inputs: Tensors, needs: Sequence[bool], work: "_Work") -> Optionals | Tensor:
+    """Room for the gradients of inputs; in one tensor if the inputs are the parts of one."""
+    batch, time, channels = work.shape
+    if all(needs) and _side_by_side(inputs, channels):
+        return allocate(batch, time, len(inputs), channels, dtype=work.dtype)
+    return tuple(allocate(*work.shape, dtype=work.dtype) if need else None for need in needs)
+
+
+def _side_by_side(tensors: Tensors, channels: int) -> bool:
+    """Whether they are the parts, in order, of one contiguous tensor [batch, time, parts, channels]."""
+    at, size, (_, time, _) = tensors[0].data_ptr(), channels * tensors[0].itemsize, tensors[0].shape
+    strides = (time * len(tensors) * channels, len(tensors) * channels, 1)
+    return all(x.data_ptr() == at + i * size and x.stride() == strides for i, x in enumerate(tensors))
 
 
 @dataclass(frozen=True)
@@ -97,22 +114,19 @@ def _built(source: Source, bits: int) -> kernel.Kernel:
 
 
 def _run(
-    compiled: tuple[Source, kernel.Kernel],
-    work: _Work,
-    tensors: Mapping[str, Sequence[Tensor | None]],
-    sums: Tensor | None = None,
+    compiled: tuple[Source, kernel.Kernel], work: _Work, tensors: Mapping[str, Sequence[Tensor | None] | Tensor]
 ) -> None:
-    """Enter a kernel; into ``sums`` [parameters, parts, channels] go the gradients of the parameters that need one."""
+    """Enter a kernel; a group of tensors may be the rows of one that is contiguous."""
     source, code = compiled
     batch, time, channels = work.shape
     block = [0, work.parts, batch * work.blocks, work.blocks, time, channels]
     size = work.dtype.itemsize
+    rows = {name: (g.data_ptr(), g.stride(0) * size) for name, g in tensors.items() if isinstance(g, Tensor)}
     copies = []
-    sum_at = 0 if sums is None else sums.data_ptr()
     for place in source.places:
-        if place.group == "dp":
-            block.append(sum_at)
-            sum_at += work.parts * channels * size
+        if place.group in rows:
+            at, row = rows[place.group]
+            block.append(at + place.index * row)
             continue
         tensor = tensors[place.group][place.index]
         if tensor is None:
@@ -127,6 +141,10 @@ def _run(
             block.extend([stride * size for stride in strides[: place.strides]])
     packed = array("q", block)
     threads.run(code, packed.buffer_info()[0], work.parts)
+
+
+def _rows(params: Group) -> Group:
+    return params.contiguous() if isinstance(params, Tensor) else params
 
 
 @functools.lru_cache(maxsize=16)

@@ -14,9 +14,10 @@ from remanence.scan import reference
 from remanence.scan.autograd import differentiable
 from remanence.scan.backend import MODULES, load
 from remanence.scan.fingerprint import fingerprint
-from remanence.scan.trace import Step, Tensors, TracedStep, UntraceableError
+from remanence.scan.layout import INPUTS, PARAMS, Group, Tensors, flat, group, parts
+from remanence.scan.trace import Step, TracedStep, UntraceableError
 
-Many: TypeAlias = Sequence[Tensor]
+Many: TypeAlias = Sequence[Tensor] | Tensor
 
 
 class UntraceableWarning(UserWarning):
@@ -25,9 +26,9 @@ class UntraceableWarning(UserWarning):
 
 def scan(
     step: Step,
-    inputs: Sequence[Float[Tensor, "batch time channels"]],
+    inputs: Sequence[Float[Tensor, "batch time channels"]] | Float[Tensor, "batch time inputs channels"],
     state: Sequence[Float[Tensor, "batch channels"]],
-    params: Sequence[Float[Tensor, " channels"]] = (),
+    params: Sequence[Float[Tensor, " channels"]] | Float[Tensor, "params channels"] = (),
     *,
     backend: str = "auto",
     checkpoint_every: int | None = None,
@@ -39,9 +40,12 @@ def scan(
 
     Args:
         step: ``step(state, inputs, params)``, each a tuple of tensors, gives the tuple of the new state.
-        inputs: at least one, [batch, time, channels] each. What varies over batch or time belongs here.
+        inputs: at least one, [batch, time, channels] each. What varies over batch or time belongs here. Or all of them
+            in one tensor [batch, time, inputs, channels], as ``linear(x).unflatten(-1, (inputs, -1))`` has it: their
+            gradient is one tensor then, too, and nothing is copied.
         state: before the first step, [batch, channels] each.
-        params: [channels] each.
+        params: [channels] each, or all of them in one tensor [params, channels]. What a step computes from params
+            alone is computed once, not at every time step.
         backend: ``"reference"``, the plain loop; ``"cpu"``, loops compiled by Numba; ``"gpu"``, a Triton kernel;
             ``"newton"``, all time steps at once; or ``"auto"``, the fastest that applies.
         checkpoint_every: keep only every k-th state for the backward pass and compute the others anew; default: keep
@@ -69,21 +73,20 @@ def scan(
 
 
 def _scan(
-    step: Step, inputs: Many, state: Many, params: Many, backend: str, every: int | None
+    step: Step, inputs: Many, state: Sequence[Tensor], params: Many, backend: str, every: int | None
 ) -> tuple[Tensors, Tensors]:
-    inputs, state, params = _one_dtype(tuple(inputs), tuple(state), tuple(params))
-    _check(inputs, state, params, every)
+    inputs, state, params = _one_dtype(group(inputs), tuple(state), group(params))
+    like, counts = _check(inputs, state, params, every)
     if backend not in ("auto", "reference", *MODULES):
         raise ValueError(f"unknown backend {backend!r}: use auto, reference, {', '.join(MODULES)}")
-    like = inputs[0]
     if like.shape[1] == 0:
         return tuple(s.new_empty(like.shape) for s in state), state
     name = _fastest(like) if backend == "auto" else backend
     if name == "reference" or like.numel() == 0:
-        return reference.scan(step, inputs, state, params)
+        return reference.scan(step, parts(inputs, INPUTS), state, parts(params, PARAMS))
     chosen = load(name)
     try:
-        traced = _traced(step, (len(state), len(inputs), len(params)), like)
+        traced = trace_of(step, counts, like)
         why = chosen.refuses(traced, like)
         if why is None:
             return differentiable(chosen, traced, inputs, state, params, every)
@@ -92,10 +95,10 @@ def _scan(
     if backend != "auto":
         raise ValueError(f"backend {backend!r} cannot run this step: {why}")
     _warn_once(step, why)
-    return reference.scan(step, inputs, state, params)
+    return reference.scan(step, parts(inputs, INPUTS), state, parts(params, PARAMS))
 
 
-def source(step: Step, inputs: Many, state: Many, params: Many = (), *, backend: str = "cpu") -> str:
+def source(step: Step, inputs: Many, state: Sequence[Tensor], params: Many = (), *, backend: str = "cpu") -> str:
     """The code that :func:`scan` generates for a step, forwards and backwards, to be read.
 
     Args:
@@ -108,10 +111,9 @@ def source(step: Step, inputs: Many, state: Many, params: Many = (), *, backend:
     Raises:
         ValueError: the step cannot be traced; the message names the operation.
     """
-    inputs, state, params = tuple(inputs), tuple(state), tuple(params)
-    _check(inputs, state, params, None)
+    like, counts = _check(group(inputs), tuple(state), group(params), None)
     try:
-        traced = _traced(step, (len(state), len(inputs), len(params)), inputs[0])
+        traced = trace_of(step, counts, like)
         return load(backend).source(traced, [True] * sum(traced.counts))
     except UntraceableError as error:
         raise ValueError(f"this step cannot be fused: {error}") from error
@@ -127,7 +129,7 @@ _TRACES: OrderedDict[Hashable, TracedStep | UntraceableError] = OrderedDict()
 _KEEP = 256
 
 
-def _traced(step: Step, counts: tuple[int, int, int], like: Tensor) -> TracedStep:
+def trace_of(step: Step, counts: tuple[int, int, int], like: Tensor) -> TracedStep:
     """The trace of a step, from the last time if nothing that the step depends on has changed."""
     print_ = fingerprint(step)
     batch, _, channels = like.shape
@@ -158,36 +160,46 @@ def _warn_once(step: Step, why: str) -> None:
         warnings.warn(f"scan runs {name} as a plain loop over time: {why}", UntraceableWarning, stacklevel=4)
 
 
-def _one_dtype(inputs: Tensors, state: Tensors, params: Tensors) -> tuple[Tensors, Tensors, Tensors]:
+def _one_dtype(inputs: Group, state: Tensors, params: Group) -> tuple[Group, Tensors, Group]:
     """Under autocast a recurrence is computed in float32, like torch's own losses and norms."""
-    if not inputs or not torch.is_autocast_enabled(inputs[0].device.type):
+    if not state or not torch.is_autocast_enabled(state[0].device.type):
         return inputs, state, params
-    inputs, state, params = (
-        tuple(x.float() if x.dtype in (torch.bfloat16, torch.float16) else x for x in group)
-        for group in (inputs, state, params)
-    )
-    return inputs, state, params
+    return _real(inputs), tuple(map(_real_one, state)), _real(params)
 
 
-def _check(inputs: Tensors, state: Tensors, params: Tensors, every: int | None) -> None:
-    if not inputs or not state:
-        raise ValueError(f"scan needs at least one input and one state, got {len(inputs)} and {len(state)}")
-    like = inputs[0]
-    if like.ndim != 3 or not like.is_floating_point():
-        raise ValueError(
-            f"scan expected inputs [batch, time, channels] of floating point, got {list(like.shape)} of {like.dtype}"
-        )
-    batch, _, channels = shape = like.shape
-    for name, group, expected in (
-        ("inputs", inputs, shape),
-        ("state", state, (batch, channels)),
-        ("params", params, (channels,)),
-    ):
-        for index, tensor in enumerate(group):
-            if tensor.shape != expected or tensor.dtype != like.dtype or tensor.device != like.device:
-                raise ValueError(
-                    f"scan expected {name}[{index}] to be {list(expected)} of {like.dtype} on {like.device}, as "
-                    f"inputs[0] {list(shape)} has it, got {list(tensor.shape)} of {tensor.dtype} on {tensor.device}"
-                )
+def _real(given: Group) -> Group:
+    return _real_one(given) if isinstance(given, Tensor) else tuple(map(_real_one, given))
+
+
+def _real_one(x: Tensor) -> Tensor:
+    return x.float() if x.dtype in (torch.bfloat16, torch.float16) else x
+
+
+def _check(inputs: Group, state: Tensors, params: Group, every: int | None) -> tuple[Tensor, tuple[int, int, int]]:
+    """One of the inputs, and how many states, inputs and params there are, if all fit together."""
+    together = isinstance(inputs, Tensor)
+    ndim, shape = (4, "[batch, time, inputs, channels]") if together else (3, "[batch, time, channels]")
+    like = inputs if together else inputs[0] if inputs else None
+    if like is not None and (like.ndim != ndim or not like.is_floating_point()):
+        raise ValueError(f"scan expected inputs {shape} of floating point, got {list(like.shape)} of {like.dtype}")
+    counts = len(state), inputs.shape[INPUTS] if together else len(inputs), len(params)
+    if like is None or 0 in counts[:2]:
+        raise ValueError(f"scan needs at least one input and one state, got {counts[1]} and {counts[0]}")
+    batch, channels = like.shape[0], like.shape[-1]
+    _fit("inputs", flat(inputs), like.shape, like)
+    _fit("state", state, (batch, channels), like)
+    _fit("params", flat(params), (counts[2], channels) if isinstance(params, Tensor) else (channels,), like)
     if every is not None and (isinstance(every, bool) or not isinstance(every, int) or every < 1):
         raise ValueError(f"checkpoint_every must be a positive integer or None, got {every!r}")
+    return like.select(INPUTS, 0) if together else like, counts
+
+
+def _fit(name: str, tensors: Tensors, shape: Sequence[int], like: Tensor) -> None:
+    """Refuse a tensor that is not of this shape, or not of the dtype and on the device of the inputs."""
+    dtype, device = like.dtype, like.device
+    for index, tensor in enumerate(tensors):
+        if tensor.shape != shape or tensor.dtype != dtype or tensor.device != device:
+            raise ValueError(
+                f"scan expected {name}[{index}] to be {list(shape)} of {dtype} on {device}, as inputs[0] "
+                f"{list(like.shape)} has it, got {list(tensor.shape)} of {tensor.dtype} on {tensor.device}"
+            )

@@ -83,9 +83,9 @@ def _expm1_near_0(r: Vector) -> Vector:
     return (r * r).muladd(r.polynomial(*EXPM1[r.bits]), r)
 
 
-def _exp_in_range(x: Vector, sign: float = 1.0) -> Vector:
-    """exp(sign x) to a few ulp, where it is a normal number."""
-    magic = ROUNDING[x.bits]
+def _exp_in_range(x: Vector, sign: float = 1.0) -> tuple[Vector, Vector]:
+    """Two factors of exp(sign x), a power of 2 and the rest, to a few ulp, where it is a normal number."""
+    magic = ROUNDING[x.bits] + BIAS[x.bits]  # the lowest bits of the sum are the exponent of 2**n as a number has it
     shifted = x.muladd(sign * LOG2E, magic)
     n = shifted - magic
     if x.bits == 32:  # n ln 2 in one part is off by 2 ulp at most, for it is added before it is rounded
@@ -93,8 +93,7 @@ def _exp_in_range(x: Vector, sign: float = 1.0) -> Vector:
     else:
         r = n.muladd(-sign * LN2[64][1], n.muladd(-sign * LN2[64][0], x))
     coefficients = [sign**k * c for k, c in enumerate(ROUGHER_EXP[x.bits])]
-    power = shifted.as_integers() << MANTISSA[x.bits]
-    return (r.polynomial(*coefficients).as_integers() + power).as_floats()
+    return (shifted.as_integers() << MANTISSA[x.bits]).as_floats(), r.polynomial(*coefficients)
 
 
 def _halves(n: Vector) -> tuple[Vector, Vector]:
@@ -125,8 +124,8 @@ def expm1(x: Vector) -> Vector:
 def sigmoid(x: Vector) -> Vector:
     """1 / (1 + exp(-x)); 0 where that is below the normal numbers."""
     lowest = -87.0 if x.bits == 32 else -708.0
-    result = (1.0 + _exp_in_range(_clamped(x, lowest, -lowest), -1.0)).reciprocal()
-    return (x < lowest).where(0.0, result)
+    power, fraction = _exp_in_range(_clamped(x, lowest, -lowest), -1.0)
+    return (x < lowest).where(0.0, fraction.muladd(power, 1.0).reciprocal())
 
 
 def tanh(x: Vector) -> Vector:
@@ -178,7 +177,8 @@ def erf(x: Vector) -> Vector:
     near = x.muladd(square.polynomial(*ERF_NEAR), x)
     # Where size is beyond 4 the result is 1; the polynomial must not leave its way down.
     size = (size > 4.0).where(4.0, size)
-    far = 1.0 - _exp_in_range(size.muladd(size.polynomial(*ERF_FAR), -size))
+    power, fraction = _exp_in_range(size.muladd(size.polynomial(*ERF_FAR), -size))
+    far = 1.0 - power * fraction
     return (abs(x) > 0.927734375).where(far.intrinsic("copysign", x), near)
 
 

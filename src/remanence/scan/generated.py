@@ -2,6 +2,7 @@
 
 import hashlib
 import linecache
+import textwrap
 from functools import lru_cache
 from typing import Any
 
@@ -25,3 +26,13 @@ def functions(source: str, interpreted: bool) -> dict[str, Any]:
     namespace: dict[str, Any] = {"__name__": name}
     exec(compile(source, file, "exec"), namespace)
     return namespace
+
+
+def filled(template: str, **parts: str) -> str:
+    """A template whose parts keep the indentation of the line that they stand in."""
+    lines: list[str] = []
+    for line in template.splitlines():
+        margin = line[: len(line) - len(line.lstrip())]
+        text = line.strip().format(**parts)
+        lines += textwrap.indent(text, margin).splitlines() if line.strip() else [""]
+    return "\n".join(lines) + "\n"

@@ -22,7 +22,8 @@ from torch import Tensor
 
 from remanence.scan.generated import functions
 from remanence.scan.graph import Graph
-from remanence.scan.trace import Tensors, TracedStep
+from remanence.scan.layout import PARAMS, Gradients, Group, Tensors, parts
+from remanence.scan.trace import TracedStep
 from remanence.scan.triton_source import backward_source, forward_source
 
 DTYPES = (torch.float32, torch.float64, torch.bfloat16, torch.float16)
@@ -39,11 +40,11 @@ def refuses(traced: TracedStep, like: Tensor) -> str | None:
     return None
 
 
-def forward(traced: TracedStep, inputs: Tensors, state: Tensors, params: Tensors) -> Tensors:
+def forward(traced: TracedStep, inputs: Tensors, state: Tensors, params: Group) -> Tensors:
     """States after every step, [batch, time, channels] each."""
     kernel = _kernel(traced, ("forward",), lambda: (traced.forward, forward_source(traced.forward, traced.dtype)))
     states = tuple(_empty(inputs[0].shape, s.dtype, s.device) for s in state)
-    arguments = _sequences("input", inputs) | _plain("initial", state) | _plain("param", params)
+    arguments = _sequences("input", inputs) | _plain("initial", state) | _plain("param", parts(params, PARAMS))
     kernel.launch(inputs[0], arguments | _plain("states", states))
     return states
 
@@ -51,13 +52,13 @@ def forward(traced: TracedStep, inputs: Tensors, state: Tensors, params: Tensors
 def backward(
     traced: TracedStep,
     needs: Sequence[bool],
-    primals: tuple[Tensors, Tensors, Tensors],
+    primals: tuple[Tensors, Tensors, Group],
     states: Tensors,
     grad_states: Sequence[Tensor | None],
     grad_final: Sequence[Tensor | None],
-) -> list[Tensor | None]:
+) -> Gradients:
     """Gradients of states, inputs and params; None where not needed."""
-    inputs, state, params = primals
+    inputs, state, params = *primals[:2], parts(primals[2], PARAMS)
     places = traced.split(needs)
     above, final = (tuple(grad is not None for grad in grads) for grads in (grad_states, grad_final))
 
@@ -87,7 +88,8 @@ def backward(
         | _plain("d_input", of_inputs)
         | _plain("d_param", of_params),
     )
-    return [*of_states, *of_inputs, *_unstacked(places[2], of_lanes.sum(1).to(like.dtype))]
+    of_params = _unstacked(places[2], of_lanes.sum(1).to(like.dtype))
+    return Gradients(tuple(of_states), tuple(of_inputs), tuple(of_params))
 
 
 def source(traced: TracedStep, needs: Sequence[bool]) -> str:

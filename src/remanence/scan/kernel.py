@@ -2,13 +2,13 @@
 
 import ctypes
 import functools
-from collections.abc import Callable
+from collections.abc import Callable, Sequence
 from dataclasses import dataclass
+from typing import Protocol, runtime_checkable
 
 import llvmlite.binding as llvm
 
 from remanence.scan import cache
-from remanence.scan.numba_source import Source
 
 ENTRY = """
 define void @remanence_entry(ptr %block) {{
@@ -42,6 +42,21 @@ what the kernel takes after ``part, begin, end``.
 """
 
 
+@runtime_checkable
+class Source(Protocol):
+    """A function to be compiled."""
+
+    @property
+    def text(self) -> str:
+        """Python; all arguments are integers."""
+        ...
+
+    @property
+    def arguments(self) -> Sequence[str]:
+        """Their names, in order, ``part``, ``begin`` and ``end`` first."""
+        ...
+
+
 @dataclass(frozen=True)
 class Kernel:
     """Compiled code.
@@ -58,25 +73,37 @@ class Kernel:
 
 @functools.cache
 def lane_count(bits: int) -> int:
-    """How many channels a kernel computes together: two registers full, so that one's latency hides the other's."""
+    """How many channels a scan computes together: two registers full, so that one's latency hides the other's."""
+    return 2 * register(bits)
+
+
+@functools.cache
+def register(bits: int) -> int:
+    """How many numbers a vector register holds."""
     features = llvm.get_host_cpu_features()
     width = 512 if features.get("avx512f") else 256 if features.get("avx2") else 128
-    return 2 * width // bits
+    return width // bits
 
 
-def build(source: Source, bits: int) -> Kernel:
-    """Machine code of a kernel for numbers of so many bits, from the disk if it was compiled before."""
-    parts = identity(source, bits)
+def build(source: Source, bits: int, lanes: int | None = None) -> Kernel:
+    """Machine code of a kernel for numbers of so many bits, from the disk if it was compiled before.
+
+    Args:
+        source: the function.
+        bits: of a number.
+        lanes: numbers that are computed together; default: :func:`lane_count`.
+    """
+    parts = identity(source, bits, lanes)
     code = cache.load(parts)
     if code is None:
-        code = _compile(source, bits, lane_count(bits))
+        code = _compile(source, bits, lanes or lane_count(bits))
         cache.save(parts, code)
     return _loaded(code)
 
 
-def identity(source: Source, bits: int) -> tuple[str, ...]:
+def identity(source: Source, bits: int, lanes: int | None = None) -> tuple[str, ...]:
     """What the machine code of a kernel depends on, the versions of the compilers apart."""
-    return (source.text, f"{bits} bits, {lane_count(bits)} lanes", *_machine())
+    return (source.text, f"{bits} bits, {lanes or lane_count(bits)} lanes", *_machine())
 
 
 @functools.cache

@@ -10,6 +10,7 @@ from numba.core import types
 from numba.core.typing.templates import AbstractTemplate, infer_global, signature
 from numba.extending import intrinsic, lower_builtin, models, register_model
 
+from remanence.scan import gather
 from remanence.scan.elementary import OPERATIONS
 from remanence.scan.graph import BOOLEAN
 from remanence.scan.vector import Vector, vector_type
@@ -152,7 +153,8 @@ def functions(bits: int, count: int) -> dict[str, Any]:
     named = {
         op: _function(op, 3 if op in TERNARY else 2 if op in BINARY else 1) for op in OPERATIONS if op not in OPERATORS
     }
-    return {**named, **_memory(kind, mask), "lanes": _everywhere(kind), "truth": _everywhere(mask)}
+    memory = {**_memory(kind, mask), **gather.functions(kind)}
+    return {**named, **memory, "lanes": _everywhere(kind), "truth": _everywhere(mask)}
 
 
 def _everywhere(kind: Any) -> Any:

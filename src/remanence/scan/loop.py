@@ -6,7 +6,8 @@ import torch
 from torch import Tensor
 
 from remanence.scan.interpreter import evaluate
-from remanence.scan.trace import Tensors, TracedStep
+from remanence.scan.layout import PARAMS, Gradients, Group, Tensors, parts
+from remanence.scan.trace import TracedStep
 
 
 def refuses(traced: TracedStep, like: Tensor) -> str | None:
@@ -14,9 +15,9 @@ def refuses(traced: TracedStep, like: Tensor) -> str | None:
     return None
 
 
-def forward(traced: TracedStep, inputs: Tensors, state: Tensors, params: Tensors) -> Tensors:
+def forward(traced: TracedStep, inputs: Tensors, state: Tensors, params: Group) -> Tensors:
     """States after every step, [batch, time, channels] each."""
-    history = []
+    history, params = [], parts(params, PARAMS)
     for x in zip(*(x.unbind(1) for x in inputs), strict=True):
         new = evaluate(traced.forward, {"state": state, "input": x, "param": params}, state[0])
         state = tuple(value.expand(old.shape) for value, old in zip(new, state, strict=True))
@@ -27,13 +28,13 @@ def forward(traced: TracedStep, inputs: Tensors, state: Tensors, params: Tensors
 def backward(
     traced: TracedStep,
     needs: Sequence[bool],
-    primals: tuple[Tensors, Tensors, Tensors],
+    primals: tuple[Tensors, Tensors, Group],
     states: Tensors,
     grad_states: Sequence[Tensor | None],
     grad_final: Sequence[Tensor | None],
-) -> list[Tensor | None]:
+) -> Gradients:
     """Gradients of states, inputs and params."""
-    inputs, state, params = primals
+    inputs, state, params = *primals[:2], parts(primals[2], PARAMS)
     count = len(state)
     graph = traced.vjp(tuple(needs))
     cotangents = [torch.zeros_like(s) if g is None else g for s, g in zip(state, grad_final, strict=True)]
@@ -50,7 +51,8 @@ def backward(
                 grad[:, t] = next(rest)
             elif grad is not None:
                 grad += next(rest).sum(0)
-    return [*(g if need else None for g, need in zip(cotangents, needs, strict=False)), *grads]
+    of_state = tuple(g if need else None for g, need in zip(cotangents, needs, strict=False))
+    return Gradients(of_state, tuple(grads[: len(inputs)]), tuple(grads[len(inputs) :]))
 
 
 def source(traced: TracedStep, needs: Sequence[bool]) -> str:

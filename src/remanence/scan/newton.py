@@ -29,7 +29,8 @@ from remanence.scan.backend import Backend, load
 from remanence.scan.counts import count
 from remanence.scan.interpreter import evaluate
 from remanence.scan.jacobian import approximate, exact
-from remanence.scan.trace import Tensors, TracedStep
+from remanence.scan.layout import PARAMS, Gradients, Group, Tensors, parts
+from remanence.scan.trace import TracedStep
 from remanence.scan.trajectory import System, search
 
 GRADIENT_TOLERANCE = 1024.0
@@ -43,9 +44,9 @@ def refuses(traced: TracedStep, like: Tensor) -> str | None:
     return None
 
 
-def forward(traced: TracedStep, inputs: Tensors, state: Tensors, params: Tensors) -> Tensors:
+def forward(traced: TracedStep, inputs: Tensors, state: Tensors, params: Group) -> Tensors:
     """States after every step: the trajectory that the search found, or the fused loop's."""
-    outcome = search(traced, inputs, state, params)
+    outcome = search(traced, inputs, state, parts(params, PARAMS))
     count(calls=1, iterations=outcome.iterations, fallback=outcome.failure)
     if outcome.states is None:
         return _fused(traced, inputs[0]).forward(traced, inputs, state, params)
@@ -55,17 +56,17 @@ def forward(traced: TracedStep, inputs: Tensors, state: Tensors, params: Tensors
 def backward(
     traced: TracedStep,
     needs: Sequence[bool],
-    primals: tuple[Tensors, Tensors, Tensors],
+    primals: tuple[Tensors, Tensors, Group],
     states: Tensors,
     grad_states: Sequence[Tensor | None],
     grad_final: Sequence[Tensor | None],
-) -> list[Tensor | None]:
+) -> Gradients:
     """Gradients, by ``λ_t = J_{t+1}ᵀ λ_{t+1} + grad_t`` backwards over all time steps at once, then one evaluation.
 
     The Jacobian is the whole one whatever the number of states: n² numbers a step and lane. λ is checked against the
     vector-Jacobian product; where it fails (a product of many Jacobians overflows), the loop computes the gradients.
     """
-    inputs, state, params = primals
+    inputs, state, params = *primals[:2], parts(primals[2], PARAMS)
     system = System(traced, inputs, state, params)
     path = system.path(torch.stack(states))
     grad = torch.stack([torch.zeros_like(s) if g is None else g for s, g in zip(states, grad_states, strict=True)])
@@ -84,7 +85,7 @@ def backward(
     of_state = [g if need else None for g, need in zip(by_state[..., 0, :], needs, strict=False)]
     of_rest = [next(rest) if need else None for need in needs[len(state) :]]
     of_params = [None if g is None else g.sum((0, 1)) for g in of_rest[len(inputs) :]]
-    return [*of_state, *of_rest[: len(inputs)], *of_params]
+    return Gradients(tuple(of_state), tuple(of_rest[: len(inputs)]), tuple(of_params))
 
 
 def source(traced: TracedStep, needs: Sequence[bool]) -> str:

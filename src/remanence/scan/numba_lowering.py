@@ -8,8 +8,8 @@ from typing import Any
 from numba.core import compiler, types
 from numba.core.registry import cpu_target
 
+from remanence.scan.kernel import Source
 from remanence.scan.lanes import functions
-from remanence.scan.numba_source import Source
 
 _LOCK = threading.Lock()
 

@@ -10,6 +10,7 @@ from collections.abc import Iterable, Sequence
 from dataclasses import dataclass
 
 from remanence.scan.graph import Builder, Graph, Node
+from remanence.scan.sums import factored
 from remanence.scan.trace import TracedStep
 
 SIGNS = {
@@ -81,7 +82,7 @@ class Source:
 def forward(traced: TracedStep) -> Source:
     """States after every step."""
     graph = traced.forward
-    body = _Body(graph)
+    body = Body(graph)
     states = range(traced.counts[0])
     inputs, params = sorted(graph.uses("input")), sorted(graph.uses("param"))
     places = [*_places("x", inputs, 2), *_places("h", states, 1), *_places("p", params), *_places("y", states)]
@@ -103,19 +104,18 @@ def forward(traced: TracedStep) -> Source:
 
 def backward(traced: TracedStep, needs: Sequence[bool]) -> Source:
     """Gradients of the states before, then of the inputs and the parameters that need one."""
-    graph = with_fewer_divisions(traced.vjp(tuple(needs)))
     count, input_count, _ = traced.counts
+    sums = factored(with_fewer_divisions(traced.vjp(tuple(needs))), count + sum(needs[count : count + input_count]))
+    graph = sums.graph
     states = range(count)
     inputs, params, before = (sorted(graph.uses(kind)) for kind in ("input", "param", "state"))
     of_inputs = [i for i, need in enumerate(needs[count : count + input_count]) if need]
-    of_params = [i for i, need in enumerate(needs[count + input_count :]) if need]
     outputs = iter(graph.outputs[count:])
     input_grads = {f"dx{i}": next(outputs) for i in of_inputs}
-    param_grads = {f"dp{i}": next(outputs) for i in of_params}
-    body = _Body(graph, param_grads.values())
+    body = Body(graph, sums.terms)
     places = [*_places("x", inputs, 2), *_places("h", before, 1), *_places("p", params), *_places("y", before)]
     places += [*_places("gy", states, 2), *_places("g", states, 1), *_places("dh", states)]
-    places += [*_places("dx", of_inputs), *_places("dp", of_params)]
+    places += [*_places("dx", of_inputs, 2), *_places("dp", range(len(sums.totals)))]
     step = [
         "t = time - 1 - back",
         *(_load(f"x{i}", 2) for i in inputs),
@@ -123,19 +123,19 @@ def backward(traced: TracedStep, needs: Sequence[bool]) -> Source:
         *(_load(f"gy{i}", 2) for i in states),
         *(f"g{i} = g{i} + gy{i}" for i in states),
         *body.every_step,
-        *(line for name, output in param_grads.items() for line in body.added(name, output)),
-        *(_store_step(name, body.vector(output)) for name, output in input_grads.items()),
+        *(line for i, term in enumerate(sums.terms) for line in body.added(f"sum{i}", term)),
+        *(f"store({_at(name, 2)}, {body.vector(output)}, inside)" for name, output in input_grads.items()),
         *_next_states("g", body, graph.outputs[:count]),
     ]
     lines = [
         *(_load(f"p{i}") for i in params),
         *(_load(f"g{i}", 1) for i in states),
-        *(f"{name} = load({name}_at + part * row + offset, inside)" for name in param_grads),
+        *(f"sum{i} = lanes(0.0)" for i in range(len(sums.terms))),
         *body.once,
         "for back in range(time):",
         *_indented(step),
         *(f"store(dh{i}_at + sample * row + offset, g{i}, inside)" for i in states),
-        *(f"store({name}_at + part * row + offset, {name}, inside)" for name in param_grads),
+        *(line for i, total in enumerate(sums.totals) for line in _grown(f"dp{i}", total, body)),
     ]
     return _source("backward", places, lines)
 
@@ -154,10 +154,15 @@ def _blocks() -> list[str]:
     ]
 
 
+def _at(name: str, strides: int) -> str:
+    """Where the block of lanes of a tensor lies that has so many strides."""
+    ways = (f"{name}_at", f"sample * {name}_sample", f"t * {name}_step")
+    return f"{' + '.join(ways[: strides + 1])} + offset"
+
+
 def _load(name: str, strides: int = 0) -> str:
     """One block of lanes of a tensor that has so many strides."""
-    ways = (f"{name}_at", f"sample * {name}_sample", f"t * {name}_step")
-    return f"{name} = load({' + '.join(ways[: strides + 1])} + offset, inside)"
+    return f"{name} = load({_at(name, strides)}, inside)"
 
 
 def _store_step(name: str, value: str) -> str:
@@ -172,7 +177,14 @@ def _load_state_before(i: int) -> list[str]:
     ]
 
 
-def _next_states(letter: str, body: "_Body", outputs: Sequence[int]) -> list[str]:
+def _grown(name: str, total: Iterable[tuple[int, int]], body: "Body") -> list[str]:
+    """A gradient in memory, and what was added up for it: products of a factor and a sum."""
+    at = f"{name}_at + part * row + offset"
+    products = [f"{name} = muladd(sum{i}, {body.operand(factor)}, {name})" for factor, i in total]
+    return [f"{name} = load({at}, inside)", *products, f"store({at}, {name}, inside)"]
+
+
+def _next_states(letter: str, body: "Body", outputs: Sequence[int]) -> list[str]:
     """All of them computed before the first is replaced."""
     new = [f"new{i} = {body.vector(output)}" for i, output in enumerate(outputs)]
     return [*new, *(f"{letter}{i} = new{i}" for i in range(len(outputs)))]
@@ -188,7 +200,7 @@ def _indented(lines: Iterable[str]) -> list[str]:
     return [f"    {line}" for line in lines]
 
 
-class _Body:
+class Body:
     """The operations of a graph as assignments: those of parameters alone, and those of every step.
 
     Args:
@@ -199,16 +211,17 @@ class _Body:
     def __init__(self, graph: Graph, sums: Iterable[int] = ()):
         self.graph = graph
         self._uses = _count_uses(graph)
+        self._constant: set[int] = set()
+        for position, node in enumerate(graph.nodes):
+            if node.op in ("constant", "param") or (node.arguments and self._constant.issuperset(node.arguments)):
+                self._constant.add(position)
         inside = {a for node in graph.nodes if (a := self._factor(node)) is not None}
         inside |= {position for total in sums for position in self._inside_sum(total)}
         self.once: list[str] = []
         self.every_step: list[str] = []
-        constant: set[int] = set()
         for position, node in enumerate(graph.nodes):
-            if node.op in ("constant", "param") or (node.arguments and constant.issuperset(node.arguments)):
-                constant.add(position)
             if node.arguments and position not in inside:
-                lines = self.once if position in constant else self.every_step
+                lines = self.once if position in self._constant else self.every_step
                 lines.append(f"v{position} = {self._expression(node)}")
 
     def added(self, total: str, position: int) -> list[str]:
@@ -244,11 +257,11 @@ class _Body:
     def _factor(self, node: Node) -> int | None:
         """The product that an addition takes in, if nothing else needs it and the other term is no product too.
 
-        The difference of two equal products stays exactly 0 this way.
+        The difference of two equal products stays exactly 0 this way. A product that is computed once is a term.
         """
         if node.op not in ("add", "sub"):
             return None
-        products = [a for a in node.arguments if self.graph.nodes[a].op == "mul"]
+        products = [a for a in node.arguments if self.graph.nodes[a].op == "mul" and a not in self._constant]
         return products[0] if len(products) == 1 and self._uses[products[0]] == 1 else None
 
     def _expression(self, node: Node) -> str:

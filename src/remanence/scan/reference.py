@@ -2,7 +2,8 @@
 
 import torch
 
-from remanence.scan.trace import Step, Tensors
+from remanence.scan.layout import Tensors
+from remanence.scan.trace import Step
 
 
 def scan(step: Step, inputs: Tensors, state: Tensors, params: Tensors) -> tuple[Tensors, Tensors]:

@@ -11,9 +11,9 @@ from torch.utils._python_dispatch import TorchDispatchMode
 
 from remanence.scan.aten import LOWERINGS, Emitter
 from remanence.scan.graph import Builder, Graph, without_dead_code
+from remanence.scan.layout import Tensors
 
 Item = TypeVar("Item")
-Tensors: TypeAlias = tuple[Tensor, ...]
 Step: TypeAlias = Callable[[Tensors, Tensors, Tensors], Tensors]
 
 FACTORIES = {"zeros_like", "ones_like", "full_like", "new_zeros", "new_ones", "new_full"}
@@ -76,8 +76,11 @@ class TracedStep:
 
         def gradients(state: Tensors, inputs: Tensors, params: Tensors, cotangents: Tensors) -> Tensors:
             # Parameters come with a batch here, so that nothing is summed: the loop over time does that.
-            pull_back = torch.func.vjp(lambda *primals: tuple(self.step(*primals)), state, inputs, params)[1]
-            return tuple(pytree.tree_leaves(pull_back(cotangents)))
+            primals = [x.requires_grad_() for x in (*state, *inputs, *params)]
+            new = tuple(self.step(state, inputs, params))
+            if not any(x.requires_grad for x in new):
+                return tuple(torch.zeros_like(x) for x in primals)
+            return torch.autograd.grad(_Loss.apply(cotangents, *new), primals, materialize_grads=True)
 
         return self._record(gradients, (states, inputs, params, states), batch_of_params=True)
 
@@ -100,6 +103,20 @@ class TracedStep:
         except Exception as error:
             raise UntraceableError(f"{type(error).__name__}: {error}") from error
         return recorder.builder.graph([recorder.result(result) for result in results])
+
+
+class _Loss(torch.autograd.Function):
+    """A number with given gradients. ``torch.func.vjp``, and ``torch.autograd.grad`` if these were handed to it, would
+    import PyTorch's compiler or SymPy, which takes longer than all else before the first result."""
+
+    @staticmethod
+    def forward(ctx: Any, cotangents: Tensors, *new: Tensor) -> Tensor:
+        ctx.cotangents = cotangents
+        return new[0].new_zeros(())
+
+    @staticmethod
+    def backward(ctx: Any, *_: Tensor) -> tuple[Tensor | None, ...]:
+        return None, *ctx.cotangents
 
 
 class _Recorder(TorchDispatchMode):
@@ -175,7 +192,7 @@ class _Recorder(TorchDispatchMode):
             raise UntraceableError(f"{name}: a change of shape, {list(args[0].shape)} to {list(output.shape)}")
         if name not in LOWERINGS or func._overloadname == "decimals":
             raise UntraceableError(f"{name}: not a pointwise operation that a loop can be made of")
-        if output.ndim > 2 or output.shape != torch.broadcast_shapes(output.shape, self._lanes)[-output.ndim :]:
+        if output.ndim not in (1, 2) or output.shape != self._lanes[-output.ndim :]:
             raise UntraceableError(f"{name}: a result of shape {list(output.shape)}")
         return LOWERINGS[name](emitter, *operands)
 

@@ -10,7 +10,8 @@ from torch import Tensor
 from remanence.scan import linear
 from remanence.scan.interpreter import evaluate
 from remanence.scan.jacobian import Linearization, approximate, exact
-from remanence.scan.trace import Tensors, TracedStep
+from remanence.scan.layout import Tensors
+from remanence.scan.trace import TracedStep
 
 MAX_ITERATIONS = 20
 RESIDUAL_TOLERANCE = 64.0

@@ -11,6 +11,7 @@ from collections.abc import Sequence
 
 import torch
 
+from remanence.scan.generated import filled
 from remanence.scan.graph import Graph
 from remanence.scan.triton_step import call, placeholders, real_type, step_function, tuple_of
 
@@ -201,7 +202,7 @@ def _module(
         *(f"{name}_at += row * {name}_batch + channel * {name}_channel" for name in strided),
         *(f"{name}_at += row * time * channels + channel" for name in (*histories, *contiguous)),
     ]
-    return _filled(
+    return filled(
         _MODULE,
         numbers=textwrap.fill(" ".join([*strides, *_SIZES]), 110),
         pointers=textwrap.fill(" ".join(pointers), 110),
@@ -218,16 +219,6 @@ def _module(
         store="\n".join(store),
         end="\n".join(end),
     )
-
-
-def _filled(template: str, **parts: str) -> str:
-    """A template whose parts keep the indentation of the line that they stand in."""
-    lines: list[str] = []
-    for line in template.splitlines():
-        margin = line[: len(line) - len(line.lstrip())]
-        text = line.strip().format(**parts)
-        lines += textwrap.indent(text, margin).splitlines() if line.strip() else [""]
-    return "\n".join(lines) + "\n"
 
 
 def _numbered(name: str, indices: Sequence[int]) -> list[str]:

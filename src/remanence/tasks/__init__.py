@@ -1,23 +1,49 @@
 """The tests of memory."""
 
+from functools import partial
+
 from remanence.registry import Registry
+from remanence.tasks.aan import AAN
+from remanence.tasks.characters import Characters
+from remanence.tasks.cheetah import Cheetah
 from remanence.tasks.classification import Classification
 from remanence.tasks.digits import Digits
+from remanence.tasks.image import Image
 from remanence.tasks.indexed_recall import IndexedRecall
+from remanence.tasks.irregular import Irregular
+from remanence.tasks.listops import ListOps
+from remanence.tasks.mnist import MNIST
+from remanence.tasks.pathfinder import Pathfinder
 from remanence.tasks.recall import Recall
 from remanence.tasks.retrieval import Retrieval
-from remanence.tasks.task import SPLITS, Samples, Split, Task
+from remanence.tasks.samples import Batch, Samples, Sequences, Windows
+from remanence.tasks.task import SPLITS, Split, Task
+from remanence.tasks.text import Text
+from remanence.tasks.ucr import UCR
 
 __all__ = [
+    "AAN",
+    "MNIST",
     "SPLITS",
+    "UCR",
+    "Batch",
+    "Characters",
+    "Cheetah",
     "Classification",
     "Digits",
+    "Image",
     "IndexedRecall",
+    "Irregular",
+    "ListOps",
+    "Pathfinder",
     "Recall",
     "Retrieval",
     "Samples",
+    "Sequences",
     "Split",
     "Task",
+    "Text",
+    "Windows",
     "create",
     "tasks",
 ]
@@ -27,9 +53,20 @@ tasks.add("retrieval", Retrieval)
 tasks.add("digits", Digits)
 tasks.add("recall", Recall)
 tasks.add("indexed_recall", IndexedRecall)
+tasks.add("image", Image)
+tasks.add("listops", ListOps)
+tasks.add("text", Text)
+tasks.add("aan", AAN)
+tasks.add("pathfinder", Pathfinder)
+tasks.add("pathx", partial(Pathfinder, size=128))
+tasks.add("mnist", MNIST)
+tasks.add("cheetah", Cheetah)
+tasks.add("ucr", UCR)
+tasks.add("characters", Characters)
+tasks.add("irregular", Irregular)
 
 
-def create(name: str, **options: object) -> Task:
+def create(name: str, /, **options: object) -> Task:
     """Build a task by name.
 
     Args:

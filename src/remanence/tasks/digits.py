@@ -4,7 +4,8 @@ import numpy as np
 import torch
 
 from remanence.tasks.classification import Classification
-from remanence.tasks.task import Samples, Split, checked_split
+from remanence.tasks.samples import Samples
+from remanence.tasks.task import Split, checked_split
 
 SHADES = " ·-+*#"
 

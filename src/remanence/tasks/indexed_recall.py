@@ -4,7 +4,8 @@ import numpy as np
 import torch
 
 from remanence.tasks.classification import Classification
-from remanence.tasks.task import SPLITS, Samples, Split, checked_split
+from remanence.tasks.samples import Samples
+from remanence.tasks.task import SPLITS, Split, checked_split
 
 DIGITS = 10
 BLANK = DIGITS  # the token between digits and question
@@ -15,8 +16,7 @@ class IndexedRecall(Classification):
 
     Tokens: 0 ... 9 are the digits, ``·`` is a blank, and ``#0`` ... ask for a place. The strings are
     ``length`` digits (drawn with replacement), ``blanks`` blanks, and one place; the target is its digit. The loss is
-    the cross-entropy, the metric the error rate, 0.9 at chance; who knows which of ten digits came, but not where, errs
-    on about 72%.
+    the cross-entropy, the metric the error rate, 0.9 at chance.
 
     Args:
         length: digits in a string.
@@ -57,7 +57,8 @@ class IndexedRecall(Classification):
             if size < 1:
                 raise ValueError(f"{name} must be at least 1, got {size}")
         self.length, self.blanks, self.seed = length, blanks, seed
-        self.vocabulary = [*(str(digit) for digit in range(DIGITS)), "·", *(f"#{place}" for place in range(length))]
+        places = (f"#{place}" for place in range(length))
+        self.vocabulary = [*(str(digit) for digit in range(DIGITS)), "·", *places]
 
     def dataset(self, split: Split) -> Samples:
         """Tokens [samples, length + blanks + 1] and digits [samples]."""
@@ -72,8 +73,9 @@ class IndexedRecall(Classification):
 
     def examples(self, count: int) -> list[str]:
         """Strings and their answers, the blanks by their number."""
-        samples = self.dataset("train")
+        samples, symbols = self.dataset("train"), self.vocabulary or []
         return [
-            f"{' '.join(map(str, tokens[: self.length]))} ·x{self.blanks} #{tokens[-1] - BLANK - 1} -> {digit}"
+            f"{' '.join(symbols[token] for token in tokens[: self.length])} ·x{self.blanks} "
+            f"{symbols[tokens[-1]]} -> {digit}"
             for tokens, digit in zip(samples.inputs[:count].tolist(), samples.targets[:count].tolist(), strict=True)
         ]

@@ -6,7 +6,8 @@ import numpy as np
 import torch
 
 from remanence.tasks.classification import Classification
-from remanence.tasks.task import SPLITS, Samples, Split, checked_split
+from remanence.tasks.samples import Samples
+from remanence.tasks.task import SPLITS, Split, checked_split
 
 LETTERS = list(string.ascii_lowercase)
 DIGITS = list(string.digits)

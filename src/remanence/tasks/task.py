@@ -4,30 +4,12 @@ from abc import ABC, abstractmethod
 from typing import Literal
 
 from torch import Tensor
-from torch.utils.data import Dataset
+
+from remanence.data import Source
+from remanence.tasks.samples import Samples, Sequences, Windows
 
 Split = Literal["train", "validation", "test"]
 SPLITS: tuple[Split, ...] = ("train", "validation", "test")
-
-
-class Samples(Dataset[tuple[Tensor, Tensor]]):
-    """Inputs and targets in memory.
-
-    Args:
-        inputs: [samples, time] tokens or [samples, time, channels] signals.
-        targets: [samples].
-    """
-
-    def __init__(self, inputs: Tensor, targets: Tensor):
-        if len(inputs) != len(targets):
-            raise ValueError(f"as many targets as inputs are needed, got {len(targets)} and {len(inputs)}")
-        self.inputs, self.targets = inputs, targets
-
-    def __len__(self) -> int:
-        return len(self.inputs)
-
-    def __getitem__(self, index: int) -> tuple[Tensor, Tensor]:
-        return self.inputs[index], self.targets[index]
 
 
 class Task(ABC):
@@ -39,6 +21,10 @@ class Task(ABC):
         target_size: size of the model's output.
         metric: what :meth:`measure` returns, lower being better.
         chance: the metric of a guess that has not seen the input.
+        stepwise: there is a target for each position, and only what came up to it may be seen; else one a sequence.
+        paired: an input is two sequences, compared by one model.
+        timed: each step has its own duration (``timespans``), for layers that live in continuous time.
+        source: what the task reads besides what it makes itself; None if it needs nothing.
     """
 
     vocabulary: list[str] | None = None
@@ -46,9 +32,13 @@ class Task(ABC):
     target_size: int
     metric: str
     chance: float
+    stepwise: bool = False
+    paired: bool = False
+    timed: bool = False
+    source: Source | None = None
 
     @abstractmethod
-    def dataset(self, split: Split) -> Samples:
+    def dataset(self, split: Split) -> Samples | Sequences | Windows:
         """The samples of one split, the same for the same seed."""
 
     @abstractmethod

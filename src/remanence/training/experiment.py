@@ -8,13 +8,16 @@ from torch import Tensor, nn
 from torch.utils.data import DataLoader, Dataset, DistributedSampler
 
 from remanence import tasks
+from remanence.data import prepared
 from remanence.errors import DivergenceError
 from remanence.models import SequenceModel, Transformer
 from remanence.models.sequence import encoded_size
 from remanence.nn import create
-from remanence.training.config import RunConfig
+from remanence.tasks import Batch
+from remanence.training.config import RunConfig, TransformerConfig
 
 EVALUATION_BATCH = 1000
+EVALUATION_POSITIONS = 1 << 18  # in a batch: long sequences are evaluated fewer at a time
 HUGE = 1e6  # no parameter of a working network is that large
 
 
@@ -25,33 +28,34 @@ class Experiment(lightning.LightningModule):
         config: the run.
 
     Raises:
-        ValueError: the task or the layer refuses its options.
+        ValueError: the task or the layer refuses its options, or the task's data are not prepared.
     """
 
     def __init__(self, config: RunConfig):
         super().__init__()
         self.config = config
         self.task = tasks.create(config.task.name, **config.task.options)
+        if self.task.source is not None:
+            prepared(self.task.source, config.task.name)
         self.model = build_model(config, self.task)
 
-    def training_step(self, batch: tuple[Tensor, Tensor], index: int) -> Tensor:
+    def training_step(self, batch: Batch, index: int) -> Tensor:
         """Loss of one batch.
 
         Raises:
             DivergenceError: it is not finite.
         """
-        x, target = batch
-        loss = self.task.loss(self.model(x), target)
+        loss = self.task.loss(self._output(batch), batch.targets)
         if not torch.isfinite(loss):
             raise DivergenceError(self._diagnosis(loss.item()))
-        self.log("train_loss", loss, on_step=False, on_epoch=True)
+        self.log("train_loss", loss, batch_size=len(batch.targets), on_step=False, on_epoch=True)
         return loss
 
-    def validation_step(self, batch: tuple[Tensor, Tensor], index: int) -> None:
+    def validation_step(self, batch: Batch, index: int) -> None:
         """Loss and metric of one batch."""
         self._evaluate(batch, "validation")
 
-    def test_step(self, batch: tuple[Tensor, Tensor], index: int) -> None:
+    def test_step(self, batch: Batch, index: int) -> None:
         """Loss and metric of one batch."""
         self._evaluate(batch, "test")
 
@@ -64,17 +68,22 @@ class Experiment(lightning.LightningModule):
         """Batches of a split; the order of training depends on the seed and the epoch alone."""
         samples = self.task.dataset(split)
         if split != "train":
-            return DataLoader(Batched(samples), batch_size=EVALUATION_BATCH, collate_fn=as_it_is)
+            size = max(self.config.training.batch_size, EVALUATION_POSITIONS // samples.longest)
+            return DataLoader(Batched(samples), batch_size=min(EVALUATION_BATCH, size), collate_fn=as_it_is)
         order = DistributedSampler(samples, num_replicas=1, rank=0, shuffle=True, seed=self.config.seed)
         return DataLoader(
             Batched(samples), batch_size=self.config.training.batch_size, sampler=order, collate_fn=as_it_is
         )
 
-    def _evaluate(self, batch: tuple[Tensor, Tensor], split: str) -> None:
-        x, target = batch
-        output = self.model(x)
+    def _output(self, batch: Batch) -> Tensor:
+        # A model whose inputs are never padded or timed need not know of masks and timespans.
+        given = {name: batch._asdict()[name] for name in ("mask", "timespans") if batch._asdict()[name] is not None}
+        return self.model(batch.inputs, **given)
+
+    def _evaluate(self, batch: Batch, split: str) -> None:
+        output, target = self._output(batch), batch.targets
         values = {f"{split}_loss": self.task.loss(output, target), f"{split}_metric": self.task.measure(output, target)}
-        self.log_dict(values, batch_size=len(x), on_step=False, on_epoch=True)
+        self.log_dict(values, batch_size=len(target), on_step=False, on_epoch=True)
 
     def _diagnosis(self, loss: float) -> str:
         training, step = self.config.training, self.global_step + 1
@@ -90,21 +99,20 @@ class Experiment(lightning.LightningModule):
         return f"{start}; likely {cause}. Lower training.learning_rate (now {training.learning_rate:g}) or {clip}."
 
 
-class Batched(Dataset[tuple[Tensor, Tensor]]):
-    """A dataset in memory whose batches are cut out at one stroke instead of sample by sample."""
+class Batched(Dataset[Batch]):
+    """A dataset whose batches are cut out at one stroke instead of sample by sample."""
 
-    def __init__(self, samples: tasks.Samples):
+    def __init__(self, samples: tasks.Samples | tasks.Sequences | tasks.Windows):
         self.samples = samples
 
     def __len__(self) -> int:
         return len(self.samples)
 
-    def __getitem__(self, index: int) -> tuple[Tensor, Tensor]:
-        return self.samples[index]
+    def __getitem__(self, index: int) -> Batch:
+        return self.samples.batch([index])
 
-    def __getitems__(self, indices: list[int]) -> tuple[Tensor, Tensor]:
-        chosen = torch.tensor(indices)
-        return self.samples.inputs[chosen], self.samples.targets[chosen]
+    def __getitems__(self, indices: list[int]) -> Batch:
+        return self.samples.batch(indices)
 
 
 def as_it_is(batch: Any) -> Any:
@@ -113,20 +121,47 @@ def as_it_is(batch: Any) -> Any:
 
 
 def build_model(config: RunConfig, task: tasks.Task) -> nn.Module:
-    """The model that ``config`` describes, for the inputs and targets of ``task``."""
+    """The model that ``config`` describes, for the inputs and targets of ``task``.
+
+    Raises:
+        ValueError: a model that would see the future, or a task of timed steps and a layer without a notion of time.
+    """
     ends: dict[str, Any] = {
         "vocabulary_size": len(task.vocabulary) if task.vocabulary else None,
         "input_size": task.input_size,
         "readout": config.model.readout,
+        "pairs": task.paired,
     }
     if config.model.transformer is not None:
-        blocks = config.model.transformer.model_dump()
-        layer = {"mixer": config.layer.name, "width": config.layer.hidden_size, "mixer_options": config.layer.options}
-        return Transformer(task.target_size, **ends, **blocks, **layer)
+        return Transformer(task.target_size, **ends, **transformer_options(config, config.model.transformer, task))
     memory = create(
         config.layer.name,
         input_size=encoded_size(config.model.embedding, task.input_size),
         hidden_size=config.layer.hidden_size,
         **config.layer.options,
     )
-    return SequenceModel(memory, task.target_size, embedding=config.model.embedding, **ends)
+    if task.timed and not memory.continuous_time:
+        raise ValueError(
+            f"{config.layer.name} has no notion of time, and the steps of {config.task.name} are timed: "
+            "--set task.options.elapsed=channel gives it the timespans as a channel"
+        )
+    pooling = "none" if task.stepwise else "last"
+    return SequenceModel(memory, task.target_size, embedding=config.model.embedding, pooling=pooling, **ends)
+
+
+def transformer_options(config: RunConfig, blocks: TransformerConfig, task: tasks.Task) -> dict[str, Any]:
+    """Arguments of the transformer that depend on the configuration, checked against what the task asks."""
+    if task.timed:
+        raise ValueError(
+            "a transformer has no notion of time: --set task.options.elapsed=channel gives it timespans as a channel"
+        )
+    options = blocks.model_dump()
+    if task.stepwise:
+        if not blocks.causal:
+            raise ValueError(
+                f"{config.task.name} asks at each position for what comes next, which a model that reads both ways "
+                "would see: --set model.transformer.causal=true"
+            )
+        options["pooling"] = "none"
+    layer = config.layer
+    return {**options, "mixer": layer.name, "width": layer.hidden_size, "mixer_options": layer.options}

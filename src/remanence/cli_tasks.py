@@ -1,0 +1,141 @@
+"""The commands about tasks: remanence data | preview."""
+
+from collections.abc import Callable, Iterator
+from contextlib import contextmanager
+from pathlib import Path
+from typing import Annotated, Any
+
+import rich.progress
+import typer
+from rich.markup import escape
+
+from remanence import data, tasks
+from remanence.console import err, out, print_json
+
+
+def complete_task(incomplete: str) -> list[str]:
+    """Names of tasks, for the shell."""
+    return [name for name in tasks.tasks if name.startswith(incomplete)]
+
+
+Options = Annotated[
+    list[str],
+    typer.Option(
+        "--set", metavar="FIELD=VALUE", help="An option of the task, such as task.options.pairs=8; several times."
+    ),
+]
+Json = Annotated[bool, typer.Option("--json", help="Print JSON for machines.")]
+
+
+def prepare(
+    task: Annotated[
+        str | None, typer.Argument(metavar="[TASK]", help="The task; default: all.", autocompletion=complete_task)
+    ] = None,
+    path: Annotated[
+        Path | None, typer.Option("--from", metavar="PATH", help="The archive or folder that you downloaded.")
+    ] = None,
+    unverified: Annotated[
+        bool,
+        typer.Option("--unverified", help="Take files that are not the published ones, if their counts are right."),
+    ] = False,
+    make: Annotated[
+        bool, typer.Option("--make", help="Make data that the task generates now, not at its first run.")
+    ] = False,
+    settings: Options = [],  # noqa: B006 (Typer wants a list)
+    as_json: Json = False,
+) -> None:
+    """Prepare the data of a task from what its authors publish, or say what is there and what is missing."""
+    if make:
+        if task is None or path is not None:
+            raise ValueError("--make takes a task that makes its data itself, and no --from")
+        for split in tasks.SPLITS:
+            with bar(f"making the {split} data") as progress, data.watched(progress):
+                created(task, settings).dataset(split)
+        err.print(f"Next: [bold]remanence preview {task}[/]")
+        return
+    if path is None:
+        states(list(tasks.tasks) if task is None else [task], settings, as_json=as_json)
+        return
+    if task is None:
+        raise ValueError(f"which task is {path} for? remanence data TASK --from {path}")
+    source = created(task, settings).source
+    if source is None:
+        raise ValueError(f"{task} makes its data itself: there is nothing to prepare")
+    with bar(f"preparing {source.title}") as progress:
+        store = data.prepare(source, path, verify=not unverified, progress=progress)
+    if as_json:
+        print_json({"task": task, "source": source.name, "folder": str(store.folder), **store.facts})
+        return
+    out.print(f"{source.title} is prepared in {store.folder}", highlight=False, soft_wrap=True)
+    if unverified and source.checksums:
+        err.print("[bold]Not verified:[/] the files may differ from those that are published.")
+    err.print(f"Next: [bold]remanence preview {task}[/]")
+
+
+def preview(
+    task: Annotated[str, typer.Argument(metavar="TASK", help="The task.", autocompletion=complete_task)],
+    count: Annotated[int, typer.Option(min=1, help="How many samples.")] = 3,
+    settings: Options = [],  # noqa: B006 (Typer wants a list)
+    as_json: Json = False,
+) -> None:
+    """Draw a few training samples of a task and what is asked of them."""
+    with bar("making the data") as progress, data.watched(progress):
+        samples = created(task, settings).examples(count)
+    if as_json:
+        print_json({"task": task, "examples": samples})
+        return
+    for number, sample in enumerate(samples, start=1):
+        out.rule(f"{task}, sample {number}", align="left")
+        out.print(sample, highlight=False, markup=False, soft_wrap=True)
+
+
+def created(name: str, settings: list[str]) -> tasks.Task:
+    """The task with the options that were set.
+
+    Raises:
+        ValueError: something else was set, or the task refuses an option.
+    """
+    if not settings:
+        return tasks.create(name)
+    from remanence.training.recipe import parse_override  # slow to load
+
+    options: dict[str, Any] = {}
+    for field, value in map(parse_override, settings):
+        if field[:2] != ["task", "options"] or len(field) != 3:
+            raise ValueError(f"{'.'.join(field)} is no option of a task: --set task.options.NAME=VALUE")
+        options[field[2]] = value
+    return tasks.create(name, **options)
+
+
+def states(names: list[str], settings: list[str], *, as_json: bool) -> None:
+    """Print which tasks need data, and whether they are there."""
+    rows = [state(name, created(name, settings).source) for name in names]
+    if as_json:
+        print_json(rows)
+        return
+    for row in rows:
+        if row["state"] == "missing":
+            out.print(f"[bold]{row['task']}[/]  [yellow]missing[/]: {escape(str(row['data']))}", highlight=False)
+            out.print(f"    get {row['get']} from {row['from']}, then:", highlight=False, soft_wrap=True)
+            out.print(f"    {row['command']}", highlight=False, soft_wrap=True)
+        elif row["data"] is not None or len(rows) == 1:
+            what = escape(row["data"] or "needs no files")
+            out.print(f"[bold]{row['task']}[/]  {row['state']}: {what}", highlight=False)
+    out.print(f"\nPrepared data are in {data.directory()} (REMANENCE_DATA_DIR)", highlight=False, soft_wrap=True)
+
+
+def state(name: str, source: data.Source | None) -> dict[str, str | None]:
+    """What a task needs, and whether it is there."""
+    if source is None:
+        return {"task": name, "data": None, "state": "ready"}
+    there = "prepared" if data.load(source.name) is not None else "missing"
+    facts = {"task": name, "data": source.title, "state": there}
+    return {**facts, "get": source.wanted, "from": source.publisher, "command": source.command(name)}
+
+
+@contextmanager
+def bar(title: str) -> Iterator[Callable[[int, int], None]]:
+    """A progress bar; yields what moves it."""
+    with rich.progress.Progress(console=err, transient=True, disable=not err.is_terminal) as progress:
+        task = progress.add_task(title, total=None)
+        yield lambda done, total: progress.update(task, completed=done, total=total)

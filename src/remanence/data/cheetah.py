@@ -1,0 +1,55 @@
+"""Half-cheetah traces, as they come with the code of Hasani et al. (2020)."""
+
+import io
+from pathlib import Path, PurePosixPath
+
+import numpy as np
+
+from remanence.data.archive import members
+from remanence.data.source import Progress, Source, lacking
+from remanence.data.store import Writer
+
+CHANNELS = 17
+FILES = 25
+LARGEST = 1 << 24  # bytes of a trace
+
+
+def read(source: Source, path: Path, writer: Writer, progress: Progress) -> None:
+    """Traces end to end [steps, 17], in the order of their names, and where each starts."""
+    found: dict[str, np.ndarray] = {}
+    for member in members(path):
+        name = PurePosixPath(member.name).name
+        if name.startswith("trace_") and name.endswith(".npy"):
+            found[name] = trace(f"{path}: {member.name}", member.read(LARGEST))
+            progress(len(found), max(FILES, len(found)))
+    if len(found) < FILES:
+        raise lacking(source, path, f"traces: {len(found)} instead of {FILES} or more")
+    traces = [found[name] for name in sorted(found)]
+    writer.append("values", np.concatenate(traces))
+    writer.append("starts", np.cumsum([0, *map(len, traces)]))
+
+
+def trace(name: str, content: bytes) -> np.ndarray:
+    """One trace, as float32.
+
+    Raises:
+        ValueError: it is truncated, or no array of 17 channels.
+    """
+    try:
+        values = np.load(io.BytesIO(content), allow_pickle=False)
+    except (ValueError, EOFError, OSError) as error:
+        raise ValueError(f"{name} is truncated or no .npy file of numbers: {error}") from error
+    if not isinstance(values, np.ndarray) or values.dtype.kind != "f" or values.shape[1:] != (CHANNELS,):
+        raise ValueError(f"{name} should be an array [steps, {CHANNELS}] of numbers")
+    if not np.isfinite(values).all():
+        raise ValueError(f"{name} holds values that are not finite")
+    return values.astype(np.float32)
+
+
+CHEETAH = Source(
+    name="cheetah",
+    title="the half-cheetah traces (Hasani et al. 2020)",
+    publisher="https://github.com/raminmh/liquid_time_constant_networks",
+    wanted="the folder experiments_with_ltcs/data/cheetah",
+    read=read,
+)

@@ -1,0 +1,51 @@
+"""The labelled film reviews of ``aclImdb_v1.tar.gz``."""
+
+import re
+from pathlib import Path
+
+import numpy as np
+
+from remanence.data.archive import members
+from remanence.data.source import Progress, Source, lacking
+from remanence.data.store import Writer
+
+LABELS = ["neg", "pos"]
+REVIEWS = 12_500  # of each label in each split
+PLACE = re.compile(r"(?:^|/)(train|test)/(neg|pos)/(\d+)_\d+\.txt$")
+LONGEST = 1 << 20  # bytes of a review
+
+
+def read(source: Source, path: Path, writer: Writer, progress: Progress) -> None:
+    """The bytes of the reviews end to end, where each starts, and its label, for each split, in the order of their
+    numbers, the bad reviews first."""
+    found: dict[tuple[str, int, int], bytes] = {}
+    for member in members(path):
+        place = PLACE.search(member.name)
+        if place:
+            split, label, number = place.groups()
+            found[split, LABELS.index(label), int(number)] = member.read(LONGEST)
+            if len(found) % 500 == 0:
+                progress(len(found), 4 * REVIEWS)
+    for split in ("train", "test"):
+        keys = sorted(key for key in found if key[0] == split)
+        labels = np.array([label for _, label, _ in keys], np.uint8)
+        for label, name in enumerate(LABELS):
+            count = int((labels == label).sum())
+            if count != REVIEWS:
+                missing = f"reviews in {split}/{name}: {count:,} instead of {REVIEWS:,}"
+                raise (
+                    lacking(source, path, missing) if count < REVIEWS else ValueError(f"{path} has too many {missing}")
+                )
+        texts = [found[key] for key in keys]
+        writer.append(f"{split}.tokens", np.frombuffer(b"".join(texts), np.uint8))
+        writer.append(f"{split}.starts", np.cumsum([0, *map(len, texts)]))
+        writer.append(f"{split}.targets", labels)
+
+
+IMDB = Source(
+    name="imdb",
+    title="the IMDb reviews (Maas et al. 2011)",
+    publisher="https://ai.stanford.edu/~amaas/data/sentiment/",
+    wanted="aclImdb_v1.tar.gz",
+    read=read,
+)

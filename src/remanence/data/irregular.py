@@ -1,0 +1,91 @@
+"""Irregularly sampled series in a table of comma-separated values."""
+
+import csv
+from collections.abc import Iterator
+from pathlib import Path
+
+import numpy as np
+
+from remanence.data.archive import members
+from remanence.data.source import Progress, Source
+from remanence.data.store import Writer
+
+KEYS = ["series", "time", "label"]
+
+
+def table(name: str) -> Source:
+    """A table of the user's own, prepared under a name."""
+    return Source(
+        name=f"irregular-{name}",
+        title=f"irregularly sampled series called {name!r}",
+        publisher="anywhere",
+        wanted="a CSV file with the columns series, time, label and the channels (an empty cell: not observed)",
+        read=read,
+        settings=f"--set task.options.name={name}",
+    )
+
+
+def read(source: Source, path: Path, writer: Writer, progress: Progress) -> None:
+    """What :func:`rows` gives end to end, where each series starts, and its class; times in units of the median gap."""
+    unit = median_gap(path)
+    channels, labels, starts, targets = 0, [], [0], []
+    for values, times, label, names in series(path):
+        channels = len(names)
+        if label not in labels:
+            labels.append(label)
+        writer.append("rows", rows(values, np.diff(times / unit, prepend=times[0] / unit - 1)))
+        starts.append(starts[-1] + len(values))
+        targets.append(label)
+        progress(len(targets), len(targets))
+    if not targets:
+        raise ValueError(f"{path} holds no series")
+    writer.append("starts", np.array(starts))
+    labels.sort()
+    writer.append("targets", np.array([labels.index(label) for label in targets]))
+    writer.facts.update(labels=labels, channels=channels, unit=unit)
+
+
+def median_gap(path: Path) -> float:
+    """The median time from one observation of a series to its next; 1 if none has two."""
+    gaps = np.concatenate([np.empty(0), *(np.diff(times) for _, times, _, _ in series(path))])
+    return float(np.median(gaps)) if len(gaps) else 1.0
+
+
+def rows(values: np.ndarray, timespans: np.ndarray) -> np.ndarray:
+    """Values (0 where NaN), which are there, and how long ago the row before was: [observations, 2 channels + 1]."""
+    return np.concatenate([np.nan_to_num(values), np.isfinite(values), timespans[:, None]], 1).astype(np.float32)
+
+
+def series(path: Path) -> Iterator[tuple[np.ndarray, np.ndarray, str, list[str]]]:
+    """Values [observations, channels], NaN where there is none, times, label and names of the channels of each series.
+
+    Raises:
+        ValueError: a row of another form, with its number.
+    """
+    for member in members(path):
+        lines = (line.decode("utf-8-sig" if number == 0 else "utf-8") for number, line in enumerate(member.lines()))
+        cells_of = csv.reader(lines)
+        names = next(cells_of, [])
+        if names[:3] != KEYS or len(names) < 4:
+            raise ValueError(f"{path}: {member.name} must begin with the columns {', '.join(KEYS)} and channels")
+        current: tuple[str, str] | None = None
+        values: list[list[float]] = []
+        times: list[float] = []
+        for number, row in enumerate(cells_of, start=2):
+            try:
+                key, time = (row[0], row[2]), float(row[1])
+                cells = [float(cell) if cell.strip() else np.nan for cell in row[3:]]
+                if len(row) != len(names) or not np.isfinite(time):
+                    raise ValueError
+            except (ValueError, IndexError):
+                raise ValueError(f"{path}: {member.name}, row {number}: expected {', '.join(names)}") from None
+            if current is not None and key != current:
+                yield np.array(values), np.array(times), current[1], names[3:]
+                values, times = [], []
+            if times and time <= times[-1]:
+                raise ValueError(f"{path}: {member.name}, row {number}: times of a series must increase")
+            current = key
+            values.append(cells)
+            times.append(time)
+        if current is not None:
+            yield np.array(values), np.array(times), current[1], names[3:]

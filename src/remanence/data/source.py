@@ -1,0 +1,120 @@
+"""Where the data of a task come from, and how they get from there into arrays."""
+
+import hashlib
+from collections.abc import Callable, Iterator
+from dataclasses import dataclass, field, replace
+from pathlib import Path, PurePosixPath
+
+from remanence.data.archive import Member, members, unpacked
+from remanence.data.store import Progress, Store, Writer, folder_of, load, writing
+
+
+@dataclass(frozen=True)
+class Source:
+    """Data that their authors publish.
+
+    Args:
+        name: of the prepared arrays.
+        title: what they are.
+        publisher: where their authors publish them.
+        wanted: what to download, as ``--from`` takes it.
+        read: reads the file or folder at a path into arrays, and raises a ``ValueError`` that names what is wrong.
+        settings: options of the command that say which data they are.
+        checksums: MD5 of the (unpacked) files by name, where they are published.
+    """
+
+    name: str
+    title: str
+    publisher: str
+    wanted: str
+    read: Callable[["Source", Path, Writer, Progress], None]
+    settings: str = ""
+    checksums: dict[str, str] = field(default_factory=dict)
+
+    def command(self, task: str) -> str:
+        """How a user prepares them."""
+        return f"remanence data {task} --from PATH {self.settings}".rstrip()
+
+
+def prepare(source: Source, path: Path, *, verify: bool = True, progress: Progress = lambda done, total: None) -> Store:
+    """Read what was downloaded into arrays, in place of those that may be there already.
+
+    Args:
+        source: what it is.
+        path: the archive or the folder.
+        verify: whether files have to be the published ones to the byte; their counts have to be right in any case.
+        progress: told how far it is.
+
+    Raises:
+        ValueError: something is missing, truncated or not what its authors publish; nothing is left behind.
+    """
+    if not path.exists():
+        raise ValueError(f"there is no {path}; {source.title} comes as {source.wanted} from {source.publisher}")
+    with writing(source.name, replace=True) as writer:
+        source.read(source if verify else replace(source, checksums={}), path, writer, progress)
+        writer.facts.update({"from": path.name, "verified": verify and bool(source.checksums)})
+    return Store(folder_of(source.name))
+
+
+def prepared(source: Source, task: str) -> Store:
+    """The arrays of a source.
+
+    Raises:
+        ValueError: they are not there yet; the message says how to get them.
+    """
+    store = load(source.name)
+    if store is None:
+        raise ValueError(
+            f"{task} needs {source.title}, which is not prepared yet: get {source.wanted} from {source.publisher}, "
+            f"then: {source.command(task)}"
+        )
+    return store
+
+
+def streams(source: Source, path: Path, names: tuple[str, ...]) -> Iterator[tuple[str, Member]]:
+    """The files of these names, in the order in which they come; each to be read before the next one is asked for.
+
+    Args:
+        source: whose files they are.
+        path: a folder or an archive.
+        names: without folders, and without ``.gz``.
+
+    Raises:
+        ValueError: a file is missing, or the archive is damaged.
+    """
+    missing = list(names)
+    for member in members(path):
+        name = PurePosixPath(member.name).name.removesuffix(".gz")
+        if name in missing:
+            missing.remove(name)
+            yield name, member
+    if missing:
+        raise lacking(source, path, ", ".join(missing))
+
+
+def contents(source: Source, path: Path, names: tuple[str, ...]) -> Iterator[tuple[str, bytes]]:
+    """As :func:`streams`, but whole, unpacked if need be and checked.
+
+    Raises:
+        ValueError: a file is missing, damaged, or not the published one.
+    """
+    for name, member in streams(source, path, names):
+        content = unpacked(f"{path}: {member.name}", member.read())
+        check(source, name, content, path)
+        yield name, content
+
+
+def check(source: Source, name: str, content: bytes, path: Path) -> None:
+    """Raise a ``ValueError`` unless the file is the one that is published."""
+    expected = source.checksums.get(name)
+    found = hashlib.md5(content, usedforsecurity=False).hexdigest()
+    if expected not in (None, found):
+        raise ValueError(
+            f"{path}: {name} is not the file that is published (MD5 {found} instead of {expected}): download it anew "
+            f"from {source.publisher}, or read it as it is with --unverified"
+        )
+
+
+def lacking(source: Source, path: Path, what: str) -> ValueError:
+    """The error that something is not there."""
+    return ValueError(f"{path} lacks {what}; {source.title} comes as {source.wanted} from {source.publisher}")

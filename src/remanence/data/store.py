@@ -1,0 +1,235 @@
+"""Prepared arrays on disk: written in pieces, there only once they are whole, mapped into memory when read."""
+
+import contextlib
+import glob
+import json
+import os
+import platform
+import re
+import shutil
+import tempfile
+from collections.abc import Callable, Iterator
+from contextlib import contextmanager
+from contextvars import ContextVar
+from pathlib import Path
+from types import ModuleType
+from typing import IO, Any, TypeAlias
+
+import numpy as np
+
+from remanence.files import write_text
+from remanence.scan import cache
+
+fcntl: ModuleType | None
+try:
+    import fcntl
+except ImportError:
+    fcntl = None
+
+FORMAT = 1
+MANIFEST = "manifest.json"
+
+
+Progress: TypeAlias = Callable[[int, int], None]
+"""Called with what is done and what there is in all, in whatever is counted."""
+
+_watcher: ContextVar[Progress] = ContextVar("watcher", default=lambda done, total: None)
+
+
+@contextmanager
+def watched(progress: Progress) -> Iterator[None]:
+    """Tell ``progress`` how far it is, whatever is made meanwhile (:func:`made`)."""
+    token = _watcher.set(progress)
+    try:
+        yield
+    finally:
+        _watcher.reset(token)
+
+
+class Writer:
+    """Takes arrays piece by piece, so that none has to fit into memory."""
+
+    def __init__(self, folder: Path):
+        self.progress = _watcher.get()
+        self.facts: dict[str, Any] = {}
+        self._folder = folder
+        self._arrays: dict[str, dict[str, Any]] = {}
+        self._files: dict[str, IO[bytes]] = {}
+
+    def append(self, name: str, rows: np.ndarray) -> None:
+        """Add rows to the array of that name; all of its pieces have the dtype and the row's shape of the first."""
+        rows = np.ascontiguousarray(rows)
+        if name not in self._arrays:
+            self._arrays[name] = {"dtype": rows.dtype.str, "shape": [0, *rows.shape[1:]]}
+            self._files[name] = (self._folder / name).open("wb")
+        array = self._arrays[name]
+        if rows.dtype.str != array["dtype"] or list(rows.shape[1:]) != array["shape"][1:]:
+            raise ValueError(f"{name} has rows of {array}, got {rows.dtype.str} {list(rows.shape)}")
+        array["shape"][0] += len(rows)
+        self._files[name].write(rows.data if rows.size else b"")
+
+    def count(self, name: str) -> int:
+        """Rows so far."""
+        return self._arrays[name]["shape"][0] if name in self._arrays else 0
+
+    def finish(self) -> None:
+        """Close the files and write what is in them."""
+        self.close()
+        content = {"format": FORMAT, "facts": self.facts, "arrays": self._arrays}
+        write_text(self._folder / MANIFEST, json.dumps(content, indent=1))
+
+    def close(self) -> None:
+        """Close the files."""
+        for file in self._files.values():
+            file.close()
+
+
+class Store:
+    """Prepared arrays.
+
+    Args:
+        folder: where they lie.
+
+    Raises:
+        ValueError: a file is missing or has another size than was written.
+    """
+
+    def __init__(self, folder: Path):
+        self.folder = folder
+        try:
+            manifest = json.loads((folder / MANIFEST).read_text(encoding="utf-8"))
+            if manifest["format"] != FORMAT:
+                raise ValueError
+            self.facts: dict[str, Any] = manifest["facts"]
+            self._arrays = {name: (np.dtype(a["dtype"]), tuple(a["shape"])) for name, a in manifest["arrays"].items()}
+        except (OSError, ValueError, KeyError, TypeError) as error:
+            raise ValueError(f"{folder} is damaged or of another version: remove it and prepare it anew") from error
+        for name, (dtype, shape) in self._arrays.items():
+            path = folder / name
+            if not path.is_file() or path.stat().st_size != dtype.itemsize * int(np.prod(shape)):
+                raise ValueError(f"{path} is damaged: remove the folder {folder} and prepare it anew")
+
+    def __contains__(self, name: str) -> bool:
+        return name in self._arrays
+
+    def __getitem__(self, name: str) -> np.ndarray:
+        dtype, shape = self._arrays[name]
+        if 0 in shape:
+            return np.empty(shape, dtype)
+        # "c": torch wants arrays that could be written; what is written never reaches the disk.
+        return np.memmap(self.folder / name, dtype, "c", shape=shape)
+
+
+def directory() -> Path:
+    """``REMANENCE_DATA_DIR``, else ``data`` in the directory of the caches (:func:`remanence.scan.cache.directory`)."""
+    chosen = os.environ.get("REMANENCE_DATA_DIR")
+    return Path(chosen) if chosen else cache.directory() / "data"
+
+
+def folder_of(name: str) -> Path:
+    """Where the arrays of that name lie.
+
+    Raises:
+        ValueError: the name would lead elsewhere.
+    """
+    if not re.fullmatch(r"\w[\w.-]*", name):
+        raise ValueError(f"a name has letters, digits, -, _ and . only, got {name!r}")
+    return directory() / name
+
+
+def load(name: str) -> Store | None:
+    """The arrays prepared under that name; None if there are none."""
+    folder = folder_of(name)
+    return Store(folder) if folder.exists() else None
+
+
+def made(name: str, make: Callable[[Writer], None]) -> Store:
+    """The arrays under that name; where there are none yet, ``make`` makes them."""
+    store = load(name)
+    if store is not None:
+        return store
+    with alone(name):
+        store = load(name)
+        if store is not None:  # another process was quicker
+            return store
+        with writing(name) as writer:
+            make(writer)
+    return Store(folder_of(name))
+
+
+@contextmanager
+def alone(name: str) -> Iterator[None]:
+    """Wait until no other process makes the arrays of that name (on Windows each makes its own, and one is kept)."""
+    if fcntl is None:
+        yield
+        return
+    path = folder_of(name).with_name(f".{name}.lock")
+    path.parent.mkdir(parents=True, exist_ok=True)
+    with path.open("w") as file:
+        fcntl.flock(file, fcntl.LOCK_EX)
+        try:
+            yield
+        finally:
+            path.unlink(missing_ok=True)
+
+
+@contextmanager
+def writing(name: str, *, replace: bool = False) -> Iterator[Writer]:
+    """Write arrays that appear under ``name`` once they are whole; after an error or a crash nothing is there.
+
+    Raises:
+        OSError: with the name of the folder, which a full disk does not give by itself.
+    """
+    place = folder_of(name)
+    place.parent.mkdir(parents=True, exist_ok=True)
+    remove_abandoned(place.parent)
+    temporary = Path(tempfile.mkdtemp(prefix=f".{os.getpid()}@{platform.node()}.", suffix=".part", dir=place.parent))
+    old = temporary.with_suffix(".old.part")
+    writer = Writer(temporary)
+    try:
+        yield writer
+        writer.finish()
+        if replace and place.exists():
+            place.rename(old)
+        with contextlib.suppress(FileExistsError):
+            move(temporary, place)
+    except OSError as error:
+        error.filename = error.filename or str(place)
+        raise
+    finally:
+        writer.close()
+        shutil.rmtree(temporary, ignore_errors=True)
+        shutil.rmtree(old, ignore_errors=True)
+
+
+def move(folder: Path, place: Path) -> None:
+    """Rename a folder.
+
+    Raises:
+        FileExistsError: another process was quicker.
+    """
+    try:
+        folder.rename(place)
+    except OSError as error:
+        if place.exists():
+            raise FileExistsError(place) from error
+        raise
+
+
+def remove_abandoned(folder: Path) -> None:
+    """Remove what processes of this machine left behind that were killed while they wrote."""
+    for part in folder.glob(f".*@{glob.escape(platform.node())}.*.part"):
+        process = part.name[1:].partition("@")[0]
+        if process.isdigit() and not is_alive(int(process)):
+            shutil.rmtree(part, ignore_errors=True)
+
+
+def is_alive(process: int) -> bool:
+    """Whether a process of this machine runs."""
+    try:
+        os.kill(process, 0)
+    except ProcessLookupError:
+        return False
+    except OSError:
+        return True
+    return True

@@ -1,0 +1,135 @@
+"""Time series in the ``.ts`` format of the UEA and UCR archives."""
+
+from dataclasses import dataclass, field
+from pathlib import Path
+from typing import Any
+
+import numpy as np
+
+from remanence.data.archive import Member
+from remanence.data.source import Progress, Source, streams
+from remanence.data.store import Writer
+
+MISSING = ("?", "NaN", "nan", "")
+
+
+@dataclass
+class Problem:
+    """A file.
+
+    Args:
+        labels: of the classes, in the order of the header.
+        series: each [steps, channels], missing values are NaN.
+        targets: the class of each.
+    """
+
+    labels: list[str] = field(default_factory=list)
+    series: list[np.ndarray] = field(default_factory=list)
+    targets: list[int] = field(default_factory=list)
+
+
+def problem(name: str) -> Source:
+    """A problem of the archive."""
+
+    def read(source: Source, path: Path, writer: Writer, progress: Progress) -> None:
+        files = {f"{name}_TRAIN.ts": "train", f"{name}_TEST.ts": "test"}
+        found: dict[str, Problem] = {}
+        for done, (file, member) in enumerate(streams(source, path, tuple(files)), start=1):
+            found[files[file]] = parsed(member)
+            progress(done, len(files))
+        write(found, writer, path)
+
+    return Source(
+        name=f"ucr-{name}",
+        title=f"the time series {name}",
+        publisher="https://www.timeseriesclassification.com",
+        wanted=f"{name}.zip, or a folder with {name}_TRAIN.ts and {name}_TEST.ts",
+        read=read,
+        settings=f"--set task.options.name={name}",
+    )
+
+
+def write(found: dict[str, Problem], writer: Writer, path: Path) -> None:
+    """Series end to end, standardised by the training series, where each starts, and its class, for each split."""
+    train, test = found["train"], found["test"]
+    channels = {series.shape[1] for part in found.values() for series in part.series}
+    if train.labels != test.labels or len(channels) != 1:
+        raise ValueError(f"{path}: the training and the test file differ in their classes or channels")
+    everything = np.concatenate(train.series).astype(np.float64)
+    mean, deviation = np.nanmean(everything, 0), np.nanstd(everything, 0)
+    for split, part in found.items():
+        for series in part.series:
+            standard = (series - mean) / np.where(deviation > 0, deviation, 1)
+            writer.append(f"{split}.values", np.nan_to_num(standard).astype(np.float32))
+        writer.append(f"{split}.starts", np.cumsum([0, *map(len, part.series)]))
+        writer.append(f"{split}.targets", np.array(part.targets, np.uint16))
+    writer.facts.update(labels=train.labels, channels=channels.pop())
+
+
+def parsed(member: Member) -> Problem:
+    """Read a file.
+
+    Raises:
+        ValueError: a line of another form, with its number, or fewer series than none.
+    """
+    found, in_data, expected = Problem(), False, None
+    for number, raw in enumerate(member.lines(), start=1):
+        line = raw.decode("utf-8", "replace").strip()
+        if not line or line.startswith(("#", "%")):
+            continue
+        try:
+            if in_data:
+                series, target = case(line, found.labels)
+                if expected not in (None, series.shape[1]):
+                    raise ValueError(f"{series.shape[1]} channels, the lines before have {expected}")
+                expected = series.shape[1]
+                found.series.append(series)
+                found.targets.append(target)
+            else:
+                in_data = header(line, found)
+        except ValueError as error:
+            raise ValueError(f"{member.archive}: {member.name}, line {number}: {error}") from error
+    if not found.series:
+        raise ValueError(f"{member.archive}: {member.name} holds no series")
+    return found
+
+
+def header(line: str, found: Problem) -> bool:
+    """Take up a line of the header; return whether the data begin behind it.
+
+    Raises:
+        ValueError: a kind of problem that is not read.
+    """
+    key, *values = line.split()
+    key = key.lower()
+    if not key.startswith("@"):
+        raise ValueError("expected a line of the header, which begins with @")
+    if key == "@timestamps" and values[:1] == ["true"]:
+        raise ValueError("series with time stamps are not read")
+    if key == "@targetlabel" and values[:1] == ["true"]:
+        raise ValueError("a target that is a number is not read, only classes are")
+    if key == "@classlabel":
+        found.labels = values[1:]
+    if key == "@data" and not found.labels:
+        raise ValueError("there are no classes: a line @classLabel true A B ... is needed")
+    return key == "@data"
+
+
+def case(line: str, labels: list[str]) -> tuple[np.ndarray, int]:
+    """A series [steps, channels] and the number of its class; of channels of different lengths, the end is missing.
+
+    Raises:
+        ValueError: a value that is no number, or an unknown class.
+    """
+    *channels, label = line.split(":")
+    if label.strip() not in labels:
+        raise ValueError(f"the class {label.strip()!r} is not in the header")
+    if not channels:
+        raise ValueError("there is no series before the class")
+    columns: list[Any] = [
+        [np.nan if value.strip() in MISSING else float(value) for value in channel.split(",")] for channel in channels
+    ]
+    values = np.full((max(map(len, columns)), len(columns)), np.nan, np.float32)
+    for channel, column in enumerate(columns):
+        values[: len(column), channel] = column
+    return values, labels.index(label.strip())

@@ -1,0 +1,247 @@
+"""A network without layers, whose neurons fire in an order."""
+
+import math
+import warnings
+from typing import Any
+
+import numpy as np
+import torch
+from jaxtyping import Float
+from torch import Tensor, nn
+
+from remanence.nn.fastlane.connections import graph_of, listed, sensory_of
+from remanence.nn.fastlane.firing import fire
+from remanence.nn.fastlane.schedule import Schedule
+from remanence.nn.fastlane.stability import FastlaneOverflowWarning, effective_map, overflow
+from remanence.nn.memory import Memory, positive_integer
+from remanence.nn.persistent import NONLINEARITIES, Pointwise, checked_nonlinearity
+from remanence.wiring import Wiring, firing_order
+from remanence.wiring.order import Neurons
+
+DENSE_FROM = 0.35
+"""The share of edges from which on it is faster to treat the others as edges of weight 0."""
+
+
+class Fastlane(Memory):
+    """Neurons without layers that fire one after the other, each free to hear any other but itself.
+
+    Within a time step, in the order of firing::
+
+        n_a <- f((1 - leak) n_a + Σ_{i≠a} w_ai n_i + Σ_k u_ak x_k + b_a)
+
+    so that neurons earlier in the order already hold their new value, and later ones still the old. Values are never
+    wiped: a neuron to which nothing arrives holds its value (for ever with ReLU and no leak).
+
+    A ReLU network can grow without bound; :meth:`spectral_radius` says when, and ``leak``, ``max_norm`` and
+    ``initial_edges`` keep it in hand, each in its way. Values that overflow are reported by a
+    :class:`FastlaneOverflowWarning`.
+
+    Args:
+        input_size: channels of the input.
+        hidden_size: N, neurons.
+        wiring: which neuron hears which (:mod:`remanence.wiring`), or a matrix or graph that :meth:`Wiring.of` takes,
+            without edges from a neuron to itself; its signs do not matter. If it says who hears the inputs, or has
+            layers, the last of which is the output, that holds here. Default: ``density``.
+        density: the chance of each edge, if there is no wiring; default 1, all edges.
+        order: the order of firing: ``"index"`` (default), ``"random"``, ``"topology"`` (few edges lead back to a neuron
+            that fired before), or a list of all neurons; see :func:`remanence.wiring.firing_order`. One learned from
+            data: :func:`remanence.nn.fastlane.learn_order`.
+        inputs: the neurons that hear the inputs; default: all, or those that the wiring names.
+        outputs: the neurons that are read; default: all, or the last layer of the wiring.
+        ticks: firings of each neuron in a time step, all with the same input; default 1.
+        nonlinearity: f: ``"relu"`` (default), ``"tanh"``, ``"sigmoid"``, ``"softplus"``, ``"identity"``, or any
+            function of PyTorch that works pointwise.
+        leak: the share of its value that a neuron loses in each firing, 0 (default) to 1.
+        max_norm: the most that the absolute weights from other neurons may add up to in a neuron; where it is more,
+            all of that neuron's are scaled down in use. Below ``leak`` the network is stable: with ReLU, tanh or
+            identity a state within ± (the largest drive) / (leak - max_norm) stays within. Default: None, no bound.
+        initial_edges: how many edges into each neuron start away from 0 (Martens 2010, section 5: sparse
+            initialisation); default: None, all.
+        seed: of ``density`` and of the random order.
+
+    Parameters:
+        weight_ih (u) [hidden_size, input_size], weight_hh (w) [hidden_size, hidden_size] (its diagonal is not used) and
+        bias (b) [hidden_size]. Where some edges are missing, weight_ih or weight_hh has one entry for each that exists
+        instead, sorted by receiver, then by sender.
+
+    State:
+        n [batch, hidden_size], zero at first.
+
+    Raises:
+        ValueError: an argument out of range, or parts that do not fit together.
+
+    Example:
+        >>> layer = Fastlane(3, 20, density=0.2, order="topology", inputs=[0, 1, 2], outputs=[18, 19])
+        >>> y, n = layer(torch.randn(2, 5, 3))
+        >>> y.shape, n.shape
+        (torch.Size([2, 5, 2]), torch.Size([2, 20]))
+    """
+
+    order: Tensor
+    outputs: Tensor
+    sensory: Tensor
+
+    def __init__(
+        self,
+        input_size: int,
+        hidden_size: int,
+        *,
+        wiring: Any = None,
+        density: float = 1.0,
+        order: str | Neurons = "index",
+        inputs: Neurons | None = None,
+        outputs: Neurons | None = None,
+        ticks: int = 1,
+        nonlinearity: str | Pointwise = "relu",
+        leak: float = 0.0,
+        max_norm: float | None = None,
+        initial_edges: int | None = None,
+        seed: int = 0,
+    ):
+        graph = graph_of(wiring, density, positive_integer("hidden_size", hidden_size), seed)
+        read = graph.outputs if outputs is None else listed("outputs", outputs, hidden_size)
+        super().__init__(input_size, hidden_size, len(read))
+        if not 0 <= leak <= 1:
+            raise ValueError(f"leak is a share, 0 to 1, got {leak}")
+        if max_norm is not None and not max_norm > 0:
+            raise ValueError(f"max_norm must be above 0 or None, got {max_norm}")
+        if initial_edges is not None:
+            positive_integer("initial_edges", initial_edges)
+        self.nonlinearity = checked_nonlinearity(nonlinearity)
+        self.ticks = positive_integer("ticks", ticks)
+        self.leak, self.max_norm, self.initial_edges = float(leak), max_norm, initial_edges
+        graph.save_in(self)
+        self.register_buffer("order", torch.from_numpy(firing_order(graph, order, seed)))
+        self.register_buffer("outputs", torch.from_numpy(read), persistent=False)
+        self._selects = not np.array_equal(read, np.arange(hidden_size))
+        hears = sensory_of(graph, inputs, input_size)
+        self.register_buffer("sensory", torch.from_numpy(hears), persistent=False)
+        everyone = len(graph.edges) == hidden_size * (hidden_size - 1)
+        self.weight_ih = nn.Parameter(torch.empty(hears.shape if hears.all() else (int(hears.sum()),)))
+        self.weight_hh = nn.Parameter(torch.empty((hidden_size, hidden_size) if everyone else (len(graph.edges),)))
+        self.bias = nn.Parameter(torch.empty(hidden_size))
+        self._warned_of_overflow = False
+        self.schedule = self._scheduled()
+        self.register_load_state_dict_post_hook(_schedule_anew)
+        self.reset_parameters()
+
+    def reset_parameters(self) -> None:
+        """Draw weight_ih and bias uniformly from ±1/√hidden_size, as ``torch.nn.RNN``; weight_hh from ±1/hidden_size.
+
+        With ±1/√hidden_size for all, a dense ReLU network of 256 neurons grows to 1.5 times its values in every step.
+        """
+        bound = 1 / math.sqrt(self.hidden_size)
+        with torch.no_grad():
+            self.weight_ih.uniform_(-bound, bound)
+            self.bias.uniform_(-bound, bound)
+            self.weight_hh.uniform_(-(bound**2), bound**2)
+            if self.weight_hh.ndim == 2:
+                self.weight_hh.fill_diagonal_(0)
+            if self.initial_edges is not None:
+                self.weight_hh.mul_(self._drawn(self.initial_edges))
+
+    def fire_in(self, order: Neurons) -> None:
+        """Fire in another order from now on.
+
+        Raises:
+            ValueError: not each neuron once.
+        """
+        new = firing_order(self.schedule.wiring, order)
+        self.order.copy_(torch.from_numpy(new))
+        self.schedule = self._scheduled()
+
+    def weights(self) -> Float[Tensor, "hidden hidden"]:
+        """w as it is used: [receivers, senders], 0 where there is no edge, within ``max_norm``."""
+        return self.schedule.matrix(self._bounded())
+
+    @torch.no_grad()
+    def effective_map(self, slopes: Float[Tensor, " hidden"] | None = None) -> Float[Tensor, "hidden hidden"]:
+        """J such that a small change δ of the state is J δ a time step later.
+
+        Args:
+            slopes: f' of each neuron; default: 1, as with ReLU while all neurons are active. 0 for a silent one.
+        """
+        rank = torch.from_numpy(self.schedule.rank).to(self.bias.device)
+        return effective_map(self.weights(), rank, 1 - self.leak, self.ticks, slopes)
+
+    def spectral_radius(self, slopes: Float[Tensor, " hidden"] | None = None) -> float:
+        """The factor by which a small change of the state grows in a time step in the long run; NaN if a weight is.
+
+        Above 1 values grow exponentially while these neurons are active; below 1 they are forgotten. With a leak of 0
+        and weights that only excite it is 1 if the graph has no cycle, and above 1 if it has one.
+
+        Args:
+            slopes: as in :meth:`effective_map`.
+        """
+        J = self.effective_map(slopes)
+        return float(torch.linalg.eigvals(J).abs().max()) if J.isfinite().all() else math.nan
+
+    def _scheduled(self) -> Schedule:
+        """Who fires when, and how, by the buffers."""
+        f = self.nonlinearity
+        function = NONLINEARITIES[f] if isinstance(f, str) else f
+        order = self.order.cpu().numpy().copy()
+        return Schedule(Wiring.read_from(self), order, function, self.ticks, 1 - self.leak)
+
+    def _run(self, x: Tensor, state: Tensor) -> tuple[Tensor, Tensor]:
+        # Neurons first, the batch last: a neuron works on rows of the batch.
+        batch, time, _ = x.shape
+        inputs = x.transpose(0, 1).reshape(time * batch, -1)
+        drive = torch.addmm(self.bias[:, None], self._input_weights(), inputs.T).unflatten(1, (time, batch))
+        weight = self._bounded()
+        if weight.ndim == 1 and len(weight) > DENSE_FROM * self.hidden_size**2:
+            weight = self.schedule.matrix(weight)
+        values, final = fire(self.schedule, drive, state.T, weight)
+        if not torch.compiler.is_compiling():
+            self._watch_overflow(values.detach())
+        read = values.index_select(0, self.outputs) if self._selects else values
+        return read.flatten(1).T.contiguous().unflatten(0, (time, batch)).transpose(0, 1), final.T
+
+    def _advance(self, x_t: Tensor, state: Tensor) -> tuple[Tensor, Tensor]:
+        y, state = self._run(x_t[:, None], state)
+        return y[:, 0], state
+
+    def _watch_overflow(self, values: Tensor) -> None:
+        if self._warned_of_overflow or (found := overflow(values)) is None:
+            return
+        self._warned_of_overflow = True
+        warnings.warn(
+            f"{self}: {found}. With all neurons active, values grow by {self.spectral_radius():.3g} in a step: use a "
+            f"leak (now {self.leak:g}), a max_norm below it (now {self.max_norm}) or initial_edges (now "
+            f"{self.initial_edges}), or clip gradients.",
+            FastlaneOverflowWarning,
+            stacklevel=4,
+        )
+
+    def _input_weights(self) -> Tensor:
+        if self.weight_ih.ndim == 2:
+            return self.weight_ih
+        return self.weight_ih.new_zeros(self.sensory.shape).masked_scatter(self.sensory, self.weight_ih)
+
+    def _bounded(self) -> Tensor:
+        """weight_hh within ``max_norm``."""
+        weight = self.weight_hh
+        if self.max_norm is None:
+            return weight
+        norm = self.schedule.matrix(weight).abs().sum(1)
+        scale = self.max_norm / norm.clamp(min=self.max_norm)
+        if weight.ndim == 2:
+            return weight * scale[:, None]
+        return weight * scale[torch.from_numpy(self.schedule.edges[:, 0]).to(weight.device)]
+
+    def _drawn(self, count: int) -> Tensor:
+        """1 for so many edges into each neuron, 0 for the others, laid out as weight_hh."""
+        hears = Wiring.read_from(self).adjacency != 0
+        exists = torch.from_numpy(hears)
+        chance = torch.rand(hears.shape, device="cpu").masked_fill(~exists, -1)
+        chosen = torch.zeros_like(chance).scatter(1, chance.topk(min(count, len(hears)), 1).indices, 1)
+        return (chosen if self.weight_hh.ndim == 2 else chosen[exists]).to(self.weight_hh)
+
+    def extra_repr(self) -> str:
+        """Sizes, as `print(layer)` shows them."""
+        more = f"edges={len(self.schedule.edges)}, ticks={self.ticks}, nonlinearity={self.nonlinearity}"
+        return f"{super().extra_repr()}, {more}"
+
+
+def _schedule_anew(layer: Fastlane, incompatible: Any) -> None:
+    layer.schedule = layer._scheduled()

@@ -1,0 +1,110 @@
+"""Flip-flops that see each other: the pairs' own synapses and those between them, as one network of liquid neurons."""
+
+import numpy as np
+import torch
+from torch import Tensor
+
+from remanence.nn.flip_flop_step import Neuron
+from remanence.nn.synapses import Synapses
+from remanence.synaptic import Edges, Strengths, evolve
+from remanence.wiring import Wiring
+
+SHARE = 0.2
+"""Conductance of all synapses from other pairs together at the start, as a share of what holds a neuron up."""
+
+
+class Lateral(Synapses):
+    """Synapses between flip-flops: where A_ij is not 0, one from q_j to q_i and one from q_j to r_i, of that sign.
+
+    Neurons are numbered q of every pair, then r of every pair.
+
+    Args:
+        wiring: A.
+
+    Raises:
+        ValueError: a pair that is wired to itself.
+    """
+
+    def __init__(self, wiring: Wiring):
+        pairs = wiring.neurons
+        if np.diagonal(wiring.adjacency).any():
+            raise ValueError(
+                "a flip-flop acts on itself already: the diagonal of the wiring must be 0, it is not at "
+                f"{np.flatnonzero(np.diagonal(wiring.adjacency))[:5].tolist()}"
+            )
+        super().__init__(np.concatenate([wiring.adjacency, wiring.adjacency]))
+        i = torch.arange(pairs)
+        q, r = i, i + pairs
+        # Mutual onto q and r, onto itself of q and r, then from other pairs.
+        receiver, sender = torch.cat([q, r, q, r, self.receiver]), torch.cat([r, q, q, r, self.sender])
+        order = torch.argsort(receiver * 2 * pairs + sender)
+        for name, places in (("order", order), ("all_receiver", receiver[order]), ("all_sender", sender[order])):
+            self.register_buffer(name, places, persistent=False)
+        self._network: Edges | None = None
+
+    order: Tensor
+    all_receiver: Tensor
+    all_sender: Tensor
+
+    def reset_for(self, tonic: Tensor) -> None:
+        """Draw parameters so that synapses from other pairs are weak beside what holds a neuron up, [2, pairs]."""
+        self.reset_parameters()
+        share = SHARE * tonic.flatten()[self.receiver] / torch.bincount(self.receiver)[self.receiver]
+        with torch.no_grad():
+            self.log_weight += share.log()
+
+    @property
+    def network(self) -> Edges:
+        """All synapses, those of the pairs and those between them, sorted by receiver."""
+        if self._network is None or self._network.receiver is not self.all_receiver:  # moved to another device since
+            self._network = Edges(self.all_receiver, self.all_sender, self.receivers, self.receivers)
+        return self._network
+
+    def evolve(
+        self,
+        state: tuple[Tensor, Tensor],
+        neurons: tuple[Neuron, Neuron],
+        capacitance: Tensor,
+        outside: tuple[Tensor, Tensor],
+        sub_steps: int,
+        timespans: Tensor | None,
+    ) -> tuple[Tensor, tuple[Tensor, Tensor]]:
+        """q over time, [batch, time, pairs], and the last (q, r).
+
+        Args:
+            state: (q, r), [batch, pairs] each.
+            neurons: rates and currents of q and of r, as conductances divided by C.
+            capacitance: C, [2, pairs].
+            outside: rate and current from the inputs, [batch, time, 2 pairs].
+            sub_steps: K.
+            timespans: [batch, time] or None.
+        """
+        both = Neuron(*(torch.cat(fields) for fields in zip(*neurons, strict=True)))
+        rate, current = outside
+        between = self.strengths
+        of_pairs = Strengths(
+            weight=torch.cat([both.mutual, both.onto_itself, between.weight / capacitance.flatten()[self.receiver]]),
+            slope=torch.cat([both.mutual_slope, both.onto_itself_slope, between.slope]),
+            threshold=torch.cat(
+                [
+                    -both.mutual_offset / both.mutual_slope,
+                    -both.onto_itself_offset / both.onto_itself_slope,
+                    between.threshold,
+                ]
+            ),
+            potential=torch.cat(
+                [both.mutual_current / both.mutual, both.onto_itself_current / both.onto_itself, between.potential]
+            ),
+        )
+        over_time, last = evolve(
+            torch.cat(state, -1),
+            rate + both.leak,
+            current + both.leak_current,
+            torch.ones_like(both.leak),
+            self.network,
+            Strengths(*(values[self.order] for values in of_pairs)),
+            sub_steps=sub_steps,
+            timespans=timespans,
+        )
+        q, r = last.chunk(2, -1)
+        return over_time[..., : over_time.shape[-1] // 2], (q, r)

@@ -1,0 +1,146 @@
+"""One time step of isolated flip-flops, pointwise over pairs."""
+
+from typing import NamedTuple, no_type_check
+
+import torch
+from torch import Tensor
+
+
+class Gate(NamedTuple):
+    """How the input acts on one neuron of every pair, as the layer has it, each [hidden_size]."""
+
+    bias: Tensor
+    log_slope_input: Tensor
+    log_conductance_input: Tensor
+    potential_input: Tensor
+
+
+class Dynamics(NamedTuple):
+    """The other parameters of one neuron of every pair, as the layer has them, each [hidden_size]."""
+
+    log_capacitance: Tensor
+    log_leak: Tensor
+    leak_potential: Tensor
+    log_conductance_mutual: Tensor
+    log_slope_mutual: Tensor
+    threshold_mutual: Tensor
+    log_conductance_self: Tensor
+    log_slope_self: Tensor
+    threshold_self: Tensor
+
+
+class Neuron(NamedTuple):
+    """One neuron of every pair, each [hidden_size]: rates (conductance / C), and currents (rate · potential)."""
+
+    leak: Tensor
+    leak_current: Tensor
+    mutual: Tensor
+    mutual_current: Tensor
+    mutual_slope: Tensor
+    mutual_offset: Tensor
+    onto_itself: Tensor
+    onto_itself_current: Tensor
+    onto_itself_slope: Tensor
+    onto_itself_offset: Tensor
+
+
+@no_type_check  # a wrapper around it would count as something that may change: traced in every call
+def flip_flop_step(
+    sub_steps: int,
+    polarities: tuple[float, float],
+    state: tuple[Tensor, ...],
+    inputs: tuple[Tensor, ...],
+    params: tuple[Tensor, ...],
+) -> tuple[Tensor, Tensor]:
+    """One time step of isolated flip-flops, as :func:`remanence.scan` wants it.
+
+    Args:
+        sub_steps: K.
+        polarities: signs of the potentials of the synapses between the two neurons, and of those to themselves.
+        state: (q, r).
+        inputs: W x of q and of r, and where given the timespan; 1 otherwise.
+        params: the fields of :class:`Gate`, each for q and for r, then those of :class:`Dynamics`, then the logarithms
+            of the potentials that are not 0.
+    """
+    drive_q, drive_r, *timespan = inputs
+    count = 2 * len(Gate._fields)
+    rate_q, current_q = _let_in(Gate(*params[0:count:2]), drive_q)
+    rate_r, current_r = _let_in(Gate(*params[1:count:2]), drive_r)
+    outside = rate_q, rate_r, current_q, current_r
+    return driven_step(sub_steps, polarities, state, (*outside, *timespan), params[count:])
+
+
+@no_type_check
+def driven_step(
+    sub_steps: int,
+    polarities: tuple[float, float],
+    state: tuple[Tensor, ...],
+    inputs: tuple[Tensor, ...],
+    params: tuple[Tensor, ...],
+) -> tuple[Tensor, Tensor]:
+    """The same, where it is known what comes from the input.
+
+    Args:
+        sub_steps: K.
+        polarities: as in :func:`flip_flop_step`.
+        state: (q, r).
+        inputs: rates of q and of r from the input, their currents, and where given the timespan.
+        params: the fields of :class:`Dynamics` and potentials, as in :func:`flip_flop_step`.
+    """
+    rate_q, rate_r, current_q, current_r, *timespan = inputs
+    of_q, of_r = neurons(polarities, params)
+    inertia: Tensor | float = sub_steps / timespan[0] if timespan else float(sub_steps)  # 1/Δ
+    q, r = state
+    for _ in range(sub_steps):
+        q, r = (
+            _sub_step(of_q, inertia, rate_q, current_q, q, r),
+            _sub_step(of_r, inertia, rate_r, current_r, r, q),
+        )
+    return q, r
+
+
+@no_type_check
+def neurons(polarities: tuple[float, float], params: tuple[Tensor, ...]) -> tuple[Neuron, Neuron]:
+    """q and r, from parameters as :func:`driven_step` takes them."""
+    return _neuron(polarities, params[0::2]), _neuron(polarities, params[1::2])
+
+
+@no_type_check
+def _neuron(polarities: tuple[float, float], params: tuple[Tensor, ...]) -> Neuron:
+    count = len(Dynamics._fields)
+    p, potentials = Dynamics(*params[:count]), iter(params[count:])
+    potential_mutual, potential_self = (sign * torch.exp(next(potentials)) if sign else 0.0 for sign in polarities)
+    capacitance = torch.exp(p.log_capacitance)
+    leak, mutual, onto_itself = (
+        torch.exp(log) / capacitance for log in (p.log_leak, p.log_conductance_mutual, p.log_conductance_self)
+    )
+    slope_mutual, slope_self = torch.exp(p.log_slope_mutual), torch.exp(p.log_slope_self)
+    return Neuron(
+        leak=leak,
+        leak_current=leak * p.leak_potential,
+        mutual=mutual,
+        mutual_current=mutual * potential_mutual,
+        mutual_slope=slope_mutual,
+        mutual_offset=-slope_mutual * p.threshold_mutual,
+        onto_itself=onto_itself,
+        onto_itself_current=onto_itself * potential_self,
+        onto_itself_slope=slope_self,
+        onto_itself_offset=-slope_self * p.threshold_self,
+    )
+
+
+@no_type_check
+def _let_in(gate: Gate, drive: Tensor) -> tuple[Tensor, Tensor]:
+    """Rate and current that come through the gate."""
+    opened = torch.sigmoid(torch.exp(gate.log_slope_input) * drive + gate.bias)
+    rate = torch.exp(gate.log_conductance_input) * opened
+    return rate, rate * gate.potential_input
+
+
+@no_type_check
+def _sub_step(neuron: Neuron, inertia: Tensor | float, rate: Tensor, current: Tensor, v: Tensor, u: Tensor) -> Tensor:
+    inhibited = torch.sigmoid(neuron.mutual_slope * u + neuron.mutual_offset)
+    recurrent = torch.sigmoid(neuron.onto_itself_slope * v + neuron.onto_itself_offset)
+    pulled = neuron.leak_current + current + neuron.mutual_current * inhibited + neuron.onto_itself_current * recurrent
+    conductance = neuron.leak + rate + neuron.mutual * inhibited + neuron.onto_itself * recurrent
+    return (inertia * v + pulled) / (inertia + conductance)

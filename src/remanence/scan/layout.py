@@ -1,0 +1,87 @@
+"""The tensors of a scan as its caller gives them: one by one, or all inputs, all parameters, in one tensor."""
+
+from collections.abc import Sequence
+from dataclasses import dataclass
+from typing import NamedTuple, TypeAlias, TypeVar
+
+import torch
+from torch import Tensor
+
+Item = TypeVar("Item")
+Tensors: TypeAlias = tuple[Tensor, ...]
+Optionals: TypeAlias = tuple[Tensor | None, ...]
+Group: TypeAlias = Tensors | Tensor
+"""Inputs [batch, time, channels] each or all in [batch, time, inputs, channels]; params [channels] or all in [params,
+channels]."""
+
+INPUTS, PARAMS = 2, 0  # the dimension along which they lie in one tensor
+
+
+def group(given: Sequence[Tensor] | Tensor) -> Group:
+    """One tensor as it is, others as a tuple."""
+    return given if isinstance(given, Tensor) else tuple(given)
+
+
+def flat(given: Group) -> Tensors:
+    """The tensors that there are."""
+    return (given,) if isinstance(given, Tensor) else given
+
+
+def parts(given: tuple[Item, ...] | Tensor, dim: int) -> tuple[Item, ...] | Tensors:
+    """One by one."""
+    return given.unbind(dim) if isinstance(given, Tensor) else given
+
+
+class Gradients(NamedTuple):
+    """Of the states, the inputs and the params, None where none is asked for; a group may come in one tensor."""
+
+    state: Optionals
+    inputs: Optionals | Tensor
+    params: Optionals | Tensor
+
+
+@dataclass(frozen=True)
+class Layout:
+    """How the states, the inputs and the params lie in a flat sequence of tensors.
+
+    Attributes:
+        counts: how many there are of each.
+        inputs_in_one: whether all inputs are one tensor.
+        params_in_one: likewise.
+    """
+
+    counts: tuple[int, int, int]
+    inputs_in_one: bool
+    params_in_one: bool
+
+    def split(self, flat: Sequence[Tensor]) -> tuple[Tensors, Tensors, Group]:
+        """States, inputs and params; only the params stay in one tensor, which is a sequence of them."""
+        states, inputs, _ = self.counts
+        params = states + (1 if self.inputs_in_one else inputs)
+        return (
+            tuple(flat[:states]),
+            flat[states].unbind(INPUTS) if self.inputs_in_one else tuple(flat[states:params]),
+            flat[params] if self.params_in_one else tuple(flat[params:]),
+        )
+
+    def spread(self, flat: Sequence[bool]) -> tuple[bool, ...]:
+        """What is said of each tensor, for each state, input and param."""
+        states, inputs, params = self.counts
+        rest = list(flat[states:])
+        of_inputs = rest[:1] * inputs if self.inputs_in_one else rest[:inputs]
+        of_params = rest[-1:] * params if self.params_in_one else rest[len(rest) - params :]
+        return (*flat[:states], *of_inputs, *of_params)
+
+    def joined(self, grads: Gradients) -> list[Tensor | None]:
+        """Gradients as those of the flat sequence."""
+        of_inputs = [_whole(grads.inputs, INPUTS)] if self.inputs_in_one else parts(grads.inputs, INPUTS)
+        of_params = [_whole(grads.params, PARAMS)] if self.params_in_one else parts(grads.params, PARAMS)
+        return [*grads.state, *of_inputs, *of_params]
+
+
+def _whole(grads: Optionals | Tensor, dim: int) -> Tensor | None:
+    """All in one tensor; None where none is asked for."""
+    if isinstance(grads, Tensor):
+        return grads
+    given = [grad for grad in grads if grad is not None]
+    return torch.stack(given, dim) if given else None

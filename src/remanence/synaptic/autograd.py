@@ -1,0 +1,77 @@
+"""Kernels as nodes of the autograd graph; second derivatives by the plain formulas.
+
+A layout is a module with the four functions of :mod:`remanence.synaptic.dense`.
+"""
+
+from collections.abc import Sequence
+from types import ModuleType
+from typing import Any
+
+import torch
+from torch import Tensor
+
+from remanence.synaptic import reference
+from remanence.synaptic.edges import Edges, Strengths
+from remanence.synaptic.evolution import Evolution, Kept
+
+
+def arriving(layout: ModuleType, x: Tensor, edges: Edges, strengths: Strengths) -> tuple[Tensor, Tensor]:
+    """:func:`remanence.synaptic.reference.arriving` by a kernel."""
+    rows = x.flatten(0, -2)
+    if torch.is_grad_enabled() and any(tensor.requires_grad for tensor in (x, *strengths)):
+        sums = _Arriving.apply(layout, edges, rows, *strengths)
+    else:
+        sums = layout.arriving(rows, edges, strengths)
+    conductance, current = (each.unflatten(0, x.shape[:-1]) for each in sums)
+    return conductance, current
+
+
+def evolve(layout: ModuleType, given: Evolution) -> tuple[Tensor, Tensor]:
+    """:func:`remanence.synaptic.reference.evolve` by a kernel."""
+    if torch.is_grad_enabled() and any(tensor.requires_grad for tensor in given.tensors):
+        return _Evolve.apply(layout, given.edges, given.sub_steps, *given.tensors)
+    states, _ = layout.evolve(given, keep=False)
+    return states, states[:, -1].clone()
+
+
+class _Arriving(torch.autograd.Function):
+    @staticmethod
+    def forward(ctx: Any, layout: ModuleType, edges: Edges, x: Tensor, *strengths: Tensor) -> tuple[Tensor, Tensor]:
+        ctx.layout, ctx.edges = layout, edges
+        ctx.save_for_backward(x, *strengths)
+        return layout.arriving(x, edges, Strengths(*strengths))
+
+    @staticmethod
+    def backward(ctx: Any, *grads: Tensor) -> tuple[Tensor | None, ...]:
+        x, *strengths = ctx.saved_tensors
+        if torch.is_grad_enabled():
+            results = reference.arriving(x, ctx.edges, Strengths(*strengths))
+            return None, None, *_again(results, grads, (x, *strengths))
+        of_x, of_synapses = ctx.layout.arriving_backward(x, ctx.edges, Strengths(*strengths), grads)
+        return None, None, of_x, *of_synapses
+
+
+class _Evolve(torch.autograd.Function):
+    @staticmethod
+    def forward(ctx: Any, layout: ModuleType, edges: Edges, sub_steps: int, *tensors: Tensor) -> tuple[Tensor, Tensor]:
+        states, kept = layout.evolve(Evolution.of(tensors, edges, sub_steps), keep=True)
+        ctx.layout, ctx.edges, ctx.sub_steps = layout, edges, sub_steps
+        ctx.save_for_backward(*tensors, *kept)
+        return states, states[:, -1].clone()
+
+    @staticmethod
+    def backward(ctx: Any, *grads: Tensor) -> tuple[Tensor | None, ...]:
+        tensors, kept = ctx.saved_tensors[:-2], Kept(*ctx.saved_tensors[-2:])
+        given = Evolution.of(tensors, ctx.edges, ctx.sub_steps)
+        if torch.is_grad_enabled():
+            return None, None, None, *_again(reference.evolve(given), grads, tensors)
+        found = ctx.layout.evolve_backward(given, kept, grads)
+        of_rate = found.rate.sum_to_size(given.rate.shape)
+        return None, None, None, *found[:3], of_rate, found.capacitance, *found.strengths
+
+
+def _again(results: Sequence[Tensor], grads: Sequence[Tensor], tensors: Sequence[Tensor]) -> list[Tensor | None]:
+    """Gradients that can be differentiated again."""
+    wanted = [tensor for tensor in tensors if tensor.requires_grad]
+    found = iter(torch.autograd.grad(results, wanted, grads, create_graph=True, allow_unused=True))
+    return [next(found) if tensor.requires_grad else None for tensor in tensors]

@@ -1,0 +1,123 @@
+"""Which way sums over synapses are computed, and whether the arguments make sense."""
+
+from collections.abc import Sequence
+from types import ModuleType
+
+import torch
+from jaxtyping import Float
+from torch import Tensor
+from torch._compile import _disable_dynamo
+
+from remanence.synaptic import autograd, dense, gpu, reference, sparse
+from remanence.synaptic.edges import Edges, Strengths
+from remanence.synaptic.enter import BITS
+from remanence.synaptic.evolution import Evolution
+
+BACKENDS = ("auto", "reference", "cpu", "gpu")
+
+
+def arriving(
+    x: Float[Tensor, "*batch senders"], edges: Edges, strengths: Strengths, *, backend: str = "auto"
+) -> tuple[Float[Tensor, "*batch receivers"], Float[Tensor, "*batch receivers"]]:
+    """What arrives at each receiver: Σ_j w_ij σ(γ_ij (x_j - μ_ij)), and the same with every term times E_ij.
+
+    Args:
+        x: the senders, [..., senders].
+        edges: who is connected to whom.
+        strengths: w, γ, μ and E of each of them.
+        backend: ``"reference"``, the plain formula; ``"cpu"``, kernels compiled by Numba; ``"gpu"``, Triton kernels; or
+            ``"auto"``, the fastest that applies.
+
+    Returns:
+        Conductance and current, [..., receivers] each.
+
+    Raises:
+        ValueError: an unknown backend, or one that cannot run on tensors like these.
+    """
+    x, *rest = _one_dtype((x, *strengths))
+    strengths = Strengths(*rest)
+    layout = _layout(backend, x, x.numel() // max(1, x.shape[-1]), edges)
+    if layout is None or x.ndim < 2:
+        return reference.arriving(x, edges, strengths)
+    if torch.compiler.is_compiling():
+        return _disable_dynamo(autograd.arriving)(layout, x, edges, strengths)
+    return autograd.arriving(layout, x, edges, strengths)
+
+
+def evolve(
+    v: Float[Tensor, "batch neurons"],
+    conductance: Float[Tensor, "batch time neurons"],
+    current: Float[Tensor, "batch time neurons"],
+    capacitance: Float[Tensor, " neurons"],
+    edges: Edges,
+    strengths: Strengths,
+    *,
+    sub_steps: int,
+    timespans: Float[Tensor, "batch time"] | None = None,
+    backend: str = "auto",
+) -> tuple[Float[Tensor, "batch time neurons"], Float[Tensor, "batch neurons"]]:
+    """Liquid neurons over time, by the semi-implicit Euler rule::
+
+        C_i dv_i/dt = Q_i - P_i v_i + Σ_j w_ij σ(γ_ij (v_j - μ_ij)) (E_ij - v_i)
+        v_i <- (C_i/Δ v_i + Q_i + Σ w σ(.) E) / (C_i/Δ + P_i + Σ w σ(.)),    Δ = timespan / sub_steps
+
+    Args:
+        v: the state before the first step.
+        conductance: P, all that pulls but for the synapses between the neurons: leak, inputs.
+        current: Q, the same times the potentials that it pulls towards.
+        capacitance: C.
+        edges: who is connected to whom.
+        strengths: w, γ, μ and E of each of them.
+        sub_steps: K.
+        timespans: how long each step lasts, in units of C / conductance; default: 1.
+        backend: as in :func:`arriving`.
+
+    Returns:
+        The state after every step and after the last.
+
+    Raises:
+        ValueError: an unknown backend, or one that cannot run on tensors like these.
+    """
+    spans = capacitance.new_ones(1, 1) if timespans is None else timespans.to(v.dtype)
+    rate = sub_steps / spans
+    tensors = _one_dtype((v, conductance, current, rate, capacitance, *strengths))
+    given = Evolution.of(tensors, edges, sub_steps)
+    layout = _layout(backend, given.v, len(v), edges)
+    if layout is None:
+        return reference.evolve(given)
+    if torch.compiler.is_compiling():
+        return _disable_dynamo(autograd.evolve)(layout, given)
+    return autograd.evolve(layout, given)
+
+
+def _layout(backend: str, like: Tensor, samples: int, edges: Edges) -> ModuleType | None:
+    """The kernels that run, or None for the reference."""
+    if backend not in BACKENDS:
+        raise ValueError(f"unknown backend {backend!r}: use {', '.join(BACKENDS)}")
+    if backend == "reference" or like.numel() == 0 or torch.compiler.is_exporting():
+        return None
+    name = backend if backend != "auto" else "gpu" if like.device.type == "cuda" else "cpu"
+    why = gpu.refuses(like) if name == "gpu" else _refuses(like)
+    if why is not None and backend != "auto":
+        raise ValueError(f"backend {backend!r} cannot run this: {why}")
+    if why is not None:
+        return None
+    return gpu if name == "gpu" else _cheapest(edges, samples, like.dtype)
+
+
+def _refuses(like: Tensor) -> str | None:
+    """Why kernels for CPUs cannot run on tensors like this, or None."""
+    if like.device.type == "cpu" and like.dtype in BITS:
+        return None
+    return f"it computes in float32 and float64 on the CPU, and the tensors are {like.dtype} on {like.device}"
+
+
+def _cheapest(edges: Edges, samples: int, dtype: torch.dtype) -> ModuleType:
+    return min((dense, sparse), key=lambda layout: layout.cost(edges, samples, dtype))
+
+
+def _one_dtype(tensors: Sequence[Tensor]) -> Sequence[Tensor]:
+    """Under autocast a recurrence is computed in float32, like torch's own losses and norms."""
+    if not torch.is_autocast_enabled(tensors[0].device.type):
+        return tensors
+    return [x.float() if x.dtype in (torch.bfloat16, torch.float16) else x for x in tensors]

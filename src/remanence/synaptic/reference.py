@@ -1,0 +1,35 @@
+"""The plain formulas: slow, obvious, the truth that the kernels are tested against."""
+
+import torch
+from torch import Tensor
+
+from remanence.synaptic.edges import Edges, Strengths
+from remanence.synaptic.evolution import Evolution
+
+
+def arriving(x: Tensor, edges: Edges, strengths: Strengths) -> tuple[Tensor, Tensor]:
+    """Σ conductance and Σ conductance · E at each receiver, from senders x [..., senders]."""
+    weight, slope, threshold, potential = strengths
+    senders = x.index_select(-1, edges.sender.to(x.device))
+    conductance = weight * torch.sigmoid(slope * (senders - threshold))
+    return _sums(conductance, edges), _sums(conductance * potential, edges)
+
+
+def _sums(values: Tensor, edges: Edges) -> Tensor:
+    if edges.full:
+        return values.unflatten(-1, (edges.receivers, edges.senders)).sum(-1)
+    zeros = values.new_zeros(*values.shape[:-1], edges.receivers)
+    return zeros.index_add(-1, edges.receiver.to(values.device), values)
+
+
+def evolve(given: Evolution) -> tuple[Tensor, Tensor]:
+    """States over time and the last one."""
+    v, over_time = given.v, []
+    rates = given.rate.expand(-1, given.conductance.shape[1]).unbind(1)
+    for pulling, driving, rate in zip(given.conductance.unbind(1), given.current.unbind(1), rates, strict=True):
+        inertia = given.capacitance * rate[:, None]  # C/Δ
+        for _ in range(given.sub_steps):
+            opened, drive = arriving(v, given.edges, given.strengths)
+            v = (inertia * v + drive + driving) / (inertia + opened + pulling)
+        over_time.append(v)
+    return torch.stack(over_time, 1), v

@@ -1,0 +1,121 @@
+"""ListOps of the Long Range Arena (Tay et al. 2020, section 2.2.1)."""
+
+import numpy as np
+
+from remanence.data import Store, Writer, made, prepared
+from remanence.data.listops import LISTOPS, SIZES, VOCABULARY
+from remanence.tasks.classification import Classification
+from remanence.tasks.samples import Sequences
+from remanence.tasks.task import SPLITS, Split, checked_split
+
+SHOWN = 300  # characters of an example
+
+
+class ListOps(Classification):
+    """Evaluate nested lists such as ``[MAX 4 3 [MIN 2 3 X 1 0 X`` -> 4, hundreds of tokens long.
+
+    The operators are MIN, MAX, MED (the median, rounded down) and SM (the sum modulo 10), of 2 to 10 arguments; an
+    argument is a digit with probability 3/4, else a list again, at most 10 levels in all. X closes a list. Expressions
+    of more than 500 and fewer than 2,000 tokens are kept: 96,000 train, 2,000 validate, 2,000 test. They are made once
+    (about half a minute) and kept on disk. Vocabulary as the released code tokenises it: 15 symbols, padding, and one
+    for what is unknown, which never comes.
+
+    Args:
+        released: read the files that the authors released (``remanence data listops --set task.options.released=true
+            --from lra_release.gz``) instead of making new ones by the same rules; default: False.
+        train, validation, test: how many expressions each split has; ``released`` has the published numbers.
+        depth: levels of lists and digits.
+        arguments: most arguments of an operator.
+        shortest, longest: bounds of the length in tokens, both excluded.
+        seed: decides every expression.
+
+    Raises:
+        ValueError: a size below 1, or bounds between which there is no expression.
+
+    References:
+        Tay et al., "Long Range Arena", 2020, arXiv:2011.04006, section 2.2.1; Nangia & Bowman, "ListOps", 2018,
+        arXiv:1804.06028.
+
+    Example:
+        >>> task = ListOps(train=10, shortest=5, longest=50)
+        >>> tokens, value = task.dataset("train")[0]
+        >>> " ".join(task.vocabulary[token] for token in tokens), int(value)
+        ('[...X', ...)
+    """
+
+    target_size = 10
+    vocabulary = VOCABULARY
+
+    def __init__(
+        self,
+        *,
+        released: bool = False,
+        train: int = SIZES["train"],
+        validation: int = SIZES["validation"],
+        test: int = SIZES["test"],
+        depth: int = 10,
+        arguments: int = 10,
+        shortest: int = 500,
+        longest: int = 2000,
+        seed: int = 0,
+    ):
+        self.sizes: dict[Split, int] = {"train": train, "validation": validation, "test": test}
+        for name, value, least in (*((split, size, 1) for split, size in self.sizes.items()), ("depth", depth, 2)):
+            if value < least:
+                raise ValueError(f"{name} must be at least {least}, got {value}")
+        if not 2 <= arguments <= 100 or not 0 <= shortest < longest - 4:
+            raise ValueError(
+                "arguments must be between 2 and 100, and at least 4 tokens must fit between shortest and longest; got "
+                f"{arguments}, {shortest} and {longest}"
+            )
+        self.depth, self.arguments, self.shortest, self.longest, self.seed = depth, arguments, shortest, longest, seed
+        self.source = LISTOPS if released else None
+
+    @property
+    def chance(self) -> float:  # type: ignore[override]
+        """The error rate of always naming the commonest value: MIN and MAX make small and large ones more frequent."""
+        counts = np.bincount(self.dataset("test").targets)
+        return float(1 - counts.max() / counts.sum())
+
+    def dataset(self, split: Split) -> Sequences:
+        """Tokens of different lengths, and values [samples]."""
+        if self.source is not None:
+            store, part = prepared(self.source, "listops"), f"{checked_split(split)}."
+        else:
+            store, part = self._made(checked_split(split)), ""
+        return Sequences(store[f"{part}tokens"], store[f"{part}starts"], store[f"{part}targets"])
+
+    def examples(self, count: int) -> list[str]:
+        """The beginnings of expressions, and their values."""
+        samples = self.dataset("train")
+        texts = [(" ".join(VOCABULARY[t] for t in samples[i][0].tolist()), samples[i]) for i in range(count)]
+        return [
+            f"{text[:SHOWN]}{'...' * (len(text) > SHOWN)} -> {int(value)}  ({len(tokens):,} tokens)"
+            for text, (tokens, value) in texts
+        ]
+
+    def _made(self, split: Split) -> Store:
+        rules = f"depth{self.depth}-arguments{self.arguments}-{self.shortest}-{self.longest}"
+        name = f"listops-1-{rules}-seed{self.seed}-{split}-{self.sizes[split]}"
+        return made(name, lambda writer: self._make(split, writer))
+
+    def _make(self, split: Split, writer: Writer) -> None:
+        from remanence.tasks import expressions  # Numba compiles for seconds
+
+        rng = np.random.default_rng([self.seed, SPLITS.index(split)])
+        size, start = self.sizes[split], 0
+        writer.append("starts", np.zeros(1, np.int64))
+        while (left := size - writer.count("targets")) > 0:
+            tokens = np.zeros((min(left, expressions.BLOCK), self.longest - 1), np.uint8)
+            lengths = np.zeros(len(tokens), np.int64)
+            values = expressions.fill(rng, self.depth, self.arguments, self.shortest, tokens, lengths)
+            if len(values) < len(tokens):
+                raise ValueError(
+                    f"expressions of more than {self.shortest} and fewer than {self.longest} tokens are too rare at "
+                    f"depth {self.depth} with up to {self.arguments} arguments: lower shortest"
+                )
+            writer.append("targets", values)
+            writer.append("tokens", tokens[np.arange(tokens.shape[1]) < lengths[:, None]])
+            writer.append("starts", start + lengths.cumsum())
+            start += int(lengths.sum())
+            writer.progress(writer.count("targets"), size)

@@ -1,0 +1,132 @@
+"""Pathfinder of the Long Range Arena (Tay et al. 2020, section 2.2.5)."""
+
+import os
+from collections import deque
+from concurrent.futures import ThreadPoolExecutor
+from typing import Literal
+
+import numpy as np
+import torch
+
+from remanence.data import Source, Store, Writer, made, prepared
+from remanence.data.pathfinder import FOLDERS, released_images
+from remanence.tasks.classification import Classification
+from remanence.tasks.image import SHADES, pixel_inputs
+from remanence.tasks.pictures import drawn
+from remanence.tasks.samples import Samples
+from remanence.tasks.task import SPLITS, Split, checked_split
+
+BLOCK = 500  # images drawn at a time
+SIZES = (32, 64, 128)
+
+
+class Pathfinder(Classification):
+    """Say whether two discs lie on the same dashed curve, read pixel by pixel (Long Range Arena: Pathfinder, Path-X).
+
+    Each image has two long dashed curves that start side by side, shorter distractors, and two discs: at the two ends
+    of one curve, or at an end of each. The images are drawn here, by the rules and with the parameters of the released
+    ones, half of them of each kind: 160,000 train, 20,000 validate, 20,000 test. That takes about one minute at
+    32 x 32 pixels and ten at 128 x 128 on one core, once; they are kept on disk (0.2 to 3.3 GB). Two things differ from
+    the published generator: of the two long curves one grows after the other, not in turns, for most attempts end at a
+    border; and a curve always keeps clear of the other one's last dash.
+
+    Args:
+        size: pixels of a side: 32 (default), 64, or 128, which is Path-X.
+        contour_length: dashes of the long curves: 14 (default), 9 or 6, "hard" to "easy".
+        pixels: ``"tokens"`` (default), each of the 256 shades a symbol of its own, as published; or ``"signal"``, one
+            channel from 0 to 1.
+        released: read the images that the authors released (``remanence data pathfinder --set
+            task.options.released=true --from lra_release.gz``), 80, 10 and 10% of them in a random order decided by
+            ``seed`` (the published order is TensorFlow's); default: False.
+        train, validation, test: how many images each split has when they are drawn.
+        seed: decides every image, or the order of the released ones.
+
+    Raises:
+        ValueError: a size, a length or a number that does not exist.
+
+    References:
+        Tay et al., "Long Range Arena", 2020, arXiv:2011.04006, section 2.2.5; Linsley et al., "Learning long-range
+        spatial dependencies with horizontal gated recurrent units", 2018, arXiv:1805.08315.
+    """
+
+    target_size = 2
+
+    def __init__(
+        self,
+        *,
+        size: int = 32,
+        contour_length: int = 14,
+        pixels: Literal["tokens", "signal"] = "tokens",
+        released: bool = False,
+        train: int = 160_000,
+        validation: int = 20_000,
+        test: int = 20_000,
+        seed: int = 0,
+    ):
+        if size not in SIZES or contour_length not in FOLDERS:
+            raise ValueError(
+                f"size must be one of {SIZES} and contour_length one of {tuple(FOLDERS)}, got {size} and "
+                f"{contour_length}"
+            )
+        self.vocabulary, self.input_size = pixel_inputs(pixels)
+        self.size, self.contour_length, self.seed = size, contour_length, seed
+        self.sizes: dict[Split, int] = {"train": train, "validation": validation, "test": test}
+        for split, count in self.sizes.items():
+            if count < 1:
+                raise ValueError(f"{split} must be at least 1, got {count}")
+        self.source = released_images(size, contour_length) if released else None
+
+    def dataset(self, split: Split) -> Samples:
+        """Pixels [samples, size * size] or [samples, size * size, 1], and whether one curve joins the discs."""
+        if self.source is not None:
+            return self._released(self.source, checked_split(split))
+        store = self._made(checked_split(split))
+        return self._samples(torch.from_numpy(store["images"]), torch.from_numpy(store["labels"]))
+
+    def examples(self, count: int) -> list[str]:
+        """Images drawn in characters, and whether one curve joins the discs."""
+        samples = self.dataset("train")
+        texts = []
+        for row in range(count):
+            image = samples.inputs[row].reshape(self.size, self.size).numpy()
+            texts.append(f"{drawn(image)}\n-> {'one curve' if samples.targets[row] else 'two curves'}")
+        return texts
+
+    def _samples(self, images: torch.Tensor, labels: torch.Tensor, rows: torch.Tensor | None = None) -> Samples:
+        if self.vocabulary:
+            return Samples(images, labels, rows=rows)
+        return Samples(images[..., None], labels, scale=1 / (SHADES - 1), rows=rows)
+
+    def _released(self, source: Source, split: Split) -> Samples:
+        store = prepared(source, "pathfinder")
+        images, labels = torch.from_numpy(store["images"]), torch.from_numpy(store["labels"])
+        order, tenth = np.random.default_rng(self.seed).permutation(len(labels)), len(labels) // 10
+        parts = {"train": order[: -2 * tenth], "validation": order[-2 * tenth : -tenth], "test": order[-tenth:]}
+        return self._samples(images, labels, torch.from_numpy(parts[split]))
+
+    def _made(self, split: Split) -> Store:
+        name = f"pathfinder-1-{self.size}-{self.contour_length}-seed{self.seed}-{split}-{self.sizes[split]}"
+        return made(name, lambda writer: self._make(split, writer))
+
+    def _make(self, split: Split, writer: Writer) -> None:
+        from remanence.tasks.dashes import DRAWINGS
+        from remanence.tasks.scenes import Painter  # Numba compiles for seconds
+
+        painter = Painter(DRAWINGS[self.size], self.contour_length)
+
+        def block(start: int) -> tuple[np.ndarray, np.ndarray]:
+            rng = np.random.default_rng([self.seed, SPLITS.index(split), start])
+            return painter.paint(rng, min(BLOCK, self.sizes[split] - start))
+
+        with ThreadPoolExecutor(os.cpu_count()) as pool:
+            waiting = deque()
+            starts = iter(range(0, self.sizes[split], BLOCK))
+            while True:
+                while len(waiting) < 4 and (start := next(starts, None)) is not None:
+                    waiting.append(pool.submit(block, start))
+                if not waiting:
+                    return
+                images, labels = waiting.popleft().result()
+                writer.append("images", images.reshape(len(images), -1))
+                writer.append("labels", labels)
+                writer.progress(writer.count("labels"), self.sizes[split])

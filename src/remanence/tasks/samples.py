@@ -1,0 +1,175 @@
+"""Samples and the batches that are cut out of them at one stroke; what they hold may lie on disk."""
+
+import copy
+from collections.abc import Sequence
+from typing import NamedTuple
+
+import numpy as np
+import torch
+from torch import Tensor
+from torch.utils.data import Dataset
+
+
+class Batch(NamedTuple):
+    """What a model and its loss get.
+
+    Attributes:
+        inputs: [batch, time] tokens or [batch, time, channels] signals; of pairs, [batch, 2, time, ...].
+        targets: [batch], or one for each position [batch, time, ...].
+        mask: which positions are real, [batch, time] or [batch, 2, time]; None: all.
+        timespans: how long each step lasts, [batch, time]; None: all the same.
+    """
+
+    inputs: Tensor
+    targets: Tensor
+    mask: Tensor | None = None
+    timespans: Tensor | None = None
+
+
+class Samples(Dataset[tuple[Tensor, Tensor]]):
+    """Inputs of one length, and targets, in memory or mapped from disk.
+
+    Args:
+        inputs: [samples, time] tokens or [samples, time, channels] signals.
+        targets: [samples], or one for each position [samples, time, ...].
+        scale: inputs are integers that become a signal when multiplied with it; default: they are what they are.
+        order: in which positions are read, [time]; default: as they come.
+        rows: which of them are the samples, [samples]; default: all.
+    """
+
+    def __init__(
+        self,
+        inputs: Tensor,
+        targets: Tensor,
+        *,
+        scale: float | None = None,
+        order: Tensor | None = None,
+        rows: Tensor | None = None,
+    ):
+        if len(inputs) != len(targets):
+            raise ValueError(f"as many targets as inputs are needed, got {len(targets)} and {len(inputs)}")
+        self.inputs, self.targets, self.scale, self.order, self.rows = inputs, targets, scale, order, rows
+
+    @property
+    def longest(self) -> int:
+        """Positions of the longest sequence."""
+        return self.inputs.shape[1]
+
+    def __len__(self) -> int:
+        return len(self.inputs if self.rows is None else self.rows)
+
+    def __getitem__(self, index: int) -> tuple[Tensor, Tensor]:
+        batch = self.batch([index])
+        return batch.inputs[0], batch.targets[0]
+
+    def batch(self, indices: Sequence[int]) -> Batch:
+        """The samples at these places."""
+        chosen = torch.tensor(indices) if self.rows is None else self.rows[torch.tensor(indices)]
+        inputs = self.inputs[chosen] if self.order is None else self.inputs[chosen][:, self.order]
+        inputs = widened(inputs) if self.scale is None else inputs * self.scale
+        return Batch(inputs, widened(self.targets[chosen]))
+
+
+class Sequences(Dataset[tuple[Tensor, Tensor]]):
+    """Inputs of different lengths, end to end in one array; a batch is padded with zeros to its longest.
+
+    Args:
+        values: [positions] tokens or [positions, channels] signals, in memory or mapped from disk.
+        starts: where each sequence starts, and where the last one ends, [sequences + 1].
+        targets: [samples].
+        shift: is added to each token, so that 0 stays free for padding.
+        limit: longer sequences are cut behind so many positions; default: never.
+        pairs: two sequences in a row make one sample.
+        timespans: how long each step lasts, [positions]; steps of the padding last 1.
+    """
+
+    def __init__(
+        self,
+        values: np.ndarray,
+        starts: np.ndarray,
+        targets: np.ndarray,
+        *,
+        shift: int = 0,
+        limit: int | None = None,
+        pairs: bool = False,
+        timespans: np.ndarray | None = None,
+    ):
+        if len(starts) - 1 != len(targets) * (1 + pairs):
+            raise ValueError(f"{len(targets)} targets do not fit {len(starts) - 1} sequences{' in pairs' * pairs}")
+        self.values, self.targets, self.timespans = values, torch.from_numpy(targets), timespans
+        self.shift, self.pairs = shift, pairs
+        self.starts = np.asarray(starts[:-1])
+        lengths = np.diff(starts)
+        self.lengths = lengths if limit is None else np.minimum(lengths, limit)
+
+    @property
+    def longest(self) -> int:
+        """Positions of the longest sequence."""
+        return int(self.lengths.max(initial=0))
+
+    def __len__(self) -> int:
+        return len(self.targets)
+
+    def __getitem__(self, index: int) -> tuple[Tensor, Tensor]:
+        batch = self.batch([index])
+        return batch.inputs[0], batch.targets[0]
+
+    def chosen(self, places: np.ndarray) -> "Sequences":
+        """The samples at these places, as a data set of their own."""
+        part = copy.copy(self)
+        rows = self._rows(places)
+        part.starts, part.lengths, part.targets = self.starts[rows], self.lengths[rows], self.targets[places]
+        return part
+
+    def batch(self, indices: Sequence[int]) -> Batch:
+        """The samples at these places, padded, and the mask that says which positions are real."""
+        places = np.asarray(indices)
+        rows = self._rows(places)
+        mask = torch.arange(int(self.lengths[rows].max())) < torch.from_numpy(self.lengths[rows])[:, None]
+        inputs = widened(self._padded(self.values, rows))
+        if self.shift:
+            inputs = (inputs + self.shift) * mask
+        times = None if self.timespans is None else self._padded(self.timespans, rows, 1.0)
+        if self.pairs:
+            inputs, mask = inputs.unflatten(0, (-1, 2)), mask.unflatten(0, (-1, 2))
+        return Batch(inputs, widened(self.targets[torch.from_numpy(places)]), mask, times)
+
+    def _rows(self, places: np.ndarray) -> np.ndarray:
+        return np.stack([2 * places, 2 * places + 1], 1).reshape(-1) if self.pairs else places
+
+    def _padded(self, values: np.ndarray, rows: np.ndarray, padding: float = 0.0) -> Tensor:
+        shape = (len(rows), int(self.lengths[rows].max()), *values.shape[1:])
+        padded = np.full(shape, padding, values.dtype)
+        for line, start, length in zip(padded, self.starts[rows], self.lengths[rows], strict=True):
+            line[:length] = values[start : start + length]
+        return torch.from_numpy(padded)
+
+
+class Windows(Dataset[tuple[Tensor, Tensor]]):
+    """Pieces of one long sequence of tokens; the target at each position is the next token.
+
+    Args:
+        tokens: [positions], in memory or mapped from disk.
+        length: of a piece; each starts where the one before it ended.
+    """
+
+    def __init__(self, tokens: np.ndarray, length: int):
+        self.tokens, self.longest = tokens, length
+
+    def __len__(self) -> int:
+        return max(0, (len(self.tokens) - 1) // self.longest)
+
+    def __getitem__(self, index: int) -> tuple[Tensor, Tensor]:
+        batch = self.batch([index])
+        return batch.inputs[0], batch.targets[0]
+
+    def batch(self, indices: Sequence[int]) -> Batch:
+        """The pieces at these places."""
+        places = np.asarray(indices)[:, None] * self.longest + np.arange(self.longest + 1)
+        tokens = widened(torch.from_numpy(self.tokens[places]))
+        return Batch(tokens[:, :-1], tokens[:, 1:])
+
+
+def widened(values: Tensor) -> Tensor:
+    """Integers, however small they were stored, as torch's indices; other numbers as they are."""
+    return values if values.is_floating_point() else values.long()

@@ -1,0 +1,6 @@
+"""What Triton's interpreter lacks lies beside the tests of the scan."""
+
+import sys
+from pathlib import Path
+
+sys.path.insert(0, str(Path(__file__).parents[1] / "scan"))

@@ -1,0 +1,29 @@
+"""Synapses and values to try kernels on."""
+
+import torch
+
+from remanence.synaptic import Edges, Strengths
+
+TOLERANCE = {torch.float64: 1e-9, torch.float32: 2e-4}
+
+
+def synapses(receivers, senders, density, dtype, device="cpu"):
+    """Some of all possible synapses, with strengths that require gradients."""
+    matrix = torch.rand(receivers, senders) < density
+    receiver, sender = matrix.nonzero().to(device).unbind(1)
+    edges = Edges(receiver.contiguous(), sender.contiguous(), receivers, senders)
+    count = len(edges)
+    values = (torch.rand(count), 3 + 5 * torch.rand(count), torch.rand(count), torch.randn(count))
+    return edges, Strengths(*(value.to(device, dtype).requires_grad_() for value in values))
+
+
+def leaf(*shape, dtype, shift=0.0, device="cpu"):
+    """Uniform numbers from ``shift`` to ``shift`` + 1 that require gradients."""
+    return (torch.rand(shape, dtype=dtype) + shift).to(device).requires_grad_()
+
+
+def gradients(results, leaves):
+    """Of a weighted sum of the results, the same weights in every call."""
+    generator = torch.Generator().manual_seed(0)
+    loss = sum((torch.randn(y.shape, generator=generator, dtype=y.dtype).to(y.device) * y).sum() for y in results)
+    return torch.autograd.grad(loss, leaves, allow_unused=True)

@@ -1,0 +1,111 @@
+"""Triton's kernels for synapses against the plain formulas: in its interpreter, and on a GPU where there is one."""
+
+import importlib.util
+import os
+import subprocess
+import sys
+
+import pytest
+import torch
+from problems import TOLERANCE, gradients, leaf, synapses
+
+from remanence import nn, synaptic
+from remanence.synaptic import gpu
+
+HAS_TRITON = importlib.util.find_spec("triton") is not None
+needs_triton = pytest.mark.skipif(not HAS_TRITON, reason="triton is not installed")
+needs_gpu = pytest.mark.skipif(not (HAS_TRITON and torch.cuda.is_available()), reason="no CUDA GPU here")
+SHAPES = [(1, 1, 1, 1.0, 1), (5, 3, 2, 0.5, 2), (20, 70, 3, 0.3, 3), (70, 20, 2, 1.0, 2)]
+
+
+@pytest.fixture(params=[pytest.param("interpreter", marks=needs_triton), pytest.param("cuda", marks=needs_gpu)])
+def device(request, monkeypatch):
+    if request.param == "cuda":
+        return "cuda"
+    monkeypatch.setenv("TRITON_INTERPRET", "1")
+    monkeypatch.setattr(gpu, "PROGRAMS", 2)  # fewer than samples, as on a GPU with many
+    return "cpu"
+
+
+@pytest.fixture(autouse=True)
+def poisoned(monkeypatch):
+    """What a kernel should have written and did not is NaN."""
+    monkeypatch.setattr(gpu, "_empty", lambda like, *shape: like.new_full(shape, torch.nan))
+
+
+def assert_equal(function, leaves, dtype):
+    results = []
+    for backend in ("reference", "gpu"):
+        found = function(backend)
+        results.append((*found, *gradients(found, leaves)))
+    tolerance = {"rtol": TOLERANCE[dtype], "atol": TOLERANCE[dtype]}
+    torch.testing.assert_close(*results, **tolerance)
+    with torch.no_grad():
+        torch.testing.assert_close(function("gpu"), tuple(results[0][:2]), **tolerance)
+
+
+@pytest.mark.parametrize("dtype", [torch.float32, torch.float64], ids=str)
+@pytest.mark.parametrize(("receivers", "senders", "batch", "density", "time"), SHAPES)
+def test_arriving_equals_the_formula(device, dtype, receivers, senders, batch, density, time):
+    edges, strengths = synapses(receivers, senders, density, dtype, device)
+    x = leaf(batch, time, senders, dtype=dtype, device=device)
+    assert_equal(lambda backend: synaptic.arriving(x, edges, strengths, backend=backend), [x, *strengths], dtype)
+
+
+@pytest.mark.parametrize("timed", [False, True])
+@pytest.mark.parametrize("dtype", [torch.float32, torch.float64], ids=str)
+@pytest.mark.parametrize(("neurons", "_", "batch", "density", "time"), SHAPES)
+def test_evolve_equals_the_loop(device, dtype, neurons, _, batch, density, time, timed):
+    edges, strengths = synapses(neurons, neurons, density, dtype, device)
+    v = leaf(batch, neurons, dtype=dtype, device=device)
+    capacitance = leaf(neurons, dtype=dtype, shift=0.5, device=device)
+    p, q = (leaf(batch, time, neurons, dtype=dtype, shift=0.1, device=device) for _ in range(2))
+    spans = leaf(batch, time, dtype=dtype, shift=0.2, device=device) if timed else None
+    leaves = [v, p, q, capacitance, *strengths, *([spans] if timed else [])]
+
+    def run(backend):
+        options = {"sub_steps": 2, "timespans": spans, "backend": backend}
+        return synaptic.evolve(v, p, q, capacitance, edges, strengths, **options)
+
+    assert_equal(run, leaves, dtype)
+
+
+COMPILE = """
+import sys, triton
+from triton.backends.compiler import GPUTarget
+from triton.compiler import ASTSource
+from remanence.scan.generated import functions
+from remanence.synaptic.triton_source import TEXT
+
+numbers, capability = sys.argv[1], int(sys.argv[2])
+real = getattr(triton.language, {"fp32": "float32", "fp64": "float64"}[numbers])
+constants = {"ROWS": 32, "COLUMNS": 32, "REAL": real}
+for name in ("arriving_forward", "arriving_backward", "evolve_forward", "evolve_backward"):
+    kernel = functions(TEXT, False)[name]
+    types = {arg: f"*{numbers}" if arg.endswith("_at") else "i32" for arg in kernel.arg_names}
+    described = ASTSource(kernel, types | dict.fromkeys(constants, "constexpr"), constexprs=constants)
+    assert triton.compile(described, target=GPUTarget("cuda", capability, 32), options={"num_warps": 4}).asm["cubin"]
+"""
+
+
+@needs_triton
+@pytest.mark.parametrize(("numbers", "capability"), [("fp32", 90), ("fp64", 80)])
+def test_compiles_for_gpus_that_are_not_here(tmp_path, numbers, capability):
+    # In a process of its own: Triton's interpreter leaves its marks on the language that the compiler reads.
+    environment = {**os.environ, "TRITON_CACHE_DIR": str(tmp_path), "TRITON_INTERPRET": "0"}
+    command = [sys.executable, "-c", COMPILE, numbers, str(capability)]
+    subprocess.run(command, check=True, env=environment)
+
+
+@needs_gpu
+def test_a_layer_on_a_gpu_equals_the_one_on_the_cpu():
+    layer, x = nn.LTC(4, 20), torch.randn(3, 10, 4)
+    expected = layer(x)[0]
+    torch.testing.assert_close(layer.cuda()(x.cuda())[0].cpu(), expected, rtol=1e-4, atol=1e-4)
+
+
+def test_what_it_cannot_run_is_refused(monkeypatch):
+    monkeypatch.delenv("TRITON_INTERPRET", raising=False)
+    edges, strengths = synapses(3, 3, 1.0, torch.float32)
+    with pytest.raises(ValueError, match="backend 'gpu' cannot run this: it "):
+        synaptic.arriving(torch.rand(2, 3), edges, strengths, backend="gpu")

@@ -1,0 +1,164 @@
+"""The kernels for synapses against the plain formulas, in both layouts."""
+
+import pytest
+import torch
+from hypothesis import given, settings
+from hypothesis import strategies as st
+from problems import TOLERANCE, gradients, leaf, synapses
+
+from remanence import nn, synaptic
+from remanence.synaptic import Strengths, dense, dispatch, sparse
+
+LAYOUTS = [dense, sparse]
+
+
+@pytest.fixture(params=LAYOUTS, ids=["dense", "sparse"])
+def layout(request, monkeypatch):
+    monkeypatch.setattr(dispatch, "_cheapest", lambda *_: request.param)
+    return request.param
+
+
+def assert_equal(function, leaves, dtype):
+    """Values and gradients of both ways; memory that kernels write to is full of NaN before."""
+    expected = function("reference")
+    wanted = gradients(expected, leaves)
+    with pytest.MonkeyPatch.context() as patch:
+        for kind in LAYOUTS:
+            patch.setattr(kind, "allocate", lambda *shape, dtype: torch.full(shape, float("nan"), dtype=dtype))
+        found = function("cpu")
+        grads = gradients(found, leaves)
+    tolerance = {"rtol": TOLERANCE[dtype], "atol": TOLERANCE[dtype]}
+    torch.testing.assert_close(found, expected, **tolerance)
+    torch.testing.assert_close(grads, wanted, **tolerance)
+    with torch.no_grad():
+        torch.testing.assert_close(function("cpu"), expected, **tolerance)
+
+
+shapes = st.fixed_dictionaries(
+    {
+        "receivers": st.integers(1, 40),
+        "senders": st.integers(1, 20),
+        "density": st.sampled_from([0.0, 0.2, 1.0]),
+        "batch": st.integers(1, 20),
+        "time": st.integers(1, 4),
+        "dtype": st.sampled_from([torch.float32, torch.float64]),
+        "seed": st.integers(0, 99),
+    }
+)
+
+
+@pytest.mark.parametrize("kind", LAYOUTS, ids=["dense", "sparse"])
+@settings(max_examples=25, deadline=None)
+@given(shape=shapes)
+def test_arriving_equals_the_formula(kind, shape):
+    torch.manual_seed(shape["seed"])
+    dtype = shape["dtype"]
+    edges, strengths = synapses(shape["receivers"], shape["senders"], shape["density"], dtype)
+    x = leaf(shape["batch"], shape["time"], shape["senders"], dtype=dtype)
+    with pytest.MonkeyPatch.context() as patch:
+        patch.setattr(dispatch, "_cheapest", lambda *_: kind)
+        assert_equal(lambda backend: synaptic.arriving(x, edges, strengths, backend=backend), [x, *strengths], dtype)
+
+
+@pytest.mark.parametrize("kind", LAYOUTS, ids=["dense", "sparse"])
+@settings(max_examples=25, deadline=None)
+@given(shape=shapes, sub_steps=st.integers(1, 3), timed=st.booleans(), strided=st.booleans())
+def test_evolve_equals_the_loop(kind, shape, sub_steps, timed, strided):
+    torch.manual_seed(shape["seed"])
+    dtype, batch, time, neurons = shape["dtype"], shape["batch"], shape["time"], shape["receivers"]
+    edges, strengths = synapses(neurons, neurons, shape["density"], dtype)
+    v, capacitance = leaf(batch, neurons, dtype=dtype), leaf(neurons, dtype=dtype, shift=0.5)
+    outside = [leaf(batch, time, neurons, dtype=dtype, shift=0.1) for _ in range(2)]
+    timespans = leaf(batch, time, dtype=dtype, shift=0.2) if timed else None
+    leaves = [v, *outside, capacitance, *strengths, *([timespans] if timed else [])]
+    # What a user hands over may lie in memory as it likes.
+    start, conductance, current = (x.mT.contiguous().mT if strided else x for x in (v, *outside))
+
+    def run(backend):
+        options = {"sub_steps": sub_steps, "timespans": timespans, "backend": backend}
+        return synaptic.evolve(start, conductance, current, capacitance, edges, strengths, **options)
+
+    with pytest.MonkeyPatch.context() as patch:
+        patch.setattr(dispatch, "_cheapest", lambda *_: kind)
+        assert_equal(run, leaves, dtype)
+
+
+def test_gradients_and_second_derivatives(layout):
+    edges, strengths = synapses(4, 4, 0.6, torch.float64)
+    v, capacitance = leaf(2, 4, dtype=torch.float64), leaf(4, dtype=torch.float64, shift=0.5)
+    p, q = (leaf(2, 2, 4, dtype=torch.float64, shift=0.1) for _ in range(2))
+
+    def run(v, p, q, capacitance, *strengths):
+        return synaptic.evolve(v, p, q, capacitance, edges, Strengths(*strengths), sub_steps=2)
+
+    inputs = (v, p, q, capacitance, *strengths)
+    assert torch.autograd.gradcheck(run, inputs)
+    assert torch.autograd.gradgradcheck(run, inputs, atol=1e-4)
+
+    def sums(x, *strengths):
+        return synaptic.arriving(x, edges, Strengths(*strengths))
+
+    assert torch.autograd.gradcheck(sums, (p, *strengths))
+    assert torch.autograd.gradgradcheck(sums, (p, *strengths), atol=1e-4)
+
+
+def test_only_what_is_asked_for(layout):
+    edges, strengths = synapses(4, 4, 1.0, torch.float32)
+    strengths = Strengths(*(value.detach() for value in strengths))
+    v, p, q = torch.zeros(2, 4), torch.rand(2, 3, 4), leaf(2, 3, 4, dtype=torch.float32)
+    y, last = synaptic.evolve(v, p, q, torch.ones(4), edges, strengths, sub_steps=2)
+    last.sum().backward()  # and nothing from y
+    assert q.grad is not None
+    assert q.grad[:, 0].abs().sum() > 0
+    assert torch.equal(y[:, -1], last)
+
+
+def test_the_number_of_threads_changes_nothing_but_rounding(layout):
+    edges, strengths = synapses(9, 9, 0.5, torch.float64)
+    v, outside = torch.zeros(33, 9, dtype=torch.float64), torch.rand(33, 5, 9, dtype=torch.float64)
+    results, before = [], torch.get_num_threads()
+    try:
+        for threads in (1, 2, 3):
+            torch.set_num_threads(threads)
+            y, last = synaptic.evolve(v, outside, outside, outside[0, 0] + 1, edges, strengths, sub_steps=3)
+            results.append((y, *gradients((y, last), strengths)))
+    finally:
+        torch.set_num_threads(before)
+    torch.testing.assert_close(results[1], results[0], rtol=1e-12, atol=1e-12)
+    torch.testing.assert_close(results[2], results[0], rtol=1e-12, atol=1e-12)
+
+
+def test_few_synapses_are_visited_one_by_one_and_many_in_rows():
+    full, _ = synapses(64, 64, 1.0, torch.float32)
+    few, _ = synapses(64, 64, 0.05, torch.float32)
+    assert dispatch._cheapest(full, 32, torch.float32) is dense
+    assert dispatch._cheapest(few, 32, torch.float32) is sparse
+
+
+def test_extreme_voltages_stay_finite(layout):
+    edges, strengths = synapses(5, 5, 1.0, torch.float32)
+    v = torch.full((3, 5), 1e6)
+    y, _ = synaptic.evolve(v, torch.ones(3, 2, 5), torch.zeros(3, 2, 5), torch.ones(5), edges, strengths, sub_steps=1)
+    assert y.isfinite().all()
+    assert all(grad.isfinite().all() for grad in torch.autograd.grad(y.sum(), strengths))
+
+
+def test_a_backend_that_cannot_run_says_so():
+    edges, strengths = synapses(3, 3, 1.0, torch.float32)
+    half = Strengths(*(value.to(torch.bfloat16) for value in strengths))
+    with pytest.raises(ValueError, match=r"float32 and float64 on the CPU, and the tensors are torch\.bfloat16"):
+        synaptic.arriving(torch.rand(2, 3, dtype=torch.bfloat16), edges, half, backend="cpu")
+    with pytest.raises(ValueError, match="unknown backend 'fast'"):
+        synaptic.arriving(torch.rand(2, 3), edges, strengths, backend="fast")
+
+
+@pytest.mark.parametrize("density", [0.1, 1.0])
+def test_layers_run_through_the_kernels(density, monkeypatch):
+    called = []
+    for kind in LAYOUTS:
+        for name in ("arriving", "evolve", "evolve_backward", "arriving_backward"):
+            original = getattr(kind, name)
+            monkeypatch.setattr(kind, name, lambda *a, f=original, **k: called.append(f.__name__) or f(*a, **k))
+    matrix = (torch.rand(6, 6) < density).int().numpy()
+    nn.LTC(3, 6, wiring=matrix)(torch.rand(2, 4, 3))[0].sum().backward()
+    assert called == ["arriving", "evolve", "evolve_backward", "arriving_backward"]

@@ -1,0 +1,27 @@
+import io
+import tarfile
+
+import pytest
+
+
+@pytest.fixture(autouse=True)
+def data_directory(tmp_path, monkeypatch):
+    """Where prepared data go: a folder of the test's own."""
+    monkeypatch.setenv("REMANENCE_DATA_DIR", str(tmp_path / "data"))
+    return tmp_path / "data"
+
+
+@pytest.fixture
+def make_tar(tmp_path):
+    """A tar.gz archive of names and contents."""
+
+    def make(files, name="archive.tar.gz"):
+        path = tmp_path / name
+        with tarfile.open(path, "w:gz") as archive:
+            for member, content in files.items():
+                info = tarfile.TarInfo(member)
+                info.size = len(content)
+                archive.addfile(info, io.BytesIO(content))
+        return path
+
+    return make
