@@ -8,15 +8,16 @@ import torch
 from torch.export import Dim, export, load, save
 
 from remanence import nn
-from remanence.wiring import auto_ncp
+from remanence.wiring import auto_ncp, lattice
+
+WIRED = {
+    "ltc with an NCP": lambda: nn.LTC(3, 12, wiring=auto_ncp(3, 12, outputs=2)),
+    "cff on a lattice": lambda: nn.CFF(3, 6, wiring=lattice((2, 3))),
+}
 
 
 def make(name):
-    if name == "ltc with an NCP":
-        layer = nn.LTC(3, 12, wiring=auto_ncp(3, 12, outputs=2))
-    else:
-        layer = nn.create(name, input_size=3, hidden_size=4)
-    return layer.eval()
+    return (WIRED[name]() if name in WIRED else nn.create(name, input_size=3, hidden_size=4)).eval()
 
 
 def stepped(step, x, state):
@@ -42,7 +43,7 @@ def reloaded(program):
 
 
 @pytest.mark.unchecked
-@pytest.mark.parametrize("name", [*nn.layers, "ltc with an NCP"])
+@pytest.mark.parametrize("name", [*nn.layers, *WIRED])
 def test_exported_saved_and_loaded_it_steps_to_what_forward_gives(name):
     streaming = nn.Streaming(make(name))
     step = reloaded(exported(streaming, 2))

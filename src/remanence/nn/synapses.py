@@ -51,7 +51,7 @@ class Synapses(nn.Module):
     def edges(self) -> Edges:
         """Who is connected to whom."""
         if self._edges is None or self._edges.receiver is not self.receiver:  # moved to another device since
-            self._edges = Edges(self.receiver, self.sender, self.receivers, self.senders)
+            self._edges = Edges(self.receiver, self.sender, self.receivers, self.senders, ordered=True)
         return self._edges
 
     @property

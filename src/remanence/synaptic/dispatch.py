@@ -82,7 +82,7 @@ def evolve(
     rate = sub_steps / spans
     tensors = _one_dtype((v, conductance, current, rate, capacitance, *strengths))
     given = Evolution.of(tensors, edges, sub_steps)
-    layout = _layout(backend, given.v, len(v), edges)
+    layout = _layout(backend, given.v, v.shape[0], edges)
     if layout is None:
         return reference.evolve(given)
     if torch.compiler.is_compiling():

@@ -34,12 +34,14 @@ class Edges:
         sender: [edges].
         receivers: how many receivers there are.
         senders: likewise.
+        ordered: whether it is known that they are sorted by receiver, then by sender, none there twice; default: look.
     """
 
     receiver: Int64[Tensor, " edges"]
     sender: Int64[Tensor, " edges"]
     receivers: int
     senders: int
+    ordered: bool = False
 
     def __len__(self) -> int:
         return len(self.receiver)
@@ -47,11 +49,10 @@ class Edges:
     @property
     def full(self) -> bool:
         """Whether every sender reaches every receiver, in the order of the senders."""
-        return self._ordered and len(self) == self.receivers * self.senders
+        return len(self) == self.receivers * self.senders and (self.ordered or self._looks_ordered)
 
     @cached_property
-    def _ordered(self) -> bool:
-        """Whether edges are sorted by receiver, then by sender, and none is there twice."""
+    def _looks_ordered(self) -> bool:
         place = self.receiver * self.senders + self.sender
         return bool((place[1:] > place[:-1]).all())
 
