@@ -45,7 +45,8 @@ def test_norms_are_those_of_one_backward_pass(make, loss):
 
 
 @pytest.mark.parametrize("layer", [
-    nn.RNN(2, 5, batch_first=True), nn.RNN(2, 5, nonlinearity="relu", batch_first=True), memories.Elman(2, 5), nn.RNNCell(2, 5),
+    nn.RNN(2, 5, batch_first=True), nn.RNN(2, 5, nonlinearity="relu", batch_first=True),
+    memories.Elman(2, 5), nn.RNNCell(2, 5),
 ])  # fmt: skip
 def test_the_bound_of_the_theory_lies_above_the_bound_of_the_jacobians(layer):
     flow = gradient_flow(layer.double(), X, last)

@@ -43,11 +43,12 @@ class LyapunovExponents:
             axes: where; default: a new figure.
         """
         axes = on(axes)
-        axes.plot(self.running.mean(0).cpu(), color=BLUE, linewidth=1)
+        steps = self.running.shape[1]
+        axes.plot(range(1, steps + 1), self.running.mean(0).cpu(), color=BLUE, linewidth=1)
         axes.axhline(0, color=GREY, linewidth=1, linestyle="--")
-        if len(self.running[0]) > 50:
+        if steps > 50:
             axes.set_xscale("log")
-        axes.set(xlabel="time step", ylabel="mean so far, per unit of time", title="Lyapunov exponents")
+        axes.set(xlabel="steps", ylabel="mean so far, per unit of time", title="Lyapunov exponents")
         return axes
 
 
