@@ -14,7 +14,7 @@ from remanence.analysis.fixed_points import FixedPoints, draw_points, fixed_poin
 from remanence.analysis.step import Step
 
 Region = tuple[tuple[float, float], tuple[float, float]]
-HALVINGS = 30
+SECTIONS, CUTS = 16, 8  # of a stretch in which the border lies: 16^-8 of a cell is left
 NEAR = 1e-2  # of the distance between attractors: so near, a state has arrived
 PALE = ("#cfe2f3", "#fce5cd", "#d9ead3", "#ead1dc", "#fff2cc", "#d9d2e9")
 
@@ -27,7 +27,7 @@ class Basins:
         points: the fixed points.
         region: ((lowest, highest) first component, (lowest, highest) second).
         labels: [second component, first component], the index into ``points.attractors``; -1: none within the steps.
-        separatrix: points on the border between two basins, by bisection, [border, 2].
+        separatrix: points on the border between two basins, found by nested sections, [border, 2].
     """
 
     points: FixedPoints
@@ -74,7 +74,7 @@ def basins(
     resolution: int = 100,
     steps: int = 3000,
 ) -> Basins:
-    """Simulate from a grid of states until they rest, and find the border between the basins by bisection.
+    """Simulate from a grid of states until they rest, and find the border between the basins by nested sections.
 
     Args:
         system: what :func:`as_step` takes, its state of two numbers.
@@ -134,14 +134,16 @@ def _label(step: Step, x: Tensor, h: Tensor, attractors: Tensor, steps: int) -> 
 
 
 def _border(label: Callable[[Tensor], Tensor], grid: Tensor, labels: Tensor) -> Tensor:
-    """Bisect between all neighbours on the grid that end in different attractors."""
+    """Between all neighbours on the grid that end in different attractors, cut down to the border."""
     ends = []
     for first, second in (((slice(None), slice(-1)), (slice(None), slice(1, None))), (slice(-1), slice(1, None))):
         differs = labels[first] != labels[second]
         ends.append((grid[first][differs], grid[second][differs], labels[first][differs]))
     left, right, of_left = (torch.cat(parts) for parts in zip(*ends, strict=True))
-    for _ in range(HALVINGS if len(left) else 0):
-        middle = (left + right) / 2
-        same = (label(middle) == of_left)[:, None]
-        left, right = torch.where(same, middle, left), torch.where(same, right, middle)
+    inside = torch.arange(1, SECTIONS, dtype=left.dtype)[:, None, None] / SECTIONS
+    for _ in range(CUTS if len(left) else 0):
+        between = left + inside * (right - left)
+        same = label(between.flatten(0, 1)).view(SECTIONS - 1, -1) == of_left
+        section = same.cumprod(0).sum(0)[:, None]  # the last point from the left that still ends like it
+        left, right = left + section / SECTIONS * (right - left), left + (section + 1) / SECTIONS * (right - left)
     return (left + right) / 2
