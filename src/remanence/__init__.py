@@ -4,7 +4,7 @@ import importlib
 from types import ModuleType
 
 __version__ = "0.1.0"
-_PARTS = ("models", "nn", "report", "scan", "tasks", "training", "wiring")
+_PARTS = ("analysis", "models", "nn", "report", "scan", "tasks", "training", "wiring")
 
 
 def __getattr__(name: str) -> ModuleType:

@@ -1,0 +1,29 @@
+"""Instruments: what a recurrent network keeps, and why it forgets, for any module (:func:`as_step`)."""
+
+from remanence.analysis.adapters import as_step
+from remanence.analysis.basins import Basins, basins
+from remanence.analysis.bifurcation import Bifurcation, bifurcation
+from remanence.analysis.fixed_points import FixedPoints, fixed_points
+from remanence.analysis.gradient_flow import GradientFlow, gradient_flow
+from remanence.analysis.lyapunov import LyapunovExponents, lyapunov_exponents
+from remanence.analysis.spectra import Spectrum, spectrum
+from remanence.analysis.stability import Verdict
+from remanence.analysis.step import Step
+
+__all__ = [
+    "Basins",
+    "Bifurcation",
+    "FixedPoints",
+    "GradientFlow",
+    "LyapunovExponents",
+    "Spectrum",
+    "Step",
+    "Verdict",
+    "as_step",
+    "basins",
+    "bifurcation",
+    "fixed_points",
+    "gradient_flow",
+    "lyapunov_exponents",
+    "spectrum",
+]

@@ -1,0 +1,149 @@
+"""Basins of attraction of systems with two state variables."""
+
+from collections.abc import Callable
+from dataclasses import dataclass
+from typing import Any
+
+import torch
+from jaxtyping import Float, Int
+from torch import Tensor
+
+from remanence.analysis.adapters import as_step
+from remanence.analysis.canvas import GREY, on
+from remanence.analysis.fixed_points import FixedPoints, draw_points, fixed_points
+from remanence.analysis.step import Step
+
+Region = tuple[tuple[float, float], tuple[float, float]]
+SECTIONS, CUTS = 16, 8  # of a stretch in which the border lies: 16^-8 of a cell is left
+NEAR = 1e-2  # of the distance between attractors: so near, a state has arrived
+PALE = ("#cfe2f3", "#fce5cd", "#d9ead3", "#ead1dc", "#fff2cc", "#d9d2e9")
+
+
+@dataclass(frozen=True, eq=False)
+class Basins:
+    """Which attractor every state ends in.
+
+    Attributes:
+        points: the fixed points.
+        region: ((lowest, highest) first component, (lowest, highest) second).
+        labels: [second component, first component], the index into ``points.attractors``; -1: none within the steps.
+        separatrix: points on the border between two basins, found by nested sections, [border, 2].
+    """
+
+    points: FixedPoints
+    region: Region
+    labels: Int[Tensor, "second first"]
+    separatrix: Float[Tensor, "border 2"]
+
+    @property
+    def shares(self) -> Float[Tensor, " attractors"]:
+        """Of the region, by attractor."""
+        return torch.stack([(self.labels == i).double().mean() for i in range(len(self.points.attractors))])
+
+    def plot(self, axes: Any = None) -> Any:
+        """Basins in colours, the separatrix between them, and the fixed points.
+
+        Args:
+            axes: where; default: a new figure.
+        """
+        from matplotlib.colors import ListedColormap
+
+        axes = on(axes)
+        count = len(self.points.attractors)
+        colours = ["#ffffff", *(PALE[i % len(PALE)] for i in range(count))]
+        (left, right), (low, high) = self.region
+        axes.imshow(
+            self.labels.cpu().numpy(), origin="lower", extent=(left, right, low, high), cmap=ListedColormap(colours),
+            vmin=-1.5, vmax=count - 0.5, aspect="auto", interpolation="nearest",
+        )  # fmt: skip
+        if len(self.separatrix):
+            axes.plot(*self.separatrix.cpu().T, ".", color=GREY, markersize=2, label="separatrix")
+        draw_points(axes, self.points.points.cpu(), self.points.verdicts)
+        axes.set(xlim=(left, right), ylim=(low, high), xlabel="first state", ylabel="second state", title="Basins")
+        axes.legend(loc="upper right", framealpha=0.9)
+        return axes
+
+
+@torch.no_grad()
+def basins(
+    system: Any,
+    region: Region,
+    x: Float[Tensor, " input"] | None = None,
+    *,
+    points: FixedPoints | None = None,
+    resolution: int = 100,
+    steps: int = 3000,
+) -> Basins:
+    """Simulate from a grid of states until they rest, and find the border between the basins by nested sections.
+
+    Args:
+        system: what :func:`as_step` takes, its state of two numbers.
+        region: ((lowest, highest) first component, (lowest, highest) second).
+        x: the constant input; default: zeros.
+        points: its fixed points; default: searched for from states in the region.
+        resolution: states along each side.
+        steps: of the simulation, at most.
+
+    Raises:
+        ValueError: a state of another size, or no attractor in the region.
+
+    Example:
+        >>> step = as_step(lambda x_t, h: torch.tanh(2 * h), state=torch.zeros(1, 2, dtype=torch.float64))
+        >>> basins(step, ((-1.0, 1.0), (-1.0, 1.0)), resolution=20).shares  # one in each corner
+        tensor([0.2500, 0.2500, 0.2500, 0.2500], dtype=torch.float64)
+    """
+    step = as_step(system)
+    if step.size != 2:
+        raise ValueError(f"basins are drawn of two state variables, this system has {step.size}")
+    x = step.silence()[0] if x is None else x
+    grid = _grid(region, resolution, x.dtype)
+    if points is None:
+        points = fixed_points(step, x, starts=grid.flatten(0, 1)[:: max(resolution**2 // 400, 1)].to(x.device))
+    if not len(points.attractors):
+        raise ValueError("no attractor found to which a basin could belong: a larger region, or points, may help")
+
+    def label(h: Tensor) -> Tensor:
+        return _label(step, x, h.to(x.device), points.attractors, steps).cpu()
+
+    labels = label(grid.flatten(0, 1)).view(resolution, resolution)
+    return Basins(points, region, labels, _border(label, grid, labels))
+
+
+def _grid(region: Region, resolution: int, dtype: torch.dtype) -> Tensor:
+    """The middles of the cells, [second, first, 2]."""
+    middles = (torch.arange(resolution, dtype=dtype) + 0.5) / resolution
+    first, second = (low + middles * (high - low) for low, high in region)
+    return torch.stack(torch.meshgrid(first, second, indexing="xy"), -1)
+
+
+def _label(step: Step, x: Tensor, h: Tensor, attractors: Tensor, steps: int) -> Tensor:
+    apart = torch.cdist(attractors, attractors).fill_diagonal_(torch.inf).min()
+    near = NEAR * float(apart if apart.isfinite() else 1.0)
+    label = torch.full((len(h),), -1, device=h.device)
+    under_way = torch.arange(len(h), device=h.device)
+    for _ in range(steps):
+        h = step(x.expand(len(h), -1), h)
+        distance, nearest = torch.cdist(h, attractors).min(1)
+        there = distance < near
+        if bool(there.any()):
+            label[under_way[there]] = nearest[there]
+            h, under_way = h[~there], under_way[~there]
+        if not len(h):
+            break
+    return label
+
+
+def _border(label: Callable[[Tensor], Tensor], grid: Tensor, labels: Tensor) -> Tensor:
+    """Between all neighbours on the grid that end in different attractors, cut down to the border."""
+    ends = []
+    for first, second in (((slice(None), slice(-1)), (slice(None), slice(1, None))), (slice(-1), slice(1, None))):
+        differs = labels[first] != labels[second]
+        ends.append((grid[first][differs], grid[second][differs], labels[first][differs]))
+    left, right, of_left = (torch.cat(parts) for parts in zip(*ends, strict=True))
+    inside = torch.arange(1, SECTIONS, dtype=left.dtype)[:, None, None] / SECTIONS
+    for _ in range(CUTS if len(left) else 0):
+        between = left + inside * (right - left)
+        same = label(between.flatten(0, 1)).view(SECTIONS - 1, -1) == of_left
+        section = same.cumprod(0).sum(0)[:, None]  # the last point from the left that still ends like it
+        left, right = left + section / SECTIONS * (right - left), left + (section + 1) / SECTIONS * (right - left)
+    return (left + right) / 2

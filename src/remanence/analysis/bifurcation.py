@@ -1,0 +1,83 @@
+"""How the fixed points of a system change with one of its parameters."""
+
+from collections.abc import Callable, Sequence
+from dataclasses import dataclass
+from typing import Any
+
+from jaxtyping import Float
+from torch import Tensor
+
+from remanence.analysis.canvas import BLUE, GREY, ORANGE, on
+from remanence.analysis.fixed_points import FixedPoints, fixed_points
+
+LOOKS = (("stable", "o", BLUE, BLUE), ("saddle or unstable", "o", "white", ORANGE), ("other", "s", GREY, GREY))
+
+
+@dataclass(frozen=True, eq=False)
+class Bifurcation:
+    """The fixed points for each value of a parameter.
+
+    Attributes:
+        values: of the parameter, ascending.
+        branches: the fixed points for each.
+    """
+
+    values: tuple[float, ...]
+    branches: tuple[FixedPoints, ...]
+
+    @property
+    def changes(self) -> list[tuple[float, float]]:
+        """Neighbouring values between which number or kinds of the fixed points change."""
+        kinds = [sorted(each.kind.removeprefix("globally ") for each in found.verdicts) for found in self.branches]
+        pairs = zip(self.values[:-1], self.values[1:], kinds[:-1], kinds[1:], strict=True)
+        return [(low, high) for low, high, before, after in pairs if before != after]
+
+    def plot(self, axes: Any = None, *, component: int = 0) -> Any:
+        """One component of every fixed point over the parameter: full where it attracts, hollow where it does not.
+
+        Args:
+            axes: where; default: a new figure.
+            component: of the state.
+        """
+        axes = on(axes)
+        for look, (name, marker, face, edge) in enumerate(LOOKS):
+            places = [
+                (value, float(point[component]))
+                for value, found in zip(self.values, self.branches, strict=True)
+                for point, each in zip(found.points, found.verdicts, strict=True)
+                if _look(each.kind) == look
+            ]
+            if places:
+                axes.scatter(*zip(*places, strict=True), s=14, marker=marker, c=face, edgecolors=edge, label=name)
+        axes.set(xlabel="parameter", ylabel=f"component {component} of the fixed point", title="Bifurcation")
+        axes.legend(frameon=False)
+        return axes
+
+
+def _look(kind: str) -> int:
+    return 0 if "asymptotically" in kind else 1 if kind in ("saddle", "unstable") else 2
+
+
+def bifurcation(
+    make: Callable[[float], Any],
+    values: Sequence[float],
+    x: Float[Tensor, " input"] | None = None,
+    **options: Any,
+) -> Bifurcation:
+    """Search for the fixed points of a family of systems.
+
+    Args:
+        make: the system for a value of the parameter; anything that :func:`as_step` takes.
+        values: of the parameter.
+        x: the constant input; default: zeros.
+        options: what else :func:`fixed_points` takes.
+
+    Example:
+        >>> def autapse(w):
+        ...     return as_step(lambda x_t, h: torch.tanh(w * h), state=torch.zeros(1, 1, dtype=torch.float64))
+        >>> from remanence.analysis import as_step
+        >>> bifurcation(autapse, [0.8, 0.95, 1.05, 1.2], starts=32).changes  # a pitchfork at 1
+        [(0.95, 1.05)]
+    """
+    values = sorted(values)
+    return Bifurcation(tuple(values), tuple(fixed_points(make(value), x, **options) for value in values))

@@ -1,0 +1,15 @@
+"""Where the instruments draw."""
+
+from typing import Any
+
+BLUE, ORANGE, GREEN, GREY = "#0072b2", "#d55e00", "#009e73", "#5a6169"
+
+
+def on(axes: Any, columns: int = 1) -> Any:
+    """The axes to draw on: those given, or a new figure's, as many in a row as wanted."""
+    from matplotlib import pyplot
+
+    if axes is not None:
+        return axes
+    _, axes = pyplot.subplots(1, columns, figsize=(5.2 * columns, 3.8), layout="constrained")
+    return axes

@@ -1,0 +1,169 @@
+"""Gradient flow: how much of the gradient reaches an earlier state."""
+
+from collections.abc import Callable
+from dataclasses import dataclass
+from typing import Any
+
+import torch
+from jaxtyping import Float
+from torch import Tensor, nn
+
+from remanence.analysis.adapters import as_step
+from remanence.analysis.canvas import BLUE, GREEN, GREY, ORANGE, on
+from remanence.analysis.step import Step
+from remanence.nn.elman import Elman
+
+
+@dataclass(frozen=True, eq=False)
+class GradientFlow:
+    """Norms of the gradient over time, and what bounds them from above.
+
+    Attributes:
+        norms: ‖∂L/∂h_t‖ for t = 0 (the state before the first step) to T, [batch, time + 1].
+        jacobian_bound: ``b_t = d_t + ‖J_{t+1}‖ b_{t+1}``, J the Jacobian of the step, ‖·‖ its largest singular value,
+            d_t the part of the gradient that comes into h_t directly from L and not through later states. Where L looks
+            at the end only, that is ‖∂L/∂h_T‖ Π ‖J_k‖.
+        weight_bound: the same with ‖W‖ ‖diag σ'‖ in the place of ‖J‖, as the theory of vanishing gradients has it; None
+            where the network is none of ``h = σ(W h + V x + b)``.
+    """
+
+    norms: Float[Tensor, "batch states"]
+    jacobian_bound: Float[Tensor, "batch states"]
+    weight_bound: Float[Tensor, "batch states"] | None
+
+    def horizon(self, share: float = 0.01) -> Float[Tensor, " batch"]:
+        """Steps back in time at which the gradient first falls below a share of what it is at its last arrival.
+
+        For a loss at the end of the sequence. Infinite where it never does within the sequence.
+
+        Args:
+            share: of the norm at the latest state that the loss reaches.
+        """
+        return self._first(lambda ratio: ratio < share)
+
+    def explodes(self, factor: float = 100.0) -> Float[Tensor, " batch"]:
+        """Steps back at which the gradient first exceeds so many times what it is at its last arrival; or infinite.
+
+        Args:
+            factor: how many times; a gradient that is not finite counts as larger.
+        """
+        return self._first(lambda ratio: ~(ratio <= factor))
+
+    def _first(self, is_past: Callable[[Tensor], Tensor]) -> Tensor:
+        steps = []
+        for backwards in self.norms.flip(1):
+            arrived = torch.nonzero(backwards)[:, 0]
+            from_there = backwards[arrived[0] :] if len(arrived) else backwards[:0]
+            found = torch.nonzero(is_past(from_there / from_there[:1]))[:, 0]
+            steps.append(float(found[0]) if len(found) else torch.inf)
+        return torch.tensor(steps, dtype=self.norms.dtype)
+
+    def plot(self, axes: Any = None) -> Any:
+        """Norm and bounds over time, geometric means over the batch; a dotted line where the gradient is 1% of its end.
+
+        Args:
+            axes: where; default: a new figure.
+        """
+        axes = on(axes)
+        for values, name, colour, style in (
+            (self.norms, r"$\|\partial L/\partial h_t\|$", BLUE, "-"),
+            (self.jacobian_bound, r"bound $\prod\|J_k\|$", GREEN, "--"),
+            (self.weight_bound, r"bound $\prod\|W\|\,\|\mathrm{diag}\,\sigma'\|$", ORANGE, "-."),
+        ):
+            if values is not None:
+                mean = values.double().log().mean(0).exp().cpu()
+                axes.semilogy(mean.where(mean > 0, torch.nan), style, color=colour, label=name)
+        horizon = self.horizon().median()
+        if horizon.isfinite():
+            last = int(torch.nonzero(self.norms[0])[-1])
+            axes.axvline(last - float(horizon), color=GREY, linestyle=":", label=f"1% after {int(horizon)} steps")
+        axes.set(xlabel="time step t", ylabel="norm", title="Gradient flow")
+        axes.legend(frameon=False)
+        return axes
+
+
+def gradient_flow(
+    system: Any,
+    x: Float[Tensor, "batch time input"],
+    loss: Callable[[Tensor, Tensor], Tensor],
+    h: Float[Tensor, "batch size"] | None = None,
+) -> GradientFlow:
+    """Follow the gradient of a loss back through every state.
+
+    Args:
+        system: what :func:`as_step` takes.
+        x: the input.
+        loss: ``loss(y, states)`` from the outputs [batch, time, ...] and the flat states after each step
+            [batch, time, size]. Where the output is not computed from the state after the step but beside it (as in
+            ``torch.nn.LSTM``, whose output is a copy of its h), only a loss of the states reaches the last state.
+        h: the flat state to start in; default: the initial one.
+
+    References:
+        Bengio, Simard, Frasconi 1994; Pascanu, Mikolov, Bengio 2013, arXiv:1211.5063, section 2.
+
+    Example:
+        >>> layer = torch.nn.RNN(3, 8, batch_first=True)
+        >>> flow = gradient_flow(layer, torch.randn(2, 50, 3), lambda y, states: states[:, -1].square().sum())
+        >>> bool((flow.norms <= 1.001 * flow.jacobian_bound).all())
+        True
+    """
+    step = as_step(system)
+    step.check(x)
+    before, after, direct = _direct(step, x, loss, step.initial_state(len(x)) if h is None else h)
+    norms = [direct[-1].norm(dim=-1)]
+    g = direct[-1]
+    # From the last step to the first: what came in directly, and what comes back through the step.
+    for earlier, later, own in zip(before[::-1], after[::-1], direct[-2::-1], strict=True):
+        (through,) = torch.autograd.grad(later, earlier, g, materialize_grads=True)
+        g = own + through
+        norms.append(g.norm(dim=-1))
+    states = torch.stack([state.detach() for state in before], 1)
+    jacobians = step.jacobian(x.flatten(0, 1), states.flatten(0, 1))
+    stretch = torch.linalg.matrix_norm(jacobians, 2).unflatten(0, x.shape[:2])
+    own = [d.norm(dim=-1) for d in direct]
+    weights = _weight_factors(system, torch.stack([state.detach() for state in after], 1))
+    return GradientFlow(
+        torch.stack(norms[::-1], 1), _accumulated(own, stretch), None if weights is None else _accumulated(own, weights)
+    )
+
+
+def _direct(
+    step: Step, x: Tensor, loss: Callable[[Tensor, Tensor], Tensor], h: Tensor
+) -> tuple[list[Tensor], list[Tensor], list[Tensor]]:
+    """States before every step (cut off from the past), after it, and what of the gradient enters h_0 ... h_T directly.
+
+    The output of a step belongs to the state before it, where it is computed beside the new state.
+    """
+    before, after, outputs = [], [], []
+    with torch.enable_grad(), torch.backends.cudnn.flags(enabled=False):
+        for x_t in x.detach().unbind(1):
+            h = h.detach().requires_grad_()
+            y_t, state = step.advance(x_t, h)
+            before.append(h)
+            after.append(state)
+            outputs.append(y_t)
+            h = state
+        last = h.detach().requires_grad_()
+        ends = [*before[1:], last]
+        value = loss(torch.stack(outputs, 1), torch.stack(ends, 1)).sum()
+        direct = torch.autograd.grad(value, [*before, last], retain_graph=True, materialize_grads=True)
+    return before, after, list(direct)
+
+
+def _accumulated(direct: list[Tensor], factors: Tensor) -> Tensor:
+    bounds = [direct[-1]]
+    for own, factor in zip(direct[-2::-1], factors.unbind(1)[::-1], strict=True):
+        bounds.append(own + factor * bounds[-1])
+    return torch.stack(bounds[::-1], 1)
+
+
+def _weight_factors(system: Any, states: Tensor) -> Tensor | None:
+    """‖W‖ ‖diag σ'‖ of every step; σ' from the state after it: 1 - h² for tanh, 1 or 0 for ReLU."""
+    if isinstance(system, Elman | nn.RNNCell):
+        weight = system.weight_hh
+    elif isinstance(system, nn.RNN) and system.num_layers == 1:
+        weight = system.weight_hh_l0
+    else:
+        return None
+    slope = 1 - states.square() if system.nonlinearity == "tanh" else (states > 0).to(states.dtype)
+    return torch.linalg.matrix_norm(weight.detach(), 2) * slope.amax(-1)

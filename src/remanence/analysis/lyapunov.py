@@ -1,0 +1,110 @@
+"""Lyapunov exponents: how fast nearby trajectories part or meet."""
+
+from dataclasses import dataclass
+from typing import Any
+
+import torch
+from jaxtyping import Float
+from torch import Tensor
+
+from remanence.analysis.adapters import as_step
+from remanence.analysis.canvas import BLUE, GREY, on
+
+CHUNK = 64  # steps whose Jacobians are taken at once
+
+
+@dataclass(frozen=True, eq=False)
+class LyapunovExponents:
+    """Lyapunov exponents, per unit of time.
+
+    Attributes:
+        exponents: [batch, count], descending but for the noise of the estimate.
+        running: [batch, time, count], the mean up to each counted step: whether it has settled.
+    """
+
+    exponents: Float[Tensor, "batch count"]
+    running: Float[Tensor, "batch time count"]
+
+    @property
+    def kaplan_yorke_dimension(self) -> Float[Tensor, " batch"]:
+        """D = j + (λ_1 + ... + λ_j) / |λ_{j+1}|, j the most exponents whose sum is not negative."""
+        ordered = self.exponents.sort(-1, descending=True).values
+        sums = ordered.cumsum(-1)
+        j = (sums >= 0).sum(-1, keepdim=True)
+        before = torch.where(j > 0, sums.gather(-1, (j - 1).clamp_min(0)), 0)
+        after = ordered.gather(-1, j.clamp_max(ordered.shape[-1] - 1)).abs()
+        dimension = torch.where(j < ordered.shape[-1], j + before / after, j.to(ordered.dtype))
+        return dimension[:, 0]
+
+    def plot(self, axes: Any = None) -> Any:
+        """The running means, averaged over the batch: they should end flat.
+
+        Args:
+            axes: where; default: a new figure.
+        """
+        axes = on(axes)
+        steps = self.running.shape[1]
+        axes.plot(range(1, steps + 1), self.running.mean(0).cpu(), color=BLUE, linewidth=1)
+        axes.axhline(0, color=GREY, linewidth=1, linestyle="--")
+        if steps > 50:
+            axes.set_xscale("log")
+        axes.set(xlabel="steps", ylabel="mean so far, per unit of time", title="Lyapunov exponents")
+        return axes
+
+
+@torch.no_grad()
+def lyapunov_exponents(
+    system: Any,
+    x: Float[Tensor, "batch time input"],
+    h: Float[Tensor, "batch size"] | None = None,
+    *,
+    count: int | None = None,
+    discard: int = 0,
+    time_step: float = 1.0,
+) -> LyapunovExponents:
+    """Lyapunov exponents along a trajectory, by repeated QR decomposition.
+
+    In the order of time, J_t the Jacobian of the step, Q_0 orthonormal::
+
+        Q_{t+1} R_{t+1} = J_t Q_t,    λ_i = mean over t of log |R_ii| / time_step
+
+    Args:
+        system: what :func:`as_step` takes, best in float64.
+        x: the input that drives it; for a system without input ``torch.zeros(batch, steps, 0)``.
+        h: the flat state to start in; default: the initial one.
+        count: how many exponents, the largest; default: all.
+        discard: steps at the start that do not count, in which trajectory and Q settle.
+        time_step: how long a step lasts.
+
+    Raises:
+        ValueError: ``count`` or ``discard`` out of range.
+
+    References:
+        Benettin et al. 1980, Meccanica 15, parts 1 and 2; Eckmann and Ruelle 1985, Rev. Mod. Phys. 57, section III.
+
+    Example:
+        >>> logistic = as_step(lambda x_t, h: 4 * h * (1 - h), state=torch.tensor([[0.2]], dtype=torch.float64))
+        >>> found = lyapunov_exponents(logistic, logistic.silence(steps=5000))
+        >>> round(float(found.exponents), 2)  # ln 2
+        0.69
+    """
+    step = as_step(system)
+    step.check(x)
+    count = step.size if count is None else count
+    if not 1 <= count <= step.size:
+        raise ValueError(f"count must be 1 to {step.size}, the size of the state, got {count}")
+    if not 0 <= discard < x.shape[1]:
+        raise ValueError(f"discard must be 0 to {x.shape[1] - 1}, less than the steps, got {discard}")
+    h = step.initial_state(len(x)) if h is None else h
+    q = torch.eye(step.size, dtype=h.dtype, device=h.device)[:, :count].expand(len(h), -1, -1)
+    logs = []
+    for part in x.split(CHUNK, 1):
+        _, states = step.run(part, h)
+        jacobians = step.jacobian(part.flatten(0, 1), states[:, :-1].flatten(0, 1)).unflatten(0, part.shape[:2])
+        for jacobian in jacobians.unbind(1):
+            q, r = torch.linalg.qr(jacobian @ q)
+            logs.append(r.diagonal(dim1=-2, dim2=-1).abs().log())
+        h = states[:, -1]
+    growth = torch.stack(logs[discard:], 1) / time_step
+    after = torch.arange(1, growth.shape[1] + 1, dtype=h.dtype, device=h.device)[:, None]
+    return LyapunovExponents(growth.mean(1), growth.cumsum(1) / after)

@@ -1,0 +1,136 @@
+"""Any recurrent module as one function on flat state vectors, h_{t+1} = F(x_{t+1}, h_t)."""
+
+from collections.abc import Callable
+from dataclasses import dataclass
+from typing import Any
+
+import torch
+from jaxtyping import Float
+from torch import Tensor
+from torch.utils import _pytree as pytree
+
+from remanence.nn.memory import State
+
+COPIED = 2**24  # numbers that the state is copied to at a time for its Jacobian
+
+
+@dataclass(frozen=True, eq=False)
+class Step:
+    """One time step of a recurrent system, its state a vector; :func:`as_step` makes it of a module.
+
+    The rows of a batch must not see each other (no batch norm in training).
+
+    Attributes:
+        function: ``function(x_t, state) -> (y_t, state)`` on the state as the module nests it.
+        initial: the state before anything was seen, nested, a batch of one.
+        input_size: channels of the input; 0 for a system without input.
+    """
+
+    function: Callable[[Tensor, State], tuple[Tensor, State]]
+    initial: State
+    input_size: int
+
+    def __call__(
+        self, x_t: Float[Tensor, "batch input"], h: Float[Tensor, "batch size"]
+    ) -> Float[Tensor, "batch size"]:
+        """The state after this one."""
+        return self.advance(x_t, h)[1]
+
+    def advance(
+        self, x_t: Float[Tensor, "batch input"], h: Float[Tensor, "batch size"]
+    ) -> tuple[Float[Tensor, "batch ..."], Float[Tensor, "batch size"]]:
+        """The output of this step, and the state after it."""
+        y_t, state = self.function(x_t, self.unflatten(h))
+        return y_t, self.flatten(state)
+
+    @property
+    def size(self) -> int:
+        """Numbers in the state of one row."""
+        return sum(leaf[0].numel() for leaf in pytree.tree_leaves(self.initial))
+
+    @property
+    def dtype(self) -> torch.dtype:
+        """Of the state."""
+        return pytree.tree_leaves(self.initial)[0].dtype
+
+    def initial_state(self, batch_size: int = 1) -> Float[Tensor, "batch size"]:
+        """The state before anything was seen, flat."""
+        return self.flatten(self.initial).repeat(batch_size, 1)
+
+    def flatten(self, state: State) -> Float[Tensor, "batch size"]:
+        """The leaves of a state side by side."""
+        return torch.cat([leaf.flatten(1) for leaf in pytree.tree_leaves(state)], 1)
+
+    def unflatten(self, h: Float[Tensor, "batch size"]) -> State:
+        """A flat state as the module nests it."""
+        leaves, nesting = pytree.tree_flatten(self.initial)
+        parts = h.split([leaf[0].numel() for leaf in leaves], 1)
+        shaped = [part.reshape(-1, *leaf.shape[1:]) for part, leaf in zip(parts, leaves, strict=True)]
+        return pytree.tree_unflatten(shaped, nesting)
+
+    def silence(self, batch_size: int = 1, steps: int | None = None) -> Tensor:
+        """An input of zeros, [batch, input], or [batch, steps, input]."""
+        leaf = pytree.tree_leaves(self.initial)[0]
+        time = () if steps is None else (steps,)
+        return leaf.new_zeros(batch_size, *time, self.input_size)
+
+    @torch.no_grad()
+    def run(
+        self, x: Float[Tensor, "batch time input"], h: Float[Tensor, "batch size"] | None = None
+    ) -> tuple[Float[Tensor, "batch time ..."], Float[Tensor, "batch later size"]]:
+        """Outputs, and states from the one before the first step to the one after the last: one more than outputs.
+
+        Args:
+            x: the input.
+            h: the state to start in, flat; default: the initial one.
+
+        Raises:
+            ValueError: a wrong shape, or no time step.
+        """
+        self.check(x)
+        states, outputs = [self.initial_state(len(x)) if h is None else h], []
+        for x_t in x.unbind(1):
+            y_t, after = self.advance(x_t, states[-1])
+            states.append(after)
+            outputs.append(y_t)
+        return torch.stack(outputs, 1), torch.stack(states, 1)
+
+    def check(self, x: Tensor) -> None:
+        """Refuse an input of a wrong shape or dtype with a ``ValueError``."""
+        if x.ndim != 3 or x.shape[1] == 0 or x.shape[2] != self.input_size or x.dtype != self.dtype:
+            raise ValueError(
+                f"expected x [batch, time, {self.input_size}] of {self.dtype} with at least one step, "
+                f"got {list(x.shape)} of {x.dtype}"
+            )
+
+    def jacobian(
+        self, x_t: Float[Tensor, "batch input"], h: Float[Tensor, "batch size"]
+    ) -> Float[Tensor, "batch size size"]:
+        """∂F_i/∂h_j [i, j] at every row: each row is copied once for every i, and all copies go backwards at once."""
+        rows = max(COPIED // max(self.size, 1) ** 2, 1)
+        parts = zip(x_t.split(rows), h.split(rows), strict=True)
+        return torch.cat([self._jacobian(*part) for part in parts])
+
+    def _jacobian(self, x_t: Tensor, h: Tensor) -> Tensor:
+        copies = h.detach().repeat_interleave(self.size, 0).requires_grad_()
+        each = torch.eye(self.size, dtype=h.dtype, device=h.device).repeat(len(h), 1)
+        with torch.enable_grad(), torch.backends.cudnn.flags(enabled=False):  # cuDNN has no gradient in eval mode
+            after = self(x_t.detach().repeat_interleave(self.size, 0), copies)
+            (rows,) = torch.autograd.grad(after, copies, each, materialize_grads=True)
+        return rows.view(len(h), self.size, self.size)
+
+
+def leaves_of(state: Any) -> list[Tensor]:
+    """The tensors of a state.
+
+    Raises:
+        ValueError: one that is no tensor of real numbers with a batch in front.
+    """
+    leaves = pytree.tree_leaves(state)
+    for leaf in leaves:
+        if not isinstance(leaf, Tensor) or not leaf.is_floating_point() or leaf.ndim == 0:
+            what = f"{list(leaf.shape)} of {leaf.dtype}" if isinstance(leaf, Tensor) else type(leaf).__name__
+            raise ValueError(f"expected a state of floating-point tensors, the batch first, got {what}")
+    if not leaves:
+        raise ValueError("expected a state of at least one tensor, got none")
+    return leaves
