@@ -63,23 +63,19 @@ class UnitaryRNN(UnitaryMemory):
 
     def _turn(self) -> Turn:
         d1, d2, d3 = torch.polar(torch.ones_like(self.phases), self.phases)
-        v1, v2 = _unit(self.reflections)
+        R1, R2 = (_reflection(v) for v in self.reflections)
 
         def turn(h: Tensor) -> Tensor:
-            h = _reflect(torch.fft.fft(d1 * h, norm="ortho"), v1)
+            h = R1(torch.fft.fft(d1 * h, norm="ortho"))
             h = torch.fft.ifft(d2 * h[:, self.permutation], norm="ortho")
-            return d3 * _reflect(h, v2)
+            return d3 * R2(h)
 
         return turn
 
 
-def _unit(v: Tensor) -> Tensor:
-    """Complex vectors of length 1 from [vectors, 2, size]; 0 stays 0, for which R = 1 is unitary too."""
+def _reflection(parts: Tensor) -> Turn:
+    """R = 1 - 2 v vᴴ / ||v||², from the real and the imaginary part of v; for v = 0 it is 1."""
     # The direction does not depend on this scale, which keeps the squares of what is tiny or huge in range.
-    v = v / v.detach().abs().amax((1, 2), keepdim=True).clamp(min=torch.finfo(v.dtype).tiny)
-    real, imaginary = (v * v.square().sum((1, 2), keepdim=True).clamp(min=0.5).rsqrt()).unbind(1)
-    return torch.complex(real, imaginary)
-
-
-def _reflect(h: Tensor, v: Tensor) -> Tensor:
-    return h - 2 * (h * v.conj()).sum(-1, keepdim=True) * v
+    parts = parts / parts.detach().abs().max().clamp(min=torch.finfo(parts.dtype).tiny)
+    v, twice = torch.complex(*parts), 2 / parts.square().sum().clamp(min=0.5)
+    return lambda h: h - twice * (h @ v.conj())[:, None] * v
