@@ -12,16 +12,16 @@ from remanence.nn.unitary.mesh import butterfly, tunable
 
 
 def drawn(mesh, time, batch, *, seed=0, dtype=torch.float64):
-    """Drive, state, theta, phi, omega, bias."""
+    """x, state, weight_ih, theta, phi, omega, bias."""
     torch.manual_seed(seed)
     hidden, turns = mesh.partner.shape[1], len(mesh.places)
-    shapes = (time, 2 * hidden, batch), (2 * hidden, batch), (turns,), (turns,), (hidden,), (hidden,)
+    shapes = (batch, time, 3), (batch, 2 * hidden), (2 * hidden, 3), (turns,), (turns,), (hidden,), (hidden,)
     return [torch.randn(shape, dtype=dtype).requires_grad_() for shape in shapes]
 
 
 def assert_same(mesh, tensors, tolerance=1e-9):
-    above = torch.randn_like(tensors[0]), torch.randn_like(tensors[1])
     expected, found = (evolve(mesh, *tensors, backend=backend) for backend in ("reference", "cpu"))
+    above = [torch.randn_like(each) for each in expected]
     torch.testing.assert_close(found, expected, rtol=tolerance, atol=tolerance)
     wanted = torch.autograd.grad(expected, tensors, above, materialize_grads=True)
     scale = max(1.0, *(grad.abs().max().item() for grad in wanted if grad.numel()))
@@ -58,11 +58,20 @@ def test_float32_and_threads(threads, batch):
 
 def test_any_strides():
     mesh = butterfly(7)
-    drive, state, *rest = drawn(mesh, 5, 6)
-    turned = drive.detach().permute(2, 1, 0).contiguous().permute(2, 1, 0).requires_grad_()
-    repeated = torch.randn(5, 14, 1, dtype=torch.float64).expand(5, 14, 6).requires_grad_()
+    x, state, *rest = drawn(mesh, 5, 6)
+    turned = x.detach().permute(2, 1, 0).contiguous().permute(2, 1, 0).requires_grad_()
+    repeated = torch.randn(1, 5, 3, dtype=torch.float64).expand(6, 5, 3).requires_grad_()
     for other in (turned, repeated):
         assert_same(mesh, [other, state.detach().T.contiguous().T.requires_grad_(), *rest])
+
+
+def test_gradients_of_one_result_alone():
+    mesh = tunable(5, 2)
+    tensors = drawn(mesh, 4, 3)
+    results = [evolve(mesh, *tensors, backend=backend) for backend in ("reference", "cpu")]
+    for place in (0, 1):
+        wanted, found = (torch.autograd.grad(result[place].sum(), tensors, retain_graph=True) for result in results)
+        torch.testing.assert_close(found, wanted)
 
 
 def test_units_at_zero_and_silent_ones():

@@ -102,14 +102,10 @@ class EUNN(UnitaryMemory):
         return reference.rotations(self._mesh(), self.theta, self.phi, self.omega)
 
     def _run(self, x: Tensor, state: State) -> tuple[Tensor, State]:
-        # The batch last: a unit works on rows of the batch.
-        batch, time, _ = x.shape
-        drive = self.weight_ih @ x.permute(2, 1, 0).flatten(1)
-        drive = drive.unflatten(1, (time, batch)).transpose(0, 1).to(self.bias.dtype)
-        before = torch.cat(state, 1).T.to(self.bias.dtype)
-        values, final = evolve(self._mesh(), drive, before, self.theta, self.phi, self.omega, self.bias)
-        real, imaginary = final.T.chunk(2, 1)
-        return values.permute(2, 0, 1).contiguous(), (real, imaginary)
+        angles = self.theta, self.phi, self.omega
+        y, final = evolve(self._mesh(), x, torch.cat(state, 1), self.weight_ih, *angles, self.bias)
+        real, imaginary = final.chunk(2, 1)
+        return y, (real, imaginary)
 
     def extra_repr(self) -> str:
         """Sizes, as `print(layer)` shows them."""

@@ -13,28 +13,30 @@ from remanence.nn.unitary.mesh import Mesh
 
 def evolve(
     mesh: Mesh,
-    drive: Float[Tensor, "time parts batch"],
-    state: Float[Tensor, "parts batch"],
+    x: Float[Tensor, "batch time inputs"],
+    state: Float[Tensor, "batch parts"],
+    weight_ih: Float[Tensor, "parts inputs"],
     theta: Float[Tensor, " rotations"],
     phi: Float[Tensor, " rotations"],
     omega: Float[Tensor, " hidden"],
     bias: Float[Tensor, " hidden"],
     backend: str = "auto",
-) -> tuple[Float[Tensor, "time parts batch"], Float[Tensor, "parts batch"]]:
+) -> tuple[Float[Tensor, "batch time parts"], Float[Tensor, "batch parts"]]:
     """States after each time step, and after the last; parts are the real parts, then the imaginary.
 
     Args:
         mesh: which coordinates are turned together.
-        drive: what the inputs add.
+        x: the input.
         state: before the first step.
+        weight_ih: V.
         theta: angles of the rotations.
         phi: phases of the second coordinates before them.
         omega: phases after all of them.
         bias: of modReLU.
         backend: ``"reference"``, the plain loop; ``"cpu"``; or ``"auto"``, the fastest that applies.
     """
-    tensors = (drive, state, theta, phi, omega, bias)
-    fits = drive.device.type == "cpu" and drive.dtype in (torch.float32, torch.float64) and drive.numel() > 0
+    tensors = (x, state, weight_ih, theta, phi, omega, bias)
+    fits = x.device.type == "cpu" and x.dtype in (torch.float32, torch.float64) and x.numel() > 0
     if torch.compiler.is_exporting() or backend == "reference" or not fits:
         return _looped(mesh, *tensors)
     if torch.compiler.is_compiling():
@@ -47,17 +49,10 @@ def _fused(mesh: Mesh, *tensors: Tensor) -> tuple[Tensor, Tensor]:
 
 
 def _looped(
-    mesh: Mesh, drive: Tensor, state: Tensor, theta: Tensor, phi: Tensor, omega: Tensor, bias: Tensor
+    mesh: Mesh, x: Tensor, state: Tensor, weight_ih: Tensor, theta: Tensor, phi: Tensor, omega: Tensor, bias: Tensor
 ) -> tuple[Tensor, Tensor]:
-    turn = reference.rotations(mesh, theta, phi, omega)
-    h = reference.evolve(turn, _complex(drive.mT), _complex(state.T), bias)
-    values = torch.cat([h.real, h.imag], -1).mT
-    return values, values[-1]
-
-
-def _complex(parts: Tensor) -> Tensor:
-    real, imaginary = parts.chunk(2, -1)
-    return torch.complex(real, imaginary)
+    y = reference.run(reference.rotations(mesh, theta, phi, omega), x, state, weight_ih, bias)
+    return y, y[:, -1]
 
 
 class _Evolution(torch.autograd.Function):
@@ -65,24 +60,18 @@ class _Evolution(torch.autograd.Function):
     def forward(ctx: Any, mesh: Mesh, *tensors: Tensor) -> tuple[Tensor, Tensor]:
         from remanence.nn.unitary import cpu  # a compiler comes with it
 
-        values, turned = cpu.forward(mesh, *tensors)
+        y, *kept = cpu.forward(mesh, *tensors)
         ctx.mesh, ctx.backend = mesh, cpu
-        ctx.save_for_backward(*tensors, turned)
+        ctx.save_for_backward(*tensors, *kept)
         ctx.set_materialize_grads(False)
-        return values, values[-1].clone()
+        return y, y[:, -1].clone()
 
     @staticmethod
     def backward(ctx: Any, *above: Tensor | None) -> tuple[Tensor | None, ...]:
-        *tensors, turned = ctx.saved_tensors
+        *tensors, drive, turned = ctx.saved_tensors
         if torch.is_grad_enabled():
             return None, *_by_autograd(ctx.mesh, tensors, above)
-        of_values, of_final = above
-        drive = tensors[0]
-        total = torch.zeros_like(drive) if of_values is None else of_values
-        if of_final is not None:
-            total = total.clone(memory_format=torch.contiguous_format)
-            total[-1] += of_final
-        return None, *ctx.backend.backward(ctx.mesh, total, turned, *tensors)
+        return None, *ctx.backend.backward(ctx.mesh, above, drive, turned, *tensors)
 
 
 def _by_autograd(mesh: Mesh, tensors: list[Tensor], above: tuple[Tensor | None, ...]) -> list[Tensor | None]:

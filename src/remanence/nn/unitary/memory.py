@@ -47,10 +47,9 @@ class UnitaryMemory(Memory):
         raise NotImplementedError
 
     def _run(self, x: Tensor, state: State) -> tuple[Tensor, State]:
-        drive = nn.functional.linear(x, self.weight_ih).to(self.bias.dtype)  # there are no complex numbers of 16 bits
-        real, imaginary = drive.transpose(0, 1).chunk(2, -1)
-        h = reference.evolve(self._turn(), torch.complex(real, imaginary), torch.complex(*state), self.bias)
-        return torch.cat([h.real, h.imag], -1).transpose(0, 1), (h[-1].real, h[-1].imag)
+        y = reference.run(self._turn(), x, torch.cat(state, 1), self.weight_ih, self.bias)
+        real, imaginary = y[:, -1].chunk(2, 1)
+        return y, (real, imaginary)
 
     def _advance(self, x_t: Tensor, state: State) -> tuple[Tensor, State]:
         y, state = self._run(x_t[:, None], state)

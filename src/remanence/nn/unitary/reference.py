@@ -18,25 +18,34 @@ def modrelu(z: Complex[Tensor, "... hidden"], bias: Float[Tensor, " hidden"]) ->
     return z * torch.relu(1 + bias / modulus)
 
 
-def evolve(
+def run(
     turn: Callable[[Tensor], Tensor],
-    drive: Complex[Tensor, "time batch hidden"],
-    state: Complex[Tensor, "batch hidden"],
+    x: Float[Tensor, "batch time inputs"],
+    state: Float[Tensor, "batch parts"],
+    weight_ih: Float[Tensor, "parts inputs"],
     bias: Float[Tensor, " hidden"],
-) -> Complex[Tensor, "time batch hidden"]:
-    """States ``h_t = modReLU(W h_{t-1} + drive_t)`` after each time step.
+) -> Float[Tensor, "batch time parts"]:
+    """``h_t = modReLU(W h_{t-1} + V x_t)`` after each time step; parts are the real parts, then the imaginary.
 
     Args:
         turn: takes h, one in each row, to W h.
-        drive: what the inputs add.
+        x: the input.
         state: h before the first step.
+        weight_ih: V.
         bias: of modReLU.
     """
-    states = []
-    for drive_t in drive.unbind(0):
-        state = modrelu(turn(state) + drive_t, bias)
-        states.append(state)
-    return torch.stack(states)
+    drive = torch.nn.functional.linear(x, weight_ih).to(bias.dtype)  # there are no complex numbers of 16 bits
+    h, states = _complex(state), []
+    for drive_t in _complex(drive).unbind(1):
+        h = modrelu(turn(h) + drive_t, bias)
+        states.append(h)
+    over_time = torch.stack(states, 1)
+    return torch.cat([over_time.real, over_time.imag], -1)
+
+
+def _complex(parts: Tensor) -> Tensor:
+    real, imaginary = parts.chunk(2, -1)
+    return torch.complex(real, imaginary)
 
 
 def rotations(
