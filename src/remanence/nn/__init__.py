@@ -15,10 +15,12 @@ from remanence.nn.memory import Memory, State
 from remanence.nn.persistent import PersistentLinear
 from remanence.nn.reciprocal import ReciprocalGated
 from remanence.nn.streaming import Streaming
+from remanence.nn.unitary import EUNN, OrthogonalRNN, UnitaryRNN
 from remanence.registry import Registry
 
 __all__ = [
     "CFF",
+    "EUNN",
     "GRU",
     "LSTM",
     "LTC",
@@ -30,10 +32,12 @@ __all__ = [
     "Fastlane",
     "FastlaneOverflowWarning",
     "Memory",
+    "OrthogonalRNN",
     "PersistentLinear",
     "ReciprocalGated",
     "State",
     "Streaming",
+    "UnitaryRNN",
     "attention",
     "create",
     "layers",
@@ -45,6 +49,9 @@ layers.add("irnn", partial(Elman, nonlinearity="relu", identity_init=True))
 layers.add("lstm", LSTM)
 layers.add("gru", GRU)
 layers.add("alstm", AssociativeLSTM)
+layers.add("urnn", UnitaryRNN)
+layers.add("eunn", EUNN)
+layers.add("orthogonal", OrthogonalRNN)
 layers.add("fast_weights", FastWeights)
 layers.add("cff", CFF)
 layers.add("reciprocal_gated", ReciprocalGated)

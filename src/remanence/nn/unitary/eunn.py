@@ -1,0 +1,112 @@
+"""The efficient unitary network of Jing et al. (2017)."""
+
+import math
+from typing import Literal
+
+import torch
+from torch import Tensor, nn
+
+from remanence.nn.memory import State, positive_integer
+from remanence.nn.unitary import reference
+from remanence.nn.unitary.evolution import evolve
+from remanence.nn.unitary.memory import Turn, UnitaryMemory
+from remanence.nn.unitary.mesh import Mesh, butterfly, tunable
+
+
+class EUNN(UnitaryMemory):
+    """Efficient unitary network: ``h_t = modReLU(W h_{t-1} + V x_t)``, W a product of layers of rotations::
+
+        W = D F_L ... F_2 F_1,    D = diag(e^{iω}),    ``modReLU(z) = ReLU(|z| + b) z / |z|``
+
+    Each layer F turns pairs of coordinates (a, b), each pair by angles of its own::
+
+        h_a, h_b <- cosθ h_a - e^{iφ} sinθ h_b,  sinθ h_a + e^{iφ} cosθ h_b
+
+    In tunable style F_1, F_3, ... turn the pairs (0, 1), (2, 3), ..., and F_2, F_4, ... the pairs (1, 2), (3, 4), ...;
+    with L = hidden_size layers W can be any unitary matrix. In FFT style log₂ hidden_size layers turn coordinates that
+    are hidden_size / 2, / 4, ..., 1 apart, so that each hears all others.
+
+    The phase comes before the rotation, as in the authors' program. In the paper's equation 3 it comes after it, where
+    those of the last layer only repeat D's, and not all unitary matrices are reached.
+
+    On CPUs the whole sequence is one kernel, and one back, which undoes the rotations instead of keeping what was
+    between them: its memory does not grow with the capacity.
+
+    Args:
+        input_size: channels of the input.
+        hidden_size: complex units.
+        capacity: L, layers of the tunable style; default 2.
+        style: ``"tunable"`` (default) or ``"fft"``.
+
+    Parameters:
+        weight_ih (V) [2 hidden_size, input_size], real parts above imaginary parts; bias (b) and omega (ω)
+        [hidden_size]; theta (θ) and phi (φ), one for each rotation, first layer first; h_0 [2, hidden_size], the first
+        state.
+
+    Output:
+        [real parts | imaginary parts] of h_t, so that output_size is 2 hidden_size.
+
+    State:
+        (real part, imaginary part) of h, each [batch, hidden_size]; at first h_0, which is learned.
+
+    Raises:
+        ValueError: a size that is not a positive integer, an unknown style, or a capacity for the FFT style.
+
+    References:
+        Jing, Shen, Dubcek, Peurifoy, Skirlo, LeCun, Tegmark, Soljačić, "Tunable efficient unitary neural networks
+        (EUNN) and their application to RNNs", 2017, arXiv:1612.05231, section 4. V, b and h_0 as :class:`UnitaryRNN`.
+
+    Example:
+        >>> layer = EUNN(3, 8, style="fft")
+        >>> y, (real, imaginary) = layer(torch.randn(2, 5, 3))
+        >>> y.shape, real.shape
+        (torch.Size([2, 5, 16]), torch.Size([2, 8]))
+    """
+
+    places: Tensor
+    partner: Tensor
+
+    def __init__(
+        self,
+        input_size: int,
+        hidden_size: int,
+        *,
+        capacity: int | None = None,
+        style: Literal["tunable", "fft"] = "tunable",
+    ):
+        super().__init__(input_size, hidden_size)
+        if style not in ("tunable", "fft"):
+            raise ValueError(f"style must be 'tunable' or 'fft', got {style!r}")
+        if style == "fft" and capacity is not None:
+            raise ValueError(f"the FFT style has log₂ hidden_size layers: leave out capacity (got {capacity})")
+        self.style = style
+        layers = positive_integer("capacity", 2 if capacity is None else capacity)
+        mesh = butterfly(hidden_size) if style == "fft" else tunable(hidden_size, layers)
+        self.register_buffer("places", mesh.places, persistent=False)
+        self.register_buffer("partner", mesh.partner, persistent=False)
+        self.theta = nn.Parameter(torch.empty(len(mesh.places)))
+        self.phi = nn.Parameter(torch.empty(len(mesh.places)))
+        self.omega = nn.Parameter(torch.empty(hidden_size))
+        self.reset_parameters()
+
+    def reset_parameters(self) -> None:
+        """Draw the parameters anew: all angles uniformly from ±π."""
+        super().reset_parameters()
+        for angles in (self.theta, self.phi, self.omega):
+            nn.init.uniform_(angles, -math.pi, math.pi)
+
+    def _mesh(self) -> Mesh:
+        return Mesh(self.places, self.partner)
+
+    def _turn(self) -> Turn:
+        return reference.rotations(self._mesh(), self.theta, self.phi, self.omega)
+
+    def _run(self, x: Tensor, state: State) -> tuple[Tensor, State]:
+        angles = self.theta, self.phi, self.omega
+        y, final = evolve(self._mesh(), x, torch.cat(state, 1), self.weight_ih, *angles, self.bias)
+        real, imaginary = final.chunk(2, 1)
+        return y, (real, imaginary)
+
+    def extra_repr(self) -> str:
+        """Sizes, as `print(layer)` shows them."""
+        return f"{super().extra_repr()}, style={self.style}, layers={len(self.partner)}"

@@ -1,0 +1,83 @@
+"""Which loop turns the states of an EUNN, and the kernel as one node of the autograd graph."""
+
+from typing import Any
+
+import torch
+from jaxtyping import Float
+from torch import Tensor
+from torch._compile import _disable_dynamo
+
+from remanence.nn.unitary import reference
+from remanence.nn.unitary.mesh import Mesh
+
+
+def evolve(
+    mesh: Mesh,
+    x: Float[Tensor, "batch time inputs"],
+    state: Float[Tensor, "batch parts"],
+    weight_ih: Float[Tensor, "parts inputs"],
+    theta: Float[Tensor, " rotations"],
+    phi: Float[Tensor, " rotations"],
+    omega: Float[Tensor, " hidden"],
+    bias: Float[Tensor, " hidden"],
+    backend: str = "auto",
+) -> tuple[Float[Tensor, "batch time parts"], Float[Tensor, "batch parts"]]:
+    """States after each time step, and after the last; parts are the real parts, then the imaginary.
+
+    Args:
+        mesh: which coordinates are turned together.
+        x: the input.
+        state: before the first step.
+        weight_ih: V.
+        theta: angles of the rotations.
+        phi: phases of the second coordinates before them.
+        omega: phases after all of them.
+        bias: of modReLU.
+        backend: ``"reference"``, the plain loop; ``"cpu"``; or ``"auto"``, the fastest that applies.
+    """
+    tensors = (x, state, weight_ih, theta, phi, omega, bias)
+    fits = x.device.type == "cpu" and x.dtype in (torch.float32, torch.float64) and x.numel() > 0
+    if torch.compiler.is_exporting() or backend == "reference" or not fits:
+        return _looped(mesh, *tensors)
+    if torch.compiler.is_compiling():
+        return _disable_dynamo(_fused)(mesh, *tensors)
+    return _fused(mesh, *tensors)
+
+
+def _fused(mesh: Mesh, *tensors: Tensor) -> tuple[Tensor, Tensor]:
+    return _Evolution.apply(mesh, *tensors)
+
+
+def _looped(
+    mesh: Mesh, x: Tensor, state: Tensor, weight_ih: Tensor, theta: Tensor, phi: Tensor, omega: Tensor, bias: Tensor
+) -> tuple[Tensor, Tensor]:
+    y = reference.run(reference.rotations(mesh, theta, phi, omega), x, state, weight_ih, bias)
+    return y, y[:, -1]
+
+
+class _Evolution(torch.autograd.Function):
+    @staticmethod
+    def forward(ctx: Any, mesh: Mesh, *tensors: Tensor) -> tuple[Tensor, Tensor]:
+        from remanence.nn.unitary import cpu  # a compiler comes with it
+
+        y, *kept = cpu.forward(mesh, *tensors)
+        ctx.mesh, ctx.backend = mesh, cpu
+        ctx.save_for_backward(*tensors, *kept)
+        ctx.set_materialize_grads(False)
+        return y, y[:, -1].clone()
+
+    @staticmethod
+    def backward(ctx: Any, *above: Tensor | None) -> tuple[Tensor | None, ...]:
+        *tensors, drive, turned = ctx.saved_tensors
+        if torch.is_grad_enabled():
+            return None, *_by_autograd(ctx.mesh, tensors, above)
+        return None, *ctx.backend.backward(ctx.mesh, above, drive, turned, *tensors)
+
+
+def _by_autograd(mesh: Mesh, tensors: list[Tensor], above: tuple[Tensor | None, ...]) -> list[Tensor | None]:
+    """Gradients that can be differentiated again: those of the plain loop."""
+    pairs = [(out, g) for out, g in zip(_looped(mesh, *tensors), above, strict=True) if g is not None]
+    outputs, given = zip(*pairs, strict=True)
+    wanted = [tensor for tensor in tensors if tensor.requires_grad]
+    found = iter(torch.autograd.grad(outputs, wanted, given, create_graph=True, allow_unused=True))
+    return [next(found) if tensor.requires_grad else None for tensor in tensors]

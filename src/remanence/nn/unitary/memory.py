@@ -1,0 +1,60 @@
+"""What networks with complex states share: input weights, modReLU's bias, the first state, real outputs."""
+
+import math
+from collections.abc import Callable
+from typing import TypeAlias
+
+import torch
+from jaxtyping import Complex
+from torch import Tensor, nn
+
+from remanence.nn.memory import Memory, State
+from remanence.nn.unitary import reference
+
+Turn: TypeAlias = Callable[[Tensor], Tensor]
+"""Takes states h, one in each row, to W h."""
+
+
+class UnitaryMemory(Memory):
+    """``h_t = modReLU(W h_{t-1} + V x_t)`` with complex h and V, and W unitary whatever the parameters are.
+
+    A subclass says what W does (:meth:`_turn`) and draws its own parameters (:meth:`reset_parameters`).
+    """
+
+    def __init__(self, input_size: int, hidden_size: int):
+        super().__init__(input_size, hidden_size, 2 * hidden_size)
+        self.weight_ih = nn.Parameter(torch.empty(2 * hidden_size, input_size))
+        self.bias = nn.Parameter(torch.empty(hidden_size))
+        self.h_0 = nn.Parameter(torch.empty(2, hidden_size))
+
+    def reset_parameters(self) -> None:
+        """Draw the parameters anew, as in section 4.3 of Arjovsky et al."""
+        nn.init.uniform_(self.weight_ih, *_around_0(6 / (self.input_size + self.hidden_size)))
+        nn.init.zeros_(self.bias)
+        nn.init.uniform_(self.h_0, *_around_0(3 / (2 * self.hidden_size)))  # E ||h_0||² = 1
+
+    def matrix(self) -> Complex[Tensor, "hidden hidden"]:
+        """W, for which W Wᴴ = 1."""
+        real = torch.eye(self.hidden_size, dtype=self.bias.dtype, device=self.bias.device)
+        return self._turn()(torch.complex(real, torch.zeros_like(real))).T
+
+    def initial_state(self, batch_size: int) -> State:
+        """``h_0``, learned, for every sample."""
+        real, imaginary = self.h_0
+        return real.expand(batch_size, -1), imaginary.expand(batch_size, -1)
+
+    def _turn(self) -> Turn:
+        raise NotImplementedError
+
+    def _run(self, x: Tensor, state: State) -> tuple[Tensor, State]:
+        y = reference.run(self._turn(), x, torch.cat(state, 1), self.weight_ih, self.bias)
+        real, imaginary = y[:, -1].chunk(2, 1)
+        return y, (real, imaginary)
+
+    def _advance(self, x_t: Tensor, state: State) -> tuple[Tensor, State]:
+        y, state = self._run(x_t[:, None], state)
+        return y[:, 0], state
+
+
+def _around_0(square: float) -> tuple[float, float]:
+    return -math.sqrt(square), math.sqrt(square)

@@ -1,0 +1,81 @@
+"""The unitary RNN of Arjovsky, Shah and Bengio (2016)."""
+
+import math
+
+import torch
+from torch import Tensor, nn
+
+from remanence.nn.unitary.memory import Turn, UnitaryMemory
+
+
+class UnitaryRNN(UnitaryMemory):
+    """Unitary RNN: ``h_t = modReLU(W h_{t-1} + V x_t)`` with complex h, and W unitary by its construction::
+
+        W = D₃ R₂ F⁻¹ D₂ Π R₁ F D₁
+
+    F is the unitary Fourier transform, Π a fixed random permutation, D = diag(e^{iω}), R = 1 - 2 v vᴴ / ||v||² a
+    reflection, and ``modReLU(z) = ReLU(|z| + b) z / |z|``. W has 7 hidden_size numbers and costs hidden_size
+    log(hidden_size), but reaches only a few of all unitary matrices; :class:`EUNN` can reach all.
+
+    Args:
+        input_size: channels of the input.
+        hidden_size: complex units.
+
+    Parameters:
+        weight_ih (V) [2 hidden_size, input_size], real parts above imaginary parts; bias (b) [hidden_size]; phases (ω)
+        [3, hidden_size]; reflections (v) [2, 2, hidden_size], of each the real part and the imaginary; h_0
+        [2, hidden_size], the first state.
+
+    Output:
+        [real parts | imaginary parts] of h_t, so that output_size is 2 hidden_size: a linear readout of it is the
+        paper's.
+
+    State:
+        (real part, imaginary part) of h, each [batch, hidden_size]; at first h_0, which is learned.
+
+    Raises:
+        ValueError: a size that is not a positive integer.
+
+    References:
+        Arjovsky, Shah, Bengio, "Unitary evolution recurrent neural networks", 2016, arXiv:1511.06464, section 4.
+
+    Example:
+        >>> layer = UnitaryRNN(3, 8)
+        >>> y, (real, imaginary) = layer(torch.randn(2, 5, 3))
+        >>> y.shape, real.shape
+        (torch.Size([2, 5, 16]), torch.Size([2, 8]))
+    """
+
+    permutation: Tensor
+
+    def __init__(self, input_size: int, hidden_size: int):
+        super().__init__(input_size, hidden_size)
+        self.phases = nn.Parameter(torch.empty(3, hidden_size))
+        self.reflections = nn.Parameter(torch.empty(2, 2, hidden_size))
+        self.register_buffer("permutation", torch.randperm(hidden_size))
+        self.reset_parameters()
+
+    def reset_parameters(self) -> None:
+        """Draw the parameters anew, as in section 4.3 of the paper; the permutation stays."""
+        super().reset_parameters()
+        nn.init.uniform_(self.phases, -math.pi, math.pi)
+        nn.init.uniform_(self.reflections, -1, 1)
+
+    def _turn(self) -> Turn:
+        d1, d2, d3 = torch.polar(torch.ones_like(self.phases), self.phases)
+        R1, R2 = (_reflection(v) for v in self.reflections)
+
+        def turn(h: Tensor) -> Tensor:
+            h = R1(torch.fft.fft(d1 * h, norm="ortho"))
+            h = torch.fft.ifft(d2 * h[:, self.permutation], norm="ortho")
+            return d3 * R2(h)
+
+        return turn
+
+
+def _reflection(parts: Tensor) -> Turn:
+    """R = 1 - 2 v vᴴ / ||v||², from the real and the imaginary part of v; for v = 0 it is 1."""
+    # The direction does not depend on this scale, which keeps the squares of what is tiny or huge in range.
+    parts = parts / parts.detach().abs().max().clamp(min=torch.finfo(parts.dtype).tiny)
+    v, twice = torch.complex(*parts), 2 / parts.square().sum().clamp(min=0.5)
+    return lambda h: h - twice * (h @ v.conj())[:, None] * v
