@@ -6,6 +6,8 @@ from remanence.analysis.bifurcation import Bifurcation, bifurcation
 from remanence.analysis.fixed_points import FixedPoints, fixed_points
 from remanence.analysis.gradient_flow import GradientFlow, gradient_flow
 from remanence.analysis.lyapunov import LyapunovExponents, lyapunov_exponents
+from remanence.analysis.retention import memory_capacity, retention
+from remanence.analysis.retention_curve import RetentionCurve
 from remanence.analysis.spectra import Spectrum, spectrum
 from remanence.analysis.stability import Verdict
 from remanence.analysis.step import Step
@@ -16,6 +18,7 @@ __all__ = [
     "FixedPoints",
     "GradientFlow",
     "LyapunovExponents",
+    "RetentionCurve",
     "Spectrum",
     "Step",
     "Verdict",
@@ -25,5 +28,7 @@ __all__ = [
     "fixed_points",
     "gradient_flow",
     "lyapunov_exponents",
+    "memory_capacity",
+    "retention",
     "spectrum",
 ]
