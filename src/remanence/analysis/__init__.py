@@ -3,6 +3,7 @@
 from remanence.analysis.adapters import as_step
 from remanence.analysis.basins import Basins, basins
 from remanence.analysis.bifurcation import Bifurcation, bifurcation
+from remanence.analysis.capacity import CapacityCurve, capacity_curve
 from remanence.analysis.fixed_points import FixedPoints, fixed_points
 from remanence.analysis.gradient_flow import GradientFlow, gradient_flow
 from remanence.analysis.lyapunov import LyapunovExponents, lyapunov_exponents
@@ -15,6 +16,7 @@ from remanence.analysis.step import Step
 __all__ = [
     "Basins",
     "Bifurcation",
+    "CapacityCurve",
     "FixedPoints",
     "GradientFlow",
     "LyapunovExponents",
@@ -25,6 +27,7 @@ __all__ = [
     "as_step",
     "basins",
     "bifurcation",
+    "capacity_curve",
     "fixed_points",
     "gradient_flow",
     "lyapunov_exponents",
