@@ -1,6 +1,7 @@
 """The modern Hopfield network: attention to stored patterns, repeated."""
 
 import math
+from typing import Any
 
 import torch
 from jaxtyping import Float
@@ -81,12 +82,12 @@ class ModernHopfield(nn.Module):
         constant = math.log(len(self.patterns)) / self.beta + 0.5 * self.patterns.square().sum(1).max()
         return 0.5 * state.square().sum(-1) - similarity + constant
 
-    def _load_from_state_dict(self, state_dict: dict, prefix: str, *args: object) -> None:
+    def _load_from_state_dict(self, state_dict: Any, prefix: str, *args: Any, **options: Any) -> None:
         # As many patterns as were saved.
         saved = state_dict.get(f"{prefix}patterns")
         if saved is not None and saved.shape[1:] == self.patterns.shape[1:]:
             self.patterns = self.patterns.new_zeros(saved.shape)
-        super()._load_from_state_dict(state_dict, prefix, *args)
+        super()._load_from_state_dict(state_dict, prefix, *args, **options)
 
     def _check(self, state: Tensor) -> None:
         if state.ndim != 2 or state.shape[1] != self.size:
