@@ -32,8 +32,10 @@ def test_one_update_makes_the_errors_that_the_crosstalk_says(distortion):
 
     hopfield = capacity_curve(lambda: Once(200), 200, RATIOS, **options)
     associator = capacity_curve(lambda: LinearAssociator(200), 200, RATIOS, **options)
+    pairs = capacity_curve(lambda: LinearAssociator(200, 50), 200, RATIOS, values=50, **options)
     for index, q in enumerate(RATIOS):
         width = math.sqrt(2 * q)
+        assert math.isclose(pairs.overlaps[index].mean(), erf(signal / width), abs_tol=0.02)
         assert math.isclose(hopfield.overlaps[index].mean(), erf(signal / width), abs_tol=0.02)
         right, wrong = erf((signal + q) / width), erf((signal - q) / width)
         assert math.isclose(associator.overlaps[index].mean(), (1 - d) * right + d * wrong, abs_tol=0.02)

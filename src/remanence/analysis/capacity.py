@@ -60,6 +60,7 @@ def capacity_curve(
     size: int,
     ratios: Sequence[float],
     *,
+    values: int | None = None,
     distortion: float = 0.0,
     trials: int = 5,
     seed: int = 0,
@@ -72,6 +73,8 @@ def capacity_curve(
             what it recalls counts.
         size: N, its channels.
         ratios: q = s / N, ascending.
+        values: channels of random values that the patterns, as keys, are stored with (``store(keys, values)``) and
+            recall; default: each pattern recalls itself.
         distortion: share of the channels of a cue whose sign is wrong.
         trials: independent sets of patterns.
         seed: of the patterns and their distortion.
@@ -92,7 +95,7 @@ def capacity_curve(
         raise ValueError(f"distortion must be 0 to 1, got {distortion}")
     generator = torch.Generator().manual_seed(seed)
     overlaps = [
-        [_overlap(make(), _signs(generator, count, size), distortion, generator) for _ in range(trials)]
+        [_overlap(make(), _signs(generator, count, size), values, distortion, generator) for _ in range(trials)]
         for count in counts
     ]
     return CapacityCurve(torch.tensor(counts) / size, torch.tensor(overlaps))
@@ -102,9 +105,13 @@ def _signs(generator: torch.Generator, *shape: int) -> Tensor:
     return 2.0 * torch.randint(2, shape, generator=generator) - 1
 
 
-def _overlap(memory: Any, patterns: Tensor, distortion: float, generator: torch.Generator) -> float:
+def _overlap(memory: Any, keys: Tensor, values: int | None, distortion: float, generator: torch.Generator) -> float:
+    if values is None:
+        stored = keys
+        memory.store(keys)
+    else:
+        stored = _signs(generator, len(keys), values)
+        memory.store(keys, stored)
     # Exactly that share of every cue, at random places.
-    places = torch.rand(patterns.shape, generator=generator).argsort(1) < round(distortion * patterns.shape[1])
-    memory.store(patterns)
-    recalled = memory(torch.where(places, -patterns, patterns)).sign()
-    return float((recalled * patterns).mean())
+    wrong = torch.rand(keys.shape, generator=generator).argsort(1) < round(distortion * keys.shape[1])
+    return float((memory(torch.where(wrong, -keys, keys)).sign() * stored).mean())
