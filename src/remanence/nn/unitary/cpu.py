@@ -37,7 +37,9 @@ def backward(
     phi: Tensor,
     omega: Tensor,
     bias: Tensor,
-) -> tuple[Tensor, ...]:
+    *,
+    wants_x: bool,
+) -> tuple[Tensor | None, ...]:
     """Gradients of x and what follows it, from those of the states after each time step, and after the last."""
     units, given = _given(mesh, theta, phi, omega, bias, drive, turned, copies=2)
     grads, of_values = (allocate(*drive.shape, dtype=drive.dtype) for _ in range(2))
@@ -47,8 +49,8 @@ def backward(
     enter(_BACKWARD, drive.dtype, units, *given, of_values, grads, of_state, sums)
     of_rotations, of_coordinates = sums.sum((0, 3)).split([len(theta), len(bias)])
     (of_theta, of_phi), (of_bias, of_omega) = of_rotations.unbind(1), of_coordinates.unbind(1)
-    of_x = (weight_ih.T @ grads).permute(2, 0, 1)
-    of_weight = torch.einsum("tpb,bti->pi", grads, x)
+    of_x = (weight_ih.T @ grads).permute(2, 0, 1) if wants_x else None
+    of_weight = torch.addbmm(torch.zeros_like(weight_ih), grads, x.transpose(0, 1))
     return of_x, of_state.T, of_weight, of_theta, of_phi, of_omega, of_bias
 
 
