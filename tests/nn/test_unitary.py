@@ -121,7 +121,12 @@ def test_128_units(options, turns):
     assert (len(layer.theta), len(layer.phi), len(layer.omega)) == (turns, turns, 128)
     W = layer.matrix().detach().to(torch.complex128)
     assert abs(torch.linalg.matrix_norm(W, 2) - 1) < 1e-6
-    assert (layer.style == "fft") == bool((W.abs() > 1e-9).all() and turns < 1000)  # each hears all others
+
+
+def test_in_fft_style_each_unit_hears_all_and_at_capacity_2_only_its_neighbours():
+    assert (nn.EUNN(2, 16, style="fft").matrix().abs() > 1e-9).all()
+    near = (torch.arange(16)[:, None] - torch.arange(16)).abs() <= 2
+    assert (nn.EUNN(2, 16, capacity=2).matrix()[~near] == 0).all()
 
 
 @pytest.mark.parametrize("hidden", [2, 3, 6])

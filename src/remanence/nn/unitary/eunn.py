@@ -103,7 +103,8 @@ class EUNN(UnitaryMemory):
 
     def _run(self, x: Tensor, state: State) -> tuple[Tensor, State]:
         angles = self.theta, self.phi, self.omega
-        y, final = evolve(self._mesh(), x, torch.cat(state, 1), self.weight_ih, *angles, self.bias)
+        x, before = x.to(self.bias.dtype), torch.cat(state, 1).to(self.bias.dtype)
+        y, final = evolve(self._mesh(), x, before, self.weight_ih, *angles, self.bias)
         real, imaginary = final.chunk(2, 1)
         return y, (real, imaginary)
 
