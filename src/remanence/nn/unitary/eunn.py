@@ -28,8 +28,8 @@ class EUNN(UnitaryMemory):
     with L = hidden_size layers W can be any unitary matrix. In FFT style log₂ hidden_size layers turn coordinates that
     are hidden_size / 2, / 4, ..., 1 apart, so that each hears all others.
 
-    The phase comes before the rotation, as in the authors' program. In the paper's equation 3 it comes after it, where
-    those of the last layer only repeat D's, and not all unitary matrices are reached.
+    The phase comes before the rotation, as in the authors' program: after it, those of the last layer would only repeat
+    D's, and not all unitary matrices be reached.
 
     On CPUs the whole sequence is one kernel, and one back, which undoes the rotations instead of keeping what was
     between them: its memory does not grow with the capacity.
