@@ -36,6 +36,12 @@ def test_layers_load_nothing_that_only_training_needs():
     assert not {*HEAVY} & {*run(LOADED).split()}
 
 
+def test_instruments_load_what_they_draw_and_fit_with_only_when_they_do():
+    program = LOADED.replace("remanence.nn", "remanence.analysis")
+    assert "remanence.analysis" in program
+    assert not {*HEAVY} & {*run(program).split()}
+
+
 def test_importing_the_layers_is_quick():
     assert min(float(run(SECONDS)) for _ in range(3)) < 0.3
 

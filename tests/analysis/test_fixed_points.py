@@ -149,6 +149,12 @@ def test_stacked_layer():
     assert found.verdicts[0].kind == "globally asymptotically stable"
 
 
+def test_picture_of_nothing_and_of_points_on_a_line():
+    assert len(fixed_points(system(lambda h: h + 1 + h.square(), 3), starts=4).plot().collections) == 0
+    line = fixed_points(system(lambda h: torch.tanh(1.5 * h[:, :1]).expand(-1, 3), 3), starts=64).plot()
+    assert all((each.get_offsets()[:, 1] == 0).all() for each in line.collections)
+
+
 @pytest.mark.parametrize("size", [1, 2, 4])
 def test_picture(size):
     found = fixed_points(system(lambda h: torch.tanh(1.5 * h), size), starts=64)

@@ -96,6 +96,7 @@ def test_half_life_and_area_over_chance():
     assert math.isclose(curve.half_life, 3)  # 0.75 between 0.9 at 2 and 0.6 at 4
     assert math.isclose(curve.area, 1 + 0.8 + 2 * 0.2)
     assert RetentionCurve(torch.tensor([1, 2]), values[:, :2], 0.5, "accuracy").half_life == math.inf
+    assert math.isnan(RetentionCurve(torch.tensor([1, 2]), 0 * values[:, :2], 0.5, "accuracy").half_life)
 
 
 @pytest.mark.unchecked

@@ -26,7 +26,8 @@ class Basins:
     Attributes:
         points: the fixed points.
         region: ((lowest, highest) first component, (lowest, highest) second).
-        labels: [second component, first component], the index into ``points.attractors``; -1: none within the steps.
+        labels: [second component, first component], the index into ``points.attractors``; -1: none within
+            the steps, as on the separatrix itself.
         separatrix: points on the border between two basins, found by nested sections, [border, 2].
     """
 

@@ -64,9 +64,11 @@ class FixedPoints:
             centred, name = flat - flat.mean(0), "principal component"
             flat = centred @ torch.linalg.svd(centred, full_matrices=False).Vh[:2].T
             flat = torch.nn.functional.pad(flat, (0, 2 - flat.shape[1]))
+            flat = flat.where(flat.abs() > 1e-6 * flat.norm(), 0)  # points on one line: no picture of rounding errors
         draw_points(axes, flat, self.verdicts)
         axes.set(xlabel=f"first {name}", ylabel=f"second {name}", title="Fixed points")
-        axes.legend(frameon=False)
+        if len(flat):
+            axes.legend(framealpha=0.9)
         return axes
 
 

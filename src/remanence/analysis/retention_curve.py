@@ -57,7 +57,12 @@ class RetentionCurve:
 
     @property
     def half_life(self) -> float:
-        """The delay at which the mean, less chance, is half of what it is at the first one; infinite if it never is."""
+        """The delay at which the mean, less chance, is half of what it is at the first one.
+
+        Infinite if it never is; NaN if nothing is read at the first one either.
+        """
+        if self.mean[0] <= self.chance:
+            return math.nan
         left = ((self.mean - self.chance) / (self.mean[0] - self.chance)).tolist()
         delays = self.delays.tolist()
         for index in range(1, len(left)):
