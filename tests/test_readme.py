@@ -8,8 +8,9 @@ from remanence import nn
 ROOT = Path(__file__).parents[1]
 
 
-@pytest.mark.parametrize("page", ["README.md", "docs/index.md"])
-def test_the_python_of_a_page_runs(page):
+@pytest.mark.parametrize("page", ["README.md", "docs/index.md", "docs/instruments.md"])
+def test_the_python_of_a_page_runs(page, monkeypatch):
+    monkeypatch.setenv("MPLBACKEND", "agg")
     blocks = re.findall(r"```python\n(.*?)```", (ROOT / page).read_text(), re.DOTALL)
     assert blocks
     names = {}  # a later block goes on where an earlier one ended

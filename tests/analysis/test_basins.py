@@ -65,7 +65,7 @@ def test_the_flip_flop_holds_two_states_and_a_saddle_between():
 
 def test_the_state_splits_where_the_equation_says():
     value = critical()
-    found = bifurcation(symmetric, [0.6 * value, 0.98 * value, 1.02 * value, 1.5 * value], starts=64)
+    found = bifurcation(symmetric, [0.6 * value, 0.98 * value, 1.02 * value, 1.5 * value], starts=24)
     assert found.changes == [(0.98 * value, 1.02 * value)]
     assert [len(branch.points) for branch in found.branches] == [1, 1, 3, 3]
 

@@ -118,6 +118,31 @@ def test_flip_flops_rest_where_their_equation_says():
     assert isinstance(expected, equilibria.Equilibria)
 
 
+def test_a_shift_register_is_given_the_time_it_takes_to_run_empty():
+    (found,) = fixed_points(system(lambda h: torch.roll(h, 1, 1) * (torch.arange(30) > 0), 30), starts=8).verdicts
+    assert found.kind == "globally asymptotically stable"
+    assert found.confirmed
+
+
+def test_two_flip_flops_have_all_pairs_of_their_states():
+    torch.manual_seed(1)
+    layer = CFF(1, 2).double()
+    with torch.no_grad():
+        layer.log_capacitance.fill_(0.5)
+    assert (layer.equilibria().stable.sum(0) == 2).all()
+    found = fixed_points(layer, starts=400, spread=0.5)
+    kinds = [each.kind for each in found.verdicts]
+    assert (kinds.count("asymptotically stable"), kinds.count("saddle")) == (4, 5)
+    assert all(each.confirmed for each in found.verdicts)
+
+
+@pytest.mark.parametrize("dtype", [torch.float32, torch.float64])
+def test_in_either_precision(dtype):
+    found = fixed_points(nn.GRU(2, 5).to(dtype), starts=32)
+    assert [each.kind for each in found.verdicts] == ["globally asymptotically stable"]
+    assert found.lost == 0
+
+
 def test_stacked_layer():
     found = fixed_points(nn.LSTM(2, 3, num_layers=2).double(), starts=32)
     assert found.points.shape == (1, 12)

@@ -101,7 +101,7 @@ def test_eunn_is_its_product_of_rotations(hidden):
         assert_evolves(layer, product_of_rotations(layer))
 
 
-@settings(max_examples=60, deadline=None)
+@settings(max_examples=30, deadline=None)
 @given(hidden=SIZES, scale=SCALES, seed=st.integers(0, 999), dtype=st.sampled_from([torch.float32, torch.float64]))
 def test_whatever_the_parameters_are_the_matrix_is_unitary(hidden, scale, seed, dtype):
     layers = [nn.UnitaryRNN(2, hidden), nn.OrthogonalRNN(2, hidden), *(nn.EUNN(2, hidden, **o) for o in styles(hidden))]
@@ -115,13 +115,18 @@ def test_whatever_the_parameters_are_the_matrix_is_unitary(hidden, scale, seed, 
         assert of_product < (5e-6 if dtype == torch.float32 else 1e-12), layer
 
 
-@pytest.mark.parametrize("style", ["tunable", "fft"])
-def test_sizes_of_the_paper(style):
-    layer = nn.EUNN(2, 512, capacity=512) if style == "tunable" else nn.EUNN(2, 512, style="fft")
-    turns = 512 * 511 // 2 if style == "tunable" else 256 * 9
-    assert (len(layer.theta), len(layer.phi), len(layer.omega)) == (turns, turns, 512)
-    W = layer.matrix().detach()
-    assert abs(torch.linalg.matrix_norm(W, 2) - 1) < 1e-5
+@pytest.mark.parametrize(("options", "turns"), [({"capacity": 128}, 128 * 127 // 2), ({"style": "fft"}, 64 * 7)])
+def test_128_units(options, turns):
+    layer = nn.EUNN(2, 128, **options)
+    assert (len(layer.theta), len(layer.phi), len(layer.omega)) == (turns, turns, 128)
+    W = layer.matrix().detach().to(torch.complex128)
+    assert abs(torch.linalg.matrix_norm(W, 2) - 1) < 1e-6
+
+
+def test_in_fft_style_each_unit_hears_all_and_at_capacity_2_only_its_neighbours():
+    assert (nn.EUNN(2, 16, style="fft").matrix().abs() > 1e-9).all()
+    near = (torch.arange(16)[:, None] - torch.arange(16)).abs() <= 2
+    assert (nn.EUNN(2, 16, capacity=2).matrix()[~near] == 0).all()
 
 
 @pytest.mark.parametrize("hidden", [2, 3, 6])

@@ -30,7 +30,7 @@ def assert_same(mesh, tensors, tolerance=1e-9):
     )
 
 
-@settings(max_examples=60, deadline=None)
+@settings(max_examples=40, deadline=None)
 @given(
     hidden=st.integers(1, 20),
     time=st.integers(1, 6),

@@ -14,6 +14,7 @@ from remanence.analysis.stability import Verdict, verdict
 from remanence.analysis.step import Step
 
 ITERATIONS = 200
+DETOUR = 200  # steps that a lost start is simulated
 TOLERANCE = {torch.float64: 1e-9, torch.float32: 1e-5}
 SAME = 1e-4  # fixed points nearer to each other than this are one
 
@@ -96,9 +97,10 @@ def fixed_points(
 ) -> FixedPoints:
     """Search for fixed points, linearise, and judge each one's stability.
 
-    From every start by Newton's method and minimisation of the speed (batched), duplicates merged. The kind follows
-    from the eigenvalues of the Jacobian (all inside the unit circle: asymptotically stable; some outside: saddle, all
-    outside: unstable), or, where the largest modulus is 1, from simulation alone. A ball of starts around each point is
+    From every start by Newton's method and minimisation of the speed (batched); a start that ends where the state is
+    slow but does not stay is simulated for a while and tries again; duplicates are merged. The kind follows from the
+    eigenvalues of the Jacobian (all inside the unit circle: asymptotically stable; some outside: saddle, all outside:
+    unstable), or, where the largest modulus is 1, from simulation alone. A ball of starts around each point is
     simulated, and the verdict says whether it agrees. Where a single point is found and every start ends there when
     simulated, it is called globally asymptotically stable: strong evidence, no proof.
 
@@ -125,15 +127,7 @@ def fixed_points(
     if isinstance(starts, int):
         starts = step.initial_state(starts)
         starts = starts + spread * torch.randn_like(starts)
-    tolerance = TOLERANCE.get(step.dtype, 1e-3)
-    h, norm = search(
-        lambda h: step(x.expand(len(h), -1), h),
-        lambda h: step.jacobian(x.expand(len(h), -1), h),
-        starts,
-        ITERATIONS,
-        tolerance,
-    )
-    arrived = norm < tolerance
+    h, arrived, norm = _search(step, x, starts)
     points, arrivals = _merged(h[arrived], norm[arrived])
     jacobians = step.jacobian(x.expand(len(points), -1), points) if len(points) else h.new_zeros(0, *[step.size] * 2)
     eigenvalues = torch.linalg.eigvals(jacobians)
@@ -142,6 +136,26 @@ def fixed_points(
     if len(points) == 1 and verdicts[0].kind == "asymptotically stable":
         verdicts = [_globally(step, x, points[0], starts, verdicts[0], steps)]
     return FixedPoints(points, jacobians, eigenvalues, tuple(verdicts), arrivals, int((~arrived).sum()))
+
+
+def _search(step: Step, x: Tensor, starts: Tensor) -> tuple[Tensor, Tensor, Tensor]:
+    """Where each start ended, whether the state stays there, and how fast it moves."""
+
+    def after(h: Tensor) -> Tensor:
+        return step(x.expand(len(h), -1), h)
+
+    def jacobian(h: Tensor) -> Tensor:
+        return step.jacobian(x.expand(len(h), -1), h)
+
+    tolerance = TOLERANCE.get(step.dtype, 1e-3)
+    h, norm = search(after, jacobian, starts, ITERATIONS, tolerance)
+    lost = norm >= tolerance
+    if bool(lost.any()):  # in a place that is slow, but not a fixed point: again, from where the system itself goes
+        again = starts[lost]
+        for _ in range(DETOUR):
+            again = after(again)
+        h[lost], norm[lost] = search(after, jacobian, again, ITERATIONS, tolerance)
+    return h, norm < tolerance, norm
 
 
 def _merged(h: Tensor, norm: Tensor) -> tuple[Tensor, Tensor]:

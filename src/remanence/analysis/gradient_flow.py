@@ -78,7 +78,7 @@ class GradientFlow:
             last = int(torch.nonzero(self.norms[0])[-1])
             axes.axvline(last - float(horizon), color=GREY, linestyle=":", label=f"1% after {int(horizon)} steps")
         axes.set(xlabel="time step t", ylabel="norm", title="Gradient flow")
-        axes.legend(frameon=False)
+        axes.legend(edgecolor="none")
         return axes
 
 
@@ -159,6 +159,7 @@ def _accumulated(direct: list[Tensor], factors: Tensor) -> Tensor:
 
 def _weight_factors(system: Any, states: Tensor) -> Tensor | None:
     """‖W‖ ‖diag σ'‖ of every step; σ' from the state after it: 1 - h² for tanh, 1 or 0 for ReLU."""
+    weight: Any
     if isinstance(system, Elman | nn.RNNCell):
         weight = system.weight_hh
     elif isinstance(system, nn.RNN) and system.num_layers == 1:

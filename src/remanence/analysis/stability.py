@@ -70,8 +70,9 @@ def verdict(step: Step, x: Tensor, point: Tensor, eigenvalues: Tensor, radius: f
         return Verdict("undecided", False, "the Jacobian is not finite")
     if abs(largest - 1) <= MARGIN:
         return _by_simulation(_ball(step, x, point, radius, steps), radius, steps)
-    # So long takes a factor of 1,000 along the slowest direction; the rest is for detours.
-    needed = min(steps, math.ceil(3 * math.log(1e3) / abs(math.log(max(largest, 1e-3)))))
+    # Three times what a factor of 1,000 takes along the slowest direction; and a state that is handed from one
+    # component to the next, as in a shift register, passes through all of them first.
+    needed = min(steps, 2 * len(point) + math.ceil(3 * math.log(1e3) / abs(math.log(max(largest, 1e-3)))))
     seen = _ball(step, x, point, radius, needed)
     if largest < 1:
         return _stable(seen, radius, needed, largest)

@@ -10,8 +10,11 @@ from remanence.nn.fast_weights import FastWeights, FastWeightsGrowthWarning
 from remanence.nn.fastlane import Fastlane, FastlaneOverflowWarning
 from remanence.nn.flip_flop import CFF
 from remanence.nn.gated import GRU, LSTM
+from remanence.nn.hopfield import Hopfield
+from remanence.nn.linear_associator import LinearAssociator
 from remanence.nn.ltc import LTC
 from remanence.nn.memory import Memory, State
+from remanence.nn.modern_hopfield import ModernHopfield
 from remanence.nn.persistent import PersistentLinear
 from remanence.nn.reciprocal import ReciprocalGated
 from remanence.nn.streaming import Streaming
@@ -31,7 +34,10 @@ __all__ = [
     "FastWeightsGrowthWarning",
     "Fastlane",
     "FastlaneOverflowWarning",
+    "Hopfield",
+    "LinearAssociator",
     "Memory",
+    "ModernHopfield",
     "OrthogonalRNN",
     "PersistentLinear",
     "ReciprocalGated",

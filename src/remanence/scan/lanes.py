@@ -10,7 +10,7 @@ from numba.core import types
 from numba.core.typing.templates import AbstractTemplate, infer_global, signature
 from numba.extending import intrinsic, lower_builtin, models, register_model
 
-from remanence.scan import gather
+from remanence.scan import gather, interleave
 from remanence.scan.elementary import OPERATIONS
 from remanence.scan.graph import BOOLEAN
 from remanence.scan.vector import Vector, vector_type
@@ -153,7 +153,7 @@ def functions(bits: int, count: int) -> dict[str, Any]:
     named = {
         op: _function(op, 3 if op in TERNARY else 2 if op in BINARY else 1) for op in OPERATIONS if op not in OPERATORS
     }
-    memory = {**_memory(kind, mask), **gather.functions(kind)}
+    memory = {**_memory(kind, mask), **gather.functions(kind), **interleave.functions(kind)}
     return {**named, **memory, "lanes": _everywhere(kind), "truth": _everywhere(mask)}
 
 

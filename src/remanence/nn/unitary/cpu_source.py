@@ -1,8 +1,10 @@
 """The evolution of an EUNN as the source of Numba functions.
 
 A kernel takes ``LANES`` samples through all of time. A coordinate is two rows of lanes, its real part, and its
-imaginary part ``half`` further on. The way back starts each step from W h, which was kept, and undoes one rotation
-after the other, so that what was between them is there again when its gradient is due.
+imaginary part ``half`` further on. Outputs and their gradients lie sample by sample, and are turned round in blocks of
+as many rows as lanes; the last block may reach beyond the rows that there are, into memory of our own. The way back
+starts each step from W h, which was kept, and undoes one rotation after the other, so that what was between them is
+there again when its gradient is due.
 
 Names: ``k`` a coordinate, ``r`` a rotation of the coordinates a and b, ``w`` the second one after its phase ``e``;
 ``_re`` and ``_im`` parts; a ``g`` before a name its gradient; ``at`` is an address.
@@ -10,6 +12,7 @@ Names: ``k`` a coordinate, ``r`` a rotation of the coordinates a and b, ``w`` th
 
 from remanence.nn.unitary.reference import SMALLEST
 from remanence.scan.generated import filled
+from remanence.scan.interleave import transposed
 from remanence.synaptic.dense_source import HEAD, Source
 
 SIZES = ("size", "rotations", "time", "batch")
@@ -20,10 +23,11 @@ def {name}({arguments}):
     row = batch * SIZE
     width = LANES * SIZE
     half = size * width
+    sample = time * 2 * size * SIZE
 """
 
 _FORWARD = """\
-    held = work_at + part * 2 * half
+    held = work_at + part * (2 * size + LANES) * width
     for unit in range(begin, end):
         offset = unit * width
         inside = first(batch - unit * LANES)
@@ -52,12 +56,16 @@ _FORWARD = """\
                 h_im = factor * z_im
                 store_full(place, h_re)
                 store_full(place + half, h_im)
-                store(values_at + re, h_re, inside)
-                store(values_at + im, h_im, inside)
+            for k in range(0, 2 * size, LANES):
+                begins = y_at + unit * LANES * sample + (t * 2 * size + k) * SIZE
+                left = 2 * size - k
+                {read}
+                {transposed}
+                {write}
 """
 
 _BACKWARD = """\
-    held = work_at + part * 4 * half
+    held = work_at + part * (4 * size + LANES) * width
     back = 2 * half  # gradients lie so far behind the values
     sums = sum_at + part * (rotations + size) * 2 * width
     sums_k = sums + rotations * 2 * width
@@ -65,16 +73,22 @@ _BACKWARD = """\
         offset = unit * width
         inside = first(batch - unit * LANES)
         for k in range(2 * size):
-            store_full(held + back + k * width, lanes(0.0))
+            store_full(held + back + k * width, load(gfinal_at + k * row + offset, inside))
         for i in range(time):
             t = time - 1 - i
+            for k in range(0, 2 * size, LANES):
+                begins = above_at + unit * LANES * sample + (t * 2 * size + k) * SIZE
+                left = 2 * size - k
+                {read}
+                {transposed}
+                {write}
             for k in range(size):
                 {places}
                 u_re = load(turned_at + re, inside)
                 u_im = load(turned_at + im, inside)
                 {modulus}
-                gh_re = load_full(place + back) + load(above_at + re, inside)
-                gh_im = load_full(place + back + half) + load(above_at + im, inside)
+                gh_re = load_full(place + back)
+                gh_im = load_full(place + back + half)
                 factor = 1.0 + ratio
                 passes = factor > 0.0
                 along = muladd(gh_re, z_re, gh_im * z_im)
@@ -151,21 +165,40 @@ ratio = broadcast(bias_at + k * SIZE) / modulus
 """
 
 
-def forward() -> Source:
-    """From ``drive`` and ``state`` to ``values``, and ``turned``, which is W h before the drive is added."""
-    return _source("forward", _FORWARD, "state_at", "values_at")
+def forward(lanes: int) -> Source:
+    """From ``drive`` and ``state`` to ``y``, and ``turned``, which is W h before the drive is added."""
+    read = [f"x{i} = load_full(held + (k + {i}) * width)" for i in range(lanes)]
+    write = [f"store({_sample(i)}, x{i}, {_exists(i)})" for i in range(lanes)]
+    return _source("forward", _FORWARD, lanes, read, write, "state_at", "y_at")
 
 
-def backward() -> Source:
-    """From ``above``, gradients of the values, to ``grads`` of the drive and ``gstate``; those of parameters in sums.
+def backward(lanes: int) -> Source:
+    """From ``above`` and ``gfinal``, gradients of the states after each time step and after the last, to ``grads`` of
+    the drive and ``gstate``; those of parameters in sums.
 
     The sums of a part are rows of lanes: for each rotation of θ and φ, then for each coordinate of b and ω.
     """
-    return _source("backward", _BACKWARD, "above_at", "grads_at", "gstate_at", "sum_at")
+    read = [f"x{i} = load({_sample(i)}, {_exists(i)})" for i in range(lanes)]
+    places = [f"held + back + (k + {i}) * width" for i in range(lanes)]
+    write = [f"store_full({place}, load_full({place}) + x{i})" for i, place in enumerate(places)]
+    return _source(
+        "backward", _BACKWARD, lanes, read, write, "above_at", "gfinal_at", "grads_at", "gstate_at", "sum_at"
+    )
 
 
-def _source(name: str, body: str, *own: str) -> Source:
+def _sample(i: int) -> str:
+    """Where a block of a sample begins."""
+    return f"begins + {i} * sample"
+
+
+def _exists(i: int) -> str:
+    """What of it there is; the last samples of the last unit are not."""
+    return f"first(left if unit * LANES + {i} < batch else 0)"
+
+
+def _source(name: str, body: str, lanes: int, read: list[str], write: list[str], *own: str) -> Source:
     arguments = (*HEAD, *SIZES, *SHARED, *own)
-    parts = {"rotation": _ROTATION, "places": _PLACES, "modulus": _MODULUS}
+    parts = {"rotation": _ROTATION, "places": _PLACES, "modulus": _MODULUS, "transposed": transposed(lanes)}
+    parts |= {"read": "\n".join(read), "write": "\n".join(write)}
     text = filled(_HEAD + body, name=name, arguments=", ".join(arguments), **parts)
     return Source(text.replace("SMALLEST", repr(SMALLEST**2)), arguments)

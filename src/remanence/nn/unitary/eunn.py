@@ -14,9 +14,11 @@ from remanence.nn.unitary.mesh import Mesh, butterfly, tunable
 
 
 class EUNN(UnitaryMemory):
-    """Efficient unitary network: ``h_t = modReLU(W h_{t-1} + V x_t)``, W a product of layers of rotations::
+    """Efficient unitary network: ``h_t = modReLU(W h_{t-1} + V x_t)`` with complex h, and W layers of rotations.
 
-        W = D F_L ... F_2 F_1,    D = diag(e^{iω}),    ``modReLU(z) = ReLU(|z| + b) z / |z|``
+    ::
+
+        W = D F_L ... F_2 F_1,    D = diag(e^{iω}),    modReLU(z) = ReLU(|z| + b) z / |z|
 
     Each layer F turns pairs of coordinates (a, b), each pair by angles of its own::
 
@@ -26,8 +28,8 @@ class EUNN(UnitaryMemory):
     with L = hidden_size layers W can be any unitary matrix. In FFT style log₂ hidden_size layers turn coordinates that
     are hidden_size / 2, / 4, ..., 1 apart, so that each hears all others.
 
-    The phase comes before the rotation, as in the authors' program. In the paper's equation 3 it comes after it, where
-    those of the last layer only repeat D's, and not all unitary matrices are reached.
+    The phase comes before the rotation, as in the authors' program: after it, those of the last layer would only repeat
+    D's, and not all unitary matrices be reached.
 
     On CPUs the whole sequence is one kernel, and one back, which undoes the rotations instead of keeping what was
     between them: its memory does not grow with the capacity.
@@ -103,7 +105,8 @@ class EUNN(UnitaryMemory):
 
     def _run(self, x: Tensor, state: State) -> tuple[Tensor, State]:
         angles = self.theta, self.phi, self.omega
-        y, final = evolve(self._mesh(), x, torch.cat(state, 1), self.weight_ih, *angles, self.bias)
+        x, before = x.to(self.bias.dtype), torch.cat(state, 1).to(self.bias.dtype)
+        y, final = evolve(self._mesh(), x, before, self.weight_ih, *angles, self.bias)
         real, imaginary = final.chunk(2, 1)
         return y, (real, imaginary)
 

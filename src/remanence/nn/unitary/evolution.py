@@ -71,7 +71,8 @@ class _Evolution(torch.autograd.Function):
         *tensors, drive, turned = ctx.saved_tensors
         if torch.is_grad_enabled():
             return None, *_by_autograd(ctx.mesh, tensors, above)
-        return None, *ctx.backend.backward(ctx.mesh, above, drive, turned, *tensors)
+        wants_x = ctx.needs_input_grad[1]
+        return None, *ctx.backend.backward(ctx.mesh, above, drive, turned, *tensors, wants_x=wants_x)
 
 
 def _by_autograd(mesh: Mesh, tensors: list[Tensor], above: tuple[Tensor | None, ...]) -> list[Tensor | None]:

@@ -9,7 +9,9 @@ from remanence.nn.unitary.memory import Turn, UnitaryMemory
 
 
 class UnitaryRNN(UnitaryMemory):
-    """Unitary RNN: ``h_t = modReLU(W h_{t-1} + V x_t)`` with complex h, and W unitary by its construction::
+    """Unitary RNN: ``h_t = modReLU(W h_{t-1} + V x_t)`` with complex h, and W unitary by its construction.
+
+    ::
 
         W = D₃ R₂ F⁻¹ D₂ Π R₁ F D₁
 

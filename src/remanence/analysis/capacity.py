@@ -1,0 +1,117 @@
+"""Capacity of associative memories: how well they recall, by how much they hold."""
+
+from collections.abc import Callable, Sequence
+from dataclasses import dataclass
+from typing import Any
+
+import torch
+from jaxtyping import Float
+from torch import Tensor
+
+from remanence.analysis.canvas import BLUE, GREY, on
+
+
+@dataclass(frozen=True, eq=False)
+class CapacityCurve:
+    """Overlap of what is recalled with what was stored.
+
+    Attributes:
+        ratios: q = s / N, patterns over channels.
+        overlaps: mean of recalled times stored, over channels and patterns, [ratios, trials]: 1 if perfect, 0 by
+            chance.
+    """
+
+    ratios: Float[Tensor, " ratios"]
+    overlaps: Float[Tensor, "ratios trials"]
+
+    def capacity(self, overlap: float = 0.9) -> float:
+        """The ratio at which the mean overlap falls below this, between the measured ones; NaN if it never does.
+
+        Args:
+            overlap: the least to be called recalled.
+        """
+        mean, ratios = self.overlaps.mean(1).tolist(), self.ratios.tolist()
+        for index, value in enumerate(mean):
+            if value < overlap:
+                if index == 0:
+                    return ratios[0]
+                share = (mean[index - 1] - overlap) / (mean[index - 1] - value)
+                return ratios[index - 1] + share * (ratios[index] - ratios[index - 1])
+        return float("nan")
+
+    def plot(self, axes: Any = None) -> Any:
+        """Mean overlap over q, and each trial.
+
+        Args:
+            axes: where; default: a new figure.
+        """
+        axes = on(axes)
+        axes.plot(self.ratios, self.overlaps, ".", color=BLUE, alpha=0.3, markersize=4)
+        axes.plot(self.ratios, self.overlaps.mean(1), color=BLUE)
+        axes.axvline(0.138, color=GREY, linestyle=":", linewidth=1, label="0.138, Hebb's rule, N → ∞")
+        axes.set(xlabel="patterns per channel, q = s/N", ylabel="overlap", title="Capacity", ylim=(-0.03, 1.03))
+        axes.legend(frameon=False)
+        return axes
+
+
+@torch.no_grad()
+def capacity_curve(
+    make: Callable[[], Any],
+    size: int,
+    ratios: Sequence[float],
+    *,
+    values: int | None = None,
+    distortion: float = 0.0,
+    trials: int = 5,
+    seed: int = 0,
+) -> CapacityCurve:
+    """Store random patterns of -1 and 1, cue the memory with each of them, distorted, and compare.
+
+    Args:
+        make: an empty memory with ``store(patterns)`` that recalls when called: :class:`remanence.nn.Hopfield`,
+            :class:`remanence.nn.ModernHopfield`, :class:`remanence.nn.LinearAssociator`, or of your own. The sign of
+            what it recalls counts.
+        size: N, its channels.
+        ratios: q = s / N, ascending.
+        values: channels of random values that the patterns, as keys, are stored with (``store(keys, values)``) and
+            recall; default: each pattern recalls itself.
+        distortion: share of the channels of a cue whose sign is wrong.
+        trials: independent sets of patterns.
+        seed: of the patterns and their distortion.
+
+    Raises:
+        ValueError: a ratio that makes less than one pattern, or a distortion outside 0 ... 1.
+
+    Example:
+        >>> from remanence.nn import Hopfield
+        >>> curve = capacity_curve(lambda: Hopfield(100), 100, [0.05, 0.4])
+        >>> [round(float(mean), 1) for mean in curve.overlaps.mean(1)]
+        [1.0, 0.5]
+    """
+    counts = [round(ratio * size) for ratio in ratios]
+    if not counts or min(counts) < 1:
+        raise ValueError(f"ratios of {size} channels must make at least one pattern each, got {list(ratios)}")
+    if not 0 <= distortion <= 1:
+        raise ValueError(f"distortion must be 0 to 1, got {distortion}")
+    generator = torch.Generator().manual_seed(seed)
+    overlaps = [
+        [_overlap(make(), _signs(generator, count, size), values, distortion, generator) for _ in range(trials)]
+        for count in counts
+    ]
+    return CapacityCurve(torch.tensor(counts) / size, torch.tensor(overlaps))
+
+
+def _signs(generator: torch.Generator, *shape: int) -> Tensor:
+    return 2.0 * torch.randint(2, shape, generator=generator) - 1
+
+
+def _overlap(memory: Any, keys: Tensor, values: int | None, distortion: float, generator: torch.Generator) -> float:
+    if values is None:
+        stored = keys
+        memory.store(keys)
+    else:
+        stored = _signs(generator, len(keys), values)
+        memory.store(keys, stored)
+    # Exactly that share of every cue, at random places.
+    wrong = torch.rand(keys.shape, generator=generator).argsort(1) < round(distortion * keys.shape[1])
+    return float((memory(torch.where(wrong, -keys, keys)).sign() * stored).mean())

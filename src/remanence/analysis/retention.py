@@ -1,0 +1,183 @@
+"""Retention: what can still be read out of the state k steps later."""
+
+from collections.abc import Sequence
+from itertools import pairwise
+from typing import Any
+
+import numpy as np
+import torch
+from jaxtyping import Float
+from torch import Tensor
+
+from remanence.analysis.adapters import as_step
+from remanence.analysis.retention_curve import RetentionCurve
+from remanence.analysis.step import Step
+
+DELAYS = (1, 2, 4, 8, 16, 32, 64, 128)
+
+
+@torch.no_grad()
+def memory_capacity(
+    system: Any,
+    delays: Sequence[int] = tuple(range(1, 51)),
+    *,
+    steps: int = 2000,
+    washout: int = 200,
+    trials: int = 5,
+    distractors: float = 0.0,
+    state_noise: float = 0.0,
+    ridge: float = 1e-8,
+    seed: int = 0,
+) -> RetentionCurve:
+    """Jaeger's memory capacity: how well a linear readout of h_t recovers the input u_{t-k}.
+
+    The first input channel gets u, independent and uniform in [-1, 1]. A ridge regression for every delay learns from
+    the first half of the states; the value is its squared correlation with u on the second half. The area under the
+    curve at k = 1, 2, 3 ... is the memory capacity, at most the size of the state.
+
+    Args:
+        system: what :func:`as_step` takes.
+        delays: k.
+        steps: of each trial, after the washout.
+        washout: steps that are run before.
+        trials: independent inputs.
+        distractors: what the other input channels get: uniform in plus or minus this.
+        state_noise: standard deviation of what is added to the state after each step.
+        ridge: penalty on the weights of standardised states, a share of their number of samples.
+        seed: of input and noise.
+
+    Raises:
+        ValueError: no input, or delays that are negative, not ascending, or too long for the washout and steps.
+
+    References:
+        Jaeger, Short term memory in echo state networks, GMD Report 152, 2001.
+
+    Example:
+        >>> leak = as_step(lambda x_t, h: 0.8 * h + x_t, state=torch.zeros(1, 1), input_size=1)
+        >>> curve = memory_capacity(leak, range(1, 30))
+        >>> round(float(curve.area.mean()), 1)  # of a linear unit: 0.8²
+        0.6
+    """
+    from sklearn.linear_model import Ridge
+
+    step = as_step(system)
+    _check(step, delays, washout + steps // 4)
+    generator = torch.Generator().manual_seed(seed)
+    shape = (trials, washout + steps, step.input_size)
+    x = 2 * torch.rand(shape, generator=generator, dtype=torch.float64) - 1
+    x[..., 1:] *= distractors
+    states = _driven(step, x, state_noise, generator)
+    values, rows = [], np.arange(max(washout, max(delays)), washout + steps)
+    learn, test = np.array_split(np.arange(len(rows)), 2)
+    for u, h in zip(x[..., 0].numpy(), states, strict=True):
+        targets = np.stack([u[rows - k] for k in delays], 1)
+        features = _standardised(h[rows], learn)
+        probe = Ridge(alpha=ridge * len(learn)).fit(features[learn], targets[learn])
+        values.append(_squared_correlation(probe.predict(features[test]).reshape(len(test), -1), targets[test]))
+    chance = 1 / (len(test) - 1)  # the mean squared correlation of independent samples
+    return RetentionCurve(torch.tensor(list(delays)), torch.from_numpy(np.stack(values)), chance, "squared correlation")
+
+
+@torch.no_grad()
+def retention(
+    system: Any,
+    symbols: Float[Tensor, "symbols input"] | None = None,
+    delays: Sequence[int] = DELAYS,
+    *,
+    samples: int = 400,
+    trials: int = 5,
+    washout: int = 20,
+    distractors: bool = False,
+    noise: float = 0.1,
+    state_noise: float = 0.0,
+    seed: int = 0,
+) -> RetentionCurve:
+    """How often a linear probe names, from the state k steps later, the symbol that was shown for one step.
+
+    Noise matters: without any, a probe reads differences of any smallness, and even a state that all but forgot is
+    read perfectly.
+
+    Args:
+        system: what :func:`as_step` takes.
+        symbols: the input for each; default: one for each input channel, 1 in it and 0 in the others.
+        delays: k.
+        samples: sequences of each trial, half of them for the probe to learn from (logistic regression).
+        trials: independent ones.
+        washout: steps before the symbol, with the same noise and distractors as those after it.
+        distractors: whether symbols at random follow, one a step; else zeros.
+        noise: standard deviation of what is added to every input.
+        state_noise: likewise to the state after each step.
+        seed: of symbols and noise.
+
+    Raises:
+        ValueError: fewer than two symbols, or delays that are negative or not ascending.
+
+    Example:
+        >>> hold = as_step(lambda x_t, h: h + x_t, state=torch.zeros(1, 2), input_size=2)
+        >>> retention(hold, delays=[1, 100], noise=0.01).mean
+        tensor([1., 1.], dtype=torch.float64)
+    """
+    step = as_step(system)
+    _check(step, delays, None)
+    symbols = torch.eye(step.input_size, dtype=torch.float64) if symbols is None else symbols.double().cpu()
+    if len(symbols) < 2:
+        raise ValueError(f"retention needs at least two symbols to tell apart, got {len(symbols)}: pass symbols")
+    generator = torch.Generator().manual_seed(seed)
+    total = trials * samples
+    which = torch.randint(len(symbols), (total, washout + 1 + max(delays)), generator=generator)
+    x = symbols[which] if distractors else torch.zeros(*which.shape, step.input_size, dtype=torch.float64)
+    x[:, washout] = symbols[which[:, washout]]
+    x += noise * torch.randn(x.shape, generator=generator, dtype=torch.float64)
+    states = _driven(step, x, state_noise, generator, [washout + k for k in delays])
+    answers = which[:, washout].view(trials, samples).numpy()
+    values = [
+        [_accuracy(h[:, index], answer) for index in range(len(delays))]
+        for h, answer in zip(states.reshape(trials, samples, len(delays), -1), answers, strict=True)
+    ]
+    return RetentionCurve(torch.tensor(list(delays)), torch.tensor(values).double(), 1 / len(symbols), "accuracy")
+
+
+def _driven(
+    step: Step, x: Tensor, state_noise: float, generator: torch.Generator, kept: Sequence[int] | None = None
+) -> np.ndarray:
+    """The states after the steps that are kept (default: all), [batch, kept, size]."""
+    h, states = step.initial_state(len(x)), []
+    wanted = set(range(x.shape[1]) if kept is None else kept)
+    for t, x_t in enumerate(x.to(h).unbind(1)):
+        h = step(x_t, h)
+        if state_noise:
+            h = h + state_noise * torch.randn(h.shape, generator=generator, dtype=torch.float64).to(h)
+        if t in wanted:
+            states.append(h.double().cpu())
+    return torch.stack(states, 1).numpy()
+
+
+def _check(step: Step, delays: Sequence[int], longest: int | None) -> None:
+    if step.input_size == 0:
+        raise ValueError("a system without input has nothing to remember: retention needs an input")
+    ascending = all(before < after for before, after in pairwise(delays))
+    if not len(delays) or delays[0] < 0 or not ascending:
+        raise ValueError(f"delays must be ascending and not negative, got {list(delays)}")
+    if longest is not None and delays[-1] > longest:
+        raise ValueError(f"delays reach {delays[-1]}, with these steps at most {longest}: more steps or washout")
+
+
+def _standardised(h: np.ndarray, learn: np.ndarray) -> np.ndarray:
+    spread = h[learn].std(0)
+    return (h - h[learn].mean(0)) / np.where(spread > 0, spread, 1)
+
+
+def _squared_correlation(found: np.ndarray, expected: np.ndarray) -> np.ndarray:
+    found, expected = found - found.mean(0), expected - expected.mean(0)
+    products = (found * expected).sum(0) ** 2
+    squares = (found**2).sum(0) * (expected**2).sum(0)
+    return np.where(squares > 0, products / np.where(squares > 0, squares, 1), 0)
+
+
+def _accuracy(h: np.ndarray, answer: np.ndarray) -> float:
+    from sklearn.linear_model import LogisticRegression
+
+    learn, test = np.array_split(np.arange(len(h)), 2)
+    features = _standardised(h, learn)
+    probe = LogisticRegression(C=10.0, max_iter=500).fit(features[learn], answer[learn])
+    return float(probe.score(features[test], answer[test]))

@@ -1,0 +1,153 @@
+"""Hopfield networks: patterns as the attractors of a network."""
+
+from typing import Literal
+
+import torch
+from jaxtyping import Float
+from torch import Tensor, nn
+
+from remanence.nn.memory import positive_integer
+
+RULES = ("hebb", "pseudo_inverse", "storkey")
+
+
+class Hopfield(nn.Module):
+    """Hopfield network: N units of -1 or 1, symmetric weights, and an energy that updates do not raise.
+
+    A unit takes the sign of its field ``h_i = Σ_j W_ij s_j``, and keeps its state where that is 0. Patterns ξ are
+    stored one after the other by one of three rules::
+
+        hebb             W <- W + ξ ξᵀ / N, diagonal 0
+        pseudo_inverse   W <- W + r rᵀ / ‖r‖², r = ξ - W ξ, so that W projects onto the span of the patterns
+        storkey          W <- W + (ξ_i ξ_j - ξ_i h_ji - h_ij ξ_j) / N, h_ij = Σ_{k≠i,j} W_ik ξ_k, diagonal 0
+
+    Hebb's rule holds about 0.138 N random patterns, Storkey's more, the pseudo-inverse any N - 1 that are linearly
+    independent, though their basins shrink.
+
+    Args:
+        size: N.
+        rule: ``"hebb"`` (default), ``"pseudo_inverse"`` or ``"storkey"``.
+
+    Attributes:
+        weight: W [size, size], zero at first; a buffer, not trained by gradients.
+
+    Raises:
+        ValueError: a size below 1 or an unknown rule.
+
+    References:
+        Hopfield 1982, PNAS 79. Amit, Gutfreund, Sompolinsky 1985, Phys. Rev. Lett. 55 (0.138 N). Personnaz, Guyon,
+        Dreyfus 1985, J. Physique Lett. 46 (pseudo-inverse). Storkey 1997, ICANN.
+
+    Example:
+        >>> memory = Hopfield(100)
+        >>> patterns = torch.randn(5, 100).sign()
+        >>> memory.store(patterns)
+        >>> cue = patterns.clone()
+        >>> cue[:, :10] *= -1
+        >>> torch.equal(memory(cue), patterns)
+        True
+    """
+
+    weight: Tensor
+
+    def __init__(self, size: int, *, rule: Literal["hebb", "pseudo_inverse", "storkey"] = "hebb"):
+        super().__init__()
+        if rule not in RULES:
+            raise ValueError(f"rule must be one of {', '.join(RULES)}, got {rule!r}")
+        self.size = positive_integer("size", size)
+        self.rule = rule
+        self.register_buffer("weight", torch.zeros(size, size))
+
+    @torch.no_grad()
+    def store(self, patterns: Float[Tensor, "items size"]) -> None:
+        """Add patterns.
+
+        Args:
+            patterns: of -1 and 1.
+
+        Raises:
+            ValueError: another shape, or other values.
+        """
+        self._check(patterns)
+        if not bool((patterns.abs() == 1).all()):
+            raise ValueError("patterns must be of -1 and 1; pass patterns.sign(), where none is 0")
+        if self.rule == "hebb":
+            self.weight += patterns.T @ patterns / self.size
+            self.weight.fill_diagonal_(0)
+            return
+        for pattern in patterns:
+            (self._project if self.rule == "pseudo_inverse" else self._store_by_storkey)(pattern)
+
+    def _project(self, pattern: Tensor) -> None:
+        new = pattern - self.weight @ pattern
+        square = new @ new
+        if square > 1e-4 * self.size * torch.finfo(new.dtype).eps ** 0.5:  # else it is in the span of the others
+            self.weight += torch.outer(new, new) / square
+
+    def _store_by_storkey(self, pattern: Tensor) -> None:
+        # h_ij without k = i (W_ii = 0) and without k = j.
+        field = (self.weight @ pattern)[:, None] - self.weight * pattern
+        crossed = field * pattern
+        self.weight += (torch.outer(pattern, pattern) - crossed - crossed.T) / self.size
+        self.weight.fill_diagonal_(0)
+
+    def energy(self, state: Float[Tensor, "batch size"]) -> Float[Tensor, " batch"]:
+        """``E = -½ sᵀ W s``; a sequential update never raises it."""
+        return -0.5 * (state * (state @ self.weight)).sum(-1)
+
+    @torch.no_grad()
+    def forward(
+        self,
+        state: Float[Tensor, "batch size"],
+        *,
+        update: Literal["sequential", "synchronous"] = "sequential",
+        sweeps: int = 100,
+    ) -> Float[Tensor, "batch size"]:
+        """Recall: update until nothing changes.
+
+        Args:
+            state: the cues, of -1 and 1.
+            update: ``"sequential"``, one unit after the other, which ends in a fixed point; or ``"synchronous"``, all
+                at once, which may end in a cycle of two states.
+            sweeps: updates of every unit, at most.
+
+        Raises:
+            ValueError: another shape, or an unknown update.
+        """
+        self._check(state)
+        if update not in ("sequential", "synchronous"):
+            raise ValueError(f"update must be 'sequential' or 'synchronous', got {update!r}")
+        sweep = self._one_by_one if update == "sequential" else self._at_once
+        for _ in range(sweeps):
+            after = sweep(state)
+            if torch.equal(after, state):
+                break
+            state = after
+        return state
+
+    def _at_once(self, state: Tensor) -> Tensor:
+        return _signs(state @ self.weight, state, self._rounding)
+
+    def _one_by_one(self, state: Tensor) -> Tensor:
+        columns = state.T.clone()  # [size, batch]: a unit is contiguous
+        rounding = self._rounding
+        for unit, weights in enumerate(self.weight):
+            columns[unit] = _signs(weights @ columns, columns[unit], rounding)
+        return columns.T.contiguous()
+
+    @property
+    def _rounding(self) -> Tensor:
+        """So far from 0 may rounding move a field that is 0."""
+        return 4 * torch.finfo(self.weight.dtype).eps * self.weight.abs().sum(1).max()
+
+    def _check(self, state: Tensor) -> None:
+        if state.ndim != 2 or state.shape[1] != self.size:
+            raise ValueError(f"expected states [batch, {self.size}], got {list(state.shape)}")
+
+    def extra_repr(self) -> str:
+        """Size and rule, as `print(memory)` shows them."""
+        return f"size={self.size}, rule={self.rule!r}"
+
+
+def _signs(field: Tensor, state: Tensor, rounding: Tensor) -> Tensor:
+    return torch.where(field.abs() <= rounding, state, field.sign())

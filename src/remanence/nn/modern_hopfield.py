@@ -1,0 +1,98 @@
+"""The modern Hopfield network: attention to stored patterns, repeated."""
+
+import math
+from typing import Any
+
+import torch
+from jaxtyping import Float
+from torch import Tensor, nn
+
+from remanence.nn.memory import positive_integer
+
+
+class ModernHopfield(nn.Module):
+    """Continuous Hopfield network with exponential capacity: ``s <- Xᵀ softmax(β X s)``, X the stored patterns.
+
+    One update is attention with s as the query, the patterns as keys and values, and the scale β. It never raises::
+
+        E = -1/β log Σ_i exp(β x_i · s) + ½ ‖s‖² + 1/β log(items) + ½ max_i ‖x_i‖²
+
+    Args:
+        size: channels.
+        beta: β; large: one pattern is recalled; small: a mean of many. Default: 1/√size, as in attention.
+
+    Attributes:
+        patterns: X [items, size]; a buffer, empty at first.
+
+    Raises:
+        ValueError: a size below 1, or a β that is not above 0.
+
+    References:
+        Ramsauer et al. 2021, Hopfield networks is all you need, arXiv:2008.02217, equations 2 and 3; Krotov and
+        Hopfield 2016, arXiv:1606.01164.
+
+    Example:
+        >>> memory = ModernHopfield(16, beta=2.0)
+        >>> patterns = torch.randn(100, 16).sign()
+        >>> memory.store(patterns)
+        >>> float((memory(patterns[:5] + 0.2 * torch.randn(5, 16)) - patterns[:5]).abs().max()) < 0.1
+        True
+    """
+
+    patterns: Tensor
+
+    def __init__(self, size: int, *, beta: float | None = None):
+        super().__init__()
+        self.size = positive_integer("size", size)
+        self.beta = 1 / math.sqrt(size) if beta is None else float(beta)
+        if not self.beta > 0:
+            raise ValueError(f"beta must be above 0, got {beta}")
+        self.register_buffer("patterns", torch.zeros(0, size))
+
+    @torch.no_grad()
+    def store(self, patterns: Float[Tensor, "items size"]) -> None:
+        """Add patterns.
+
+        Raises:
+            ValueError: another shape.
+        """
+        self._check(patterns)
+        self.patterns = torch.cat([self.patterns, patterns.to(self.patterns)])
+
+    def forward(self, state: Float[Tensor, "batch size"], *, updates: int = 1) -> Float[Tensor, "batch size"]:
+        """Recall.
+
+        Args:
+            state: the cues.
+            updates: how many; one is nearly always enough.
+
+        Raises:
+            ValueError: another shape, or nothing stored yet.
+        """
+        self._check(state)
+        if not len(self.patterns):
+            raise ValueError("nothing is stored yet: call store first")
+        for _ in range(updates):
+            state = torch.softmax(self.beta * state @ self.patterns.T, -1) @ self.patterns
+        return state
+
+    def energy(self, state: Float[Tensor, "batch size"]) -> Float[Tensor, " batch"]:
+        """E; 0 or more."""
+        similarity = torch.logsumexp(self.beta * state @ self.patterns.T, -1) / self.beta
+        constant = math.log(len(self.patterns)) / self.beta + 0.5 * self.patterns.square().sum(1).max()
+        return 0.5 * state.square().sum(-1) - similarity + constant
+
+    def _load_from_state_dict(self, state_dict: Any, prefix: str, *args: Any, **options: Any) -> None:
+        # As many patterns as were saved.
+        saved = state_dict.get(f"{prefix}patterns")
+        if saved is not None and saved.shape[1:] == self.patterns.shape[1:]:
+            self.patterns = self.patterns.new_zeros(saved.shape)
+        super()._load_from_state_dict(state_dict, prefix, *args, **options)
+
+    def _check(self, state: Tensor) -> None:
+        if state.ndim != 2 or state.shape[1] != self.size:
+            raise ValueError(f"expected [batch, {self.size}], got {list(state.shape)}")
+
+    def extra_repr(self) -> str:
+        """Size and β, as `print(memory)` shows them."""
+        return f"size={self.size}, beta={self.beta:g}"
