@@ -12,19 +12,31 @@ import triton.language as tl
 NUMBERS = "samples time steps mask rate_sample rate_step kept_sample den_sample".split()
 
 
+# tl.sum, tl.zeros and tl.sigmoid are kernels themselves, which the interpreter cannot call unless it was on when Triton
+# was imported.
+@triton.jit
+def add(a, b):
+    return a + b
+
+
+@triton.jit
+def sigmoid(x):
+    return 1 / (1 + tl.exp(-x))
+
+
 @triton.jit
 def sums(x_at, planes_at, i, receivers, senders, ROWS: tl.constexpr, COLUMNS: tl.constexpr, REAL: tl.constexpr):
     """Conductance and current at receivers i, from senders at x_at."""
     plane = receivers * senders
-    c, q = tl.zeros([ROWS], REAL), tl.zeros([ROWS], REAL)
+    c, q = tl.full([ROWS], 0, REAL), tl.full([ROWS], 0, REAL)
     for first in range(0, senders, COLUMNS):
         j = first + tl.arange(0, COLUMNS)
         tile = planes_at + i[:, None] * senders + j[None, :]
         inside = (i < receivers)[:, None] & (j < senders)[None, :]
         x = tl.load(x_at + j, j < senders, 0.0)[None, :]
-        s = tl.sigmoid(tl.load(tile, inside, 0.0) * x + tl.load(tile + plane, inside, 0.0))
-        c += tl.sum(tl.load(tile + 2 * plane, inside, 0.0) * s, 1)
-        q += tl.sum(tl.load(tile + 3 * plane, inside, 0.0) * s, 1)
+        s = sigmoid(tl.load(tile, inside, 0.0) * x + tl.load(tile + plane, inside, 0.0))
+        c += tl.reduce(tl.load(tile + 2 * plane, inside, 0.0) * s, 1, add)
+        q += tl.reduce(tl.load(tile + 3 * plane, inside, 0.0) * s, 1, add)
     return c, q
 
 
@@ -38,7 +50,7 @@ def pull(
     for first in range(0, senders, COLUMNS):
         j = first + tl.arange(0, COLUMNS)
         x = tl.load(x_at + j, j < senders, 0.0)[None, :]
-        d = tl.zeros([COLUMNS], REAL)
+        d = tl.full([COLUMNS], 0, REAL)
         for top in range(0, receivers, ROWS):
             i = top + tl.arange(0, ROWS)
             inside = (i < receivers)[:, None] & (j < senders)[None, :]
@@ -46,14 +58,14 @@ def pull(
             tile, total = planes_at + place, sums_at + place
             gc = tl.load(gc_at + i, i < receivers, 0.0)[:, None]
             gq = tl.load(gq_at + i, i < receivers, 0.0)[:, None]
-            s = tl.sigmoid(tl.load(tile, inside, 0.0) * x + tl.load(tile + plane, inside, 0.0))
+            s = sigmoid(tl.load(tile, inside, 0.0) * x + tl.load(tile + plane, inside, 0.0))
             p = tl.load(tile + 2 * plane, inside, 0.0) * gq + gc
             steep = p * (s - s * s)
             tl.store(total, tl.load(total, inside, 0.0) + p * s, inside)
             tl.store(total + plane, tl.load(total + plane, inside, 0.0) + gq * s, inside)
             tl.store(total + 2 * plane, tl.load(total + 2 * plane, inside, 0.0) + steep, inside)
             tl.store(total + 3 * plane, tl.load(total + 3 * plane, inside, 0.0) + steep * x, inside)
-            d += tl.sum(tl.load(tile + 3 * plane, inside, 0.0) * steep, 0)
+            d += tl.reduce(tl.load(tile + 3 * plane, inside, 0.0) * steep, 0, add)
         tl.store(dx_at + j, tl.load(dx_at + j, j < senders, 0.0) + d, j < senders)
 
 
@@ -137,7 +149,7 @@ def evolve_backward(
             t = time - 1 - back
             rate = tl.load(rate_at + sample * rate_sample + t * rate_step)
             now = (sample * time + t) * neurons
-            of_rate = tl.zeros([ROWS], REAL)
+            of_rate = tl.full([ROWS], 0, REAL)
             for again in range(steps):
                 at = t * steps + steps - 1 - again
                 tl.debug_barrier()
@@ -145,7 +157,7 @@ def evolve_backward(
                     i = top + tl.arange(0, ROWS)
                     inside = i < neurons
                     g = tl.load(dx + i, inside, 0.0)
-                    p, q = tl.zeros([ROWS], REAL), tl.zeros([ROWS], REAL)
+                    p, q = tl.full([ROWS], 0, REAL), tl.full([ROWS], 0, REAL)
                     if again == 0:
                         g += tl.load(gy_at + now + i, inside, 0.0)
                     else:
@@ -167,6 +179,6 @@ def evolve_backward(
                 pull(
                     kept + at * neurons, planes_at, gc_at, gq_at, dx, total, neurons, neurons, ROWS, COLUMNS, REAL
                 )
-            tl.store(drate_at + sample * time + t, tl.sum(of_rate, 0))
+            tl.store(drate_at + sample * time + t, tl.reduce(of_rate, 0, add))
             tl.debug_barrier()
 '''
