@@ -5,8 +5,8 @@ output. Adam, batches of 32 fresh sequences, gradients clipped to norm 1. The le
 at the shortest delay, on a seed of its own. A run has succeeded when at most 1% of 200 validation sequences are named
 wrongly; it ends there, after 1,500 steps, or after 100 s of processor time. At the longest delay a memory whose first
 seed failed is not tried with the others. Flip-flops (``horizon``) and the LSTM with chrono initialisation are told the
-delay, the others are not; how flip-flops start was found with this task. With a noise of 0.3 they learn a delay of 1,000
-but not one of 10,000; 0.1 was chosen after that was seen.
+delay, the others are not; how flip-flops start was found with this task. With a noise of 0.3 they learn a delay of
+1,000 but not one of 10,000; 0.1 was chosen after that was seen.
 
 Every finished run is a line of results/recall.csv; the same command goes on behind the last one. ``--table`` only
 writes results/recall.md anew.
