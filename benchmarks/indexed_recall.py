@@ -14,7 +14,7 @@ import torch
 from remanence.models import Transformer
 from remanence.tasks import IndexedRecall
 
-MIXERS, SECONDS, EVERY, SUCCESS = ("cff", "lstm", "gru", "full"), 90, 50, 0.01
+MIXERS, SECONDS, EVERY, SUCCESS = ("cff", "lstm", "gru", "urnn", "eunn", "full"), 90, 50, 0.01
 RESULT = Path(__file__).parent / "results" / "indexed_recall.md"
 
 
