@@ -5,6 +5,7 @@ A unit of work is a few samples, for which the parameters of a synapse are loade
 registers. The units of a part add up the gradients of the parameters in memory of their own.
 """
 
+import functools
 from collections.abc import Sequence
 from dataclasses import dataclass
 from textwrap import indent
@@ -100,6 +101,7 @@ def _function(name: str, arguments: Sequence[str], body: str, many: int) -> Sour
     return Source(text, tuple(arguments))
 
 
+@functools.cache
 def arriving_forward(many: int) -> Source:
     """Sums at every receiver, for samples x [samples, senders]."""
     arguments = (*HEAD, *"samples senders receivers x_at edge_at c_at q_at".split())
@@ -113,6 +115,7 @@ def arriving_forward(many: int) -> Source:
     return _function("forward", arguments, body + indent(block, "    "), many)
 
 
+@functools.cache
 def arriving_backward(many: int) -> Source:
     """Gradients of x, added at dx_at, and sums for those of the synapses, from those of both sums."""
     arguments = (
@@ -138,6 +141,7 @@ _NEURONS = "samples time steps receivers"
 _OUTSIDE = "rate_at rate_sample rate_step capacitance_at edge_at kept_at kept_sample den_at den_sample"
 
 
+@functools.cache
 def evolve_forward(many: int) -> Source:
     """States of neurons over time; those of all sub-steps are kept, or of the last two if ``mask`` is 1."""
     outside = "v_at p_at p_sample p_step q_at q_sample q_step"
@@ -172,6 +176,7 @@ if k == steps - 1:
     return _function("forward", arguments, body, many)
 
 
+@functools.cache
 def evolve_backward(many: int) -> Source:
     """Gradients of the first state, of what comes from outside, of rate and C, and sums for those of the synapses."""
     results = "dv_at dp_at dq_at drate_at dcapacitance_at sum_at scratch_at"

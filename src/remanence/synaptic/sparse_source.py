@@ -6,6 +6,7 @@ begin, ``sender_at`` how many bytes into the values of a register's samples each
 up the gradients of the parameters in memory of their own.
 """
 
+import functools
 from collections.abc import Sequence
 from textwrap import indent
 
@@ -53,6 +54,7 @@ def _function(name: str, arguments: Sequence[str], unit: str) -> Source:
 _GRAPH = "edges starts_at sender_at edge_at"
 
 
+@functools.cache
 def arriving_forward() -> Source:
     """Sums at every receiver, for values x [units, senders, LANES]."""
     arguments = (*HEAD, *f"senders receivers {_GRAPH} x_at c_at q_at".split())
@@ -68,6 +70,7 @@ for i in range(receivers):
     )
 
 
+@functools.cache
 def arriving_backward() -> Source:
     """Gradients of x, added at dx_at, and sums for those of the synapses, from those of both sums."""
     arguments = (*HEAD, *f"senders receivers {_GRAPH} x_at gc_at gq_at dx_at sum_at".split())
@@ -85,6 +88,7 @@ _NEURONS = "time steps neurons"
 _KEPT = "rate_at capacitance_at kept_at kept_unit den_at den_unit"
 
 
+@functools.cache
 def evolve_forward() -> Source:
     """States of neurons over time; those of all sub-steps are kept, or of the last two if ``mask`` is 1.
 
@@ -119,6 +123,7 @@ if k == steps - 1:
     return _function("forward", arguments, unit + indent(_SUMS + update, " " * 12))
 
 
+@functools.cache
 def evolve_backward() -> Source:
     """Gradients of the first state, of what comes from outside, of rate and C, and sums for those of the synapses."""
     results = "dv_at dp_at dq_at drate_at dcapacitance_at sum_at scratch_at"
