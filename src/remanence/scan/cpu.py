@@ -9,9 +9,9 @@ import torch
 from torch import Tensor
 
 from remanence.scan import kernel, numba_source, threads
+from remanence.scan.layout import INPUTS, Gradients, Group, Optionals, Tensors, parts
 from remanence.scan.memory import allocate
 from remanence.scan.numba_source import Source
-from remanence.scan.layout import INPUTS, Gradients, Group, Optionals, Tensors, parts
 from remanence.scan.trace import TracedStep
 
 BITS = {torch.float32: 32, torch.float64: 64}
