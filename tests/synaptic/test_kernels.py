@@ -7,7 +7,7 @@ from hypothesis import strategies as st
 from problems import TOLERANCE, gradients, leaf, synapses
 
 from remanence import nn, synaptic
-from remanence.synaptic import Strengths, dense, dispatch, sparse
+from remanence.synaptic import Edges, Strengths, dense, dispatch, sparse
 
 LAYOUTS = [dense, sparse]
 
@@ -162,3 +162,42 @@ def test_layers_run_through_the_kernels(density, monkeypatch):
     matrix = (torch.rand(6, 6) < density).int().numpy()
     nn.LTC(3, 6, wiring=matrix)(torch.rand(2, 4, 3))[0].sum().backward()
     assert called == ["arriving", "evolve", "evolve_backward", "arriving_backward"]
+
+
+@pytest.mark.unchecked
+def test_what_does_not_fit_is_refused_before_a_kernel_reads_it():
+    edges, strengths = synapses(3, 3, 1.0, torch.float32)
+    good = {"v": torch.zeros(2, 3), "conductance": torch.rand(2, 4, 3), "current": torch.rand(2, 4, 3)}
+    good |= {"capacitance": torch.ones(3), "strengths": strengths, "timespans": torch.ones(2, 4), "sub_steps": 2}
+    wrong = {
+        "v": torch.zeros(2, 2),
+        "conductance": torch.rand(2, 4, 2),
+        "current": torch.rand(2, 4, 3).double(),
+        "capacitance": torch.ones(2),
+        "timespans": torch.ones(2, 3),
+        "sub_steps": 0,
+        "strengths.slope": strengths._replace(slope=strengths.slope[:-1]),
+    }
+    synaptic.evolve(edges=edges, **good)
+    for name, value in wrong.items():
+        with pytest.raises(ValueError, match=name):
+            synaptic.evolve(edges=edges, **{**good, name.split(".")[0]: value})
+    with pytest.raises(ValueError, match=r"expected x to be \[2, 3\]"):
+        synaptic.arriving(torch.rand(2, 4), edges, strengths)
+
+
+@pytest.mark.parametrize(
+    ("receiver", "sender", "message"),
+    [([1, 0], [0, 0], "sorted"), ([0, 0], [1, 1], "twice"), ([0, 2], [0, 0], "0 to 1, got 0 to 2")],
+)
+def test_edges_that_kernels_cannot_take_are_refused(receiver, sender, message):
+    with pytest.raises(ValueError, match=message):
+        Edges(torch.tensor(receiver), torch.tensor(sender), 2, 2)
+
+
+def test_no_time_steps_leave_the_state(layout):
+    edges, strengths = synapses(3, 3, 1.0, torch.float32)
+    v, none = torch.rand(2, 3), torch.rand(2, 0, 3)
+    y, last = synaptic.evolve(v, none, none, torch.ones(3), edges, strengths, sub_steps=1)
+    assert y.shape == (2, 0, 3)
+    assert torch.equal(last, v)

@@ -57,7 +57,7 @@ class Lateral(Synapses):
     def network(self) -> Edges:
         """All synapses, those of the pairs and those between them, sorted by receiver."""
         if self._network is None or self._network.receiver is not self.all_receiver:  # moved to another device since
-            self._network = Edges(self.all_receiver, self.all_sender, self.receivers, self.receivers)
+            self._network = Edges(self.all_receiver, self.all_sender, self.receivers, self.receivers, ordered=True)
         return self._network
 
     def evolve(

@@ -32,10 +32,13 @@ def arriving(
         Conductance and current, [..., receivers] each.
 
     Raises:
-        ValueError: an unknown backend, or one that cannot run on tensors like these.
+        ValueError: shapes, dtypes or devices that do not fit together; an unknown backend, or one that cannot run on
+            tensors like these.
     """
     x, *rest = _one_dtype((x, *strengths))
     strengths = Strengths(*rest)
+    _fit("x", x, (*x.shape[:-1], edges.senders), x)
+    _fit_strengths(edges, strengths, x)
     layout = _layout(backend, x, x.numel() // max(1, x.shape[-1]), edges)
     if layout is None or x.ndim < 2:
         return reference.arriving(x, edges, strengths)
@@ -76,18 +79,53 @@ def evolve(
         The state after every step and after the last.
 
     Raises:
-        ValueError: an unknown backend, or one that cannot run on tensors like these.
+        ValueError: shapes, dtypes or devices that do not fit together; ``sub_steps`` below 1; an unknown backend, or
+            one that cannot run on tensors like these.
     """
     spans = capacitance.new_ones(1, 1) if timespans is None else timespans.to(v.dtype)
-    rate = sub_steps / spans
-    tensors = _one_dtype((v, conductance, current, rate, capacitance, *strengths))
+    if sub_steps < 1:
+        raise ValueError(f"sub_steps must be at least 1, got {sub_steps}")
+    tensors = _one_dtype((v, conductance, current, sub_steps / spans, capacitance, *strengths))
     given = Evolution.of(tensors, edges, sub_steps)
+    _check(given, timed=timespans is not None)
+    if given.conductance.shape[1] == 0:
+        return given.conductance, given.v
     layout = _layout(backend, given.v, v.shape[0], edges)
     if layout is None:
         return reference.evolve(given)
     if torch.compiler.is_compiling():
         return _disable_dynamo(autograd.evolve)(layout, given)
     return autograd.evolve(layout, given)
+
+
+def _check(given: Evolution, *, timed: bool) -> None:
+    """Refuse tensors that do not fit together: a kernel would read beyond them."""
+    v, edges = given.v, given.edges
+    if given.conductance.ndim != 3 or edges.receivers != edges.senders:
+        raise ValueError(
+            "evolve expected conductance [batch, time, neurons] and edges among as many neurons, got "
+            f"{list(given.conductance.shape)} and {edges.receivers} receivers, {edges.senders} senders"
+        )
+    batch, time, neurons = given.conductance.shape[0], given.conductance.shape[1], edges.receivers
+    _fit("v", v, (batch, neurons), v)
+    _fit("conductance", given.conductance, (batch, time, neurons), v)
+    _fit("current", given.current, (batch, time, neurons), v)
+    _fit("timespans", given.rate, (batch, time) if timed else (1, 1), v)
+    _fit("capacitance", given.capacitance, (neurons,), v)
+    _fit_strengths(edges, given.strengths, v)
+
+
+def _fit_strengths(edges: Edges, strengths: Strengths, like: Tensor) -> None:
+    for name, values in strengths._asdict().items():
+        _fit(f"strengths.{name}", values, (len(edges),), like)
+
+
+def _fit(name: str, tensor: Tensor, shape: Sequence[int], like: Tensor) -> None:
+    if tensor.shape != tuple(shape) or tensor.dtype != like.dtype or tensor.device != like.device:
+        raise ValueError(
+            f"expected {name} to be {list(shape)} of {like.dtype} on {like.device}, "
+            f"got {list(tensor.shape)} of {tensor.dtype} on {tensor.device}"
+        )
 
 
 def _layout(backend: str, like: Tensor, samples: int, edges: Edges) -> ModuleType | None:

@@ -31,10 +31,13 @@ class Edges:
 
     Attributes:
         receiver: [edges], in ascending order.
-        sender: [edges].
+        sender: [edges], in ascending order for each receiver, none twice.
         receivers: how many receivers there are.
         senders: likewise.
-        ordered: whether it is known that they are sorted by receiver, then by sender, none there twice; default: look.
+        ordered: whether it is known that they are in this order and range; default: look.
+
+    Raises:
+        ValueError: edges in another order, or to or from a neuron that is not there.
     """
 
     receiver: Int64[Tensor, " edges"]
@@ -46,15 +49,26 @@ class Edges:
     def __len__(self) -> int:
         return len(self.receiver)
 
+    def __post_init__(self) -> None:
+        if self.ordered:
+            return
+        receiver, sender = self.receiver, self.sender
+        if receiver.ndim != 1 or receiver.shape != sender.shape or {receiver.dtype, sender.dtype} != {torch.int64}:
+            raise ValueError(
+                f"receiver and sender must be [edges] of int64, got {list(receiver.shape)} of {receiver.dtype} and "
+                f"{list(sender.shape)} of {sender.dtype}"
+            )
+        for name, places, size in (("receiver", receiver, self.receivers), ("sender", sender, self.senders)):
+            if len(places) and not 0 <= int(places.min()) <= int(places.max()) < size:
+                raise ValueError(f"{name} must be 0 to {size - 1}, got {int(places.min())} to {int(places.max())}")
+        place = receiver * self.senders + sender
+        if not (place[1:] > place[:-1]).all():
+            raise ValueError("edges must be sorted by receiver, then by sender, and none be there twice")
+
     @property
     def full(self) -> bool:
-        """Whether every sender reaches every receiver, in the order of the senders."""
-        return len(self) == self.receivers * self.senders and (self.ordered or self._looks_ordered)
-
-    @cached_property
-    def _looks_ordered(self) -> bool:
-        place = self.receiver * self.senders + self.sender
-        return bool((place[1:] > place[:-1]).all())
+        """Whether every sender reaches every receiver."""
+        return len(self) == self.receivers * self.senders
 
     @cached_property
     def starts(self) -> Tensor:
