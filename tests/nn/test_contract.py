@@ -172,6 +172,13 @@ def test_wrong_sizes_are_refused(name, size):
 
 
 @pytest.mark.unchecked
+def test_a_state_of_another_dtype_is_refused(layer):
+    state = pytree.tree_map(lambda leaf: leaf.float(), layer.initial_state(2))
+    with pytest.raises(ValueError, match=r"expected a state of torch\.\w+, as its parameters are, got torch"):
+        layer(torch.randn(2, 5, 3, dtype=torch.float64), state)
+
+
+@pytest.mark.unchecked
 def test_unknown_names_and_options_are_refused():
     with pytest.raises(ValueError, match="'lsmt'; did you mean lstm"):
         nn.create("lsmt", input_size=3, hidden_size=4)

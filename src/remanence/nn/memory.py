@@ -140,6 +140,11 @@ class Memory(nn.Module):
         )
         if given != expected:
             raise ValueError(f"{type(self).__name__} expected a state of shape {expected}, got {given}")
+        for leaf, wanted in zip(pytree.tree_leaves(state), pytree.tree_leaves(initial), strict=True):
+            if leaf.dtype != wanted.dtype and not torch.is_autocast_enabled(wanted.device.type):
+                raise ValueError(
+                    f"{type(self).__name__} expected a state of {wanted.dtype}, as its parameters are, got {leaf.dtype}"
+                )
         return state
 
     def extra_repr(self) -> str:
