@@ -36,3 +36,14 @@ def show(title: str, figures: Mapping[str, float], against: str) -> None:
     for name, value in figures.items():
         table.add_row(name, f"{1000 * value:.2f}", f"{value / figures[against]:.2f}")
     Console().print(table)
+
+
+def rows(seconds: Mapping[str, list[float]], against: str) -> list[str]:
+    """Medians and best, in ms, and how many times those of one."""
+    lines = ["| | median, ms | ratio | best, ms | ratio |", "|" + " --- |" * 5]
+    figures = {name: (1000 * sorted(times)[len(times) // 2], 1000 * min(times)) for name, times in seconds.items()}
+    for name, found in figures.items():
+        cells = (f"{value:.1f} | {value / other:.2f}" for value, other in zip(found, figures[against], strict=True))
+        lines.append(f"| {name} | {' | '.join(cells)} |")
+    print("\n".join(lines), flush=True)
+    return lines

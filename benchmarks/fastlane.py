@@ -9,13 +9,12 @@ Writes results/fastlane.md.
 
 import os
 import platform
-from collections.abc import Mapping
 from pathlib import Path
 
 os.environ["OMP_WAIT_POLICY"] = "passive"  # threads that wait leave the cores to others
 
 import torch
-from _interleaved import samples
+from _interleaved import rows, samples
 
 from remanence import nn
 from remanence.nn.fastlane import reference
@@ -45,17 +44,6 @@ def looped(layer: nn.Fastlane, x: torch.Tensor, *, by_level: bool):
         reference.fire(schedule, groups, drive, state, layer.weights()).sum().backward()
 
     return call
-
-
-def rows(seconds: Mapping[str, list[float]], against: str) -> list[str]:
-    """Medians and best, in ms, and how many times those of one."""
-    lines = ["| | median, ms | ratio | best, ms | ratio |", "|" + " --- |" * 5]
-    figures = {name: (1000 * sorted(times)[len(times) // 2], 1000 * min(times)) for name, times in seconds.items()}
-    for name, found in figures.items():
-        cells = (f"{value:.1f} | {value / other:.2f}" for value, other in zip(found, figures[against], strict=True))
-        lines.append(f"| {name} | {' | '.join(cells)} |")
-    print("\n".join(lines), flush=True)
-    return lines
 
 
 def by_density(x: torch.Tensor) -> list[str]:
