@@ -6,6 +6,7 @@ from remanence.analysis.bifurcation import Bifurcation, bifurcation
 from remanence.analysis.capacity import CapacityCurve, capacity_curve
 from remanence.analysis.fixed_points import FixedPoints, fixed_points
 from remanence.analysis.gradient_flow import GradientFlow, gradient_flow
+from remanence.analysis.holding import Holding, holding
 from remanence.analysis.lyapunov import LyapunovExponents, lyapunov_exponents
 from remanence.analysis.retention import memory_capacity, retention
 from remanence.analysis.retention_curve import RetentionCurve
@@ -19,6 +20,7 @@ __all__ = [
     "CapacityCurve",
     "FixedPoints",
     "GradientFlow",
+    "Holding",
     "LyapunovExponents",
     "RetentionCurve",
     "Spectrum",
@@ -30,6 +32,7 @@ __all__ = [
     "capacity_curve",
     "fixed_points",
     "gradient_flow",
+    "holding",
     "lyapunov_exponents",
     "memory_capacity",
     "retention",
