@@ -16,8 +16,9 @@ if TYPE_CHECKING:
 
     from remanence.analysis.holding import Holding
 
-EDGES_A_NEURON = 2  # drawn on average, the strongest: more is a hairball
+HEARD = 2  # edges into each neuron that are drawn, the strongest: more is a hairball
 DARK = 0.6  # a share of holding from which on the fill is too dark for black numbers
+CENTRE = "centre"  # a node that is not drawn
 KINDS = {  # (hears an input, is read): marker and name
     (True, True): ("D", "hears inputs, is read"),
     (True, False): (">", "hears inputs"),
@@ -48,15 +49,15 @@ def build(found: Holding) -> networkx.DiGraph:
 
 
 def draw(found: Holding, axes: Axes) -> Axes:
-    """Draw the graph of neurons, the stronger an edge the thicker; only the strongest edges, where there are many.
+    """Draw the graph of neurons, the stronger an edge the thicker; of many edges the two strongest into each neuron.
 
     Blue edges excite, orange ones inhibit. The fill of a neuron is the share of time that it holds, a black rim marks
     holders, the shape says whether it hears inputs and whether it is read, the number is its place in the order of
     firing (from 1). Small boxes are inputs.
     """
     whole = build(found)
-    graph = _strongest(whole, EDGES_A_NEURON * len(found.order))
-    places = networkx.spring_layout(_attraction(graph), seed=0, iterations=200, k=1.8 / np.sqrt(len(graph)))
+    graph = _strongest(whole)
+    places = _layout(graph)
     size = min(420.0, 14_000 / len(graph))
     _edges(graph, places, axes, size)
     _neurons(graph, places, axes, size)
@@ -65,29 +66,32 @@ def draw(found: Holding, axes: Axes) -> Axes:
     names = {node: node for node in inputs}
     networkx.draw_networkx_labels(graph, places, names, font_size=7, font_color="black", bbox=box, ax=axes)
     drawn, there = graph.number_of_edges(), whole.number_of_edges()
-    edges = f"{there} edges" if drawn == there else f"the {drawn} strongest of {there} edges"
+    edges = f"{there} edges" if drawn == there else f"{drawn} of {there} edges, the strongest into each"
     axes.set(title=f"{len(found.order)} neurons, {edges}")
     axes.axis("off")
     return axes
 
 
-def _strongest(graph: networkx.DiGraph, most: int) -> networkx.DiGraph:
-    """All neurons, and of the edges the strongest; inputs that are left without any are left out."""
-    edges = sorted(graph.edges(data=True), key=lambda edge: -abs(edge[2]["weight"]))[:most]
+def _strongest(graph: networkx.DiGraph) -> networkx.DiGraph:
+    """All neurons, and the strongest edges into each; inputs that are left without any are left out."""
     kept = networkx.DiGraph()
     kept.add_nodes_from((node, facts) for node, facts in graph.nodes(data=True) if "place" in facts)
-    kept.add_edges_from(edges)
+    for neuron in list(kept):
+        into = sorted(graph.in_edges(neuron, data=True), key=lambda edge: -abs(edge[2]["weight"]))
+        kept.add_edges_from(into[:HEARD])
     return kept
 
 
-def _attraction(graph: networkx.DiGraph) -> networkx.Graph:
-    """The stronger two neurons are connected, the nearer they are drawn."""
+def _layout(graph: networkx.DiGraph) -> dict[Any, np.ndarray]:
+    """The stronger two neurons are connected, the nearer they are; none drifts away."""
     pulled = networkx.Graph()
-    pulled.add_nodes_from(graph)
+    strengths = [abs(weight) for _, _, weight in graph.edges(data="weight")]
+    scale = max(strengths, default=1.0)
+    pulled.add_weighted_edges_from((CENTRE, node, 0.1) for node in graph)
     for sender, receiver, weight in graph.edges(data="weight"):
         before = pulled.get_edge_data(sender, receiver, {"weight": 0.0})["weight"]
-        pulled.add_edge(sender, receiver, weight=before + abs(weight))
-    return pulled
+        pulled.add_edge(sender, receiver, weight=before + abs(weight) / scale)
+    return networkx.spring_layout(pulled, seed=0, iterations=300, k=3 / np.sqrt(len(pulled)))
 
 
 def _edges(graph: networkx.DiGraph, places: Any, axes: Axes, size: float) -> None:
