@@ -1,4 +1,4 @@
-"""The command line: remanence list | data | preview | train | compare | report."""
+"""The command line: remanence list | data | preview | train | compare | report | inspect."""
 
 import inspect
 import os
@@ -18,7 +18,7 @@ except ImportError as missing:
     raise SystemExit(f"the remanence command needs {missing.name}: pip install 'remanence[train]'") from missing
 
 import remanence
-from remanence import cli_tasks, data, nn, tasks
+from remanence import cli_inspect, cli_tasks, data, nn, tasks
 from remanence.cli_tasks import complete_task
 from remanence.console import err, out, print_json
 from remanence.errors import RunError
@@ -36,6 +36,7 @@ app = typer.Typer(
 )
 app.command("data")(cli_tasks.prepare)
 app.command()(cli_tasks.preview)
+app.command()(cli_inspect.inspect)
 
 INTERRUPTED = 130  # exit code of a program that Ctrl-C ended
 

@@ -1,0 +1,34 @@
+"""Whether nearby states part or meet."""
+
+import math
+
+from remanence.analysis import lyapunov_exponents
+from remanence.inspection.finding import Finding, number
+from remanence.inspection.subject import Subject
+
+COUNT = 4
+LEVEL = 2e-3  # a step: what an estimate over so few steps cannot tell from 0
+
+
+def measure(subject: Subject) -> Finding:
+    """The largest Lyapunov exponent along the driven trajectory."""
+    x = subject.portion(rows=2)
+    found = lyapunov_exponents(subject.step, x, count=min(COUNT, subject.step.size), discard=min(32, x.shape[1] // 4))
+    largest = float(found.exponents.mean(0).max())
+    if math.isnan(largest):
+        sentence = "The states are no finite numbers, so there is nothing to follow."
+    elif abs(largest) < LEVEL:
+        sentence = "Two nearby states stay about as far apart as they are: nothing fades, and nothing is amplified."
+    elif largest < 0:
+        sentence = f"Two nearby states get twice as close every {_steps(largest)}: differences fade at that pace."
+    else:
+        sentence = f"Two nearby states get twice as far apart every {_steps(largest)}: chaos."
+    figures = {"largest": number(largest), "steps": x.shape[1]}
+    return Finding(figures, f"{largest:+.3g} a step", sentence, lambda axes: found.plot(axes[0]))
+
+
+def _steps(exponent: float) -> str:
+    if math.isinf(exponent):
+        return "fraction of a step"
+    steps = math.log(2) / abs(exponent)
+    return f"{steps:.2g} steps" if steps < 100 else f"{steps:.0f} steps"
