@@ -2,11 +2,14 @@
 
 import math
 
+from torch import Tensor
+
 from remanence.analysis import lyapunov_exponents
 from remanence.inspection.finding import Finding, number
 from remanence.inspection.subject import Subject
 
 COUNT = 4
+GROWN = 10.0  # times from the first to the second half of the steps
 LEVEL = 2e-3  # a step: what an estimate over so few steps cannot tell from 0
 
 
@@ -22,9 +25,17 @@ def measure(subject: Subject) -> Finding:
     elif largest < 0:
         sentence = f"Two nearby states get twice as close every {_steps(largest)}: differences fade at that pace."
     else:
-        sentence = f"Two nearby states get twice as far apart every {_steps(largest)}: chaos."
+        sentence = f"Two nearby states get twice as far apart every {_steps(largest)}: {_why(subject, x)}."
     figures = {"largest": number(largest), "steps": x.shape[1]}
-    return Finding(figures, f"{largest:+.3g} a step", sentence, lambda axes: found.plot(axes[0]))
+    return Finding(
+        figures, f"{largest:+.2g} a step" if largest else "0 a step", sentence, lambda axes: found.plot(axes[0])
+    )
+
+
+def _why(subject: Subject, x: Tensor) -> str:
+    _, states = subject.step.run(x)
+    early, late = (part.norm(dim=-1).mean() for part in states.chunk(2, 1))
+    return "the state grows without bound" if late > GROWN * early else "chaos, small differences take over"
 
 
 def _steps(exponent: float) -> str:

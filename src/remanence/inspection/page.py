@@ -115,7 +115,7 @@ CAPTIONS = {
     "the directions of the state. Right: how much is written at each time step of the sequence.",
     "observability": "Left: how much energy of each number of the first state each output channel shows. Middle: the "
     "energies of the directions of the state. Right: how much is shown at each time step after it.",
-    "holding": "Left: the value of each neuron in one sequence, those that hold most on top. Right: who hears whom, the "
-    "strongest edges into each neuron; the number is its place in the order of firing; a thick rim is around neurons "
-    "that hold: in more than half of the steps they keep their value to 1% of its range while it is away from 0.",
+    "holding": "Left: the values of neurons in one sequence, those that hold most on top. Right: who hears whom, the "
+    "strongest edges into each neuron; the number is its place in the order of firing. A thick rim marks neurons "
+    "that hold: for more than half of the steps they keep a value away from 0, to 1% of its range.",
 }

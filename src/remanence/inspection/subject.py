@@ -10,7 +10,7 @@ from remanence.analysis import Step, as_step
 
 STEPS = 256
 ROWS = 8
-SYMBOLS = 8  # different inputs that a memory is asked to tell apart
+SYMBOLS = 4  # different inputs that a memory is asked to tell apart
 JACOBIANS = 512  # of a state of 256 numbers; of a larger one fewer, as each costs more
 LARGEST = 1024  # a state of more numbers has Jacobians that take minutes
 
@@ -36,14 +36,14 @@ class Subject:
     length: int
 
     @classmethod
-    def driven_by_noise(cls, name: str, about: str, module: nn.Module, input_size: int | None = None) -> "Subject":
+    def driven_by_noise(cls, name: str, about: str, module: nn.Module) -> "Subject":
         """A memory of which no task is known, driven by independent normal numbers.
 
         Raises:
             ValueError: as :func:`remanence.analysis.as_step`.
         """
         module = module.double().eval()
-        step = as_step(module, input_size=input_size)
+        step = as_step(module)
         x = torch.randn(ROWS, STEPS, step.input_size, generator=torch.Generator().manual_seed(0), dtype=torch.float64)
         return cls(name, f"{about}, driven by white noise", module, step, x, STEPS)
 
