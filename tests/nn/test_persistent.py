@@ -7,7 +7,13 @@ from torch.nn import functional as F
 
 from remanence import nn
 
-FUNCTIONS = {"relu": lambda a: np.maximum(a, 0), "tanh": np.tanh, "sigmoid": lambda a: 1 / (1 + np.exp(-a))}
+FUNCTIONS = {
+    "relu": lambda a: np.maximum(a, 0),
+    "leaky_relu": lambda a: np.where(a < 0, 0.01 * a, a),
+    "tanh": np.tanh,
+    "sigmoid": lambda a: 1 / (1 + np.exp(-a)),
+    "softplus": lambda a: np.logaddexp(a, 0),
+}
 
 
 @pytest.mark.parametrize("name", sorted(FUNCTIONS))
