@@ -2,7 +2,7 @@
 
 from collections.abc import Iterator, Mapping, Sequence
 from pathlib import Path
-from typing import Any, Self, TypeVar
+from typing import Any, TypeVar
 
 import yaml
 from pydantic import Field, PositiveInt, ValidationError, model_validator
@@ -30,12 +30,10 @@ class Comparison(Strict):
     training: TrainingConfig = TrainingConfig()
 
     @model_validator(mode="after")
-    def _sized_once(self) -> Self:
-        given = self.model_fields_set
-        sizes = [
-            layer for layer in self.layers if isinstance(layer, LayerConfig) if "hidden_size" in layer.model_fields_set
-        ]
-        if self.parameters is not None and ("hidden_sizes" in given or sizes):
+    def _sized_once(self) -> "Comparison":
+        own = [layer.model_fields_set for layer in self.layers if isinstance(layer, LayerConfig)]
+        sized_already = "hidden_sizes" in self.model_fields_set or any("hidden_size" in fields for fields in own)
+        if self.parameters is not None and sized_already:
             raise ValueError("parameters decides the hidden sizes: give one of the two")
         return self
 
