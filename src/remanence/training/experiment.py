@@ -14,6 +14,7 @@ from remanence.models import SequenceModel, Transformer
 from remanence.models.sequence import encoded_size
 from remanence.nn import create
 from remanence.tasks import Batch
+from remanence.tasks.task import IGNORED
 from remanence.training.config import RunConfig, TransformerConfig
 
 EVALUATION_BATCH = 1000
@@ -49,7 +50,7 @@ class Experiment(lightning.LightningModule):
         loss = self.task.loss(self._output(batch), batch.targets)
         if not torch.isfinite(loss):
             raise DivergenceError(self._diagnosis(loss.item()))
-        self.log("train_loss", loss, batch_size=len(batch.targets), on_step=False, on_epoch=True)
+        self.log("train_loss", loss, batch_size=answers(batch.targets), on_step=False, on_epoch=True)
         return loss
 
     def validation_step(self, batch: Batch, index: int) -> None:
@@ -85,7 +86,7 @@ class Experiment(lightning.LightningModule):
     def _evaluate(self, batch: Batch, split: str) -> None:
         output, target = self._output(batch), batch.targets
         values = {f"{split}_loss": self.task.loss(output, target), f"{split}_metric": self.task.measure(output, target)}
-        self.log_dict(values, batch_size=len(target), on_step=False, on_epoch=True)
+        self.log_dict(values, batch_size=answers(target), on_step=False, on_epoch=True)
 
     def _diagnosis(self, loss: float) -> str:
         training, step = self.config.training, self.global_step + 1
@@ -104,7 +105,7 @@ class Experiment(lightning.LightningModule):
 class Batched(Dataset[Batch]):
     """A dataset whose batches are cut out at one stroke instead of sample by sample."""
 
-    def __init__(self, samples: tasks.Samples | tasks.Sequences | tasks.Windows):
+    def __init__(self, samples: tasks.Samples | tasks.Sequences | tasks.Windows | tasks.Drawn):
         self.samples = samples
 
     def __len__(self) -> int:
@@ -115,6 +116,11 @@ class Batched(Dataset[Batch]):
 
     def __getitems__(self, indices: list[int]) -> Batch:
         return self.samples.batch(indices)
+
+
+def answers(target: Tensor) -> int:
+    """How many numbers or classes a batch asks for: what its mean weighs in the mean of all batches."""
+    return target.numel() if target.is_floating_point() else int((target != IGNORED).sum())
 
 
 def as_it_is(batch: Any) -> Any:
