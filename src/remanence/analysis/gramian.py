@@ -38,7 +38,7 @@ class Gramian:
 
     @cached_property
     def spectrum(self) -> Float[Tensor, "batch size"]:
-        """Eigenvalues of W, descending: squares of the singular values of M, so that small ones are not rounded away."""
+        """Eigenvalues of W, descending: the squares of M's singular values, so that small ones survive rounding."""
         values = torch.linalg.svdvals(self.matrix)
         return torch.nn.functional.pad(values, (0, self.matrix.shape[-1] - values.shape[-1])).square()
 
