@@ -53,7 +53,7 @@ class LinearControl:
 
     @property
     def gramian_ranks(self) -> tuple[int, int]:
-        """Eigenvalues of both Gramians that are not 0 but for rounding: less than the ranks where energies differ much."""
+        """How many eigenvalues of each Gramian exceed rounding: less than the ranks where energies differ much."""
         found = (self.controllability_spectrum, self.observability_spectrum)
         limits = [len(each) * torch.finfo(each.dtype).eps * each[:1] for each in found]
         written, read = (int((each > limit).sum()) for each, limit in zip(found, limits, strict=True))
@@ -115,7 +115,7 @@ def linear_control(
         horizon: steps to sum over; default: to infinity where the sums converge, else 100 or the size of the state.
 
     Raises:
-        ValueError: a wrong shape, or a horizon below 1.
+        ValueError: a wrong shape, or a horizon below 1, or so long that the sums overflow.
 
     References:
         Kailath, Linear Systems, 1980, chapters 2 and 6. Paige 1981, IEEE Trans. Automatic Control 26 (ranks).
@@ -155,6 +155,8 @@ def _gramian(A: Tensor, B: Tensor, horizon: int | None) -> Tensor:
     for _ in range(horizon):
         W = W + passed_on @ passed_on.T
         passed_on = A @ passed_on
+    if not bool(W.isfinite().all()):
+        raise ValueError(f"the Gramian overflows over {horizon} steps: pass a smaller horizon")
     return W
 
 

@@ -1,6 +1,6 @@
 """Lyapunov functions: whether a candidate falls along the steps of a system."""
 
-from collections.abc import Callable, Sequence
+from collections.abc import Callable
 from dataclasses import dataclass
 from typing import Any
 
@@ -10,11 +10,11 @@ from torch import Tensor
 
 from remanence.analysis.adapters import as_step
 from remanence.analysis.canvas import BLUE, GREY, ORANGE, on
+from remanence.analysis.region import Region, corners, sampled
 from remanence.analysis.step import Step
 from remanence.nn.hopfield import Hopfield
 
 Candidate = Callable[[Tensor], Tensor]
-Region = Float[Tensor, "states size"] | Sequence[tuple[float, float]] | float
 ROUNDING = 64  # in units of the dtype's epsilon: changes of V so small are none
 
 
@@ -26,22 +26,26 @@ class LyapunovCheck:
         states: the samples.
         values: V there.
         changes: ``V(F(h)) - V(h)``; 0 where it is rounding.
-        not_positive: samples with V ≤ 0; none are looked for without an equilibrium.
-        not_decreasing: samples where V rises, or stays while there is an equilibrium to go to.
-        level: the least V of such a sample, and on the border of the region: below it none was found. Infinite where
-            there is neither.
+        not_positive: samples other than the equilibrium with V ≤ 0; without an equilibrium none are looked for.
+        rising: samples where V rises.
+        staying: samples where V stays, though the state moves or there is an equilibrium to go to.
+        level: nothing speaks against V where it is below this, the least V of these samples, of the border of the region
+            and of states that a step takes out of it. Infinite where there are none, and without an equilibrium.
+        holds: whether V is 0 at the equilibrium, else positive, and rises nowhere.
+        strict: whether it falls everywhere too.
         verdict: what this means, in words.
-        holds: whether no sample speaks against V.
     """
 
     states: Float[Tensor, "states size"]
     values: Float[Tensor, " states"]
     changes: Float[Tensor, " states"]
-    not_positive: Float[Tensor, "some size"]
-    not_decreasing: Float[Tensor, "others size"]
+    not_positive: Float[Tensor, "low size"]
+    rising: Float[Tensor, "rising size"]
+    staying: Float[Tensor, "staying size"]
     level: float
-    verdict: str
     holds: bool
+    strict: bool
+    verdict: str
 
     def plot(self, axes: Any = None) -> Any:
         """Change of V in a step over V, for every sample; a dotted line at the level.
@@ -79,11 +83,11 @@ def lyapunov_function(
     the cube as its states.
 
     Args:
-        system: what :func:`as_step` takes, best in float64; or a ``nn.Hopfield``, whose step updates every unit once, one
-            after the other.
+        system: what :func:`as_step` takes, best in float64; or a ``nn.Hopfield``, whose step updates every unit
+            once, one after the other.
         candidate: V, from states [batch, size] to values [batch].
-        region: where to sample: a (lowest, highest) for each number of the state, the radius of a ball around the point,
-            or the states themselves [states, size].
+        region: where to sample: a (lowest, highest) for each number of the state, the radius of a ball around the
+            point, or the states themselves [states, size].
         point: the equilibrium x̄ under x; default: none.
         x: the constant input; default: zeros.
         samples: how many states are drawn.
@@ -92,19 +96,19 @@ def lyapunov_function(
         ValueError: no candidate or region, a region of another size, or a point that is no equilibrium.
 
     References:
-        Khalil, Nonlinear Systems, 2002, section 4.1; LaSalle 1976, chapter 1 (in discrete time). Hopfield 1982, PNAS 79.
+        Khalil, Nonlinear Systems, 2002, section 4.1; LaSalle 1976, chapter 1 (discrete time). Hopfield 1982, PNAS 79.
 
     Example:
         >>> step = as_step(lambda x_t, h: torch.tanh(0.5 * h), state=torch.zeros(1, 2, dtype=torch.float64))
         >>> found = lyapunov_function(step, lambda h: h.square().sum(-1), 1.0, point=torch.zeros(2).double())
         >>> print(found.verdict)
-        V is 0 at the point, above 0 and falling at all 10,000 states sampled: evidence, not proof, that the point is
+        V is 0 at the point, above 0 at all 10,000 states sampled, and falls: evidence, not proof, that the point is
         asymptotically stable, and attracts whoever starts with V below 1
     """
     if isinstance(system, Hopfield):
         memory = system
         candidate = memory.energy if candidate is None else candidate
-        region = _corners(memory, samples) if region is None else region
+        region = corners(memory, samples) if region is None else region
         system = as_step(lambda x_t, h: memory(h, sweeps=1), state=torch.ones_like(memory.weight[:1]))
     if candidate is None or region is None:
         raise ValueError("candidate and region are needed, except for a Hopfield network")
@@ -112,103 +116,66 @@ def lyapunov_function(
     x = step.silence()[0] if x is None else x
     if point is not None:
         _check_rests(step, x, point)
-    h, border = _sampled(region, point, step, samples)
+    drawn = sampled(region, point, step, samples)
+    h = drawn.states
     after = step(x.expand(len(h), -1), h)
     values, later = candidate(h), candidate(after)
-    rounding = ROUNDING * torch.finfo(h.dtype).eps * values.abs().maximum(later.abs())
-    changes = torch.where((later - values).abs() <= rounding, 0, later - values)
-    return _judged(candidate, h, after, values, changes, point, border)
-
-
-def _judged(
-    candidate: Candidate,
-    h: Tensor,
-    after: Tensor,
-    values: Tensor,
-    changes: Tensor,
-    point: Tensor | None,
-    border: Tensor,
-) -> LyapunovCheck:
-    if point is None:
-        rests = (after == h).all(1)
-        wrong, low = ~((changes < 0) | ((changes == 0) & rests)), torch.zeros_like(values, dtype=torch.bool)
+    rounding = ROUNDING * torch.finfo(h.dtype).eps
+    changes = torch.where((later - values).abs() <= rounding * values.abs().maximum(later.abs()), 0, later - values)
+    counts = _moves(h, after) if point is None else (h != point).any(1)
+    low = counts & ~(values > 0) if point is not None else torch.zeros_like(counts)
+    rises, stays = counts & ~(changes <= 0), counts & (changes == 0)  # what is not finite rises
+    at_point = 0.0 if point is None else float(candidate(point[None])[0])
+    if abs(at_point) <= rounding * float(values.abs().max()):
         at_point = 0.0
-    else:
-        elsewhere = (h != point).any(1)
-        wrong, low = elsewhere & ~(changes < 0), elsewhere & ~(values > 0)
-        at_point = float(candidate(point[None])[0])
-    limits = torch.cat([values[wrong | low], candidate(border) if len(border) else values[:0]])
-    level = float(limits.min()) if len(limits) else torch.inf
-    zero = abs(at_point) <= ROUNDING * torch.finfo(h.dtype).eps * float(values.abs().max())
-    against = _against(at_point if not zero else 0.0, h[low], h[wrong])
-    verdict = against or (_energy(len(h)) if point is None else _evidence(len(h), level))
-    return LyapunovCheck(h, values, changes, h[low], h[wrong], level, verdict, not against)
+    level = torch.inf
+    if point is not None:
+        limits = torch.cat([values[low | rises | stays | drawn.outside(after)], candidate(drawn.border)])
+        level = float(limits.min()) if len(limits) else torch.inf
+    against = _against(at_point, h, low, rises)
+    verdict = against or _evidence(h, stays, point is not None, level)
+    strict = not against and not bool(stays.any())
+    return LyapunovCheck(h, values, changes, h[low], h[rises], h[stays], level, not against, strict, verdict)
 
 
-def _against(at_point: float, low: Tensor, wrong: Tensor) -> str:
+def _against(at_point: float, h: Tensor, low: Tensor, rises: Tensor) -> str:
     said = [f"V is {at_point:.3g} at the point, not 0"] if at_point else []
-    for states, what in ((low, "V is not above 0"), (wrong, "V does not fall")):
-        if len(states):
-            first = ", ".join(f"{number:.4g}" for number in states[0, :4].tolist())
-            said.append(
-                f"{what} at {len(states):,} of the states sampled, as [{first}{', ...' * (states.shape[1] > 4)}]"
-            )
-    return "no Lyapunov function here: " + "; ".join(said) if said else ""
+    said += [f"V is not above 0 at {_some(h[low])}"] if bool(low.any()) else []
+    said += [f"V rises at {_some(h[rises])}"] if bool(rises.any()) else []
+    return f"no Lyapunov function here: {'; '.join(said)}" if said else ""
 
 
-def _evidence(count: int, level: float) -> str:
-    whom = f" attracts whoever starts with V below {level:.4g}" if level < torch.inf else " attracts those states"
-    return (
-        f"V is 0 at the point, above 0 and falling at all {count:,} states sampled: evidence, not proof, that the point is "
-        f"asymptotically stable, and{whom}"
-    )
+def _some(states: Tensor) -> str:
+    first = ", ".join(f"{number:.4g}" for number in states[0, :4].tolist()) + ", ..." * (states.shape[1] > 4)
+    return f"{len(states):,} of the states sampled, as [{first}]"
 
 
-def _energy(count: int) -> str:
-    return (
-        f"V falls, or the state rests, at all {count:,} states sampled: evidence, not proof, that every state there comes "
-        "to rest and none goes round in a cycle"
-    )
+def _evidence(h: Tensor, stays: Tensor, equilibrium: bool, level: float) -> str:
+    where = "V is 0 at the point, above 0 at" if equilibrium else "V rises at none of"
+    if bool(stays.any()):
+        means = f"V stays at {_some(h[stays])}: evidence, not proof, of stability, but none that states come to rest"
+    elif equilibrium:
+        whom = f"whoever starts with V below {level:.4g}" if 0 < level < torch.inf else "those states"
+        means = f"and falls: evidence, not proof, that the point is asymptotically stable, and attracts {whom}"
+    else:
+        means = (
+            "and falls wherever the state moves: evidence, not proof, that all come to rest and none goes in a cycle"
+        )
+    return f"{where} all {len(h):,} states sampled, {means}"
+
+
+def _moves(h: Tensor, after: Tensor) -> Tensor:
+    """Where V is flat, as at rest, its rounding hides moves as small as the root of the rounding."""
+    return (after - h).norm(dim=1) > _root(h) * (1 + h.norm(dim=1))
+
+
+def _root(like: Tensor) -> float:
+    return torch.finfo(like.dtype).eps ** 0.5
 
 
 def _check_rests(step: Step, x: Tensor, point: Tensor) -> None:
     if point.shape != (step.size,):
         raise ValueError(f"expected a point [{step.size}], got {list(point.shape)}")
     moved = float((step(x[None], point[None])[0] - point).norm())
-    if not moved <= torch.finfo(point.dtype).eps ** 0.5 * (1 + float(point.norm())):
-        raise ValueError(
-            f"the point is no equilibrium: a step moves it by {moved:.3g}; fixed_points finds those there are"
-        )
-
-
-def _sampled(region: Region, point: Tensor | None, step: Step, samples: int) -> tuple[Tensor, Tensor]:
-    """States of the region, and some of its border."""
-    like = step.initial_state()
-    if isinstance(region, Tensor):
-        if region.ndim != 2 or region.shape[1] != step.size:
-            raise ValueError(f"expected states [states, {step.size}], got {list(region.shape)}")
-        return region.to(like), like[:0]
-    generator = torch.Generator().manual_seed(0)
-    if isinstance(region, int | float):
-        if point is None:
-            raise ValueError("a region that is a radius needs point, its middle")
-        drawn = torch.randn(samples, step.size, generator=generator, dtype=torch.float64)
-        border = drawn / drawn.norm(dim=1, keepdim=True)
-        radius = torch.rand(samples, 1, generator=generator, dtype=torch.float64) ** (1 / step.size)
-        return point + region * (radius * border).to(like), point + region * border.to(like)
-    if len(region) != step.size:
-        raise ValueError(
-            f"expected a (lowest, highest) for each of {step.size} numbers of the state, got {len(region)}"
-        )
-    low, high = torch.tensor(region, dtype=torch.float64).unbind(1)
-    inside = torch.rand(samples, step.size, generator=generator, dtype=torch.float64)
-    face = torch.arange(samples) % (2 * step.size)
-    border = inside.clone()
-    border[torch.arange(samples), face // 2] = (face % 2).double()
-    return (low + inside * (high - low)).to(like), (low + border * (high - low)).to(like)
-
-
-def _corners(memory: Hopfield, samples: int) -> Tensor:
-    generator = torch.Generator().manual_seed(0)
-    drawn = torch.randint(2, (samples, memory.size), generator=generator)
-    return (2 * drawn - 1).to(memory.weight)
+    if not moved <= _root(point) * (1 + float(point.norm())):
+        raise ValueError(f"the point is no equilibrium: a step moves it by {moved:.3g}; fixed_points searches for some")

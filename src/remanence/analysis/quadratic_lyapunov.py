@@ -22,7 +22,7 @@ class QuadraticLyapunov:
     Attributes:
         P: solves ``Aᵀ P A - P + Q = 0``.
         point: x̄.
-        level: an estimate, from above, of the largest c for which V falls in all of ``V < c``: no sample spoke against it.
+        level: an estimate, from above, of the largest c for which V falls in all of ``V < c``.
         check: the samples, up to 4 times the level.
         verdict: what this means, in words.
     """
@@ -106,7 +106,7 @@ def quadratic_lyapunov(
     first = level = reach**2 * float(torch.linalg.eigvalsh(P)[0])
     for _ in range(ROUNDS):
         seen = check(level)
-        if seen.holds:
+        if seen.strict:
             break
         level = seen.level
     return QuadraticLyapunov(P, point, level, check(min(BEYOND * level, first)), _verdict(level, first, samples))
