@@ -89,7 +89,7 @@ def draw_energy(axes: Any, energy: Tensor, rows: str) -> None:
     from matplotlib.ticker import MaxNLocator
 
     largest = energy.max().clamp_min(torch.finfo(energy.dtype).tiny)
-    shown = energy.clamp_min(float(FLOOR * largest)).log10().cpu()
+    shown = energy.clamp_min(float(FLOOR * largest)).log10().cpu().numpy()
     image = axes.imshow(shown, aspect="auto", cmap="viridis", interpolation="nearest")
     axes.figure.colorbar(image, ax=axes, label="$\\log_{10}$ energy")
     axes.yaxis.set_major_locator(MaxNLocator(integer=True))

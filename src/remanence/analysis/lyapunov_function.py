@@ -29,8 +29,8 @@ class LyapunovCheck:
         not_positive: samples other than the equilibrium with V ≤ 0; without an equilibrium none are looked for.
         rising: samples where V rises.
         staying: samples where V stays, though the state moves or there is an equilibrium to go to.
-        level: nothing speaks against V where it is below this, the least V of these samples, of the border of the region
-            and of states that a step takes out of it. Infinite where there are none, and without an equilibrium.
+        level: nothing speaks against V where it is below this: the least V of these samples, of the border of the
+            region and of states that a step takes out of it. Infinite where there are none, or no equilibrium.
         holds: whether V is 0 at the equilibrium, else positive, and rises nowhere.
         strict: whether it falls everywhere too.
         verdict: what this means, in words.
@@ -158,9 +158,7 @@ def _evidence(h: Tensor, stays: Tensor, equilibrium: bool, level: float) -> str:
         whom = f"whoever starts with V below {level:.4g}" if 0 < level < torch.inf else "those states"
         means = f"and falls: evidence, not proof, that the point is asymptotically stable, and attracts {whom}"
     else:
-        means = (
-            "and falls wherever the state moves: evidence, not proof, that all come to rest and none goes in a cycle"
-        )
+        means = "and falls wherever the state moves: evidence, not proof, that all come to rest, none in a cycle"
     return f"{where} all {len(h):,} states sampled, {means}"
 
 
