@@ -121,10 +121,10 @@ def test_shapes(batch, steps, inputs, size):
 
 def test_what_no_input_reaches_and_no_output_shows():
     """Three numbers: written and read, written only, read only."""
-    A = torch.diag(torch.tensor([0.9, 0.8, 0.7]))
+    A = torch.diag(torch.tensor([0.9, 0.8, 0.7], dtype=torch.float64))
     turn = torch.linalg.qr(torch.randn(3, 3).double()).Q
     B, C = torch.tensor([[1.0], [1], [0]]).double(), torch.tensor([[1.0, 0, 1]]).double()
-    system = Linear(turn @ A.double() @ turn.T, turn @ B, C @ turn.T, torch.zeros(1, 1))
+    system = Linear(turn @ A @ turn.T, turn @ B, C @ turn.T, torch.zeros(1, 1))
     x = torch.randn(1, 30, 1).double()
     written, read = controllability(system, x), observability(system, x)
     assert written.rank.tolist() == read.rank.tolist() == [2]

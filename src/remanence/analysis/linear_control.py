@@ -26,7 +26,7 @@ class LinearControl:
         controllability_gramian: ``Σ_k A^k B Bᵀ (A^k)ᵀ``.
         observability_gramian: ``Σ_k (A^k)ᵀ Cᵀ C A^k``.
         controllable_rank: dimension of the subspace that inputs reach: the rank of ``[B, A B, A² B, ...]``, found
-            without its powers, whose columns soon differ by rounding only; couplings below 4e-11 ‖A‖ (float64) are none.
+            without its powers, whose columns soon differ by rounding only; couplings under 4e-11 ‖A‖ (float64) are none.
         observable_rank: the same of ``[C; C A; C A²; ...]``.
     """
 
@@ -89,8 +89,9 @@ class LinearControl:
         values.set(xlabel="direction", ylabel="eigenvalue", title="Spectra of the Gramians")
         values.legend(edgecolor="none")
         written, read = (W.diagonal().cpu() for W in (self.controllability_gramian, self.observability_gramian))
-        numbers.loglog(written.where(written > 0, torch.nan), read.where(read > 0, torch.nan), ".", color=BLUE)
-        numbers.set(xlabel="energy written by inputs", ylabel="energy read by outputs", title="Numbers of the state")
+        numbers.plot(written.log10(), read.log10(), ".", color=BLUE)
+        numbers.set(xlabel="$\\log_{10}$ energy written by inputs", ylabel="$\\log_{10}$ energy read by outputs")
+        numbers.set(title="Numbers of the state")
         return axes
 
 

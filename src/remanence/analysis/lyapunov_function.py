@@ -102,14 +102,13 @@ def lyapunov_function(
         >>> step = as_step(lambda x_t, h: torch.tanh(0.5 * h), state=torch.zeros(1, 2, dtype=torch.float64))
         >>> found = lyapunov_function(step, lambda h: h.square().sum(-1), 1.0, point=torch.zeros(2).double())
         >>> print(found.verdict)
-        V is 0 at the point, above 0 at all 10,000 states sampled, and falls: evidence, not proof, that the point is
+        V is 0 at the point and above 0 at all 10,000 states sampled, and falls: evidence, not proof, that the point is
         asymptotically stable, and attracts whoever starts with V below 1
     """
     if isinstance(system, Hopfield):
-        memory = system
-        candidate = memory.energy if candidate is None else candidate
-        region = corners(memory, samples) if region is None else region
-        system = as_step(lambda x_t, h: memory(h, sweeps=1), state=torch.ones_like(memory.weight[:1]))
+        candidate = system.energy if candidate is None else candidate
+        region = corners(system, samples) if region is None else region
+        system = _sweep(system)
     if candidate is None or region is None:
         raise ValueError("candidate and region are needed, except for a Hopfield network")
     step = as_step(system)
@@ -128,14 +127,16 @@ def lyapunov_function(
     at_point = 0.0 if point is None else float(candidate(point[None])[0])
     if abs(at_point) <= rounding * float(values.abs().max()):
         at_point = 0.0
-    level = torch.inf
-    if point is not None:
-        limits = torch.cat([values[low | rises | stays | drawn.outside(after)], candidate(drawn.border)])
-        level = float(limits.min()) if len(limits) else torch.inf
+    limits = torch.cat([values[low | rises | stays | drawn.outside(after)], candidate(drawn.border)])
+    level = torch.inf if point is None or not len(limits) else float(limits.min())
     against = _against(at_point, h, low, rises)
     verdict = against or _evidence(h, stays, point is not None, level)
     strict = not against and not bool(stays.any())
     return LyapunovCheck(h, values, changes, h[low], h[rises], h[stays], level, not against, strict, verdict)
+
+
+def _sweep(memory: Hopfield) -> Step:
+    return as_step(lambda x_t, h: memory(h, sweeps=1), state=torch.ones_like(memory.weight[:1]))
 
 
 def _against(at_point: float, h: Tensor, low: Tensor, rises: Tensor) -> str:
@@ -151,7 +152,7 @@ def _some(states: Tensor) -> str:
 
 
 def _evidence(h: Tensor, stays: Tensor, equilibrium: bool, level: float) -> str:
-    where = "V is 0 at the point, above 0 at" if equilibrium else "V rises at none of"
+    where = "V is 0 at the point and above 0 at all" if equilibrium else "V rises at none of the"
     if bool(stays.any()):
         means = f"V stays at {_some(h[stays])}: evidence, not proof, of stability, but none that states come to rest"
     elif equilibrium:
@@ -159,7 +160,7 @@ def _evidence(h: Tensor, stays: Tensor, equilibrium: bool, level: float) -> str:
         means = f"and falls: evidence, not proof, that the point is asymptotically stable, and attracts {whom}"
     else:
         means = "and falls wherever the state moves: evidence, not proof, that all come to rest, none in a cycle"
-    return f"{where} all {len(h):,} states sampled, {means}"
+    return f"{where} {len(h):,} states sampled, {means}"
 
 
 def _moves(h: Tensor, after: Tensor) -> Tensor:

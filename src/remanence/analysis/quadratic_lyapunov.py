@@ -12,7 +12,7 @@ from remanence.analysis.canvas import on
 from remanence.analysis.lyapunov_function import LyapunovCheck, lyapunov_function
 
 ROUNDS = 50  # of sampling ever smaller level sets
-BEYOND = 4.0  # times the level: so far a picture shows
+BEYOND = 1.5  # times the level: so far a picture shows
 
 
 @dataclass(frozen=True, eq=False)
@@ -23,7 +23,7 @@ class QuadraticLyapunov:
         P: solves ``Aᵀ P A - P + Q = 0``.
         point: x̄.
         level: an estimate, from above, of the largest c for which V falls in all of ``V < c``.
-        check: the samples, up to 4 times the level.
+        check: the samples, up to 1.5 times the level.
         verdict: what this means, in words.
     """
 
@@ -49,7 +49,6 @@ class QuadraticLyapunov:
             axes: where; default: a new figure.
         """
         axes = self.check.plot(on(axes))
-        axes.axvline(self.level, color="black", linewidth=1)
         axes.set(title=f"Quadratic V falls below {self.level:.3g}")
         return axes
 
