@@ -9,6 +9,7 @@ from remanence.analysis.empirical import empirical_controllability, empirical_ob
 from remanence.analysis.fixed_points import FixedPoints, fixed_points
 from remanence.analysis.gradient_flow import GradientFlow, gradient_flow
 from remanence.analysis.hankel import HankelModes, hankel_modes
+from remanence.analysis.holding import Holding, holding
 from remanence.analysis.linear_control import LinearControl, linear_control
 from remanence.analysis.lyapunov import LyapunovExponents, lyapunov_exponents
 from remanence.analysis.lyapunov_function import LyapunovCheck, lyapunov_function
@@ -28,6 +29,7 @@ __all__ = [
     "FixedPoints",
     "GradientFlow",
     "HankelModes",
+    "Holding",
     "LinearControl",
     "Linearisation",
     "LyapunovCheck",
@@ -49,6 +51,7 @@ __all__ = [
     "fixed_points",
     "gradient_flow",
     "hankel_modes",
+    "holding",
     "linear_control",
     "lyapunov_exponents",
     "lyapunov_function",
