@@ -5,6 +5,7 @@ the formulas; --figure draws the answer to a constant input, and how much of a g
 """
 
 import argparse
+import math
 
 import torch
 from rich.console import Console
@@ -13,6 +14,7 @@ from rich.table import Table
 from remanence import analysis
 
 STEPS = 30
+SETTLES, HOLDS, EXPLODES = (0.5, 0.9, -0.9), (1.0, -1.0), (1.1, 1.2)
 
 
 def feedback(w: float) -> analysis.Step:
@@ -26,20 +28,21 @@ def answer(w: float, steps: int) -> torch.Tensor:
     return n if w == 1 else w * (1 - w**n) / (1 - w)
 
 
+def gradients(w: float, steps: int) -> torch.Tensor:
+    """|∂y_n / ∂y_{n-k}| for k = 0 ... steps, measured."""
+    x = torch.ones(1, steps, 1).double()
+    return analysis.gradient_flow(feedback(w), x, lambda y, states: states[:, -1].sum()).norms[0].flip(0)
+
+
 def measured(w: float, steps: int = STEPS) -> dict[str, tuple[float, float]]:
     """What the instruments say, and what the formula says."""
-    step = feedback(w)
-    x = torch.ones(1, steps, 1).double()
-    flow = analysis.gradient_flow(step, x, lambda y, states: states[:, -1].sum())
+    step, x = feedback(w), torch.ones(1, steps, 1).double()
     gramian = sum(w ** (2 * k) for k in range(1, steps + 1))
     return {
         f"y after {steps} steps": (float(step.run(x)[1][0, -1]), float(answer(w, steps)[-1])),
         "eigenvalue": (float(analysis.spectrum(step, x).eigenvalues[0, 0].real), w),
-        "Lyapunov exponent": (
-            float(analysis.lyapunov_exponents(step, x).exponents),
-            float(torch.tensor(w).abs().log()),
-        ),
-        f"gradient {steps} steps back": (float(flow.norms[0, 0]), abs(w) ** steps),
+        "Lyapunov exponent": (float(analysis.lyapunov_exponents(step, x).exponents), math.log(abs(w))),
+        f"gradient {steps} steps back": (float(gradients(w, steps)[-1]), abs(w) ** steps),
         "energy that inputs write": (float(analysis.controllability(step, x).gramian), gramian),
     }
 
@@ -54,23 +57,18 @@ def draw(path: str) -> None:
     from matplotlib import pyplot
 
     figure, axes = pyplot.subplots(2, 2, figsize=(9, 6), layout="constrained")
-    x = torch.ones(1, STEPS, 1).double()
-    panels = {
-        "|w| < 1: settles": (0.5, 0.9, -0.9),
-        "|w| = 1: counts, or alternates": (1.0, -1.0),
-        "|w| > 1: explodes": (1.1, 1.2),
-    }
-    colours = iter(pyplot.rcParams["axes.prop_cycle"].by_key()["color"])
+    x, n = torch.ones(1, STEPS, 1).double(), range(1, STEPS + 1)
+    panels = {"|w| < 1: settles": SETTLES, "|w| = 1: counts, or swings": HOLDS, "|w| > 1: explodes": EXPLODES}
     for panel, (title, weights) in zip(axes.flat, panels.items(), strict=False):
         for w in weights:
-            colour, step, n = next(colours), feedback(w), range(1, STEPS + 1)
-            panel.plot(n, answer(w, STEPS), color=colour, linewidth=1)
-            panel.plot(n, step.run(x)[1][0, 1:, 0], ".", color=colour, label=f"w = {w:g}")
-            flow = analysis.gradient_flow(step, x, lambda y, states: states[:, -1].sum())
-            axes[1, 1].semilogy(range(STEPS + 1), flow.norms[0].flip(0), ".-", color=colour, label=f"{w:g}")
+            (line,) = panel.plot(n, answer(w, STEPS), linewidth=1)
+            panel.plot(n, feedback(w).run(x)[1][0, 1:, 0], ".", color=line.get_color(), label=f"w = {w:g}")
         panel.set(title=title, xlabel="step n", ylabel="$y_n$ to the input $x = 1$")
         panel.legend()
+    for w in (0.5, 0.9, 1.0, 1.1, 1.2):
+        axes[1, 1].semilogy(range(STEPS + 1), gradients(w, STEPS), ".-", label=f"w = {w:g}")
     axes[1, 1].set(title="Gradient $|\\partial y_n / \\partial y_{n-k}| = |w|^k$", xlabel="steps back, k")
+    axes[1, 1].legend()
     figure.savefig(path, dpi=120)
 
 

@@ -26,7 +26,8 @@ class LinearControl:
         controllability_gramian: ``Σ_k A^k B Bᵀ (A^k)ᵀ``.
         observability_gramian: ``Σ_k (A^k)ᵀ Cᵀ C A^k``.
         controllable_rank: dimension of the subspace that inputs reach: the rank of ``[B, A B, A² B, ...]``, found
-            without its powers, whose columns soon differ by rounding only; couplings under 4e-11 ‖A‖ (float64) are none.
+            without its powers, whose columns soon differ by rounding only; a coupling under 4e-11 ‖A‖ (float64) is
+            none.
         observable_rank: the same of ``[C; C A; C A²; ...]``.
     """
 
