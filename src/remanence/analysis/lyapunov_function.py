@@ -127,7 +127,8 @@ def lyapunov_function(
     at_point = 0.0 if point is None else float(candidate(point[None])[0])
     if abs(at_point) <= rounding * float(values.abs().max()):
         at_point = 0.0
-    limits = torch.cat([values[low | rises | stays | drawn.outside(after)], candidate(drawn.border)])
+    border = candidate(drawn.border) if len(drawn.border) else values[:0]
+    limits = torch.cat([values[low | rises | stays | drawn.outside(after)], border])
     level = torch.inf if point is None or not len(limits) else float(limits.min())
     against = _against(at_point, h, low, rises)
     verdict = against or _evidence(h, stays, point is not None, level)

@@ -35,7 +35,7 @@ def sampled(region: Region, point: Tensor | None, step: Step, count: int) -> Sam
         return _ball(region, point, count, generator)
     if len(region) != step.size:
         raise ValueError(f"expected a (lowest, highest) for each of {step.size} numbers of a state, got {len(region)}")
-    return _box(torch.tensor(region).to(like), count, generator)
+    return _box(torch.tensor(region, dtype=like.dtype, device=like.device), count, generator)
 
 
 def _ball(radius: float, point: Tensor, count: int, generator: torch.Generator) -> Samples:
