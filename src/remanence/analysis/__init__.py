@@ -4,6 +4,13 @@ from remanence.analysis.adapters import as_step
 from remanence.analysis.basins import Basins, basins
 from remanence.analysis.bifurcation import Bifurcation, bifurcation
 from remanence.analysis.capacity import CapacityCurve, capacity_curve
+from remanence.analysis.fast_weights import (
+    FastAttention,
+    FastMemory,
+    FastWeightsDynamics,
+    fast_attention,
+    fast_weights_dynamics,
+)
 from remanence.analysis.fixed_points import FixedPoints, fixed_points
 from remanence.analysis.gradient_flow import GradientFlow, gradient_flow
 from remanence.analysis.lyapunov import LyapunovExponents, lyapunov_exponents
@@ -17,6 +24,9 @@ __all__ = [
     "Basins",
     "Bifurcation",
     "CapacityCurve",
+    "FastAttention",
+    "FastMemory",
+    "FastWeightsDynamics",
     "FixedPoints",
     "GradientFlow",
     "LyapunovExponents",
@@ -28,6 +38,8 @@ __all__ = [
     "basins",
     "bifurcation",
     "capacity_curve",
+    "fast_attention",
+    "fast_weights_dynamics",
     "fixed_points",
     "gradient_flow",
     "lyapunov_exponents",
