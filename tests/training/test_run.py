@@ -220,3 +220,28 @@ def test_a_damaged_file_is_named_and_its_remedy_works(finished, tmp_path, make_c
 def test_when_training_stops(settings, values, reason):
     rows = [{"validation_metric": value} for value in values]
     assert stop_reason(rows, TrainingConfig(**settings)) == reason
+
+
+def test_weights_are_kept_from_the_start_on(tmp_path, make_config):
+    train(make_config(epochs=4, keep=2), tmp_path / "run")
+    kept = sorted(path.name for path in (tmp_path / "run" / "checkpoints").glob("epoch-*"))
+    assert kept == ["epoch-0.ckpt", "epoch-2.ckpt", "epoch-4.ckpt"]
+    first, last = (torch.load(tmp_path / "run" / "checkpoints" / name, weights_only=True) for name in kept[::2])
+    assert not torch.equal(first["memory.bias"], last["memory.bias"])
+
+
+def test_frozen_parameters_stay_where_they_start(tmp_path, make_config):
+    config = make_config(keep=2, frozen=("memory.bias",))
+    config = config.model_copy(update={"model": config.model.model_copy(update={"initial": {"memory.bias": 0.25}})})
+    train(config, tmp_path / "run")
+    last = torch.load(tmp_path / "run" / "checkpoints" / "epoch-2.ckpt", weights_only=True)
+    assert last["memory.bias"].eq(0.25).all()
+
+
+@pytest.mark.parametrize("changes", [{"training": {"frozen": ["memory.bais"]}}, {"model": {"initial": {"bias": 0.0}}}])
+def test_a_parameter_that_does_not_exist_is_named_with_those_that_do(make_config, changes, tmp_path):
+    fields = make_config().model_dump()
+    for section, change in changes.items():
+        fields[section] |= change
+    with pytest.raises(ValueError, match=r"is no parameter of this model, which has .*memory\.bias"):
+        train(RunConfig.model_validate(fields), tmp_path / "run")

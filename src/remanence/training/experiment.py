@@ -14,6 +14,7 @@ from remanence.models import SequenceModel, Transformer
 from remanence.models.sequence import encoded_size
 from remanence.nn import create
 from remanence.tasks import Batch
+from remanence.tasks.task import IGNORED
 from remanence.training.config import RunConfig, TransformerConfig
 
 EVALUATION_BATCH = 1000
@@ -38,6 +39,7 @@ class Experiment(lightning.LightningModule):
         if self.task.source is not None:
             prepared(self.task.source, config.task.name)
         self.model = build_model(config, self.task)
+        start(self.model, config)
 
     def training_step(self, batch: Batch, index: int) -> Tensor:
         """Loss of one batch.
@@ -48,7 +50,7 @@ class Experiment(lightning.LightningModule):
         loss = self.task.loss(self._output(batch), batch.targets)
         if not torch.isfinite(loss):
             raise DivergenceError(self._diagnosis(loss.item()))
-        self.log("train_loss", loss, batch_size=len(batch.targets), on_step=False, on_epoch=True)
+        self.log("train_loss", loss, batch_size=answers(batch.targets), on_step=False, on_epoch=True)
         return loss
 
     def validation_step(self, batch: Batch, index: int) -> None:
@@ -62,7 +64,8 @@ class Experiment(lightning.LightningModule):
     def configure_optimizers(self) -> torch.optim.Optimizer:
         """Adam, weight decay decoupled."""
         training = self.config.training
-        return torch.optim.AdamW(self.parameters(), lr=training.learning_rate, weight_decay=training.weight_decay)
+        trained = [parameter for parameter in self.parameters() if parameter.requires_grad]
+        return torch.optim.AdamW(trained, lr=training.learning_rate, weight_decay=training.weight_decay)
 
     def loader(self, split: tasks.Split) -> DataLoader[Any]:
         """Batches of a split; the order of training depends on the seed and the epoch alone."""
@@ -83,7 +86,7 @@ class Experiment(lightning.LightningModule):
     def _evaluate(self, batch: Batch, split: str) -> None:
         output, target = self._output(batch), batch.targets
         values = {f"{split}_loss": self.task.loss(output, target), f"{split}_metric": self.task.measure(output, target)}
-        self.log_dict(values, batch_size=len(target), on_step=False, on_epoch=True)
+        self.log_dict(values, batch_size=answers(target), on_step=False, on_epoch=True)
 
     def _diagnosis(self, loss: float) -> str:
         training, step = self.config.training, self.global_step + 1
@@ -102,7 +105,7 @@ class Experiment(lightning.LightningModule):
 class Batched(Dataset[Batch]):
     """A dataset whose batches are cut out at one stroke instead of sample by sample."""
 
-    def __init__(self, samples: tasks.Samples | tasks.Sequences | tasks.Windows):
+    def __init__(self, samples: tasks.Samples | tasks.Sequences | tasks.Windows | tasks.Drawn):
         self.samples = samples
 
     def __len__(self) -> int:
@@ -113,6 +116,11 @@ class Batched(Dataset[Batch]):
 
     def __getitems__(self, indices: list[int]) -> Batch:
         return self.samples.batch(indices)
+
+
+def answers(target: Tensor) -> int:
+    """How many numbers or classes a batch asks for: what its mean weighs in the mean of all batches."""
+    return target.numel() if target.is_floating_point() else int((target != IGNORED).sum())
 
 
 def as_it_is(batch: Any) -> Any:
@@ -147,6 +155,24 @@ def build_model(config: RunConfig, task: tasks.Task) -> nn.Module:
         )
     pooling = "none" if task.stepwise else "last"
     return SequenceModel(memory, task.target_size, embedding=config.model.embedding, pooling=pooling, **ends)
+
+
+def start(model: nn.Module, config: RunConfig) -> None:
+    """Set the parameters that start at a constant, and freeze those that are not trained.
+
+    Raises:
+        ValueError: there is no such parameter.
+    """
+    named = dict(model.named_parameters())
+    for field, names in {"model.initial": config.model.initial, "training.frozen": config.training.frozen}.items():
+        for name in names:
+            if name not in named:
+                raise ValueError(f"{field}: {name!r} is no parameter of this model, which has {', '.join(named)}")
+    with torch.no_grad():
+        for name, value in config.model.initial.items():
+            named[name].fill_(value)
+    for name in config.training.frozen:
+        named[name].requires_grad_(False)
 
 
 def transformer_options(config: RunConfig, blocks: TransformerConfig, task: tasks.Task) -> dict[str, Any]:

@@ -286,6 +286,11 @@ class Recorder(lightning.Callback):
             total = self.training.epochs * int(trainer.num_training_batches)
             self._progress(trainer.global_step, total, self.rows[-1]["validation_metric"] if self.rows else None)
 
+    def on_fit_start(self, trainer: lightning.Trainer, pl_module: lightning.LightningModule) -> None:
+        """Keep the weights that training starts from, if any are kept."""
+        if self.training.keep and not self.rows:
+            self._keep(pl_module, epoch=0)
+
     def on_train_epoch_end(self, trainer: lightning.Trainer, pl_module: lightning.LightningModule) -> None:
         """Record the epoch; stop if it was the last that is needed."""
         metrics = {name: float(value) for name, value in trainer.callback_metrics.items()}
@@ -293,9 +298,15 @@ class Recorder(lightning.Callback):
         self.rows.append({"epoch": epoch, "step": step, "seconds": time.monotonic() - self._started, **metrics})
         if metrics["validation_metric"] <= min(row["validation_metric"] for row in self.rows[:-1] or self.rows):
             write_checkpoint(self.best_path, pl_module.model.state_dict())  # type: ignore[union-attr]
+        if self.training.keep and epoch % self.training.keep == 0:
+            self._keep(pl_module, epoch)
         trainer.save_checkpoint(self.last_path)
         write_text(self.metrics_path, as_csv(self.rows))
         trainer.should_stop = stop_reason(self.rows, self.training) is not None
+
+    def _keep(self, experiment: lightning.LightningModule, epoch: int) -> None:
+        path = self.best_path.with_name(f"epoch-{epoch}.ckpt")
+        write_checkpoint(path, experiment.model.state_dict())  # type: ignore[union-attr]
 
 
 class AtomicCheckpoints(TorchCheckpointIO):
