@@ -14,7 +14,13 @@ COLOURS = {"blue": "#0072b2", "orange": "#d55e00", "green": "#009e73", "pink": "
 torch.set_num_threads(1)
 torch.manual_seed(0)
 pyplot.rcParams.update(
-    {"font.size": 9.5, "axes.spines.top": False, "axes.spines.right": False, "legend.frameon": False, "savefig.dpi": 110}
+    {
+        "font.size": 9.5,
+        "axes.spines.top": False,
+        "axes.spines.right": False,
+        "legend.frameon": False,
+        "savefig.dpi": 110,
+    }
 )
 
 

@@ -52,7 +52,7 @@ class FastAttention:
         limit = float(weights.abs().max()) or 1.0
         shown = weights.where(torch.ones_like(weights).tril(-1) > 0, torch.nan)
         low = -limit if bool((weights < 0).any()) else 0.0
-        image = axes.imshow(shown, cmap="RdBu_r" if low < 0 else "Blues", vmin=low, vmax=limit)
+        image = axes.imshow(shown.numpy(), cmap="RdBu_r" if low < 0 else "Blues", vmin=low, vmax=limit)
         axes.figure.colorbar(image, ax=axes, label=r"$\eta\,\lambda^{t-1-\tau}\; h_\tau\cdot h^s_t$")
         axes.set_xticks(range(count), names)
         axes.set_yticks(range(count), names)
