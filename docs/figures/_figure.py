@@ -10,6 +10,7 @@ import torch
 from matplotlib import pyplot
 
 COLOURS = {"blue": "#0072b2", "orange": "#d55e00", "green": "#009e73", "pink": "#cc79a7", "gold": "#b8860b"}
+WIDTH = 9.6  # inches
 
 torch.set_num_threads(1)
 torch.manual_seed(0)
@@ -26,7 +27,7 @@ pyplot.rcParams.update(
 
 def panels(columns: int, height: float = 3.6, rows: int = 1) -> tuple[Any, Any]:
     """A figure as wide as the page, and its axes."""
-    return pyplot.subplots(rows, columns, figsize=(4.6 * columns, height * rows), layout="constrained")
+    return pyplot.subplots(rows, columns, figsize=(WIDTH, height * rows), layout="constrained")
 
 
 def save(figure: Any, name: str) -> None:

@@ -35,7 +35,7 @@ def theory(decay: float, ages: np.ndarray) -> np.ndarray:
 
 
 def main() -> None:
-    figure, axes = panels(3, 4.2)
+    figure, axes = panels(3, 3.6)
     colours = [*COLOURS.values(), "#56b4e9", "#5a6169"]
     for plane, distortion in zip(axes[:2], (0.0, 0.2), strict=True):
         for (name, make), style, colour in zip(MEMORIES.items(), LOOKS, colours, strict=True):
@@ -47,7 +47,7 @@ def main() -> None:
             xlabel="patterns per unit, q = s/N", ylim=(-0.03, 1.03), title=f"cues: {distortion:.0%} of the signs wrong"
         )
     axes[0].set_ylabel("overlap with what was stored")
-    axes[0].legend(fontsize=7.5)
+    axes[0].legend(fontsize=6.5, loc="lower left")
     patterns = torch.randn(100, 400, N).sign()
     for decay, colour in zip(DECAYS, COLOURS.values(), strict=False):
         found, ages = np.mean([by_age(decay, trial) for trial in patterns], 0)[:100], np.arange(100)
@@ -58,7 +58,7 @@ def main() -> None:
         xlabel="patterns stored since",
         ylabel="overlap",
         ylim=(-0.03, 1.03),
-        title="fast weights, 400 patterns; dotted: theory",
+        title="fast weights; dotted: theory",
     )
     axes[2].legend()
     save(figure, "associative_memories")

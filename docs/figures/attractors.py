@@ -21,7 +21,7 @@ def pair(inhibition: float) -> CFF:
 
 
 def main() -> None:
-    figure, (split, plane, recovery) = panels(3, 3.8)
+    figure, (split, plane, recovery) = panels(3, 3.3)
     found = analysis.bifurcation(pair, [0.55 + 0.1 * k for k in range(15)], starts=32)
     found.plot(split)
     split.set(xlabel="inhibition between the two", ylabel="q at rest", title="One state becomes two")
@@ -29,7 +29,7 @@ def main() -> None:
     basins = analysis.basins(pair(2.0), ((-0.6, 1.2), (-0.5, 1.2)), resolution=40)
     basins.plot(plane)
     plane.set(xlabel="q", ylabel="r")
-    plane.legend(loc="upper left", fontsize=8)
+    plane.legend(loc="upper left", fontsize=7)
     for point, verdict in zip(basins.points.points, basins.points.verdicts, strict=True):
         print([round(v, 3) for v in point.tolist()], verdict.kind, "confirmed" if verdict.confirmed else verdict.reason)
     saddle = basins.points.points[[verdict.kind == "saddle" for verdict in basins.points.verdicts].index(True)]

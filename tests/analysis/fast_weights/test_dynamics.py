@@ -6,7 +6,7 @@ from hypothesis import assume, given, settings
 from hypothesis import strategies as st
 
 from remanence.analysis import as_step, fast_weights_dynamics
-from remanence.analysis.fast_weights.jacobian import blocks
+from remanence.analysis.fast_weights.jacobian import blocks, deviation
 from remanence.analysis.fast_weights.path import path_of
 from remanence.nn import Elman, FastWeights
 
@@ -76,6 +76,27 @@ def test_no_bound_is_ever_violated(seed, time, inner_steps, decay, rate, scale, 
     # 100 steps of at most 0.8 leave less than the rounding of doubles.
     assert (found.settles | (found.lipschitz > 0.8)).all()
     assert (found.spectral_radius >= decay).all()
+
+
+@settings(deadline=None, max_examples=100)
+@given(seed=st.integers(0, 10**6), scale=st.sampled_from([1e-4, 1e-2, 1.0]), apart=st.sampled_from([1e-3, 1.0, 30.0]))
+def test_layer_norm_is_as_lipschitz_as_said(seed, scale, apart):
+    torch.manual_seed(seed)
+    layer = make()
+    z = scale * torch.randn(7, 1, N).double()
+    z = torch.cat([z, z + apart * scale * torch.randn(7, 1, N).double()], 1)
+    factor = layer.norm.weight.detach().abs().max() / deviation(layer, z).prod(1).sqrt()
+    apart_after = layer.norm(z).detach().diff(dim=1)[:, 0].norm(dim=-1)
+    assert (apart_after <= factor * z.diff(dim=1)[:, 0].norm(dim=-1) * (1 + 1e-9)).all()
+
+
+def test_layer_norm_reaches_its_constant():
+    """Two directions of the same length, a little apart: ε = 1e-5 counts for nothing beside σ = 1."""
+    layer = FastWeights(2, N).double()
+    u, v = torch.tensor([[1.0, -1, 1, -1], [1, 1, -1, -1]]).double()
+    z = torch.stack([u, (u + 1e-4 * v) / (1 + 1e-8) ** 0.5])
+    ratio = layer.norm(z).diff(dim=0).norm() / z.diff(dim=0).norm()
+    torch.testing.assert_close(ratio, 1 / deviation(layer, z).prod().sqrt(), rtol=1e-6, atol=0)
 
 
 @pytest.mark.parametrize("inner_steps", [1, 2, 5])
