@@ -19,7 +19,9 @@ from remanence.analysis.hankel import HankelModes, hankel_modes
 from remanence.analysis.holding import Holding, holding
 from remanence.analysis.linear_control import LinearControl, linear_control
 from remanence.analysis.lyapunov import LyapunovExponents, lyapunov_exponents
+from remanence.analysis.lyapunov_function import LyapunovCheck, lyapunov_function
 from remanence.analysis.observability import Observability, observability
+from remanence.analysis.quadratic_lyapunov import QuadraticLyapunov, quadratic_lyapunov
 from remanence.analysis.retention import memory_capacity, retention
 from remanence.analysis.retention_curve import RetentionCurve
 from remanence.analysis.spectra import Spectrum, spectrum
@@ -40,8 +42,10 @@ __all__ = [
     "Holding",
     "LinearControl",
     "Linearisation",
+    "LyapunovCheck",
     "LyapunovExponents",
     "Observability",
+    "QuadraticLyapunov",
     "Reach",
     "RetentionCurve",
     "Spectrum",
@@ -62,8 +66,10 @@ __all__ = [
     "holding",
     "linear_control",
     "lyapunov_exponents",
+    "lyapunov_function",
     "memory_capacity",
     "observability",
+    "quadratic_lyapunov",
     "retention",
     "spectrum",
 ]

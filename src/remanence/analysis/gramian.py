@@ -38,7 +38,7 @@ class Gramian:
 
     @cached_property
     def spectrum(self) -> Float[Tensor, "batch size"]:
-        """Eigenvalues of W, descending: squares of the singular values of M, so that small ones are not rounded away."""
+        """Eigenvalues of W, descending: the squares of M's singular values, so that small ones survive rounding."""
         values = torch.linalg.svdvals(self.matrix)
         return torch.nn.functional.pad(values, (0, self.matrix.shape[-1] - values.shape[-1])).square()
 
@@ -89,7 +89,7 @@ def draw_energy(axes: Any, energy: Tensor, rows: str) -> None:
     from matplotlib.ticker import MaxNLocator
 
     largest = energy.max().clamp_min(torch.finfo(energy.dtype).tiny)
-    shown = energy.clamp_min(float(FLOOR * largest)).log10().cpu()
+    shown = energy.clamp_min(float(FLOOR * largest)).log10().cpu().numpy()
     image = axes.imshow(shown, aspect="auto", cmap="viridis", interpolation="nearest")
     axes.figure.colorbar(image, ax=axes, label="$\\log_{10}$ energy")
     axes.yaxis.set_major_locator(MaxNLocator(integer=True))
