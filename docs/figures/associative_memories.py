@@ -47,7 +47,7 @@ def main() -> None:
             xlabel="patterns per unit, q = s/N", ylim=(-0.03, 1.03), title=f"cues: {distortion:.0%} of the signs wrong"
         )
     axes[0].set_ylabel("overlap with what was stored")
-    axes[0].legend(fontsize=6.5, loc="lower left")
+    axes[0].legend(fontsize=6.5, loc="lower left", frameon=True, edgecolor="none", framealpha=1)
     patterns = torch.randn(100, 400, N).sign()
     for decay, colour in zip(DECAYS, COLOURS.values(), strict=False):
         found, ages = np.mean([by_age(decay, trial) for trial in patterns], 0)[:100], np.arange(100)

@@ -61,8 +61,9 @@ def main() -> None:
         ("the other letters", first & even & ~letters), ("the other digits", first & ~even & ~digits),
         ("the question marks", none | ~first),
     ):  # fmt: skip
+        attended = share(found.weights, where) if where.any() else 0.0
         error = error_without(model, memory, found, z, where, data.targets)
-        print(f"without {name}: error {error:.1f}%, share of attention a position {share(found.weights, where):.1f}%")
+        print(f"without {name}: error {error:.1f}%, share of attention a position {attended:.1f}%")
     figure, axes = panels(SHOWN, 4.0)
     for row, plane in enumerate(axes):
         symbols = [task.vocabulary[token] for token in tokens[row].tolist()]
