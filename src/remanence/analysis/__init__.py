@@ -6,6 +6,13 @@ from remanence.analysis.bifurcation import Bifurcation, bifurcation
 from remanence.analysis.capacity import CapacityCurve, capacity_curve
 from remanence.analysis.controllability import Controllability, Reach, controllability
 from remanence.analysis.empirical import empirical_controllability, empirical_observability
+from remanence.analysis.fast_weights import (
+    FastAttention,
+    FastMemory,
+    FastWeightsDynamics,
+    fast_attention,
+    fast_weights_dynamics,
+)
 from remanence.analysis.fixed_points import FixedPoints, fixed_points
 from remanence.analysis.gradient_flow import GradientFlow, gradient_flow
 from remanence.analysis.hankel import HankelModes, hankel_modes
@@ -26,6 +33,9 @@ __all__ = [
     "Bifurcation",
     "CapacityCurve",
     "Controllability",
+    "FastAttention",
+    "FastMemory",
+    "FastWeightsDynamics",
     "FixedPoints",
     "GradientFlow",
     "HankelModes",
@@ -48,6 +58,8 @@ __all__ = [
     "controllability",
     "empirical_controllability",
     "empirical_observability",
+    "fast_attention",
+    "fast_weights_dynamics",
     "fixed_points",
     "gradient_flow",
     "hankel_modes",
