@@ -1,6 +1,7 @@
 """The examples compute what their papers say, are as short as promised, and run as scripts."""
 
 import importlib.util
+import re
 import subprocess
 import sys
 from pathlib import Path
@@ -80,6 +81,13 @@ def test_linear_feedback_draws(tmp_path):
     output = run(EXAMPLES / "linear_feedback.py", "--figure", tmp_path / "feedback.png")
     assert "180.9 (180.9)" in output
     assert (tmp_path / "feedback.png").stat().st_size > 10_000
+
+
+def test_what_holds_a_number_is_written_by_its_channel(tmp_path):
+    output = run(EXAMPLES / "written_and_read.py", "--iterations", "150", "--figure", tmp_path / "figure.png")
+    number, noise = re.search(r"channel ([\d.e+-]+), by the noise's ([\d.e+-]+)", output).groups()
+    assert float(number) > 10 * float(noise)
+    assert (tmp_path / "figure.png").exists()
 
 
 def test_a_liquid_network_brings_a_cart_to_its_target():
