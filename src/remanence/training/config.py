@@ -74,6 +74,7 @@ class TrainingConfig(Strict):
         clip: largest norm of the gradient; 0 leaves it alone.
         patience: stop after so many epochs without a better validation metric; default: never.
         solved: stop as soon as the validation metric is at or below this; default: never.
+        evaluation_samples: validate and test on so many samples, drawn once for all runs; default: all.
         frozen: parameters that are not trained, by name, such as ``[memory.bias]``.
         keep: keep the weights at the start and after every so many epochs, in ``checkpoints/epoch-N.ckpt``; default:
             only the best and the last.
@@ -88,6 +89,7 @@ class TrainingConfig(Strict):
     clip: Annotated[float, Field(ge=0)] = 5.0
     patience: PositiveInt | None = None
     solved: Annotated[float, Field(ge=0)] | None = None
+    evaluation_samples: PositiveInt | None = None
     frozen: tuple[str, ...] = ()
     keep: PositiveInt | None = None
     threads: PositiveInt = 1

@@ -3,6 +3,7 @@
 from typing import Any
 
 import lightning
+import numpy as np
 import torch
 from torch import Tensor, nn
 from torch.utils.data import DataLoader, Dataset, DistributedSampler
@@ -72,11 +73,24 @@ class Experiment(lightning.LightningModule):
         samples = self.task.dataset(split)
         if split != "train":
             size = max(self.config.training.batch_size, EVALUATION_POSITIONS // samples.longest)
-            return DataLoader(Batched(samples), batch_size=min(EVALUATION_BATCH, size), collate_fn=as_it_is)
+            return DataLoader(
+                Batched(samples),
+                batch_size=min(EVALUATION_BATCH, size),
+                sampler=self._evaluated(len(samples)),
+                collate_fn=as_it_is,
+            )
         order = DistributedSampler(samples, num_replicas=1, rank=0, shuffle=True, seed=self.config.seed)
         return DataLoader(
             Batched(samples), batch_size=self.config.training.batch_size, sampler=order, collate_fn=as_it_is
         )
+
+    def _evaluated(self, count: int) -> list[int] | None:
+        """The samples to validate and test on; None: all."""
+        wanted = self.config.training.evaluation_samples
+        if wanted is None or wanted >= count:
+            return None
+        # Drawn, for the samples of a split may come class by class; the same for every run.
+        return np.sort(np.random.default_rng(0).permutation(count)[:wanted]).tolist()
 
     def _output(self, batch: Batch) -> Tensor:
         # A model whose inputs are never padded or timed need not know of masks and timespans.
