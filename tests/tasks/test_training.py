@@ -76,6 +76,9 @@ CASES = {
     "cheetah": {},
     "ucr": {"name": "Waves"},
     "characters": {"length": 12},
+    "copy": {**SMALL, "delay": 5},
+    "adding": {**SMALL, "length": 8},
+    "flipflop": {**SMALL, "length": 8},
     "irregular": {**SMALL, "length": 9, "elapsed": "channel"},
 }
 

@@ -6,13 +6,22 @@ from remanence.analysis.bifurcation import Bifurcation, bifurcation
 from remanence.analysis.capacity import CapacityCurve, capacity_curve
 from remanence.analysis.controllability import Controllability, Reach, controllability
 from remanence.analysis.empirical import empirical_controllability, empirical_observability
+from remanence.analysis.fast_weights import (
+    FastAttention,
+    FastMemory,
+    FastWeightsDynamics,
+    fast_attention,
+    fast_weights_dynamics,
+)
 from remanence.analysis.fixed_points import FixedPoints, fixed_points
 from remanence.analysis.gradient_flow import GradientFlow, gradient_flow
 from remanence.analysis.hankel import HankelModes, hankel_modes
 from remanence.analysis.holding import Holding, holding
 from remanence.analysis.linear_control import LinearControl, linear_control
 from remanence.analysis.lyapunov import LyapunovExponents, lyapunov_exponents
+from remanence.analysis.lyapunov_function import LyapunovCheck, lyapunov_function
 from remanence.analysis.observability import Observability, observability
+from remanence.analysis.quadratic_lyapunov import QuadraticLyapunov, quadratic_lyapunov
 from remanence.analysis.retention import memory_capacity, retention
 from remanence.analysis.retention_curve import RetentionCurve
 from remanence.analysis.spectra import Spectrum, spectrum
@@ -24,14 +33,19 @@ __all__ = [
     "Bifurcation",
     "CapacityCurve",
     "Controllability",
+    "FastAttention",
+    "FastMemory",
+    "FastWeightsDynamics",
     "FixedPoints",
     "GradientFlow",
     "HankelModes",
     "Holding",
     "LinearControl",
     "Linearisation",
+    "LyapunovCheck",
     "LyapunovExponents",
     "Observability",
+    "QuadraticLyapunov",
     "Reach",
     "RetentionCurve",
     "Spectrum",
@@ -44,14 +58,18 @@ __all__ = [
     "controllability",
     "empirical_controllability",
     "empirical_observability",
+    "fast_attention",
+    "fast_weights_dynamics",
     "fixed_points",
     "gradient_flow",
     "hankel_modes",
     "holding",
     "linear_control",
     "lyapunov_exponents",
+    "lyapunov_function",
     "memory_capacity",
     "observability",
+    "quadratic_lyapunov",
     "retention",
     "spectrum",
 ]

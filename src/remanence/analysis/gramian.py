@@ -38,7 +38,7 @@ class Gramian:
 
     @cached_property
     def spectrum(self) -> Float[Tensor, "batch size"]:
-        """Eigenvalues of W, descending: squares of the singular values of M, so that small ones are not rounded away."""
+        """Eigenvalues of W, descending: the squares of M's singular values, so that small ones survive rounding."""
         values = torch.linalg.svdvals(self.matrix)
         return torch.nn.functional.pad(values, (0, self.matrix.shape[-1] - values.shape[-1])).square()
 
@@ -73,15 +73,12 @@ class Gramian:
             values.axhline(tolerance, color=GREY, linestyle=":", label="rounding")
             values.legend(edgecolor="none")
         values.set(xlabel="direction", ylabel="eigenvalue", title=f"Spectrum of the Gramian, rank {int(self.rank[0])}")
-        for name, each in zip(("mean", "largest"), self._over_time(), strict=True):
-            time.semilogy(each.where(each > 0, torch.nan), color=BLUE if name == "mean" else ORANGE, label=name)
+        each = self.response.square().sum(-1).mean(0).cpu()
+        for shown, name, colour in ((each.amax(-1), "largest", ORANGE), (each.mean(-1), "mean", BLUE)):
+            time.semilogy(shown.where(shown > 0, torch.nan), color=colour, label=name)
         time.set(xlabel="time step", ylabel="energy", title=f"Energy by the time of the {self.channel}")
         time.legend(edgecolor="none", title=f"of {self.channel} channels")
         return axes
-
-    def _over_time(self) -> tuple[Tensor, Tensor]:
-        each = self.response.square().sum(-1).mean(0).cpu()
-        return each.mean(-1), each.amax(-1)
 
 
 def draw_energy(axes: Any, energy: Tensor, rows: str) -> None:
@@ -89,8 +86,8 @@ def draw_energy(axes: Any, energy: Tensor, rows: str) -> None:
     from matplotlib.ticker import MaxNLocator
 
     largest = energy.max().clamp_min(torch.finfo(energy.dtype).tiny)
-    shown = energy.clamp_min(float(FLOOR * largest)).log10().cpu()
+    shown = energy.clamp_min(float(FLOOR * largest)).log10().cpu().numpy()
     image = axes.imshow(shown, aspect="auto", cmap="viridis", interpolation="nearest")
     axes.figure.colorbar(image, ax=axes, label="$\\log_{10}$ energy")
-    axes.yaxis.set_major_locator(MaxNLocator(integer=True))
+    axes.yaxis.set_major_locator(MaxNLocator(integer=True, min_n_ticks=1))
     axes.set(xlabel="number of the state", ylabel=rows)

@@ -67,8 +67,8 @@ def hankel_modes(
         ValueError: no step before ``at`` or none after it.
 
     References:
-        Moore 1981, IEEE Trans. Automatic Control 26 (balanced modes). Verriest and Kailath 1983, same 28 (in time-variant
-        systems).
+        Moore 1981, IEEE Trans. Automatic Control 26 (balanced modes). Verriest and Kailath 1983, same 28 (where the
+        system changes in time).
 
     Example:
         >>> found = hankel_modes(torch.nn.GRU(2, 3).double(), torch.randn(1, 20, 2).double())

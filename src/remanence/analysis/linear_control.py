@@ -26,7 +26,8 @@ class LinearControl:
         controllability_gramian: ``Σ_k A^k B Bᵀ (A^k)ᵀ``.
         observability_gramian: ``Σ_k (A^k)ᵀ Cᵀ C A^k``.
         controllable_rank: dimension of the subspace that inputs reach: the rank of ``[B, A B, A² B, ...]``, found
-            without its powers, whose columns soon differ by rounding only.
+            without its powers, whose columns soon differ by rounding only; a coupling under 4e-11 ‖A‖ (float64) is
+            none.
         observable_rank: the same of ``[C; C A; C A²; ...]``.
     """
 
@@ -53,7 +54,7 @@ class LinearControl:
 
     @property
     def gramian_ranks(self) -> tuple[int, int]:
-        """Eigenvalues of both Gramians that are not 0 but for rounding: less than the ranks where energies differ much."""
+        """How many eigenvalues of each Gramian exceed rounding: less than the ranks where energies differ much."""
         found = (self.controllability_spectrum, self.observability_spectrum)
         limits = [len(each) * torch.finfo(each.dtype).eps * each[:1] for each in found]
         written, read = (int((each > limit).sum()) for each, limit in zip(found, limits, strict=True))
@@ -89,8 +90,9 @@ class LinearControl:
         values.set(xlabel="direction", ylabel="eigenvalue", title="Spectra of the Gramians")
         values.legend(edgecolor="none")
         written, read = (W.diagonal().cpu() for W in (self.controllability_gramian, self.observability_gramian))
-        numbers.loglog(written.where(written > 0, torch.nan), read.where(read > 0, torch.nan), ".", color=BLUE)
-        numbers.set(xlabel="energy written by inputs", ylabel="energy read by outputs", title="Numbers of the state")
+        numbers.plot(written.log10(), read.log10(), ".", color=BLUE)
+        numbers.set(xlabel="$\\log_{10}$ energy written by inputs", ylabel="$\\log_{10}$ energy read by outputs")
+        numbers.set(title="Numbers of the state")
         return axes
 
 
@@ -115,7 +117,7 @@ def linear_control(
         horizon: steps to sum over; default: to infinity where the sums converge, else 100 or the size of the state.
 
     Raises:
-        ValueError: a wrong shape, or a horizon below 1.
+        ValueError: a wrong shape, or a horizon below 1, or so long that the sums overflow.
 
     References:
         Kailath, Linear Systems, 1980, chapters 2 and 6. Paige 1981, IEEE Trans. Automatic Control 26 (ranks).
@@ -155,12 +157,15 @@ def _gramian(A: Tensor, B: Tensor, horizon: int | None) -> Tensor:
     for _ in range(horizon):
         W = W + passed_on @ passed_on.T
         passed_on = A @ passed_on
+    if not bool(W.isfinite().all()):
+        raise ValueError(f"the Gramian overflows over {horizon} steps: pass a smaller horizon")
     return W
 
 
 def _reachable(A: Tensor, B: Tensor) -> int:
     """Dimension of the smallest subspace that holds B and that A does not leave, by an orthogonal basis of it."""
-    rounding = len(A) * torch.finfo(A.dtype).eps
+    # Rounding grows along the chain: at 200 states to 1e5 epsilons. A coupling weaker than this share of ‖A‖ is none.
+    rounding = torch.finfo(A.dtype).eps ** (2 / 3)
     found, new, size = A.new_zeros(len(A), 0), B, torch.linalg.matrix_norm(B, 2) if B.numel() else 0.0
     while new.shape[1] and found.shape[1] < len(A):
         for _ in range(2):  # once leaves rounding behind

@@ -39,7 +39,7 @@ def observability(
     """Which directions of the first state the outputs of a trajectory can tell apart, and how well.
 
     The step is linearised at every point of the trajectory, by automatic differentiation. Where the system is linear
-    and does not change this is the finite-horizon Gramian ``Σ_k (A^k)ᵀ Cᵀ C A^k``. For the outputs of a model behind its
+    and does not change this is the finite-horizon Gramian ``Σ_k (A^k)ᵀ Cᵀ C A^k``. The outputs of a model behind its
     memory: ``as_step(memory).read_by(head)``.
 
     Args:

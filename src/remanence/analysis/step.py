@@ -143,7 +143,7 @@ class Step:
 
 @dataclass(frozen=True, eq=False)
 class Linearisation:
-    """A step near a state and an input, at every row: ``δh_{t+1} = A δh_t + B δx_{t+1}``, ``δy_{t+1} = C δh_t + D δx_{t+1}``.
+    """A step near a state and an input, at every row: ``δh' = A δh + B δx``, ``δy = C δh + D δx``.
 
     The output of a step is that of the step which leaves the state, as in control engineering: where the network's
     output is its new state, C is A.

@@ -4,10 +4,14 @@ from functools import partial
 
 from remanence.registry import Registry
 from remanence.tasks.aan import AAN
+from remanence.tasks.adding import Adding
 from remanence.tasks.characters import Characters
 from remanence.tasks.cheetah import Cheetah
 from remanence.tasks.classification import Classification
+from remanence.tasks.copying import Copy
 from remanence.tasks.digits import Digits
+from remanence.tasks.drawn import Drawn
+from remanence.tasks.flipflop import FlipFlop
 from remanence.tasks.image import Image
 from remanence.tasks.indexed_recall import IndexedRecall
 from remanence.tasks.irregular import Irregular
@@ -26,11 +30,15 @@ __all__ = [
     "MNIST",
     "SPLITS",
     "UCR",
+    "Adding",
     "Batch",
     "Characters",
     "Cheetah",
     "Classification",
+    "Copy",
     "Digits",
+    "Drawn",
+    "FlipFlop",
     "Image",
     "IndexedRecall",
     "Irregular",
@@ -53,6 +61,9 @@ tasks.add("retrieval", Retrieval)
 tasks.add("digits", Digits)
 tasks.add("recall", Recall)
 tasks.add("indexed_recall", IndexedRecall)
+tasks.add("copy", Copy)
+tasks.add("adding", Adding)
+tasks.add("flipflop", FlipFlop)
 tasks.add("image", Image)
 tasks.add("listops", ListOps)
 tasks.add("text", Text)

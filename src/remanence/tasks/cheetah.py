@@ -2,18 +2,18 @@
 
 import numpy as np
 import torch
-from torch import Tensor, nn
 
 from remanence.data import prepared
 from remanence.data.cheetah import CHANNELS, CHEETAH
+from remanence.tasks.regression import Regression
 from remanence.tasks.samples import Samples
-from remanence.tasks.task import Split, Task, checked_split
+from remanence.tasks.task import Split, checked_split
 
 LENGTH, STRIDE = 32, 10
 FILES = {"validation": range(5), "test": range(5, 15), "train": range(15, 25)}
 
 
-class Cheetah(Task):
+class Cheetah(Regression):
     """Predict the next of a running half-cheetah's 17 observations (joint angles and speeds), at each of 32 steps.
 
     25 traces of 1,000 steps of a simulated half-cheetah under a trained controller, cut into sequences that start
@@ -26,7 +26,6 @@ class Cheetah(Task):
 
     input_size = CHANNELS
     target_size = CHANNELS
-    metric = "squared error"
     stepwise = True
     source = CHEETAH
 
@@ -45,14 +44,6 @@ class Cheetah(Task):
         )
         windows = torch.from_numpy(values[places[:, None] + np.arange(LENGTH + 1)])
         return Samples(windows[:, :-1], windows[:, 1:])
-
-    def loss(self, output: Tensor, target: Tensor) -> Tensor:
-        """Mean squared error over steps and channels."""
-        return nn.functional.mse_loss(output.expand_as(target), target)
-
-    def measure(self, output: Tensor, target: Tensor) -> Tensor:
-        """The same."""
-        return self.loss(output, target)
 
     def examples(self, count: int) -> list[str]:
         """The first observations of sequences, and what follows."""

@@ -6,10 +6,12 @@ from typing import Literal
 from torch import Tensor
 
 from remanence.data import Source
+from remanence.tasks.drawn import Drawn
 from remanence.tasks.samples import Samples, Sequences, Windows
 
 Split = Literal["train", "validation", "test"]
 SPLITS: tuple[Split, ...] = ("train", "validation", "test")
+IGNORED = -100  # the target where nothing is asked; PyTorch's own default
 
 
 class Task(ABC):
@@ -22,6 +24,7 @@ class Task(ABC):
         metric: what :meth:`measure` returns, lower being better.
         chance: the metric of a guess that has not seen the input.
         stepwise: there is a target for each position, and only what came up to it may be seen; else one a sequence.
+            Where the target is -100, nothing is asked.
         paired: an input is two sequences, compared by one model.
         timed: each step has its own duration (``timespans``), for layers that live in continuous time.
         source: what the task reads besides what it makes itself; None if it needs nothing.
@@ -38,7 +41,7 @@ class Task(ABC):
     source: Source | None = None
 
     @abstractmethod
-    def dataset(self, split: Split) -> Samples | Sequences | Windows:
+    def dataset(self, split: Split) -> Samples | Sequences | Windows | Drawn:
         """The samples of one split, the same for the same seed."""
 
     @abstractmethod

@@ -49,8 +49,8 @@ class Fastlane(Memory):
         inputs: the neurons that hear the inputs; default: all, or those that the wiring names.
         outputs: the neurons that are read; default: all, or the last layer of the wiring.
         ticks: firings of each neuron in a time step, all with the same input; default 1.
-        nonlinearity: f: ``"relu"`` (default), ``"tanh"``, ``"sigmoid"``, ``"softplus"``, ``"identity"``, or any
-            function of PyTorch that works pointwise.
+        nonlinearity: f: ``"relu"`` (default), ``"leaky_relu"``, ``"tanh"``, ``"sigmoid"``, ``"softplus"``,
+            ``"identity"``, or any function of PyTorch that works pointwise.
         leak: the share of its value that a neuron loses in each firing, 0 (default) to 1.
         max_norm: the most that the absolute weights from other neurons may add up to in a neuron; where it is more,
             all of that neuron's are scaled down in use. Below ``leak`` the network is stable: with ReLU, tanh or

@@ -1,0 +1,74 @@
+"""Samples that are made when they are asked for, each from its number alone."""
+
+from collections.abc import Callable, Sequence
+
+import numpy as np
+import torch
+from jaxtyping import Float, Integer
+from torch import Tensor
+from torch.utils.data import Dataset
+
+from remanence.tasks.samples import Batch, widened
+
+# SplitMix64: the step from number to number, and the two multipliers that mix its bits.
+STEP, FIRST, SECOND = (np.uint64(value) for value in (0x9E3779B97F4A7C15, 0xBF58476D1CE4E5B9, 0x94D049BB133111EB))
+
+Make = Callable[[np.ndarray], tuple[np.ndarray, np.ndarray]]
+
+
+class Drawn(Dataset[tuple[Tensor, Tensor]]):
+    """Samples that nothing holds: each is drawn anew, the same, whenever it is asked for, however many there are.
+
+    Args:
+        make: turns numbers drawn uniformly from [0, 1), [samples, numbers], into inputs [samples, time] or
+            [samples, time, channels], and targets.
+        numbers: how many of them a sample takes.
+        count: samples.
+        key: decides the numbers; another key, other samples.
+    """
+
+    def __init__(self, make: Make, numbers: int, count: int, key: Sequence[int]):
+        self.make, self.numbers, self.count = make, numbers, count
+        self.start = int(np.random.SeedSequence(key).generate_state(1, np.uint64)[0])
+        self.longest = self.batch([0]).inputs.shape[1]
+
+    def __len__(self) -> int:
+        return self.count
+
+    def __getitem__(self, index: int) -> tuple[Tensor, Tensor]:
+        batch = self.batch([index])
+        return batch.inputs[0], batch.targets[0]
+
+    def batch(self, indices: Sequence[int]) -> Batch:
+        """The samples at these places.
+
+        Raises:
+            IndexError: there is no such place.
+        """
+        rows = np.asarray(indices, np.int64)
+        rows = np.where(rows < 0, rows + self.count, rows)
+        if ((rows < 0) | (rows >= self.count)).any():
+            raise IndexError(f"there are {self.count} samples")
+        inputs, targets = self.make(uniform(self.start, rows, self.numbers))
+        return Batch(widened(torch.from_numpy(inputs)), widened(torch.from_numpy(targets)))
+
+
+def uniform(start: int, rows: Integer[np.ndarray, " rows"], columns: int) -> Float[np.ndarray, "rows columns"]:
+    """Numbers in [0, 1) by their place in one endless stream: row r has those from r ``columns`` on.
+
+    The stream is SplitMix64's, each number a function of its place, so that any row is drawn at any time.
+
+    References:
+        Steele, Lea & Flood, "Fast splittable pseudorandom number generators", 2014; Salmon et al., "Parallel random
+        numbers: as easy as 1, 2, 3", 2011.
+    """
+    return (bits(start, rows, columns) >> np.uint64(11)) * 2.0**-53
+
+
+def bits(start: int, rows: Integer[np.ndarray, " rows"], columns: int) -> Integer[np.ndarray, "rows columns"]:
+    """The same as 64 bits each."""
+    place = rows.astype(np.uint64)[:, None] * np.uint64(columns) + np.arange(1, columns + 1, dtype=np.uint64)
+    z = place * STEP + np.uint64(start)  # modulo 2^64
+    z = (z ^ (z >> np.uint64(30))) * FIRST
+    z = (z ^ (z >> np.uint64(27))) * SECOND
+    return z ^ (z >> np.uint64(31))

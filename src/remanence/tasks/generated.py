@@ -1,0 +1,59 @@
+"""What all tasks have in common whose samples are drawn when they are asked for."""
+
+from abc import abstractmethod
+
+import numpy as np
+
+from remanence.tasks.drawn import Drawn
+from remanence.tasks.samples import Batch
+from remanence.tasks.task import SPLITS, Split, Task, checked_split
+
+
+class Generated(Task):
+    """Samples made from random numbers, each from its own: neither their count nor their length takes memory.
+
+    Attributes:
+        numbers: how many random numbers a sample takes.
+
+    Args:
+        train, validation, test: how many samples each split has.
+        seed: decides every sample.
+
+    Raises:
+        ValueError: a size below 1 or a negative seed.
+    """
+
+    numbers: int
+
+    def __init__(self, *, train: int, validation: int, test: int, seed: int):
+        self.sizes: dict[Split, int] = {"train": train, "validation": validation, "test": test}
+        at_least(1, **self.sizes)
+        at_least(0, seed=seed)
+        self.seed = seed
+
+    @abstractmethod
+    def make(self, numbers: np.ndarray) -> tuple[np.ndarray, np.ndarray]:
+        """Inputs and targets of the samples that these numbers [samples, numbers] in [0, 1) decide."""
+
+    def dataset(self, split: Split) -> Drawn:
+        """The samples of one split."""
+        key = (self.seed, SPLITS.index(checked_split(split)))
+        return Drawn(self.make, self.numbers, self.sizes[split], key)
+
+    def first(self, count: int) -> Batch:
+        """The first training samples, at most ``count``."""
+        return self.dataset("train").batch(range(min(count, self.sizes["train"])))
+
+
+def at_least(least: int, **values: int) -> None:
+    """Raise a ``ValueError`` that names the first of the values below ``least``."""
+    for name, value in values.items():
+        if value < least:
+            raise ValueError(f"{name} must be at least {least}, got {value}")
+
+
+def probability(**values: float) -> None:
+    """Raise a ``ValueError`` that names the first of the values that is no probability."""
+    for name, value in values.items():
+        if not 0 <= value <= 1:
+            raise ValueError(f"{name} is a probability, 0 to 1, got {value}")

@@ -1,0 +1,26 @@
+"""What all tasks that ask for a class at each step, or at some, have in common."""
+
+from torch import Tensor, nn
+
+from remanence.tasks.task import IGNORED, Task
+
+
+class StepwiseClassification(Task):
+    """Cross-entropy loss and error rate over the positions that are asked for; the others' target is -100."""
+
+    metric = "error rate"
+    stepwise = True
+
+    @property
+    def chance(self) -> float:  # type: ignore[override]
+        """The error rate of a guess among equally frequent classes."""
+        return 1 - 1 / self.target_size
+
+    def loss(self, output: Tensor, target: Tensor) -> Tensor:
+        """Cross-entropy of the logits [batch, time, classes] against the classes [batch, time], in nats."""
+        return nn.functional.cross_entropy(output.flatten(0, 1), target.flatten(), ignore_index=IGNORED)
+
+    def measure(self, output: Tensor, target: Tensor) -> Tensor:
+        """Error rate."""
+        asked = target != IGNORED
+        return (output.argmax(-1) != target)[asked].float().mean()
