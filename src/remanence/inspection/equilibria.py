@@ -29,7 +29,7 @@ def measure(subject: Subject) -> Finding:
     listed = [f"{count} {kind}" for kind, count in kinds.most_common()]
     figures = {"count": len(found.points), "kinds": [each.kind for each in found.verdicts], "lost": found.lost}
     if not listed:
-        sentence = f"With its mean input held, none of {tried} starts came to rest: the state moves on."
+        sentence = f"With its mean input held, none of {tried} searches found a place where the state rests."
         return Finding(figures, "none found", sentence)
     attracting = len(found.attractors)
     sentence = f"With its mean input held, the state can rest in {_places(len(found.points))} ({', '.join(listed)})"
