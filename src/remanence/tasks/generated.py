@@ -4,8 +4,7 @@ from abc import abstractmethod
 
 import numpy as np
 
-from remanence.tasks.drawn import Drawn
-from remanence.tasks.samples import Batch
+from remanence.tasks.drawn import Drawn, Make
 from remanence.tasks.task import SPLITS, Split, Task, checked_split
 
 
@@ -37,12 +36,12 @@ class Generated(Task):
 
     def dataset(self, split: Split) -> Drawn:
         """The samples of one split."""
-        key = (self.seed, SPLITS.index(checked_split(split)))
-        return Drawn(self.make, self.numbers, self.sizes[split], key)
+        return self.drawn(split, self.make, self.numbers)
 
-    def first(self, count: int) -> Batch:
-        """The first training samples, at most ``count``."""
-        return self.dataset("train").batch(range(min(count, self.sizes["train"])))
+    def drawn(self, split: Split, make: Make, numbers: int) -> Drawn:
+        """The samples of one split, made in this way."""
+        key = (self.seed, SPLITS.index(checked_split(split)))
+        return Drawn(make, numbers, self.sizes[split], key)
 
 
 def at_least(least: int, **values: int) -> None:

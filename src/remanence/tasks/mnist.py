@@ -31,6 +31,7 @@ class MNIST(Classification):
 
     target_size = 10
     input_size = 1
+    picture = (SIDE, SIDE)
     source = SOURCE
 
     def __init__(self, *, permuted: bool = False, seed: int = 0):
