@@ -3,8 +3,9 @@
 import numpy as np
 from torch import Tensor, nn
 
+from remanence.tasks.checks import at_least
 from remanence.tasks.choices import shuffled
-from remanence.tasks.generated import Generated, at_least
+from remanence.tasks.generated import Generated
 
 
 class Associations(Generated):

@@ -2,8 +2,8 @@
 
 import numpy as np
 
+from remanence.tasks.checks import at_least
 from remanence.tasks.copying import Copy
-from remanence.tasks.generated import at_least
 
 
 class Denoise(Copy):

@@ -4,8 +4,9 @@ from functools import partial
 
 import numpy as np
 
+from remanence.tasks.checks import at_least, probability
 from remanence.tasks.drawn import Drawn
-from remanence.tasks.generated import Generated, at_least, probability
+from remanence.tasks.generated import Generated
 from remanence.tasks.stepwise import StepwiseClassification
 from remanence.tasks.task import IGNORED, Split
 

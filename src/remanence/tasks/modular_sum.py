@@ -2,8 +2,9 @@
 
 import numpy as np
 
+from remanence.tasks.checks import at_least
 from remanence.tasks.drawn import Drawn
-from remanence.tasks.generated import Generated, at_least
+from remanence.tasks.generated import Generated
 from remanence.tasks.stepwise import StepwiseClassification
 from remanence.tasks.task import Split
 

@@ -10,6 +10,7 @@ import torch
 
 from remanence.data import Source, Store, Writer, made, prepared
 from remanence.data.pathfinder import FOLDERS, released_images
+from remanence.tasks.checks import at_least
 from remanence.tasks.classification import Classification
 from remanence.tasks.image import SHADES, pixel_inputs
 from remanence.tasks.pictures import drawn
@@ -76,9 +77,7 @@ class Pathfinder(Classification):
         self.size, self.contour_length, self.seed = size, contour_length, seed
         self.picture = (size, size)
         self.sizes: dict[Split, int] = {"train": train, "validation": validation, "test": test}
-        for split, count in self.sizes.items():
-            if count < 1:
-                raise ValueError(f"{split} must be at least 1, got {count}")
+        at_least(1, **self.sizes)
         self.source = released_images(size, contour_length) if released else None
 
     def dataset(self, split: Split) -> Samples:
