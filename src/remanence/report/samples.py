@@ -126,9 +126,11 @@ def token_figure(parts: list[Tensor], vocabulary: list[str], target: Tensor | No
     figure, axes = panels(len(grids), cell * columns, cell * sum(map(len, grids)))
     for panel, grid in zip(axes, grids, strict=True):
         cells(panel, grid, vocabulary, named=longest <= NAMED)
-        if target is not None:
+        if target is not None and longest <= NAMED:
             labels = ["input", "target", ""] * (len(grid) // 3 + 1)
             panel.set_yticks(range(len(grid)), labels[: len(grid)])
+        elif target is not None:
+            panel.set_title("of each two lines the upper is the input, the lower the target", loc="left")
     return figure
 
 
