@@ -8,7 +8,10 @@ from remanence import nn
 ROOT = Path(__file__).parents[1]
 
 
-@pytest.mark.parametrize("page", ["README.md", "docs/index.md", "docs/instruments.md"])
+TUTORIAL = sorted(str(page.relative_to(ROOT)) for page in (ROOT / "docs" / "tutorial").glob("*.md"))
+
+
+@pytest.mark.parametrize("page", ["README.md", "docs/index.md", "docs/instruments.md", *TUTORIAL])
 def test_the_python_of_a_page_runs(page, monkeypatch):
     monkeypatch.setenv("MPLBACKEND", "agg")
     blocks = re.findall(r"```python\n(.*?)```", (ROOT / page).read_text(), re.DOTALL)

@@ -1,16 +1,14 @@
-"""The command line: remanence list | data | preview | train | compare | report."""
+"""The command line: remanence list | data | preview | train | compare | study | report."""
 
 import inspect
 import os
 import sys
-from collections.abc import Callable, Iterator
-from contextlib import contextmanager
+from collections.abc import Callable
 from functools import partial
 from pathlib import Path
-from typing import Annotated, Any, NoReturn, TypeAlias
+from typing import Annotated, Any
 
 try:
-    import rich.progress
     import typer
     from rich.markup import escape
     from rich.table import Table
@@ -18,14 +16,13 @@ except ImportError as missing:
     raise SystemExit(f"the remanence command needs {missing.name}: pip install 'remanence[train]'") from missing
 
 import remanence
-from remanence import cli_tasks, data, nn, tasks
+from remanence import cli_study, cli_tasks, nn, tasks
+from remanence.cli_progress import bars, fail
 from remanence.cli_tasks import complete_task
 from remanence.console import err, out, print_json
 from remanence.errors import RunError
 
 # What trains and draws (Lightning, matplotlib) loads inside the commands, so that `list` and `--help` stay quick.
-
-Message: TypeAlias = tuple[Path, int, int, float | None]  # as training.compare tells it
 
 app = typer.Typer(
     name="remanence",
@@ -36,8 +33,7 @@ app = typer.Typer(
 )
 app.command("data")(cli_tasks.prepare)
 app.command()(cli_tasks.preview)
-
-INTERRUPTED = 130  # exit code of a program that Ctrl-C ended
+app.command()(cli_study.study)
 
 
 def complete_layer(incomplete: str) -> list[str]:
@@ -256,45 +252,6 @@ def present(runs: Any, *, as_json: bool) -> None:
         out.print(report.table(rows))
 
 
-@contextmanager
-def bars(count: int) -> Iterator[Callable[[Message], None]]:
-    """Progress bars, one for all runs and one for each run under way; yields what tells them how far a run is."""
-    columns = (
-        rich.progress.TextColumn("{task.description}"),
-        rich.progress.BarColumn(bar_width=24),
-        rich.progress.TextColumn("{task.fields[state]}"),
-        rich.progress.TimeElapsedColumn(),
-    )
-    shares: dict[Path, float] = {}
-    ids: dict[Path, rich.progress.TaskID] = {}
-    with rich.progress.Progress(*columns, console=err, transient=True, disable=not err.is_terminal) as progress:
-        whole = progress.add_task("[bold]all runs[/]", total=count, state=f"0/{count}")
-
-        def tell(message: Message) -> None:
-            folder, done, total, metric = message
-            if folder not in ids:
-                ids[folder] = progress.add_task(folder.name, total=total, state="")
-            shares[folder] = done / total
-            state = f"step {done}/{total}" + ("" if metric is None else f", validation {metric:.3f}")
-            progress.update(ids[folder], completed=done, state=state, visible=done < total)
-            finished = sum(share >= 1 for share in shares.values())
-            progress.update(whole, completed=sum(shares.values()), state=f"{finished}/{count}")
-
-        making: list[rich.progress.TaskID] = []
-
-        def tell_making(done: int, total: int) -> None:
-            if not making:
-                making.append(progress.add_task("making the data", total=total, state=""))
-            progress.update(making[0], completed=done, total=total, visible=done < total, state=f"{done:,}/{total:,}")
-
-        try:
-            with data.watched(tell_making):
-                yield tell
-        except KeyboardInterrupt:
-            progress.stop()
-            fail("interrupted; the same command goes on where it stopped", code=INTERRUPTED)
-
-
 def main() -> None:
     """Run the command; a mistake of the user is one line and exit code 2, a failure one line and exit code 1."""
     if "--debug" in sys.argv:
@@ -309,10 +266,3 @@ def main() -> None:
         fail(f"{place}{error.strerror or error}. Once that is mended, the same command goes on where it stopped.", 1)
     except RunError as error:
         fail(str(error), code=1)
-
-
-def fail(message: str, code: int) -> NoReturn:
-    """End with one line on the standard error."""
-    err.print("[bold red]Error:[/]", end=" ")
-    err.print(message, markup=False, highlight=False, soft_wrap=True)
-    raise SystemExit(code)

@@ -1,15 +1,13 @@
 """The commands about tasks: remanence data | preview."""
 
-from collections.abc import Callable, Iterator
-from contextlib import contextmanager
 from pathlib import Path
 from typing import Annotated, Any
 
-import rich.progress
 import typer
 from rich.markup import escape
 
 from remanence import data, tasks
+from remanence.cli_progress import bar
 from remanence.console import err, out, print_json
 
 
@@ -143,11 +141,3 @@ def state(name: str, source: data.Source | None) -> dict[str, str | None]:
         there = "prepared, not verified"
     facts = {"task": name, "data": source.title, "state": there}
     return {**facts, "get": source.wanted, "from": source.publisher, "command": source.command(name)}
-
-
-@contextmanager
-def bar(title: str) -> Iterator[Callable[[int, int], None]]:
-    """A progress bar; yields what moves it."""
-    with rich.progress.Progress(console=err, transient=True, disable=not err.is_terminal) as progress:
-        task = progress.add_task(title, total=None)
-        yield lambda done, total: progress.update(task, completed=done, total=total)

@@ -1,6 +1,7 @@
 """The examples compute what their papers say, are as short as promised, and run as scripts."""
 
 import importlib.util
+import re
 import subprocess
 import sys
 from pathlib import Path
@@ -58,6 +59,35 @@ def test_cells_are_short_and_run(name):
     path = EXAMPLES / f"{name}.py"
     assert len(path.read_text().splitlines()) < 40
     assert "output [2, 1000, 8]" in run(path)
+
+
+@pytest.mark.parametrize("w", [0.5, 0.9, -0.9, 1.0, -1.0, 1.1])
+def test_linear_feedback(w):
+    feedback = load("linear_feedback")
+    for seen, formula in feedback.measured(w, 20).values():
+        assert seen == pytest.approx(formula, abs=1e-12)
+    y, literal = 0.0, []
+    for _ in range(40):
+        y = w * (1 + y)
+        literal.append(y)
+    np.testing.assert_allclose(feedback.answer(w, 40), literal, rtol=1e-12, atol=1e-12)
+    stable = "globally asymptotically" if abs(w) < 1 else "uniformly"
+    assert feedback.kind(w) == ("unstable" if abs(w) > 1 else f"{stable} stable")
+    moves = np.diff(literal)
+    np.testing.assert_allclose(moves[1:] / moves[:-1], w, rtol=1e-3)  # exponentially less, the same, or more
+
+
+def test_linear_feedback_draws(tmp_path):
+    output = run(EXAMPLES / "linear_feedback.py", "--figure", tmp_path / "feedback.png")
+    assert "180.9 (180.9)" in output
+    assert (tmp_path / "feedback.png").stat().st_size > 10_000
+
+
+def test_what_holds_a_number_is_written_by_its_channel(tmp_path):
+    output = run(EXAMPLES / "written_and_read.py", "--iterations", "150", "--figure", tmp_path / "figure.png")
+    number, noise = re.search(r"channel ([\d.e+-]+), by the noise's ([\d.e+-]+)", output).groups()
+    assert float(number) > 10 * float(noise)
+    assert (tmp_path / "figure.png").exists()
 
 
 def test_a_liquid_network_brings_a_cart_to_its_target():

@@ -10,7 +10,13 @@ from torch.nn import functional as F
 from remanence import nn, wiring
 from remanence.nn.fastlane import learn_order
 
-FUNCTIONS = {"relu": lambda a: np.maximum(a, 0), "tanh": np.tanh, "sigmoid": lambda a: 1 / (1 + np.exp(-a))}
+FUNCTIONS = {
+    "relu": lambda a: np.maximum(a, 0),
+    "leaky_relu": lambda a: np.where(a < 0, 0.01 * a, a),
+    "tanh": np.tanh,
+    "sigmoid": lambda a: 1 / (1 + np.exp(-a)),
+    "softplus": lambda a: np.logaddexp(a, 0),
+}
 
 
 def transcribed(layer, x, n):
@@ -164,7 +170,7 @@ def test_another_order_is_taken_over_by_a_state_dict():
         ({"inputs": [4]}, "inputs must list neurons from 0 to 3"),
         ({"outputs": []}, "outputs must list"),
         ({"ticks": 0}, "ticks must be a positive integer"),
-        ({"nonlinearity": "rleu"}, "one of relu, tanh"),
+        ({"nonlinearity": "rleu"}, "one of relu, leaky_relu, tanh"),
         ({"leak": 1.5}, "leak is a share"),
         ({"max_norm": 0}, "max_norm must be above 0"),
         ({"initial_edges": 0}, "initial_edges must be a positive integer"),

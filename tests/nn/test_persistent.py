@@ -7,7 +7,13 @@ from torch.nn import functional as F
 
 from remanence import nn
 
-FUNCTIONS = {"relu": lambda a: np.maximum(a, 0), "tanh": np.tanh, "sigmoid": lambda a: 1 / (1 + np.exp(-a))}
+FUNCTIONS = {
+    "relu": lambda a: np.maximum(a, 0),
+    "leaky_relu": lambda a: np.where(a < 0, 0.01 * a, a),
+    "tanh": np.tanh,
+    "sigmoid": lambda a: 1 / (1 + np.exp(-a)),
+    "softplus": lambda a: np.logaddexp(a, 0),
+}
 
 
 @pytest.mark.parametrize("name", sorted(FUNCTIONS))
@@ -40,5 +46,5 @@ def test_any_pointwise_function(function):
 
 @pytest.mark.unchecked
 def test_unknown_nonlinearities_are_refused():
-    with pytest.raises(ValueError, match=r"one of relu, tanh.*got 'rleu'"):
+    with pytest.raises(ValueError, match=r"one of relu, leaky_relu, tanh.*got 'rleu'"):
         nn.PersistentLinear(3, 5, nonlinearity="rleu")

@@ -100,3 +100,13 @@ def test_a_truncated_gzip_file_is_named(tmp_path, files):
     path.unlink()
     with pytest.raises(ValueError, match="lacks train-images-idx3-ubyte; for MNIST"):
         prepare(mnist.MNIST, folder, verify=False)
+
+
+def test_fewer_images_train_and_the_others_stay(tmp_path, files):
+    prepare(mnist.MNIST, write(tmp_path / "mnist", files), verify=False)
+    few, all_of_them = tasks.create("mnist", train=7), tasks.create("mnist")
+    assert len(few.dataset("train")) == 7
+    for split in ("validation", "test"):
+        assert torch.equal(few.dataset(split).batch([0]).inputs, all_of_them.dataset(split).batch([0]).inputs)
+    with pytest.raises(ValueError, match="train must be at least 1 image"):
+        tasks.create("mnist", train=0)

@@ -2,7 +2,7 @@ import pytest
 from hypothesis import given
 from hypothesis import strategies as st
 
-from remanence.training import read_recipe, recipe_from
+from remanence.training import Experiment, read_recipe, recipe_from
 from remanence.training.recipe import parse_override
 
 RECIPE = """\
@@ -103,3 +103,47 @@ def test_wrong_overrides(override, message):
 def test_numbers_come_through_whole(real, whole):
     assert parse_override(f"a.b={real!r}") == (["a", "b"], real)
     assert parse_override(f"a={whole}") == (["a"], whole)
+
+
+EQUAL = """\
+title: Equal parameters
+seeds: 1
+comparisons:
+  - task: {name: recall, options: {delay: 5}}
+    layers: [elman, gru, persistent, {name: fastlane, options: {density: 0.1}}]
+    parameters: 600
+    model: {embedding: [], readout: []}
+"""
+
+
+def test_layers_are_as_large_as_their_parameters_allow(recipe_file):
+    def parameters(layer, size):
+        inputs, outputs = 4, 4
+        gates = {"elman": 1, "gru": 3}
+        if layer == "persistent":
+            return size * (inputs + 1) + outputs * (size + 1)
+        biases = 2 if layer == "gru" else 1
+        return gates[layer] * size * (inputs + size + biases) + outputs * (size + 1)
+
+    runs = {run.layer.name: run for run in read_recipe(recipe_file(EQUAL)).runs()}
+    for layer in ("elman", "gru", "persistent"):
+        size = runs[layer].layer.hidden_size
+        assert parameters(layer, size) <= 600 < parameters(layer, size + 1)
+    assert runs["fastlane"].layer.hidden_size > runs["elman"].layer.hidden_size
+    model = Experiment(runs["fastlane"]).model
+    assert 560 < sum(parameter.numel() for parameter in model.parameters()) <= 600
+
+
+@pytest.mark.parametrize(
+    ("change", "message"),
+    [
+        ("parameters: 5", "elman with 1 unit has more than parameters=5: raise it"),
+        ("parameters: 600\n    hidden_sizes: [7]", "give one of the two"),
+        ("parameters: 100_000_000", "fewer than parameters=100,000,000"),
+    ],
+)
+def test_parameters_that_decide_no_size_are_refused(recipe_file, change, message):
+    with pytest.raises(ValueError, match=message):
+        read_recipe(
+            recipe_file(EQUAL.replace("parameters: 600", change).replace("gru, persistent", "persistent"))
+        ).runs()

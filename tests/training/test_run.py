@@ -13,7 +13,7 @@ import torch
 import yaml
 
 from remanence.errors import DivergenceError, RunError
-from remanence.training import RunConfig, TrainingConfig, train
+from remanence.training import Experiment, RunConfig, TrainingConfig, peak, train
 from remanence.training.run import stop_reason, write_checkpoint
 
 TRAIN_IN_A_PROCESS = """
@@ -220,3 +220,61 @@ def test_a_damaged_file_is_named_and_its_remedy_works(finished, tmp_path, make_c
 def test_when_training_stops(settings, values, reason):
     rows = [{"validation_metric": value} for value in values]
     assert stop_reason(rows, TrainingConfig(**settings)) == reason
+
+
+def test_weights_are_kept_from_the_start_on(tmp_path, make_config):
+    train(make_config(epochs=4, keep=2), tmp_path / "run")
+    kept = sorted(path.name for path in (tmp_path / "run" / "checkpoints").glob("epoch-*"))
+    assert kept == ["epoch-0.ckpt", "epoch-2.ckpt", "epoch-4.ckpt"]
+    first, last = (torch.load(tmp_path / "run" / "checkpoints" / name, weights_only=True) for name in kept[::2])
+    assert not torch.equal(first["memory.bias"], last["memory.bias"])
+
+
+def test_frozen_parameters_stay_where_they_start(tmp_path, make_config):
+    config = make_config(keep=2, frozen=("memory.bias",))
+    config = config.model_copy(update={"model": config.model.model_copy(update={"initial": {"memory.bias": 0.25}})})
+    train(config, tmp_path / "run")
+    last = torch.load(tmp_path / "run" / "checkpoints" / "epoch-2.ckpt", weights_only=True)
+    assert last["memory.bias"].eq(0.25).all()
+
+
+@pytest.mark.parametrize("changes", [{"training": {"frozen": ["memory.bais"]}}, {"model": {"initial": {"bias": 0.0}}}])
+def test_a_parameter_that_does_not_exist_is_named_with_those_that_do(make_config, changes, tmp_path):
+    fields = make_config().model_dump()
+    for section, change in changes.items():
+        fields[section] |= change
+    with pytest.raises(ValueError, match=r"is no parameter of this model, which has .*memory\.bias"):
+        train(RunConfig.model_validate(fields), tmp_path / "run")
+
+
+def test_evaluation_takes_a_drawn_share_of_the_samples_the_same_for_every_run(make_config):
+    few = [Experiment(make_config(seed=seed, evaluation_samples=20)) for seed in (0, 1)]
+    everything = Experiment(make_config())
+    batches = [next(iter(experiment.loader("test"))) for experiment in (*few, everything)]
+    assert [len(batch.targets) for batch in batches] == [20, 20, 32]
+    assert torch.equal(batches[0].inputs, batches[1].inputs)
+    rows = {tuple(row) for row in batches[2].inputs.tolist()}
+    assert {tuple(row) for row in batches[0].inputs.tolist()} <= rows
+    assert not torch.equal(batches[0].inputs, batches[2].inputs[:20])
+
+
+@pytest.mark.skipif(not peak.CLEAR.exists(), reason="Linux says how much memory a process took")
+def test_the_peak_of_the_memory_is_that_of_the_run():
+    held = torch.ones(2**26)  # 256 MiB
+    peak.forget_peak()
+    before = peak.peak_mib()
+    del held
+    peak.forget_peak()
+    after = peak.peak_mib()
+    assert before - after > 200
+    torch.ones(2**26).sum()
+    assert peak.peak_mib() - after > 200
+
+
+def test_a_run_of_an_earlier_version_with_fewer_fields_is_the_same_run(finished, tmp_path, make_config):
+    folder = tmp_path / "run"
+    shutil.copytree(finished, folder)
+    stored = yaml.safe_load((folder / "config.yaml").read_text())
+    del stored["training"]["frozen"], stored["model"]["initial"]
+    (folder / "config.yaml").write_text(yaml.safe_dump(stored))
+    assert train(make_config(), folder) == train(make_config(), finished)

@@ -4,22 +4,49 @@ from remanence.analysis.adapters import as_step
 from remanence.analysis.basins import Basins, basins
 from remanence.analysis.bifurcation import Bifurcation, bifurcation
 from remanence.analysis.capacity import CapacityCurve, capacity_curve
+from remanence.analysis.controllability import Controllability, Reach, controllability
+from remanence.analysis.empirical import empirical_controllability, empirical_observability
+from remanence.analysis.fast_weights import (
+    FastAttention,
+    FastMemory,
+    FastWeightsDynamics,
+    fast_attention,
+    fast_weights_dynamics,
+)
 from remanence.analysis.fixed_points import FixedPoints, fixed_points
 from remanence.analysis.gradient_flow import GradientFlow, gradient_flow
+from remanence.analysis.hankel import HankelModes, hankel_modes
+from remanence.analysis.holding import Holding, holding
+from remanence.analysis.linear_control import LinearControl, linear_control
 from remanence.analysis.lyapunov import LyapunovExponents, lyapunov_exponents
+from remanence.analysis.lyapunov_function import LyapunovCheck, lyapunov_function
+from remanence.analysis.observability import Observability, observability
+from remanence.analysis.quadratic_lyapunov import QuadraticLyapunov, quadratic_lyapunov
 from remanence.analysis.retention import memory_capacity, retention
 from remanence.analysis.retention_curve import RetentionCurve
 from remanence.analysis.spectra import Spectrum, spectrum
 from remanence.analysis.stability import Verdict
-from remanence.analysis.step import Step
+from remanence.analysis.step import Linearisation, Step
 
 __all__ = [
     "Basins",
     "Bifurcation",
     "CapacityCurve",
+    "Controllability",
+    "FastAttention",
+    "FastMemory",
+    "FastWeightsDynamics",
     "FixedPoints",
     "GradientFlow",
+    "HankelModes",
+    "Holding",
+    "LinearControl",
+    "Linearisation",
+    "LyapunovCheck",
     "LyapunovExponents",
+    "Observability",
+    "QuadraticLyapunov",
+    "Reach",
     "RetentionCurve",
     "Spectrum",
     "Step",
@@ -28,10 +55,21 @@ __all__ = [
     "basins",
     "bifurcation",
     "capacity_curve",
+    "controllability",
+    "empirical_controllability",
+    "empirical_observability",
+    "fast_attention",
+    "fast_weights_dynamics",
     "fixed_points",
     "gradient_flow",
+    "hankel_modes",
+    "holding",
+    "linear_control",
     "lyapunov_exponents",
+    "lyapunov_function",
     "memory_capacity",
+    "observability",
+    "quadratic_lyapunov",
     "retention",
     "spectrum",
 ]

@@ -69,8 +69,8 @@ def capacity_curve(
 
     Args:
         make: an empty memory with ``store(patterns)`` that recalls when called: :class:`remanence.nn.Hopfield`,
-            :class:`remanence.nn.ModernHopfield`, :class:`remanence.nn.LinearAssociator`, or of your own. The sign of
-            what it recalls counts.
+            :class:`remanence.nn.ModernHopfield`, :class:`remanence.nn.LinearAssociator`, the fast weights of a layer
+            (:class:`remanence.analysis.FastMemory`), or of your own. The sign of what it recalls counts.
         size: N, its channels.
         ratios: q = s / N, ascending.
         values: channels of random values that the patterns, as keys, are stored with (``store(keys, values)``) and

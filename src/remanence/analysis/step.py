@@ -1,7 +1,7 @@
 """Any recurrent module as one function on flat state vectors, h_{t+1} = F(x_{t+1}, h_t)."""
 
-from collections.abc import Callable
-from dataclasses import dataclass
+from collections.abc import Callable, Iterator
+from dataclasses import dataclass, replace
 from typing import Any
 
 import torch
@@ -103,21 +103,74 @@ class Step:
                 f"got {list(x.shape)} of {x.dtype}"
             )
 
+    def read_by(self, readout: Callable[[Tensor], Tensor]) -> "Step":
+        """The same step, with what a readout makes of its output for output.
+
+        Args:
+            readout: as the head of a model: from y_t [batch, ...] to the outputs [batch, outputs].
+        """
+
+        def function(x_t: Tensor, state: State) -> tuple[Tensor, State]:
+            y_t, after = self.function(x_t, state)
+            return readout(y_t), after
+
+        return replace(self, function=function)
+
     def jacobian(
         self, x_t: Float[Tensor, "batch input"], h: Float[Tensor, "batch size"]
     ) -> Float[Tensor, "batch size size"]:
         """∂F_i/∂h_j [i, j] at every row: each row is copied once for every i, and all copies go backwards at once."""
-        rows = max(COPIED // max(self.size, 1) ** 2, 1)
-        parts = zip(x_t.split(rows), h.split(rows), strict=True)
-        return torch.cat([self._jacobian(*part) for part in parts])
+        parts = [_rows(self, self.size, *part)[0] for part in self._parts(x_t, h, self.size)]
+        return torch.cat(parts)
 
-    def _jacobian(self, x_t: Tensor, h: Tensor) -> Tensor:
-        copies = h.detach().repeat_interleave(self.size, 0).requires_grad_()
-        each = torch.eye(self.size, dtype=h.dtype, device=h.device).repeat(len(h), 1)
-        with torch.enable_grad(), torch.backends.cudnn.flags(enabled=False):  # cuDNN has no gradient in eval mode
-            after = self(x_t.detach().repeat_interleave(self.size, 0), copies)
-            (rows,) = torch.autograd.grad(after, copies, each, materialize_grads=True)
-        return rows.view(len(h), self.size, self.size)
+    def linearise(self, x_t: Float[Tensor, "batch input"], h: Float[Tensor, "batch size"]) -> "Linearisation":
+        """What small changes of input and state do to state and output, at every row."""
+
+        def both(x_t: Tensor, h: Tensor) -> Tensor:
+            y_t, after = self.advance(x_t, h)
+            return torch.cat([after, y_t.flatten(1)], 1)
+
+        count = both(x_t[:1], h[:1]).shape[1]
+        parts = [_rows(both, count, *part, of_input=True) for part in self._parts(x_t, h, count)]
+        of_state, of_input = (torch.cat(each) for each in zip(*parts, strict=True))
+        (A, C), (B, D) = (each.split([self.size, count - self.size], 1) for each in (of_state, of_input))
+        return Linearisation(A, B, C, D)
+
+    def _parts(self, x_t: Tensor, h: Tensor, count: int) -> Iterator[tuple[Tensor, Tensor]]:
+        rows = max(COPIED // max(self.size * count, 1), 1)
+        return zip(x_t.split(rows), h.split(rows), strict=True)
+
+
+@dataclass(frozen=True, eq=False)
+class Linearisation:
+    """A step near a state and an input, at every row: ``δh' = A δh + B δx``, ``δy = C δh + D δx``.
+
+    The output of a step is that of the step which leaves the state, as in control engineering: where the network's
+    output is its new state, C is A.
+
+    Attributes:
+        A: ∂F/∂h.
+        B: ∂F/∂x.
+        C: ∂y/∂h, of the output made flat.
+        D: ∂y/∂x.
+    """
+
+    A: Float[Tensor, "batch size size"]
+    B: Float[Tensor, "batch size input"]
+    C: Float[Tensor, "batch output size"]
+    D: Float[Tensor, "batch output input"]
+
+
+def _rows(
+    function: Callable[[Tensor, Tensor], Tensor], count: int, x_t: Tensor, h: Tensor, *, of_input: bool = False
+) -> tuple[Tensor, ...]:
+    """Derivatives of ``count`` results by the state, and by the input if wanted, [batch, count, ...]."""
+    x_t, h = (each.detach().repeat_interleave(count, 0) for each in (x_t, h))
+    by = [each.requires_grad_() for each in ((h, x_t) if of_input else (h,))]
+    each = torch.eye(count, dtype=h.dtype, device=h.device).repeat(len(h) // count, 1)
+    with torch.enable_grad(), torch.backends.cudnn.flags(enabled=False):  # cuDNN has no gradient in eval mode
+        rows = torch.autograd.grad(function(x_t, h), by, each, materialize_grads=True)
+    return tuple(row.unflatten(0, (-1, count)) for row in rows)
 
 
 def leaves_of(state: Any) -> list[Tensor]:

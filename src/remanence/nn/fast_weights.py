@@ -122,6 +122,30 @@ class FastWeights(Memory):
         """(h, A), both zero."""
         return self._zeros(batch_size, self.hidden_size), self._zeros(batch_size, self.hidden_size, self.hidden_size)
 
+    def inner_loop(
+        self,
+        x_t: Float[Tensor, "batch input"],
+        state: tuple[Float[Tensor, "batch hidden"], Float[Tensor, "batch hidden hidden"]],
+        steps: int | None = None,
+    ) -> Float[Tensor, "batch iterates hidden"]:
+        """What the units go through within one time step: h⁰ ... h^S.
+
+        Args:
+            x_t: the input of the step.
+            state: (h, A) before it.
+            steps: S; default: that of the layer. More of them show where the loop leads.
+        """
+        h, A = state
+        drive = nn.functional.linear(x_t, self.weight_ih, self.bias)
+        count = self.inner_steps if steps is None else steps
+        return torch.stack(self._iterates(drive, h, lambda v: torch.bmm(A, v[..., None])[..., 0], count), 1)
+
+    def write(
+        self, A: Float[Tensor, "batch hidden hidden"], h: Float[Tensor, "batch hidden"]
+    ) -> Float[Tensor, "batch hidden hidden"]:
+        """The fast weights once a hidden state is stored: λ A + η h hᵀ."""
+        return self.decay * A + self.fast_learning_rate * h[:, :, None] * h[:, None, :]
+
     def growth(
         self, h: Float[Tensor, "batch time hidden"], A: Float[Tensor, "batch hidden hidden"] | None = None
     ) -> Float[Tensor, "batch time"]:
@@ -134,7 +158,7 @@ class FastWeights(Memory):
         norms = []
         fast = self.initial_state(h.shape[0])[1] if A is None else A
         for h_t in h.unbind(1):
-            fast = self._write(fast, h_t)
+            fast = self.write(fast, h_t)
             norms.append(torch.linalg.matrix_norm(fast))
         return torch.stack(norms, 1)
 
@@ -155,7 +179,7 @@ class FastWeights(Memory):
         outputs = []
         for drive in drives:
             h = self._settle(drive, h, lambda v, A=A: torch.bmm(A, v[..., None])[..., 0])
-            A = self._write(A, h)
+            A = self.write(A, h)
             outputs.append(h)
         return torch.stack(outputs, 1), A
 
@@ -185,16 +209,16 @@ class FastWeights(Memory):
         return H, powers[-1] * A + (strength * H).mT @ H
 
     def _settle(self, drive: Tensor, h: Tensor, read: Callable[[Tensor], Tensor]) -> Tensor:
+        return self._iterates(drive, h, read, self.inner_steps)[-1]
+
+    def _iterates(self, drive: Tensor, h: Tensor, read: Callable[[Tensor], Tensor], steps: int) -> list[Tensor]:
         """The inner loop over s; the boundary conditions W h + C x + b stay in force throughout."""
         f = NONLINEARITIES[self.nonlinearity]
         boundary = drive + nn.functional.linear(h, self.weight_hh)
-        h = f(self.norm(boundary))
-        for _ in range(self.inner_steps):
-            h = f(self.norm(boundary + read(h)))
-        return h
-
-    def _write(self, A: Tensor, h: Tensor) -> Tensor:
-        return self.decay * A + self.fast_learning_rate * h[:, :, None] * h[:, None, :]
+        iterates = [f(self.norm(boundary))]
+        for _ in range(steps):
+            iterates.append(f(self.norm(boundary + read(iterates[-1]))))
+        return iterates
 
     @torch.no_grad()
     def _watch_growth(self, y: Tensor, A_before: Tensor, A: Tensor) -> None:

@@ -16,6 +16,7 @@ Pointwise: TypeAlias = Callable[[Tensor], Tensor]
 
 NONLINEARITIES: dict[str, Pointwise] = {
     "relu": F.relu,
+    "leaky_relu": F.leaky_relu,
     "tanh": torch.tanh,
     "sigmoid": torch.sigmoid,
     "softplus": F.softplus,
@@ -32,8 +33,8 @@ class PersistentLinear(Memory):
     Args:
         input_size: channels of the input.
         hidden_size: neurons.
-        nonlinearity: f: ``"relu"`` (default), ``"tanh"``, ``"sigmoid"``, ``"softplus"``, ``"identity"``, or any
-            function of PyTorch that works pointwise.
+        nonlinearity: f: ``"relu"`` (default), ``"leaky_relu"``, ``"tanh"``, ``"sigmoid"``, ``"softplus"``,
+            ``"identity"``, or any function of PyTorch that works pointwise.
 
     Parameters:
         weight_ih [hidden_size, input_size] (W) and bias [hidden_size] (b), both started as ``torch.nn.Linear`` does.

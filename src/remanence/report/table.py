@@ -85,6 +85,12 @@ class Row:
         return Estimate.of(self.figures("seconds"))
 
     @property
+    def memory(self) -> Estimate | None:
+        """The most memory that a run took, in MiB; None where that was not measured."""
+        known = [run.result.get("memory") for run in self.in_state("finished") if run.result is not None]
+        return Estimate.of([float(value) for value in known if value is not None])
+
+    @property
     def parameters(self) -> int | None:
         """Trainable parameters."""
         return next((run.result["parameters"] for run in self.runs if run.result is not None), None)
@@ -227,13 +233,14 @@ def cells(row: Row) -> tuple[str, ...]:
         figure(row.test, row.metric),
         parameters,
         figure(row.seconds),
+        NOTHING if row.memory is None else f"{row.memory.mean:,.0f}",
         seeds(row),
     )
 
 
 def columns(rows: list[Row]) -> tuple[str, ...]:
     """The head of a task's table."""
-    return ("layer", "units", heading(first(row.metric for row in rows)), "parameters", "s a run", "seeds")
+    return ("layer", "units", heading(first(row.metric for row in rows)), "parameters", "s a run", "MiB", "seeds")
 
 
 def chance_cell(rows: list[Row]) -> str | None:
@@ -267,7 +274,7 @@ def task_table(rows: list[Row]) -> Table:
     for row in rows:
         result.add_row(*map(Text, cells(row)))
     if (chance := chance_cell(rows)) is not None:
-        result.add_row("chance", "", chance, "", "", "", style="dim")
+        result.add_row("chance", "", chance, *[""] * 4, style="dim")
     return result
 
 
@@ -290,6 +297,7 @@ def as_json(rows: Iterable[Row]) -> list[dict[str, Any]]:
             "parameters": row.parameters,
             "seconds": row.seconds and row.seconds.mean,
             "seconds_spread": row.seconds and row.seconds.spread,
+            "memory": row.memory and row.memory.mean,
             "seeds": [run.seed for run in row.in_state("finished")],
             "failed": {str(run.seed): run.result["failure"] for run in row.in_state("failed") if run.result},
             "unfinished": [run.seed for run in row.in_state("unfinished")],

@@ -22,6 +22,7 @@ class MNIST(Classification):
 
     Args:
         permuted: whether the pixels come in a random order, the same for all images; default: row by row.
+        train: only the first so many of the training images; default: all.
         seed: decides that order.
 
     References:
@@ -34,7 +35,10 @@ class MNIST(Classification):
     picture = (SIDE, SIDE)
     source = SOURCE
 
-    def __init__(self, *, permuted: bool = False, seed: int = 0):
+    def __init__(self, *, permuted: bool = False, train: int | None = None, seed: int = 0):
+        if train is not None and train < 1:
+            raise ValueError(f"train must be at least 1 image, got {train}")
+        self.train = train
         places = np.random.default_rng(seed).permutation(SIDE**2) if permuted else np.arange(SIDE**2)
         self.order = torch.from_numpy(places)
 
@@ -44,7 +48,8 @@ class MNIST(Classification):
         part = "test" if checked_split(split) == "test" else "train"
         images, labels = (torch.from_numpy(store[f"{part}.{name}"]) for name in ("images", "labels"))
         held_out = min(HELD_OUT, len(images) // 10)
-        rows = {"train": slice(0, -held_out), "validation": slice(-held_out, None), "test": slice(None)}[split]
+        used = len(images) - held_out if self.train is None else min(self.train, len(images) - held_out)
+        rows = {"train": slice(0, used), "validation": slice(len(images) - held_out, None), "test": slice(None)}[split]
         return Samples(images[rows, :, None], labels[rows], scale=1 / 255, order=self.order)
 
     def examples(self, count: int) -> list[str]:

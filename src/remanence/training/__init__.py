@@ -12,6 +12,7 @@ from remanence.training.config import (
 from remanence.training.experiment import Experiment
 from remanence.training.recipe import Comparison, Recipe, read_recipe, recipe_from, run_from
 from remanence.training.run import Result, train
+from remanence.training.sizes import sized
 
 __all__ = [
     "Comparison",
@@ -29,5 +30,6 @@ __all__ = [
     "read_recipe",
     "recipe_from",
     "run_from",
+    "sized",
     "train",
 ]

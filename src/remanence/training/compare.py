@@ -45,7 +45,8 @@ def folder_name(config: RunConfig) -> str:
 
 def digest(config: RunConfig) -> str:
     """Six hexadecimal digits that tell configurations apart; the versions do not count."""
-    content = json.dumps(config.model_dump(mode="json", exclude={"versions"}), sort_keys=True)
+    # Without defaults, a field that a later version adds does not change the digests of earlier runs.
+    content = json.dumps(config.model_dump(mode="json", exclude={"versions"}, exclude_defaults=True), sort_keys=True)
     return hashlib.sha256(content.encode()).hexdigest()[:6]
 
 

@@ -53,11 +53,13 @@ class ModelConfig(Strict):
         readout: sizes of the layers after it.
         transformer: blocks, with the layer (a memory or attention) as their mixer; it then takes the place of
             ``embedding``. Default: the memory alone.
+        initial: parameters that start at a constant, by name, such as ``{memory.bias: 0.0}``.
     """
 
     embedding: Sizes = (50, 100)
     readout: Sizes = (100,)
     transformer: TransformerConfig | None = None
+    initial: dict[str, float] = {}
 
 
 class TrainingConfig(Strict):
@@ -72,6 +74,10 @@ class TrainingConfig(Strict):
         clip: largest norm of the gradient; 0 leaves it alone.
         patience: stop after so many epochs without a better validation metric; default: never.
         solved: stop as soon as the validation metric is at or below this; default: never.
+        evaluation_samples: validate and test on so many samples, drawn once for all runs; default: all.
+        frozen: parameters that are not trained, by name, such as ``[memory.bias]``.
+        keep: keep the weights at the start and after every so many epochs, in ``checkpoints/epoch-N.ckpt``; default:
+            only the best and the last.
         threads: CPU threads; the same number gives the same result.
     """
 
@@ -83,6 +89,9 @@ class TrainingConfig(Strict):
     clip: Annotated[float, Field(ge=0)] = 5.0
     patience: PositiveInt | None = None
     solved: Annotated[float, Field(ge=0)] | None = None
+    evaluation_samples: PositiveInt | None = None
+    frozen: tuple[str, ...] = ()
+    keep: PositiveInt | None = None
     threads: PositiveInt = 1
 
 

@@ -3,6 +3,7 @@
 from typing import Any
 
 import lightning
+import numpy as np
 import torch
 from torch import Tensor, nn
 from torch.utils.data import DataLoader, Dataset, DistributedSampler
@@ -39,6 +40,7 @@ class Experiment(lightning.LightningModule):
         if self.task.source is not None:
             prepared(self.task.source, config.task.name)
         self.model = build_model(config, self.task)
+        start(self.model, config)
 
     def training_step(self, batch: Batch, index: int) -> Tensor:
         """Loss of one batch.
@@ -63,18 +65,32 @@ class Experiment(lightning.LightningModule):
     def configure_optimizers(self) -> torch.optim.Optimizer:
         """Adam, weight decay decoupled."""
         training = self.config.training
-        return torch.optim.AdamW(self.parameters(), lr=training.learning_rate, weight_decay=training.weight_decay)
+        trained = [parameter for parameter in self.parameters() if parameter.requires_grad]
+        return torch.optim.AdamW(trained, lr=training.learning_rate, weight_decay=training.weight_decay)
 
     def loader(self, split: tasks.Split) -> DataLoader[Any]:
         """Batches of a split; the order of training depends on the seed and the epoch alone."""
         samples = self.task.dataset(split)
         if split != "train":
             size = max(self.config.training.batch_size, EVALUATION_POSITIONS // samples.longest)
-            return DataLoader(Batched(samples), batch_size=min(EVALUATION_BATCH, size), collate_fn=as_it_is)
+            return DataLoader(
+                Batched(samples),
+                batch_size=min(EVALUATION_BATCH, size),
+                sampler=self._evaluated(len(samples)),
+                collate_fn=as_it_is,
+            )
         order = DistributedSampler(samples, num_replicas=1, rank=0, shuffle=True, seed=self.config.seed)
         return DataLoader(
             Batched(samples), batch_size=self.config.training.batch_size, sampler=order, collate_fn=as_it_is
         )
+
+    def _evaluated(self, count: int) -> list[int] | None:
+        """The samples to validate and test on; None: all."""
+        wanted = self.config.training.evaluation_samples
+        if wanted is None or wanted >= count:
+            return None
+        # Drawn, for the samples of a split may come class by class; the same for every run.
+        return np.sort(np.random.default_rng(0).permutation(count)[:wanted]).tolist()
 
     def _output(self, batch: Batch) -> Tensor:
         # A model whose inputs are never padded or timed need not know of masks and timespans.
@@ -153,6 +169,24 @@ def build_model(config: RunConfig, task: tasks.Task) -> nn.Module:
         )
     pooling = "none" if task.stepwise else "last"
     return SequenceModel(memory, task.target_size, embedding=config.model.embedding, pooling=pooling, **ends)
+
+
+def start(model: nn.Module, config: RunConfig) -> None:
+    """Set the parameters that start at a constant, and freeze those that are not trained.
+
+    Raises:
+        ValueError: there is no such parameter.
+    """
+    named = dict(model.named_parameters())
+    for field, names in {"model.initial": config.model.initial, "training.frozen": config.training.frozen}.items():
+        for name in names:
+            if name not in named:
+                raise ValueError(f"{field}: {name!r} is no parameter of this model, which has {', '.join(named)}")
+    with torch.no_grad():
+        for name, value in config.model.initial.items():
+            named[name].fill_(value)
+    for name in config.training.frozen:
+        named[name].requires_grad_(False)
 
 
 def transformer_options(config: RunConfig, blocks: TransformerConfig, task: tasks.Task) -> dict[str, Any]:

@@ -5,28 +5,47 @@ from pathlib import Path
 from typing import Any, TypeVar
 
 import yaml
-from pydantic import Field, PositiveInt, ValidationError
+from pydantic import Field, PositiveInt, ValidationError, model_validator
 
 from remanence.files import parse_yaml, read_text
 from remanence.training.config import LayerConfig, ModelConfig, RunConfig, Strict, TaskConfig, TrainingConfig
+from remanence.training.sizes import sized
 
 Model = TypeVar("Model", bound=Strict)
 
 
 class Comparison(Strict):
-    """Several layers on one task under the same training: every layer, at every hidden size, with every seed."""
+    """Several layers on one task under the same training: every layer, at every hidden size, with every seed.
+
+    Attributes:
+        parameters: instead of hidden sizes: each layer is as large as it can be with so many parameters in the whole
+            model.
+    """
 
     task: TaskConfig
     layers: tuple[str | LayerConfig, ...] = Field(min_length=1)
     hidden_sizes: tuple[PositiveInt, ...] = (50,)
+    parameters: PositiveInt | None = None
     model: ModelConfig = ModelConfig()
     training: TrainingConfig = TrainingConfig()
 
+    @model_validator(mode="after")
+    def _sized_once(self) -> "Comparison":
+        own = [layer.model_fields_set for layer in self.layers if isinstance(layer, LayerConfig)]
+        sized_already = "hidden_sizes" in self.model_fields_set or any("hidden_size" in fields for fields in own)
+        if self.parameters is not None and sized_already:
+            raise ValueError("parameters decides the hidden sizes: give one of the two")
+        return self
+
     def runs(self, seeds: Sequence[int]) -> Iterator[RunConfig]:
         """The configuration of every run, seed by seed, so that an early look compares like with like."""
+        plain = [
+            RunConfig(task=self.task, layer=layer, model=self.model, training=self.training)
+            for layer in self._sized_layers()
+        ]
+        configs = plain if self.parameters is None else [sized(config, self.parameters) for config in plain]
         for seed in seeds:
-            for layer in self._sized_layers():
-                yield RunConfig(task=self.task, layer=layer, model=self.model, training=self.training, seed=seed)
+            yield from (config.model_copy(update={"seed": seed}) for config in configs)
 
     def _sized_layers(self) -> Iterator[LayerConfig]:
         for layer in self.layers:

@@ -16,11 +16,13 @@ import lightning
 import torch
 import yaml
 from lightning.pytorch.plugins import TorchCheckpointIO
+from pydantic import ValidationError
 
 from remanence.errors import DivergenceError, RunError
 from remanence.files import parse_yaml, read_text, replacing, write_text
 from remanence.training.config import RunConfig, TrainingConfig
 from remanence.training.experiment import Experiment
+from remanence.training.peak import forget_peak, peak_mib
 
 Progress = Callable[[int, int, float | None], None]
 """Called with steps done, steps in all, and the last validation metric; at the end of the run with (1, 1, None)."""
@@ -31,7 +33,11 @@ PROGRESS_INTERVAL = 0.2  # seconds
 
 @dataclass(frozen=True)
 class Result:
-    """What a run came to; ``failure`` says in a sentence why it has no figures."""
+    """What a run came to; ``failure`` says in a sentence why it has no figures.
+
+    ``memory`` is the most that it took, in MiB (:func:`remanence.training.peak.peak_mib`), of the part after the last
+    resumption if it was interrupted.
+    """
 
     task: str
     layer: str
@@ -48,6 +54,7 @@ class Result:
     seconds: float
     stopped: str | None
     failure: str | None = None
+    memory: float | None = None
 
 
 def train(config: RunConfig, folder: Path, *, overwrite: bool = False, progress: Progress | None = None) -> Result:
@@ -77,6 +84,7 @@ def train(config: RunConfig, folder: Path, *, overwrite: bool = False, progress:
         return read_result(folder)
     recorder = Recorder(folder, config, progress)
     trainer = make_trainer(config.training, recorder)
+    forget_peak()
     last = folder / "checkpoints" / "last.ckpt"
     try:
         if recorder.restored(last) is None:
@@ -112,10 +120,13 @@ def claim(folder: Path, config: RunConfig, *, overwrite: bool) -> None:
         shutil.rmtree(folder)
     if path.exists():
         stored = parse_yaml(read_text(path), path)
-        if not isinstance(stored, dict):
-            raise ValueError(f"{path} is damaged: {remedy(folder)}")
-        wanted = config.model_dump(mode="json")
-        changed = sorted(key for key in {*stored, *wanted} - {"versions"} if stored.get(key) != wanted.get(key))
+        try:
+            earlier = RunConfig.model_validate(stored)
+        except ValidationError as error:
+            raise ValueError(f"{path} is damaged: {remedy(folder)}") from error
+        # As configurations, not as text: a field that is left out has its default.
+        parts = ("layer", "model", "seed", "task", "training")
+        changed = [part for part in parts if getattr(earlier, part) != getattr(config, part)]
         if changed:
             raise ValueError(
                 f"{folder} holds a run with another {' and '.join(changed)}: choose another --output, or --overwrite it"
@@ -224,6 +235,7 @@ def described(
         seconds=round(last["seconds"], 2),
         stopped=stop_reason(rows, recorder.training),
         failure=failure,
+        memory=peak_mib(),
     )
 
 
@@ -286,6 +298,11 @@ class Recorder(lightning.Callback):
             total = self.training.epochs * int(trainer.num_training_batches)
             self._progress(trainer.global_step, total, self.rows[-1]["validation_metric"] if self.rows else None)
 
+    def on_fit_start(self, trainer: lightning.Trainer, pl_module: lightning.LightningModule) -> None:
+        """Keep the weights that training starts from, if any are kept."""
+        if self.training.keep and not self.rows:
+            self._keep(pl_module, epoch=0)
+
     def on_train_epoch_end(self, trainer: lightning.Trainer, pl_module: lightning.LightningModule) -> None:
         """Record the epoch; stop if it was the last that is needed."""
         metrics = {name: float(value) for name, value in trainer.callback_metrics.items()}
@@ -293,9 +310,15 @@ class Recorder(lightning.Callback):
         self.rows.append({"epoch": epoch, "step": step, "seconds": time.monotonic() - self._started, **metrics})
         if metrics["validation_metric"] <= min(row["validation_metric"] for row in self.rows[:-1] or self.rows):
             write_checkpoint(self.best_path, pl_module.model.state_dict())  # type: ignore[union-attr]
+        if self.training.keep and epoch % self.training.keep == 0:
+            self._keep(pl_module, epoch)
         trainer.save_checkpoint(self.last_path)
         write_text(self.metrics_path, as_csv(self.rows))
         trainer.should_stop = stop_reason(self.rows, self.training) is not None
+
+    def _keep(self, experiment: lightning.LightningModule, epoch: int) -> None:
+        path = self.best_path.with_name(f"epoch-{epoch}.ckpt")
+        write_checkpoint(path, experiment.model.state_dict())  # type: ignore[union-attr]
 
 
 class AtomicCheckpoints(TorchCheckpointIO):

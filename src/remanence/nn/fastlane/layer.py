@@ -49,8 +49,8 @@ class Fastlane(Memory):
         inputs: the neurons that hear the inputs; default: all, or those that the wiring names.
         outputs: the neurons that are read; default: all, or the last layer of the wiring.
         ticks: firings of each neuron in a time step, all with the same input; default 1.
-        nonlinearity: f: ``"relu"`` (default), ``"tanh"``, ``"sigmoid"``, ``"softplus"``, ``"identity"``, or any
-            function of PyTorch that works pointwise.
+        nonlinearity: f: ``"relu"`` (default), ``"leaky_relu"``, ``"tanh"``, ``"sigmoid"``, ``"softplus"``,
+            ``"identity"``, or any function of PyTorch that works pointwise.
         leak: the share of its value that a neuron loses in each firing, 0 (default) to 1.
         max_norm: the most that the absolute weights from other neurons may add up to in a neuron; where it is more,
             all of that neuron's are scaled down in use. Below ``leak`` the network is stable: with ReLU, tanh or
@@ -154,6 +154,12 @@ class Fastlane(Memory):
         """w as it is used: [receivers, senders], 0 where there is no edge, within ``max_norm``."""
         return self.schedule.matrix(self._bounded())
 
+    def input_weights(self) -> Float[Tensor, "hidden input"]:
+        """u, 0 where a neuron does not hear an input."""
+        if self.weight_ih.ndim == 2:
+            return self.weight_ih
+        return self.weight_ih.new_zeros(self.sensory.shape).masked_scatter(self.sensory, self.weight_ih)
+
     @torch.no_grad()
     def effective_map(self, slopes: Float[Tensor, " hidden"] | None = None) -> Float[Tensor, "hidden hidden"]:
         """J such that a small change δ of the state is J δ a time step later.
@@ -187,7 +193,7 @@ class Fastlane(Memory):
         # Neurons first, the batch last: a neuron works on rows of the batch.
         batch, time, _ = x.shape
         inputs = x.transpose(0, 1).reshape(time * batch, -1)
-        drive = torch.addmm(self.bias[:, None], self._input_weights(), inputs.T).unflatten(1, (time, batch))
+        drive = torch.addmm(self.bias[:, None], self.input_weights(), inputs.T).unflatten(1, (time, batch))
         weight = self._bounded()
         if weight.ndim == 1 and len(weight) > DENSE_FROM * self.hidden_size**2:
             weight = self.schedule.matrix(weight)
@@ -212,11 +218,6 @@ class Fastlane(Memory):
             FastlaneOverflowWarning,
             stacklevel=4,
         )
-
-    def _input_weights(self) -> Tensor:
-        if self.weight_ih.ndim == 2:
-            return self.weight_ih
-        return self.weight_ih.new_zeros(self.sensory.shape).masked_scatter(self.sensory, self.weight_ih)
 
     def _bounded(self) -> Tensor:
         """weight_hh within ``max_norm``."""

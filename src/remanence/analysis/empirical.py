@@ -1,0 +1,98 @@
+"""Empirical Gramians: from simulations with small perturbations, without any derivative."""
+
+from typing import Any
+
+import torch
+from jaxtyping import Float
+from torch import Tensor
+
+from remanence.analysis.adapters import as_step
+from remanence.analysis.controllability import Controllability
+from remanence.analysis.observability import Observability
+
+COPIED = 2**24  # numbers of perturbed inputs at a time
+
+
+@torch.no_grad()
+def empirical_controllability(
+    system: Any,
+    x: Float[Tensor, "batch time input"],
+    h: Float[Tensor, "batch size"] | None = None,
+    *,
+    change: float = 1e-4,
+) -> Controllability:
+    """What :func:`controllability` says, by simulation: an impulse up and one down in every channel at every step.
+
+    Half the difference of the two last states, over the size of the impulse, is the response. As the impulses shrink
+    it becomes the derivative; larger ones say what the linearisation leaves out.
+
+    Args:
+        system: what :func:`as_step` takes; it need not be differentiable.
+        x: the input that drives the trajectory.
+        h: the flat state to start in; default: the initial one.
+        change: the size of an impulse, in units of the input; in float32 take some 1e-2.
+
+    References:
+        Lall, Marsden, Glavaški 2002, Int. J. Robust Nonlinear Control 12, section 3.
+
+    Example:
+        >>> layer, x = torch.nn.GRU(2, 3).double(), torch.randn(1, 10, 2).double()
+        >>> empirical_controllability(layer, x).rank
+        tensor([3])
+    """
+    step = as_step(system)
+    step.check(x)
+    h = step.initial_state(len(x)) if h is None else h
+    responses = []
+    for row, start in zip(x, h, strict=True):
+        impulses = change * torch.eye(row.numel(), dtype=x.dtype, device=x.device).unflatten(1, row.shape)
+        ends = []
+        for part in impulses.split(max(COPIED // max(row.numel() * row.shape[0], 1), 1)):
+            up, down = (_last(step, row + sign * part, start) for sign in (1, -1))
+            ends.append((up - down) / (2 * change))
+        responses.append(torch.cat(ends).unflatten(0, row.shape))
+    return Controllability(torch.stack(responses))
+
+
+def _last(step: Any, x: Tensor, start: Tensor) -> Tensor:
+    h = start.expand(len(x), -1)
+    for x_t in x.unbind(1):
+        h = step(x_t, h)
+    return h
+
+
+@torch.no_grad()
+def empirical_observability(
+    system: Any,
+    x: Float[Tensor, "batch time input"],
+    h: Float[Tensor, "batch size"] | None = None,
+    *,
+    change: float = 1e-4,
+) -> Observability:
+    """What :func:`observability` says, by simulation: every number of the first state moved up, and down.
+
+    Args:
+        system: what :func:`as_step` takes; it need not be differentiable.
+        x: the input that drives the trajectory.
+        h: the flat state to start in; default: the initial one.
+        change: how far each number is moved; in float32 take some 1e-2.
+
+    References:
+        Powel and Morgansen 2015, CDC, "Empirical observability Gramian rank condition for weak observability of
+        nonlinear systems with control", section II.
+
+    Example:
+        >>> layer, x = torch.nn.GRU(2, 3).double(), torch.randn(1, 10, 2).double()
+        >>> empirical_observability(layer, x).rank
+        tensor([3])
+    """
+    step = as_step(system)
+    step.check(x)
+    h = step.initial_state(len(x)) if h is None else h
+    moved = change * torch.eye(step.size, dtype=h.dtype, device=h.device)
+    responses = []
+    for row, start in zip(x, h, strict=True):
+        inputs = row.expand(step.size, -1, -1)
+        up, down = (step.run(inputs, start + sign * moved)[0].flatten(2) for sign in (1, -1))
+        responses.append(((up - down) / (2 * change)).permute(1, 2, 0))
+    return Observability(torch.stack(responses))

@@ -1,0 +1,93 @@
+"""Gramians: how much energy goes from channels into states, or from states into channels."""
+
+from dataclasses import dataclass
+from functools import cached_property
+from typing import Any, ClassVar
+
+import torch
+from jaxtyping import Float, Int
+from torch import Tensor
+
+from remanence.analysis.canvas import BLUE, GREY, ORANGE, on
+
+FLOOR = 1e-12  # of the largest energy: what a picture still shows
+
+
+@dataclass(frozen=True, eq=False)
+class Gramian:
+    """The response M of states to channels, or of channels to states, over time, and its Gramian ``W = Mᵀ M``.
+
+    Attributes:
+        response: M; which derivative it is, its kind says.
+    """
+
+    response: Float[Tensor, "batch time channels size"]
+
+    channel: ClassVar[str]
+    title: ClassVar[str]
+
+    @property
+    def matrix(self) -> Float[Tensor, "batch rows size"]:
+        """M with time and channels as rows."""
+        return self.response.flatten(1, 2)
+
+    @cached_property
+    def gramian(self) -> Float[Tensor, "batch size size"]:
+        """``W = Mᵀ M``, the sum over time and channels."""
+        return self.matrix.mT @ self.matrix
+
+    @cached_property
+    def spectrum(self) -> Float[Tensor, "batch size"]:
+        """Eigenvalues of W, descending: the squares of M's singular values, so that small ones survive rounding."""
+        values = torch.linalg.svdvals(self.matrix)
+        return torch.nn.functional.pad(values, (0, self.matrix.shape[-1] - values.shape[-1])).square()
+
+    @property
+    def tolerance(self) -> Float[Tensor, " batch"]:
+        """What an eigenvalue must exceed to count: the square of NumPy's tolerance for the rank of M."""
+        shape = self.matrix.shape[-2:]
+        return (max(shape) * torch.finfo(self.response.dtype).eps) ** 2 * self.spectrum[:, 0]
+
+    @property
+    def rank(self) -> Int[Tensor, " batch"]:
+        """Eigenvalues of W that are not 0 but for rounding."""
+        return (self.spectrum > self.tolerance[:, None]).sum(-1)
+
+    @cached_property
+    def energy(self) -> Float[Tensor, "batch channels size"]:
+        """``Σ_t M²``: of each channel and each number of the state. Over all channels it is the diagonal of W."""
+        return self.response.square().sum(1)
+
+    def plot(self, axes: Any = None) -> Any:
+        """Energy of channels and states (mean over the batch), eigenvalues of W of the first row, and energy over time.
+
+        Args:
+            axes: three axes; default: a new figure.
+        """
+        pairs, values, time = axes = on(axes, 3)
+        draw_energy(pairs, self.energy.mean(0), f"{self.channel} channel")
+        pairs.set(title=self.title)
+        found, tolerance = self.spectrum[0].cpu(), float(self.tolerance[0])
+        values.semilogy(range(1, len(found) + 1), found.where(found > 0, torch.nan), ".-", color=BLUE)
+        if tolerance > 0:
+            values.axhline(tolerance, color=GREY, linestyle=":", label="rounding")
+            values.legend(edgecolor="none")
+        values.set(xlabel="direction", ylabel="eigenvalue", title=f"Spectrum of the Gramian, rank {int(self.rank[0])}")
+        each = self.response.square().sum(-1).mean(0).cpu()
+        for shown, name, colour in ((each.amax(-1), "largest", ORANGE), (each.mean(-1), "mean", BLUE)):
+            time.semilogy(shown.where(shown > 0, torch.nan), color=colour, label=name)
+        time.set(xlabel="time step", ylabel="energy", title=f"Energy by the time of the {self.channel}")
+        time.legend(edgecolor="none", title=f"of {self.channel} channels")
+        return axes
+
+
+def draw_energy(axes: Any, energy: Tensor, rows: str) -> None:
+    """A heat map of rows and numbers of the state, by powers of 10."""
+    from matplotlib.ticker import MaxNLocator
+
+    largest = energy.max().clamp_min(torch.finfo(energy.dtype).tiny)
+    shown = energy.clamp_min(float(FLOOR * largest)).log10().cpu().numpy()
+    image = axes.imshow(shown, aspect="auto", cmap="viridis", interpolation="nearest")
+    axes.figure.colorbar(image, ax=axes, label="$\\log_{10}$ energy")
+    axes.yaxis.set_major_locator(MaxNLocator(integer=True, min_n_ticks=1))
+    axes.set(xlabel="number of the state", ylabel=rows)

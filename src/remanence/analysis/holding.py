@@ -1,0 +1,173 @@
+"""Holding: which neurons keep a value once it is there, and what arrives at them meanwhile."""
+
+from dataclasses import dataclass, replace
+from functools import cached_property
+from typing import Any
+
+import torch
+from jaxtyping import Bool, Float, Int
+from torch import Tensor
+from torch.nn import functional as F
+
+from remanence.analysis.adapters import as_step
+from remanence.analysis.canvas import on
+from remanence.nn.fastlane import Fastlane
+from remanence.nn.fastlane.firing import fire
+from remanence.nn.memory import Memory
+from remanence.nn.persistent import PersistentLinear
+
+MOST = 0.5  # of the time: from there on a neuron is said to hold
+NAMED = 40  # so many neurons still have room for their names
+
+
+@dataclass(frozen=True, eq=False)
+class Holding:
+    """The values of neurons over time, what arrived at each, and when it held.
+
+    Attributes:
+        values: n_t after each firing, [batch, time, neurons].
+        net_input: what arrived at the neuron when it fired, ``Σ_{i≠a} w_ai n_i + Σ_k u_ak x_k + b_a``, with the new
+            values of those that had fired before it in this step and the old ones of those that had not.
+        held: whether it held its value then.
+        weights: w, [receivers, senders]; 0 between neurons that do not hear each other.
+        input_weights: u, [neurons, inputs].
+        order: the neuron that fires first, second, ...
+        outputs: the neurons that are read.
+    """
+
+    values: Float[Tensor, "batch time neurons"]
+    net_input: Float[Tensor, "batch time neurons"]
+    held: Bool[Tensor, "batch time neurons"]
+    weights: Float[Tensor, "neurons neurons"]
+    input_weights: Float[Tensor, "neurons inputs"]
+    order: Int[Tensor, " neurons"]
+    outputs: Int[Tensor, " outputs"]
+
+    @cached_property
+    def share(self) -> Float[Tensor, " neurons"]:
+        """Of the steps of all sequences, those in which each neuron held."""
+        return self.held.double().mean((0, 1))
+
+    @property
+    def holders(self) -> Int[Tensor, " holders"]:
+        """The neurons that hold for more than half of the time."""
+        return torch.nonzero(self.share > MOST)[:, 0]
+
+    def plot(self, axes: Any = None, *, sample: int = 0) -> Any:
+        """The values of one sequence over time, each neuron in units of its largest, those that hold most on top.
+
+        Args:
+            axes: where; default: a new figure.
+            sample: which sequence of the batch.
+        """
+        axes = on(axes)
+        ranked = self.share.argsort(descending=True, stable=True)
+        values = self.values[sample].T[ranked].cpu()
+        largest = self.values.abs().amax((0, 1))[ranked, None].cpu()
+        shown = values / largest.where(largest > 0, 1)
+        image = axes.imshow(shown.numpy(), aspect="auto", interpolation="nearest", cmap="RdBu", vmin=-1, vmax=1)
+        axes.figure.colorbar(image, ax=axes, label="value, of the neuron's largest")
+        count = len(self.holders)
+        between = 0 < count < len(ranked)
+        if between:
+            axes.axhline(count - 0.5, color="black", linewidth=1)
+        if len(ranked) <= NAMED:
+            axes.set_yticks(range(len(ranked)), [str(int(neuron)) for neuron in ranked])
+        else:
+            axes.set_yticks([])
+        title = f"{count} of {len(ranked)} neurons hold" + " (above the line)" * between
+        axes.set(xlabel="time step", ylabel="neuron", title=title)
+        axes.grid(visible=False)
+        return axes
+
+    def to_networkx(self) -> Any:
+        """A ``networkx.DiGraph`` of the neurons 0, 1, ... and the inputs "x0", "x1", ...
+
+        Edges go from sender to receiver and have a ``weight``; neurons have ``place`` (0 fires first), ``sensory`` (it
+        hears an input), ``output``, ``share`` and ``holds``.
+        """
+        from remanence.analysis.neuron_graph import build
+
+        return build(self)
+
+    def graph(self, axes: Any = None) -> Any:
+        """Draw that graph; see :func:`remanence.analysis.neuron_graph.draw`.
+
+        Args:
+            axes: where; default: a new figure.
+        """
+        from remanence.analysis.neuron_graph import draw
+
+        return draw(self, on(axes))
+
+
+@torch.no_grad()
+def holding(
+    layer: Memory,
+    x: Float[Tensor, "batch time input"],
+    h: Float[Tensor, "batch neurons"] | None = None,
+    *,
+    tolerance: float = 0.01,
+    away: float = 0.1,
+) -> Holding:
+    """Which neurons hold a value, and what arrives at each of them.
+
+    With R_a the range of neuron a, the distance from its lowest to its highest value in all of the run, 0 among them,
+    it holds at step t where it keeps its value and that is not its rest at 0::
+
+        |n_t - n_{t-1}| ≤ tolerance R_a    and    |n_t| > away R_a
+
+    It is called a holder if it does so in more than half of all steps. A neuron that has the same value whatever
+    comes in, as one whose bias saturates it, holds as well: the values tell it from one that remembers.
+
+    Args:
+        layer: a :class:`~remanence.nn.PersistentLinear` or :class:`~remanence.nn.Fastlane`; of several ticks, every
+            firing counts as a step.
+        x: the input that drives it.
+        h: the values to start with; default: zeros.
+        tolerance: how much a value that is held may change in a step, a share of the range.
+        away: how far from 0 it must be, a share of the range.
+
+    Raises:
+        ValueError: another layer, an input of a wrong shape, or a share outside 0 to 1.
+
+    Example:
+        >>> layer = PersistentLinear(1, 1)
+        >>> _ = layer.load_state_dict({"weight_ih": torch.ones(1, 1), "bias": torch.zeros(1)})
+        >>> found = holding(layer, torch.tensor([[[1.0], [0.0], [0.0], [0.0]]]))  # set once, then left alone
+        >>> found.values.flatten().tolist(), found.net_input.flatten().tolist(), found.share.tolist()
+        ([1.0, 1.0, 1.0, 1.0], [1.0, 0.0, 0.0, 0.0], [0.75])
+    """
+    if not isinstance(layer, PersistentLinear | Fastlane):
+        raise ValueError(f"holding is defined for PersistentLinear and Fastlane, got {type(layer).__name__}")
+    for name, value in (("tolerance", tolerance), ("away", away)):
+        if not 0 <= value <= 1:
+            raise ValueError(f"{name} is a share of the range, 0 to 1, got {value}")
+    as_step(layer).check(x)
+    start: Tensor = layer.initial_state(len(x)) if h is None else h
+    run = _persistent(layer, x, start) if isinstance(layer, PersistentLinear) else _fastlane(layer, x, start)
+    values, net_input, *graph = run
+    seen = torch.cat([start[:, None], values], 1)
+    extent = seen.amax((0, 1)).clamp_min(0) - seen.amin((0, 1)).clamp_max(0)
+    held = (seen.diff(dim=1).abs() <= tolerance * extent) & (values.abs() > away * extent)
+    return Holding(values, net_input, held, *graph)
+
+
+def _persistent(layer: PersistentLinear, x: Tensor, h: Tensor) -> tuple[Tensor, ...]:
+    """Values, net input, and weights, input weights, order and outputs as :class:`Holding` has them."""
+    everyone = torch.arange(layer.hidden_size, device=x.device)
+    net_input = F.linear(x, layer.weight_ih, layer.bias)
+    none = x.new_zeros(len(everyone), len(everyone))
+    return layer(x, h)[0], net_input, none, layer.weight_ih.detach(), everyone, everyone
+
+
+def _fastlane(layer: Fastlane, x: Tensor, h: Tensor) -> tuple[Tensor, ...]:
+    """The same."""
+    w, u = layer.weights(), layer.input_weights()
+    drive = F.linear(x.repeat_interleave(layer.ticks, 1), u, layer.bias)
+    values, _ = fire(replace(layer.schedule, ticks=1), drive.permute(2, 1, 0).contiguous(), h.T.contiguous(), w)
+    values = values.permute(2, 1, 0)
+    before = torch.cat([h[:, None], values[:, :-1]], 1)
+    new = layer.schedule.fed_forward.to(x.device)
+    net_input = drive + values @ torch.where(new, w, 0).T + before @ torch.where(new, 0, w).T
+    return values, net_input, w.detach(), u.detach(), layer.order, layer.outputs

@@ -1,0 +1,181 @@
+"""Lyapunov functions: whether a candidate falls along the steps of a system."""
+
+from collections.abc import Callable
+from dataclasses import dataclass
+from typing import Any
+
+import torch
+from jaxtyping import Float
+from torch import Tensor
+
+from remanence.analysis.adapters import as_step
+from remanence.analysis.canvas import BLUE, GREY, ORANGE, on
+from remanence.analysis.region import Region, corners, sampled
+from remanence.analysis.step import Step
+from remanence.nn.hopfield import Hopfield
+
+Candidate = Callable[[Tensor], Tensor]
+ROUNDING = 64  # in units of the dtype's epsilon: changes of V so small are none
+
+
+@dataclass(frozen=True, eq=False)
+class LyapunovCheck:
+    """What was seen of a candidate V at sampled states.
+
+    Attributes:
+        states: the samples.
+        values: V there.
+        changes: ``V(F(h)) - V(h)``; 0 where it is rounding.
+        not_positive: samples other than the equilibrium with V ≤ 0; without an equilibrium none are looked for.
+        rising: samples where V rises.
+        staying: samples where V stays, though the state moves or there is an equilibrium to go to.
+        level: nothing speaks against V where it is below this: the least V of these samples, of the border of the
+            region and of states that a step takes out of it. Infinite where there are none, or no equilibrium.
+        holds: whether V is 0 at the equilibrium, else positive, and rises nowhere.
+        strict: whether it falls everywhere too.
+        verdict: what this means, in words.
+    """
+
+    states: Float[Tensor, "states size"]
+    values: Float[Tensor, " states"]
+    changes: Float[Tensor, " states"]
+    not_positive: Float[Tensor, "low size"]
+    rising: Float[Tensor, "rising size"]
+    staying: Float[Tensor, "staying size"]
+    level: float
+    holds: bool
+    strict: bool
+    verdict: str
+
+    def plot(self, axes: Any = None) -> Any:
+        """Change of V in a step over V, for every sample; a dotted line at the level.
+
+        Args:
+            axes: where; default: a new figure.
+        """
+        axes = on(axes)
+        values, changes = self.values.cpu(), self.changes.cpu()
+        for chosen, name, colour in ((changes < 0, "falls", BLUE), (changes >= 0, "does not fall", ORANGE)):
+            if bool(chosen.any()):
+                axes.plot(values[chosen], changes[chosen], ".", color=colour, markersize=3, alpha=0.5, label=name)
+        axes.axhline(0, color=GREY, linewidth=1)
+        if bool(values.min() <= self.level <= values.max()):
+            axes.axvline(self.level, color=GREY, linestyle=":", label=f"level {self.level:.3g}")
+        axes.set(xlabel="$V(h)$", ylabel="$V(F(h)) - V(h)$", title="Change of V in a step")
+        axes.legend(framealpha=0.9)
+        return axes
+
+
+@torch.no_grad()
+def lyapunov_function(
+    system: Any,
+    candidate: Candidate | None = None,
+    region: Region | None = None,
+    *,
+    point: Float[Tensor, " size"] | None = None,
+    x: Float[Tensor, " input"] | None = None,
+    samples: int = 10_000,
+) -> LyapunovCheck:
+    """Look for states that speak against a candidate V: ``V(x̄) = 0``, else ``V(h) > 0`` and ``V(F(h)) < V(h)``.
+
+    Without a point V is judged as an energy: no step may raise it, and it may stay only where the state rests. Samples
+    are evidence, no proof: a state between them may disagree. A ``nn.Hopfield`` brings its own energy, and corners of
+    the cube as its states.
+
+    Args:
+        system: what :func:`as_step` takes, best in float64; or a ``nn.Hopfield``, whose step updates every unit
+            once, one after the other.
+        candidate: V, from states [batch, size] to values [batch].
+        region: where to sample: a (lowest, highest) for each number of the state, the radius of a ball around the
+            point, or the states themselves [states, size].
+        point: the equilibrium x̄ under x; default: none.
+        x: the constant input; default: zeros.
+        samples: how many states are drawn.
+
+    Raises:
+        ValueError: no candidate or region, a region of another size, or a point that is no equilibrium.
+
+    References:
+        Khalil, Nonlinear Systems, 2002, section 4.1; LaSalle 1976, chapter 1 (discrete time). Hopfield 1982, PNAS 79.
+
+    Example:
+        >>> step = as_step(lambda x_t, h: torch.tanh(0.5 * h), state=torch.zeros(1, 2, dtype=torch.float64))
+        >>> found = lyapunov_function(step, lambda h: h.square().sum(-1), 1.0, point=torch.zeros(2).double())
+        >>> print(found.verdict)
+        V is 0 at the point and above 0 at all 10,000 states sampled, and falls: evidence, not proof, that the point is
+        asymptotically stable, and attracts whoever starts with V below 1
+    """
+    if isinstance(system, Hopfield):
+        candidate = system.energy if candidate is None else candidate
+        region = corners(system, samples) if region is None else region
+        system = _sweep(system)
+    if candidate is None or region is None:
+        raise ValueError("candidate and region are needed, except for a Hopfield network")
+    step = as_step(system)
+    x = step.silence()[0] if x is None else x
+    if point is not None:
+        _check_rests(step, x, point)
+    drawn = sampled(region, point, step, samples)
+    h = drawn.states
+    after = step(x.expand(len(h), -1), h)
+    values, later = candidate(h), candidate(after)
+    rounding = ROUNDING * torch.finfo(h.dtype).eps
+    changes = torch.where((later - values).abs() <= rounding * values.abs().maximum(later.abs()), 0, later - values)
+    counts = _moves(h, after) if point is None else (h != point).any(1)
+    low = counts & ~(values > 0) if point is not None else torch.zeros_like(counts)
+    rises, stays = counts & ~(changes <= 0), counts & (changes == 0)  # what is not finite rises
+    at_point = 0.0 if point is None else float(candidate(point[None])[0])
+    if abs(at_point) <= rounding * float(values.abs().max()):
+        at_point = 0.0
+    border = candidate(drawn.border) if len(drawn.border) else values[:0]
+    limits = torch.cat([values[low | rises | stays | drawn.outside(after)], border])
+    level = torch.inf if point is None or not len(limits) else float(limits.min())
+    against = _against(at_point, h, low, rises)
+    verdict = against or _evidence(h, stays, point is not None, level)
+    strict = not against and not bool(stays.any())
+    return LyapunovCheck(h, values, changes, h[low], h[rises], h[stays], level, not against, strict, verdict)
+
+
+def _sweep(memory: Hopfield) -> Step:
+    return as_step(lambda x_t, h: memory(h, sweeps=1), state=torch.ones_like(memory.weight[:1]))
+
+
+def _against(at_point: float, h: Tensor, low: Tensor, rises: Tensor) -> str:
+    said = [f"V is {at_point:.3g} at the point, not 0"] if at_point else []
+    said += [f"V is not above 0 at {_some(h[low])}"] if bool(low.any()) else []
+    said += [f"V rises at {_some(h[rises])}"] if bool(rises.any()) else []
+    return f"no Lyapunov function here: {'; '.join(said)}" if said else ""
+
+
+def _some(states: Tensor) -> str:
+    first = ", ".join(f"{number:.4g}" for number in states[0, :4].tolist()) + ", ..." * (states.shape[1] > 4)
+    return f"{len(states):,} of the states sampled, as [{first}]"
+
+
+def _evidence(h: Tensor, stays: Tensor, equilibrium: bool, level: float) -> str:
+    where = "V is 0 at the point and above 0 at all" if equilibrium else "V rises at none of the"
+    if bool(stays.any()):
+        means = f"V stays at {_some(h[stays])}: evidence, not proof, of stability, but none that states come to rest"
+    elif equilibrium:
+        whom = f"whoever starts with V below {level:.4g}" if 0 < level < torch.inf else "those states"
+        means = f"and falls: evidence, not proof, that the point is asymptotically stable, and attracts {whom}"
+    else:
+        means = "and falls wherever the state moves: evidence, not proof, that all come to rest, none in a cycle"
+    return f"{where} {len(h):,} states sampled, {means}"
+
+
+def _moves(h: Tensor, after: Tensor) -> Tensor:
+    """Where V is flat, as at rest, its rounding hides moves as small as the root of the rounding."""
+    return (after - h).norm(dim=1) > _root(h) * (1 + h.norm(dim=1))
+
+
+def _root(like: Tensor) -> float:
+    return torch.finfo(like.dtype).eps ** 0.5
+
+
+def _check_rests(step: Step, x: Tensor, point: Tensor) -> None:
+    if point.shape != (step.size,):
+        raise ValueError(f"expected a point [{step.size}], got {list(point.shape)}")
+    moved = float((step(x[None], point[None])[0] - point).norm())
+    if not moved <= _root(point) * (1 + float(point.norm())):
+        raise ValueError(f"the point is no equilibrium: a step moves it by {moved:.3g}; fixed_points searches for some")

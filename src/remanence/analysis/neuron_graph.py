@@ -1,0 +1,136 @@
+"""Pictures of networks whose neurons hold: who hears whom, how strongly, and who keeps a value."""
+
+from __future__ import annotations
+
+from typing import TYPE_CHECKING, Any
+
+import networkx
+import numpy as np
+from matplotlib.cm import ScalarMappable
+from matplotlib.lines import Line2D
+
+from remanence.analysis.canvas import BLUE, GREY, ORANGE
+
+if TYPE_CHECKING:
+    from matplotlib.axes import Axes
+
+    from remanence.analysis.holding import Holding
+
+HEARD = 2  # edges into each neuron that are drawn, the strongest: more is a hairball
+DARK = 0.6  # a share of holding from which on the fill is too dark for black numbers
+CENTRE = "centre"  # a node that is not drawn
+KINDS = {  # (hears an input, is read): marker and name
+    (True, True): ("D", "hears inputs, is read"),
+    (True, False): (">", "hears inputs"),
+    (False, True): ("s", "is read"),
+    (False, False): ("o", "neither hears inputs nor is read"),
+}
+
+
+def build(found: Holding) -> networkx.DiGraph:
+    """The graph that :meth:`Holding.to_networkx` gives."""
+    graph = networkx.DiGraph()
+    place = found.order.argsort().tolist()
+    sensory, outputs = found.input_weights.ne(0).any(1).tolist(), set(found.outputs.tolist())
+    share, holders = found.share.tolist(), set(found.holders.tolist())
+    for neuron in range(len(place)):
+        graph.add_node(
+            neuron,
+            place=place[neuron],
+            sensory=sensory[neuron],
+            output=neuron in outputs,
+            share=share[neuron],
+            holds=neuron in holders,
+        )
+    for name, weights in (("", found.weights), ("x", found.input_weights)):
+        for receiver, sender in weights.nonzero().tolist():
+            graph.add_edge(f"x{sender}" if name else sender, receiver, weight=float(weights[receiver, sender]))
+    return graph
+
+
+def draw(found: Holding, axes: Axes) -> Axes:
+    """Draw the graph of neurons, the stronger an edge the thicker; of many edges the two strongest into each neuron.
+
+    Blue edges excite, orange ones inhibit. The fill of a neuron is the share of time that it holds, a black rim marks
+    holders, the shape says whether it hears inputs and whether it is read, the number is its place in the order of
+    firing (from 1). Small boxes are inputs.
+    """
+    whole = build(found)
+    graph = _strongest(whole)
+    places = _layout(graph)
+    size = min(420.0, 14_000 / len(graph))
+    _edges(graph, places, axes, size)
+    _neurons(graph, places, axes, size)
+    inputs = [node for node, facts in graph.nodes(data=True) if "place" not in facts]
+    box = {"boxstyle": "round,pad=0.15", "facecolor": "white", "edgecolor": GREY, "linewidth": 0.6}
+    names = {node: node for node in inputs}
+    networkx.draw_networkx_labels(graph, places, names, font_size=7, font_color="black", bbox=box, ax=axes)
+    drawn, there = graph.number_of_edges(), whole.number_of_edges()
+    edges = f"{there} edges" if drawn == there else f"{drawn} of {there} edges, the strongest into each"
+    axes.set(title=f"{len(found.order)} neurons, {edges}")
+    axes.axis("off")
+    return axes
+
+
+def _strongest(graph: networkx.DiGraph) -> networkx.DiGraph:
+    """All neurons, and the strongest edges into each; inputs that are left without any are left out."""
+    kept = networkx.DiGraph()
+    kept.add_nodes_from((node, facts) for node, facts in graph.nodes(data=True) if "place" in facts)
+    for neuron in list(kept):
+        into = sorted(graph.in_edges(neuron, data=True), key=lambda edge: -abs(edge[2]["weight"]))
+        kept.add_edges_from(into[:HEARD])
+    return kept
+
+
+def _layout(graph: networkx.DiGraph) -> dict[Any, np.ndarray]:
+    """The stronger two neurons are connected, the nearer they are; none drifts away."""
+    pulled = networkx.Graph()
+    strengths = [abs(weight) for _, _, weight in graph.edges(data="weight")]
+    scale = max(strengths, default=1.0)
+    pulled.add_weighted_edges_from((CENTRE, node, 0.1) for node in graph)
+    for sender, receiver, weight in graph.edges(data="weight"):
+        before = pulled.get_edge_data(sender, receiver, {"weight": 0.0})["weight"]
+        pulled.add_edge(sender, receiver, weight=before + abs(weight) / scale)
+    return networkx.spring_layout(pulled, seed=0, iterations=300, k=3 / np.sqrt(len(pulled)))
+
+
+def _edges(graph: networkx.DiGraph, places: Any, axes: Axes, size: float) -> None:
+    weights = [weight for _, _, weight in graph.edges(data="weight")]
+    largest = max(map(abs, weights), default=1.0)
+    strength = [abs(weight) / largest for weight in weights]
+    networkx.draw_networkx_edges(
+        graph, places, ax=axes, node_size=size, arrowsize=8, connectionstyle="arc3,rad=0.12",
+        edge_color=[BLUE if weight > 0 else ORANGE for weight in weights],
+        width=[0.3 + 1.6 * share for share in strength], alpha=[0.2 + 0.6 * share for share in strength],
+    )  # fmt: skip
+
+
+def _neurons(graph: networkx.DiGraph, places: Any, axes: Axes, size: float) -> None:
+    neurons = {node: facts for node, facts in graph.nodes(data=True) if "place" in facts}
+    shades = ScalarMappable(cmap="YlGn")
+    shades.set_clim(0, 1)
+    marks = []
+    for kind, (marker, name) in KINDS.items():
+        members = [node for node, facts in neurons.items() if (facts["sensory"], facts["output"]) == kind]
+        if members:
+            networkx.draw_networkx_nodes(
+                graph, places, members, ax=axes, node_size=size, node_shape=marker,
+                node_color=[neurons[node]["share"] for node in members], cmap=shades.get_cmap(), vmin=0, vmax=1,
+                edgecolors=["black" if neurons[node]["holds"] else GREY for node in members],
+                linewidths=[2.2 if neurons[node]["holds"] else 0.6 for node in members],
+            )  # fmt: skip
+            marks.append(Line2D([], [], linestyle="", marker=marker, markerfacecolor="none", color=GREY, label=name))
+    dark = {node: str(facts["place"] + 1) for node, facts in neurons.items() if facts["share"] > DARK}
+    light = {node: str(facts["place"] + 1) for node, facts in neurons.items() if facts["share"] <= DARK}
+    font = max(4.0, 0.38 * np.sqrt(size))
+    networkx.draw_networkx_labels(graph, places, light, font_size=font, font_color="black", ax=axes)
+    networkx.draw_networkx_labels(graph, places, dark, font_size=font, font_color="white", ax=axes)
+    marks += [
+        Line2D([], [], color=BLUE, label="excites"),
+        Line2D([], [], color=ORANGE, label="inhibits"),
+        Line2D(
+            [], [], linestyle="", marker="o", markerfacecolor="none", color="black", markeredgewidth=2.2, label="holds"
+        ),
+    ]
+    axes.legend(handles=marks, loc="upper center", bbox_to_anchor=(0.5, 0), ncols=3, frameon=False)
+    axes.figure.colorbar(shades, ax=axes, label="share of time that it holds", shrink=0.6)

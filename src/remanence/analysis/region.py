@@ -1,0 +1,63 @@
+"""Regions of the state space, and samples of them."""
+
+from collections.abc import Callable, Sequence
+from dataclasses import dataclass
+
+import torch
+from jaxtyping import Float
+from torch import Tensor
+
+from remanence.analysis.step import Step
+from remanence.nn.hopfield import Hopfield
+
+Region = Float[Tensor, "states size"] | Sequence[tuple[float, float]] | float
+
+
+@dataclass(frozen=True, eq=False)
+class Samples:
+    """States of a region, states of its border, and who is outside of it."""
+
+    states: Float[Tensor, "states size"]
+    border: Float[Tensor, "border size"]
+    outside: Callable[[Tensor], Tensor]
+
+
+def sampled(region: Region, point: Tensor | None, step: Step, count: int) -> Samples:
+    """Draw from a region: a box, a ball around the point, or given states, which have no border."""
+    like, generator = step.initial_state(), torch.Generator().manual_seed(0)
+    if isinstance(region, Tensor):
+        if region.ndim != 2 or region.shape[1] != step.size:
+            raise ValueError(f"expected states [states, {step.size}], got {list(region.shape)}")
+        return Samples(region.to(like), like[:0], lambda h: torch.zeros_like(h[:, 0], dtype=torch.bool))
+    if isinstance(region, int | float):
+        if point is None:
+            raise ValueError("a region that is a radius needs point, its middle")
+        return _ball(region, point, count, generator)
+    if len(region) != step.size:
+        raise ValueError(f"expected a (lowest, highest) for each of {step.size} numbers of a state, got {len(region)}")
+    return _box(torch.tensor(region, dtype=like.dtype, device=like.device), count, generator)
+
+
+def _ball(radius: float, point: Tensor, count: int, generator: torch.Generator) -> Samples:
+    size = len(point)
+    drawn = torch.randn(count, size, generator=generator, dtype=torch.float64)
+    directions = radius * drawn / drawn.norm(dim=1, keepdim=True)
+    lengths = torch.rand(count, 1, generator=generator, dtype=torch.float64) ** (1 / size)
+    border = point + directions.to(point)
+    return Samples(point + (lengths * directions).to(point), border, lambda h: (h - point).norm(dim=1) > radius)
+
+
+def _box(region: Tensor, count: int, generator: torch.Generator) -> Samples:
+    low, high = region.unbind(1)
+    size = len(low)
+    drawn = torch.rand(count, size, generator=generator, dtype=torch.float64)
+    faces, row = drawn.clone(), torch.arange(count)
+    faces[row, row // 2 % size] = (row % 2).double()
+    states, border = (low + each.to(low) * (high - low) for each in (drawn, faces))
+    return Samples(states, border, lambda h: ((h < low) | (h > high)).any(1))
+
+
+def corners(memory: Hopfield, count: int) -> Tensor:
+    """Random states of -1 and 1."""
+    drawn = torch.randint(2, (count, memory.size), generator=torch.Generator().manual_seed(0))
+    return (2 * drawn - 1).to(memory.weight)

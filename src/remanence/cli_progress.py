@@ -1,0 +1,69 @@
+"""How far long work is, and how it ends where it fails."""
+
+from collections.abc import Callable, Iterator
+from contextlib import contextmanager
+from pathlib import Path
+from typing import NoReturn, TypeAlias
+
+import rich.progress
+
+from remanence import data
+from remanence.console import err
+
+Message: TypeAlias = tuple[Path, int, int, float | None]  # as training.compare tells it
+
+INTERRUPTED = 130  # exit code of a program that Ctrl-C ended
+
+
+@contextmanager
+def bars(count: int) -> Iterator[Callable[[Message], None]]:
+    """Progress bars, one for all runs and one for each run under way; yields what tells them how far a run is."""
+    columns = (
+        rich.progress.TextColumn("{task.description}"),
+        rich.progress.BarColumn(bar_width=24),
+        rich.progress.TextColumn("{task.fields[state]}"),
+        rich.progress.TimeElapsedColumn(),
+    )
+    shares: dict[Path, float] = {}
+    ids: dict[Path, rich.progress.TaskID] = {}
+    with rich.progress.Progress(*columns, console=err, transient=True, disable=not err.is_terminal) as progress:
+        whole = progress.add_task("[bold]all runs[/]", total=count, state=f"0/{count}")
+
+        def tell(message: Message) -> None:
+            folder, done, total, metric = message
+            if folder not in ids:
+                ids[folder] = progress.add_task(folder.name, total=total, state="")
+            shares[folder] = done / total
+            state = f"step {done}/{total}" + ("" if metric is None else f", validation {metric:.3f}")
+            progress.update(ids[folder], completed=done, state=state, visible=done < total)
+            finished = sum(share >= 1 for share in shares.values())
+            progress.update(whole, completed=sum(shares.values()), state=f"{finished}/{count}")
+
+        making: list[rich.progress.TaskID] = []
+
+        def tell_making(done: int, total: int) -> None:
+            if not making:
+                making.append(progress.add_task("making the data", total=total, state=""))
+            progress.update(making[0], completed=done, total=total, visible=done < total, state=f"{done:,}/{total:,}")
+
+        try:
+            with data.watched(tell_making):
+                yield tell
+        except KeyboardInterrupt:
+            progress.stop()
+            fail("interrupted; the same command goes on where it stopped", code=INTERRUPTED)
+
+
+@contextmanager
+def bar(title: str) -> Iterator[Callable[[int, int], None]]:
+    """A progress bar; yields what moves it."""
+    with rich.progress.Progress(console=err, transient=True, disable=not err.is_terminal) as progress:
+        task = progress.add_task(title, total=None)
+        yield lambda done, total: progress.update(task, completed=done, total=total)
+
+
+def fail(message: str, code: int) -> NoReturn:
+    """End with one line on the standard error."""
+    err.print("[bold red]Error:[/]", end=" ")
+    err.print(message, markup=False, highlight=False, soft_wrap=True)
+    raise SystemExit(code)

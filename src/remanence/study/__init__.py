@@ -1,0 +1,1 @@
+"""Studies: questions, the runs that answer them, and a page of answers."""

@@ -1,0 +1,122 @@
+"""The pictures of the study of holding."""
+
+from collections.abc import Mapping, Sequence
+from typing import Any
+
+import matplotlib
+import numpy as np
+from matplotlib.axes import Axes
+from matplotlib.figure import Figure
+
+from remanence.report.style import DESKTOP, LIGHT, MARKERS, settings
+from remanence.study.exact import Held
+from remanence.study.neurons import Neurons
+from remanence.study.success import Success
+
+Histories = Mapping[str, Sequence[Sequence[Neurons]]]
+"""Of each layer, of each seed, the neurons over training."""
+
+HOLDING, OTHER = LIGHT.colours[0], LIGHT.colours[1]
+
+
+def panels(rows: int, columns: int) -> tuple[Figure, np.ndarray]:
+    """Axes in the look of the reports."""
+    with matplotlib.rc_context(settings(LIGHT, DESKTOP)):
+        figure = Figure(figsize=(DESKTOP.width, DESKTOP.panel_height * rows), layout="constrained")
+        axes = figure.subplots(rows, columns, squeeze=False)
+    return figure, axes
+
+
+def of_holders(histories: Sequence[Sequence[Neurons]], quantity: str) -> tuple[np.ndarray, np.ndarray]:
+    """Steps [moments], and the median over the holding neurons at each moment, [seeds, moments]; NaN if none holds."""
+    steps = np.array([neurons.step for neurons in histories[0]])
+    values = [[median(getattr(neurons, quantity)[neurons.holds]) for neurons in history] for history in histories]
+    return steps, np.array(values)
+
+
+def median(values: np.ndarray) -> float:
+    """NaN of nothing."""
+    return float(np.median(values)) if len(values) else float("nan")
+
+
+def net_input(tasks: Mapping[str, Histories]) -> Figure:
+    """Net input while holding and while writing, and what is kept, of holding neurons over training."""
+    figure, axes = panels(len(tasks), 2)
+    for row, (task, layers) in zip(axes, tasks.items(), strict=True):
+        for index, (name, histories) in enumerate(layers.items()):
+            colour, marker = LIGHT.colours[index % len(LIGHT.colours)], MARKERS[index % len(MARKERS)]
+            for column, (quantity, dash) in ((0, ("net_hold", "-")), (0, ("net_write", ":")), (1, ("kept", "-"))):
+                steps, values = of_holders(histories, quantity)
+                known = ~np.isnan(values).all(0)
+                if not known.any():
+                    continue
+                steps, values = steps[known], values[:, known]
+                named = name if dash == "-" else None
+                row[column].plot(
+                    steps, np.nanmedian(values, 0), dash, color=colour, marker=marker, markersize=3, label=named
+                )
+                low, high = np.nanmin(values, 0), np.nanmax(values, 0)
+                row[column].fill_between(steps, low, high, color=colour, alpha=0.15, linewidth=0)
+        row[0].set(yscale="log", ylabel="spreads of the neuron", title=f"{task}: |net input|, hold (—), write (···)")
+        row[1].set(yscale="log", title=f"{task}: change of the held value in a step")
+        for panel in row:
+            panel.set_xlabel("optimiser steps")
+        row[1].legend(frameon=False)
+    return figure
+
+
+def biases(layers: Histories) -> Figure:
+    """How far from 0 the biases are, of the neurons that hold at the end and of the others."""
+    figure, axes = panels(-(-len(layers) // 2), 2)
+    for panel, (name, histories) in zip(axes.flat, layers.items(), strict=False):
+        steps = [neurons.step for neurons in histories[0]]
+        for holds, colour, group in ((True, HOLDING, "holding at the end"), (False, OTHER, "others")):
+            magnitudes = [
+                np.concatenate([np.abs(history[moment].bias[history[-1].holds == holds]) for history in histories])
+                for moment in range(len(steps))
+            ]
+            if not len(magnitudes[0]):
+                continue
+            low, mid, high = np.array([np.quantile(values, (0.1, 0.5, 0.9)) for values in magnitudes]).T
+            panel.plot(steps, mid, color=colour, label=f"{group} ({len(magnitudes[0])})")
+            panel.fill_between(steps, low, high, color=colour, alpha=0.15, linewidth=0)
+        panel.set(xlabel="optimiser steps", ylabel="|b|", title=name)
+        panel.legend(frameon=False)
+    for panel in list(axes.flat)[len(layers) :]:
+        panel.set_visible(False)
+    return figure
+
+
+def by_delay(found: Sequence[Success]) -> Figure:
+    """Success rate, and steps to success, against the delay."""
+    figure, axes = panels(1, 2)
+    for index, name in enumerate(dict.fromkeys(success.label for success in found)):
+        own = sorted((s for s in found if s.label == name), key=lambda s: s.task["options"]["delay"])
+        delays = [success.task["options"]["delay"] for success in own]
+        style: dict[str, Any] = {
+            "color": LIGHT.colours[index % len(LIGHT.colours)],
+            "marker": MARKERS[index % len(MARKERS)],
+            "markersize": 5,
+            "label": name,
+        }
+        shift = 1 + 0.03 * (index - 3.5)  # so that equal rates do not hide each other
+        axes[0, 0].plot([delay * shift for delay in delays], [100 * success.rate for success in own], **style)
+        axes[0, 1].plot(delays, [success.median for success in own], **style)
+    axes[0, 0].set(xscale="log", xlabel="delay, steps", title="seeds that learn, %", ylim=(-4, 104))
+    axes[0, 1].set(xscale="log", yscale="log", xlabel="delay, steps", title="optimiser steps until then, median")
+    figure.legend(*axes[0, 0].get_legend_handles_labels(), loc="outside right", frameon=False)
+    return figure
+
+
+def exact(held: Sequence[Held]) -> Figure:
+    """The value of a neuron with no net input."""
+    figure, axes = panels(1, 1)
+    panel: Axes = axes[0, 0]
+    for index, one in enumerate(held):
+        steps = np.unique(np.geomspace(1, len(one.values), 200).astype(int))
+        panel.plot(
+            steps, one.values[steps - 1], color=LIGHT.colours[index], dashes=(4, 1 + index), label=one.nonlinearity
+        )
+    panel.set(xscale="log", yscale="log", xlabel="steps without net input", ylabel="value")
+    panel.legend(frameon=False)
+    return figure

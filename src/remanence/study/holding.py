@@ -1,0 +1,100 @@
+"""The study of holding: do networks whose activations persist learn to hold, and how?"""
+
+from collections.abc import Callable, Sequence
+from pathlib import Path
+
+from remanence import report, training
+from remanence.report import Run
+from remanence.study import answers, markdown
+from remanence.study.exact import silent
+from remanence.study.figures import Histories
+from remanence.study.neurons import Neurons, over_training
+from remanence.study.places import recipes
+from remanence.study.success import label, successes
+from remanence.training import RunConfig
+
+PARTS = ("holding", "bias", "delay", "tasks", "variants")
+"""The recipes in ``recipes/holding`` that the answers rest on."""
+
+TITLE = "Holding: three open questions, answered"
+INTRODUCTION = """\
+A neuron whose activation is never wiped, `n <- f(n + Σ w·input + b)`, holds its value as long as its net input is 0.
+Those who proposed it left questions open: does a network learn to keep the net input of such neurons at 0, do their
+biases move to 0, does it learn at all? Everything below is written by `remanence study holding`, from the runs of
+`recipes/holding/`: `PersistentLinear`, `Fastlane` at several densities, and rivals with as many parameters.
+
+A neuron *holds* here if at least half of the variance of its value, over all steps that only hold, is linear in what is
+to be remembered (the symbol in `recall`, the bits in `flipflop`). The wiring of a sparse `Fastlane` is drawn once for
+all seeds. Learning rates are the best of three for each layer and task (`recipes/holding/rates.yaml`, one seed)."""
+
+FUNCTIONS = ("relu", "leaky_relu", "tanh", "softplus")
+
+
+def plan(folder: Path, overrides: Sequence[str] = ()) -> dict[str, dict[Path, RunConfig]]:
+    """The runs of each part of the study, for :func:`remanence.training.compare`.
+
+    Args:
+        folder: gets the runs, a folder for each part.
+        overrides: ``field=value`` for every recipe, such as ``seeds=1``.
+
+    Raises:
+        ValueError: the recipes are missing, or an override does not fit.
+    """
+    source = recipes("holding")
+    return {
+        part: training.plan(training.read_recipe(source / f"{part}.yaml", overrides).runs(), folder / part)
+        for part in PARTS
+    }
+
+
+def answer(
+    plans: dict[str, dict[Path, RunConfig]],
+    folder: Path,
+    tell: Callable[[int, int], None] = lambda done, total: None,
+) -> Path:
+    """Measure what the runs of :func:`plan` came to, and write the page of answers.
+
+    Args:
+        plans: the runs; each is trained.
+        folder: gets ``index.md`` and its pictures.
+        tell: called with the number of networks that have been looked into, and of all.
+
+    Returns:
+        The page.
+
+    Raises:
+        ValueError: a run is missing or damaged.
+        OSError: the folder cannot be written.
+    """
+    runs = {part: in_order(report.load(list(paths)), paths) for part, paths in plans.items()}
+    found = {part: successes(runs[part]) for part in PARTS if part != "holding"}
+    histories = looked_into(runs["holding"], tell)
+    held = [silent(f, layer) for layer in ("persistent", "fastlane") for f in FUNCTIONS]
+    return markdown.write(
+        folder,
+        TITLE,
+        INTRODUCTION,
+        [
+            answers.net_input(histories),
+            answers.bias(histories, found["bias"]),
+            answers.learning(found["delay"], found["tasks"], found["variants"]),
+            answers.exact(held),
+        ],
+    )
+
+
+def in_order(runs: Sequence[Run], paths: dict[Path, RunConfig]) -> list[Run]:
+    """The runs as the recipe has them."""
+    places = {path: place for place, path in enumerate(paths)}
+    return sorted(runs, key=lambda run: places[run.folder])
+
+
+def looked_into(runs: Sequence[Run], tell: Callable[[int, int], None]) -> dict[str, Histories]:
+    """Of each task and layer, the neurons over training of every seed that trained to the end."""
+    found: dict[str, dict[str, list[list[Neurons]]]] = {}
+    for done, run in enumerate(runs):
+        if run.state == "finished":
+            layers = found.setdefault(run.task, {})
+            layers.setdefault(label(run.config["layer"]), []).append(over_training(run))
+        tell(done + 1, len(runs))
+    return {task: dict(layers) for task, layers in found.items()}

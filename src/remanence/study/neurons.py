@@ -1,0 +1,109 @@
+"""What each neuron does while its network must hold, measured over training."""
+
+from dataclasses import dataclass
+from pathlib import Path
+
+import numpy as np
+import torch
+from jaxtyping import Bool, Float
+from torch import Tensor
+
+from remanence import tasks
+from remanence.analysis import holding
+from remanence.models import SequenceModel
+from remanence.report import Run
+from remanence.study.phases import Phases, phases
+from remanence.training import Experiment, RunConfig
+
+PROBED = 256  # sequences at most
+EXPLAINED = 0.5  # of a value's variance, from where on a neuron is said to hold what is to be remembered
+
+
+@dataclass(frozen=True, eq=False)
+class Neurons:
+    """The neurons of one network at one moment of its training; every array is [neurons].
+
+    Attributes:
+        step: optimiser steps so far.
+        explained: R², the share of a neuron's variance over the held steps of all sequences that is linear in what is
+            to be remembered.
+        net_hold: median of |Σ w·input + b| over the steps that only hold, in units of the neuron's spread.
+        net_write: the same over the steps that bring something.
+        kept: median of |n_t - n_{t-1}| over the steps that only hold, in the same units.
+        bias: b.
+    """
+
+    step: int
+    explained: np.ndarray
+    net_hold: np.ndarray
+    net_write: np.ndarray
+    kept: np.ndarray
+    bias: np.ndarray
+
+    @property
+    def holds(self) -> np.ndarray:
+        """Whether the neuron's value is mostly what is to be remembered."""
+        return self.explained >= EXPLAINED
+
+
+@torch.no_grad()
+def over_training(run: Run) -> list[Neurons]:
+    """The neurons of a run at each moment at which its weights were kept.
+
+    Raises:
+        ValueError: the run kept no weights.
+    """
+    experiment = Experiment(RunConfig.model_validate(run.config))
+    samples = experiment.task.dataset("validation")
+    batch = samples.batch(range(min(PROBED, len(samples))))
+    found = []
+    for epoch, path in kept_weights(run.folder):
+        experiment.model.load_state_dict(torch.load(path, weights_only=True))
+        assert isinstance(experiment.model, SequenceModel)
+        step = 0 if epoch == 0 else int(run.curve["step"][epoch - 1])
+        found.append(measured(experiment.model, experiment.task, batch, step))
+    return found
+
+
+def kept_weights(folder: Path) -> list[tuple[int, Path]]:
+    """Epochs and the files of their weights.
+
+    Raises:
+        ValueError: there are none.
+    """
+    files = {int(path.stem.removeprefix("epoch-")): path for path in (folder / "checkpoints").glob("epoch-*.ckpt")}
+    if not files:
+        raise ValueError(f"{folder} kept no weights over training: set training.keep")
+    return sorted(files.items())
+
+
+def measured(model: SequenceModel, task: tasks.Task, batch: tasks.Batch, step: int) -> Neurons:
+    """What the neurons of ``model`` do on a batch."""
+    found = holding(model.memory, model.encoder(batch.inputs))
+    phase = phases(task, batch)
+    spread = found.values[phase.hold].std(0).clamp_min(1e-6)
+    change = torch.diff(found.values, dim=1, prepend=torch.zeros_like(found.values[:, :1]))
+    return Neurons(
+        step,
+        explained=explained(found.values, phase).numpy(),
+        net_hold=middle(found.net_input, phase.hold, spread),
+        net_write=middle(found.net_input, phase.write, spread),
+        kept=middle(change, phase.hold, spread),
+        bias=model.memory.bias.detach().numpy().copy(),  # type: ignore[operator]
+    )
+
+
+def middle(values: Tensor, steps: Bool[Tensor, "batch time"], spread: Tensor) -> np.ndarray:
+    """Median magnitude over some steps, in units of the spread."""
+    return (values[steps].abs().median(0).values / spread).numpy()
+
+
+def explained(values: Float[Tensor, "batch time neurons"], phase: Phases) -> Float[Tensor, " neurons"]:
+    """R² of a linear regression of each neuron on what is to be remembered; 0 for one whose value never changes."""
+    y = values[phase.hold].double()
+    known = phase.remembered[phase.hold].double()
+    design = torch.cat([known, torch.ones_like(known[:, :1])], 1)
+    fitted = design @ torch.linalg.lstsq(design, y, driver="gelsd").solution
+    total = (y - y.mean(0)).square().sum(0)
+    alive = total > 1e-9 * y.square().sum(0).clamp_min(1e-9)
+    return torch.where(alive, 1 - (y - fitted).square().sum(0) / total.where(alive, 1), 0)

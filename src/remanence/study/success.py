@@ -1,0 +1,86 @@
+"""Who learns, and how fast."""
+
+import json
+from collections.abc import Iterable
+from dataclasses import dataclass
+from typing import Any
+
+import numpy as np
+
+from remanence.report import Run
+
+
+@dataclass(frozen=True)
+class Success:
+    """The runs of one setting that differ by their seed.
+
+    Attributes:
+        label: the memory and its options, as a person would say it.
+        task: name and options of the task.
+        settings: ``model.initial`` and ``training.frozen``, where set.
+        steps: optimiser steps until the validation metric was at or below ``training.solved``, of those that got there.
+        seeds: how many runs there are.
+        budget: the most steps that a run had.
+    """
+
+    label: str
+    task: dict[str, Any]
+    settings: dict[str, Any]
+    steps: tuple[int, ...]
+    seeds: int
+    budget: int
+
+    @property
+    def rate(self) -> float:
+        """The share of the seeds that got there."""
+        return len(self.steps) / self.seeds
+
+    @property
+    def median(self) -> float:
+        """Median steps of those that got there; NaN if none did."""
+        return float(np.median(self.steps)) if self.steps else float("nan")
+
+    def __str__(self) -> str:
+        """``5/5 in 75 (50 to 100)``."""
+        if not self.steps:
+            return f"0/{self.seeds}"
+        low, high = min(self.steps), max(self.steps)
+        between = f" ({low:,} to {high:,})" if low != high else ""
+        return f"{len(self.steps)}/{self.seeds} in {self.median:,.0f}{between}"
+
+
+def successes(runs: Iterable[Run]) -> list[Success]:
+    """One for each setting, in the order of the runs; unfinished runs do not count."""
+    groups: dict[str, list[Run]] = {}
+    for run in runs:
+        if run.state != "unfinished":
+            key = json.dumps([run.config[part] for part in ("task", "layer", "model", "training")], sort_keys=True)
+            groups.setdefault(key, []).append(run)
+    return [success(group) for group in groups.values()]
+
+
+def success(runs: list[Run]) -> Success:
+    """Of runs that differ by their seed."""
+    config = runs[0].config
+    training = config["training"]
+    steps = [solved_after(run) for run in runs]
+    return Success(
+        label=label(config["layer"]),
+        task=config["task"],
+        settings={"initial": config["model"]["initial"], "frozen": tuple(training["frozen"])},
+        steps=tuple(sorted(step for step in steps if step is not None)),
+        seeds=len(runs),
+        budget=training["epochs"] * training["epoch_steps"],
+    )
+
+
+def solved_after(run: Run) -> int | None:
+    """The first step at whose validation the metric was at or below ``training.solved``; None if there is none."""
+    solved = np.flatnonzero(run.curve["validation_metric"] <= run.config["training"]["solved"])
+    return int(run.curve["step"][solved[0]]) if len(solved) else None
+
+
+def label(layer: dict[str, Any]) -> str:
+    """A layer as a person would say it."""
+    words = [str(value) if isinstance(value, str) else f"{key} {value}" for key, value in layer["options"].items()]
+    return " ".join([layer["name"], *words])
