@@ -1,4 +1,4 @@
-"""The command line: remanence list | data | preview | train | compare | study | report."""
+"""The command line: remanence list | data | preview | train | compare | study | report | inspect."""
 
 import inspect
 import os
@@ -16,7 +16,7 @@ except ImportError as missing:
     raise SystemExit(f"the remanence command needs {missing.name}: pip install 'remanence[train]'") from missing
 
 import remanence
-from remanence import cli_study, cli_tasks, nn, tasks
+from remanence import cli_inspect, cli_study, cli_tasks, nn, tasks
 from remanence.cli_progress import bars, fail
 from remanence.cli_tasks import complete_task
 from remanence.console import err, out, print_json
@@ -34,6 +34,7 @@ app = typer.Typer(
 app.command("data")(cli_tasks.prepare)
 app.command()(cli_tasks.preview)
 app.command()(cli_study.study)
+app.command()(cli_inspect.inspect)
 
 
 def complete_layer(incomplete: str) -> list[str]:

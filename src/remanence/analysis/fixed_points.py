@@ -96,6 +96,7 @@ def fixed_points(
     spread: float = 1.0,
     radius: float = 0.1,
     steps: int = 3000,
+    iterations: int = ITERATIONS,
 ) -> FixedPoints:
     """Search for fixed points, linearise, and judge each one's stability.
 
@@ -113,6 +114,7 @@ def fixed_points(
         spread: their standard deviation.
         radius: of the largest ball that is simulated around a point.
         steps: of each simulation, at most.
+        iterations: of the search, at most.
 
     References:
         Sussillo and Barak 2013, Neural Computation 25 (search). Khalil, Nonlinear Systems, 2002, chapter 4, and Haykin,
@@ -129,7 +131,7 @@ def fixed_points(
     if isinstance(starts, int):
         starts = step.initial_state(starts)
         starts = starts + spread * torch.randn_like(starts)
-    h, arrived, norm = _search(step, x, starts)
+    h, arrived, norm = _search(step, x, starts, iterations)
     points, arrivals = _merged(h[arrived], norm[arrived])
     jacobians = step.jacobian(x.expand(len(points), -1), points) if len(points) else h.new_zeros(0, *[step.size] * 2)
     eigenvalues = torch.linalg.eigvals(jacobians)
@@ -140,7 +142,7 @@ def fixed_points(
     return FixedPoints(points, jacobians, eigenvalues, tuple(verdicts), arrivals, int((~arrived).sum()))
 
 
-def _search(step: Step, x: Tensor, starts: Tensor) -> tuple[Tensor, Tensor, Tensor]:
+def _search(step: Step, x: Tensor, starts: Tensor, iterations: int) -> tuple[Tensor, Tensor, Tensor]:
     """Where each start ended, whether the state stays there, and how fast it moves."""
 
     def after(h: Tensor) -> Tensor:
@@ -150,13 +152,13 @@ def _search(step: Step, x: Tensor, starts: Tensor) -> tuple[Tensor, Tensor, Tens
         return step.jacobian(x.expand(len(h), -1), h)
 
     tolerance = TOLERANCE.get(step.dtype, 1e-3)
-    h, norm = search(after, jacobian, starts, ITERATIONS, tolerance)
+    h, norm = search(after, jacobian, starts, iterations, tolerance)
     lost = norm >= tolerance
     if bool(lost.any()):  # in a place that is slow, but not a fixed point: again, from where the system itself goes
         again = starts[lost]
         for _ in range(DETOUR):
             again = after(again)
-        h[lost], norm[lost] = search(after, jacobian, again, ITERATIONS, tolerance)
+        h[lost], norm[lost] = search(after, jacobian, again, iterations, tolerance)
     return h, norm < tolerance, norm
 
 

@@ -22,13 +22,13 @@ class GradientFlow:
         norms: ‖∂L/∂h_t‖ for t = 0 (the state before the first step) to T, [batch, time + 1].
         jacobian_bound: ``b_t = d_t + ‖J_{t+1}‖ b_{t+1}``, J the Jacobian of the step, ‖·‖ its largest singular value,
             d_t the part of the gradient that comes into h_t directly from L and not through later states. Where L looks
-            at the end only, that is ‖∂L/∂h_T‖ Π ‖J_k‖.
+            at the end only, that is ‖∂L/∂h_T‖ Π ‖J_k‖. None where it was not asked for.
         weight_bound: the same with ‖W‖ ‖diag σ'‖ in the place of ‖J‖, as the theory of vanishing gradients has it; None
             where the network is none of ``h = σ(W h + V x + b)``.
     """
 
     norms: Float[Tensor, "batch states"]
-    jacobian_bound: Float[Tensor, "batch states"]
+    jacobian_bound: Float[Tensor, "batch states"] | None
     weight_bound: Float[Tensor, "batch states"] | None
 
     def horizon(self, share: float = 0.01) -> Float[Tensor, " batch"]:
@@ -87,6 +87,8 @@ def gradient_flow(
     x: Float[Tensor, "batch time input"],
     loss: Callable[[Tensor, Tensor], Tensor],
     h: Float[Tensor, "batch size"] | None = None,
+    *,
+    bound: bool = True,
 ) -> GradientFlow:
     """Follow the gradient of a loss back through every state.
 
@@ -97,6 +99,8 @@ def gradient_flow(
             [batch, time, size]. Where the output is not computed from the state after the step but beside it (as in
             ``torch.nn.LSTM``, whose output is a copy of its h), only a loss of the states reaches the last state.
         h: the flat state to start in; default: the initial one.
+        bound: whether to take the Jacobians that ``jacobian_bound`` is made of: where the state is large, they cost
+            far more than the gradient itself.
 
     References:
         Bengio, Simard, Frasconi 1994; Pascanu, Mikolov, Bengio 2013, arXiv:1211.5063, section 2.
@@ -117,14 +121,17 @@ def gradient_flow(
         (through,) = torch.autograd.grad(later, earlier, g, materialize_grads=True)
         g = own + through
         norms.append(g.norm(dim=-1))
-    states = torch.stack([state.detach() for state in before], 1)
-    jacobians = step.jacobian(x.flatten(0, 1), states.flatten(0, 1))
-    stretch = torch.linalg.matrix_norm(jacobians, 2).unflatten(0, x.shape[:2])
-    own = [d.norm(dim=-1) for d in direct]
+    stretch = _stretch(step, x, torch.stack([state.detach() for state in before], 1)) if bound else None
     weights = _weight_factors(system, torch.stack([state.detach() for state in after], 1))
-    return GradientFlow(
-        torch.stack(norms[::-1], 1), _accumulated(own, stretch), None if weights is None else _accumulated(own, weights)
-    )
+    own = [d.norm(dim=-1) for d in direct]
+    bounds = (None if factors is None else _accumulated(own, factors) for factors in (stretch, weights))
+    return GradientFlow(torch.stack(norms[::-1], 1), *bounds)
+
+
+def _stretch(step: Step, x: Tensor, states: Tensor) -> Tensor:
+    """‖J‖ of every step."""
+    jacobians = step.jacobian(x.flatten(0, 1), states.flatten(0, 1))
+    return torch.linalg.matrix_norm(jacobians, 2).unflatten(0, x.shape[:2])
 
 
 def _direct(

@@ -7,6 +7,7 @@ from torch import Tensor
 
 DAMPING = 1e-2, 1e-12, 1e12  # at first, least, most
 SHRINK, GROW = 0.2, 5.0
+BATCHED = 100  # the largest side of matrices that are solved at once
 
 
 def search(
@@ -48,6 +49,13 @@ def _changes(jacobian: Tensor, residual: Tensor, damping: Tensor) -> tuple[Tenso
     """Newton's step and the damped one; where a matrix is singular, not finite."""
     identity = torch.eye(jacobian.shape[-1], dtype=jacobian.dtype, device=jacobian.device)
     A, b = jacobian - identity, -residual[..., None]
-    newton = torch.linalg.solve_ex(A, b)[0]
-    damped = torch.linalg.solve_ex(A.mT @ A + damping[:, None, None] * identity, A.mT @ b)[0]
+    newton = _solved(A, b)
+    damped = _solved(A.mT @ A + damping[:, None, None] * identity, A.mT @ b)
     return newton[..., 0], damped[..., 0]
+
+
+def _solved(A: Tensor, b: Tensor) -> Tensor:
+    if len(A[0]) <= BATCHED:
+        return torch.linalg.solve_ex(A, b)[0]
+    # One by one: with several threads, MKL's LU decomposition of a batch of matrices above 128 never comes to an end.
+    return torch.stack([torch.linalg.solve_ex(*pair)[0] for pair in zip(A, b, strict=True)])

@@ -48,7 +48,7 @@ class Experiment(lightning.LightningModule):
         Raises:
             DivergenceError: it is not finite.
         """
-        loss = self.task.loss(self._output(batch), batch.targets)
+        loss = self.task.loss(self.output(batch), batch.targets)
         if not torch.isfinite(loss):
             raise DivergenceError(self._diagnosis(loss.item()))
         self.log("train_loss", loss, batch_size=answers(batch.targets), on_step=False, on_epoch=True)
@@ -92,13 +92,14 @@ class Experiment(lightning.LightningModule):
         # Drawn, for the samples of a split may come class by class; the same for every run.
         return np.sort(np.random.default_rng(0).permutation(count)[:wanted]).tolist()
 
-    def _output(self, batch: Batch) -> Tensor:
+    def output(self, batch: Batch) -> Tensor:
+        """What the model gives for the inputs of a batch."""
         # A model whose inputs are never padded or timed need not know of masks and timespans.
         given = {name: batch._asdict()[name] for name in ("mask", "timespans") if batch._asdict()[name] is not None}
         return self.model(batch.inputs, **given)
 
     def _evaluate(self, batch: Batch, split: str) -> None:
-        output, target = self._output(batch), batch.targets
+        output, target = self.output(batch), batch.targets
         values = {f"{split}_loss": self.task.loss(output, target), f"{split}_metric": self.task.measure(output, target)}
         self.log_dict(values, batch_size=answers(target), on_step=False, on_epoch=True)
 

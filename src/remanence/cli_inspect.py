@@ -1,0 +1,121 @@
+"""The command remanence inspect."""
+
+import shlex
+import sys
+from collections.abc import Callable, Iterator
+from contextlib import contextmanager
+from pathlib import Path
+from typing import Annotated, Any
+
+import rich.progress
+import typer
+
+from remanence.console import err, out, print_json
+
+
+def inspect(
+    what: Annotated[
+        list[Path] | None,
+        typer.Argument(metavar="RUN_OR_CHECKPOINT...", help="Run folders, or files with the weights of a model."),
+    ] = None,
+    module: Annotated[
+        str | None,
+        typer.Option(metavar="PACKAGE:CLASS", help="Your own module, forward(x, state) -> (y, state)."),
+    ] = None,
+    settings: Annotated[
+        list[str],
+        typer.Option(
+            "--set",
+            metavar="FIELD=VALUE",
+            help="An argument of that class, module.options.NAME=VALUE, or module.input_size=CHANNELS; several times.",
+        ),
+    ] = [],  # noqa: B006 (Typer wants a list)
+    output: Annotated[
+        Path | None, typer.Option(help="Where inspection.html goes (default: the folder of the first argument).")
+    ] = None,
+    as_json: Annotated[bool, typer.Option("--json", help="Print JSON for machines instead of a table.")] = False,
+) -> None:
+    """Say how long a trained memory remembers, and why it stops; several: side by side.
+
+    A run is driven by the validation inputs of its task, the layers of a checkpoint (nn.LSTM, nn.GRU, nn.RNN) and a
+    module of your own by white noise.
+    """
+    from remanence import inspection
+
+    paths = what or []
+    if not paths and module is None:
+        raise ValueError("what shall be inspected? remanence inspect RUN_OR_CHECKPOINT..., or --module package:Class")
+    if settings and module is None:
+        raise ValueError("--set is for the class that --module names")
+    with bars() as tell:
+        subjects = found(paths) if module is None else modules(module, paths, settings)
+        cards = inspection.inspect(subjects, tell)
+    page = inspection.write(cards, output or place(paths), " ".join(map(shlex.quote, ["remanence", *sys.argv[1:]])))
+    if as_json:
+        print_json(inspection.as_json(cards))
+    else:
+        out.print(inspection.table(cards))
+    err.print(f"The page is {page}", highlight=False, soft_wrap=True)
+
+
+def found(paths: list[Path]) -> list[Any]:
+    """The memories of runs and checkpoints."""
+    from remanence import inspection
+    from remanence.report.runs import run_folders
+
+    subjects = []
+    for path in paths:
+        if not path.is_dir():
+            subjects += inspection.subjects_of_checkpoint(path)
+            continue
+        folders = run_folders(path)
+        if not folders:
+            raise ValueError(f"no run in {path}: remanence train or remanence compare makes one")
+        for folder in folders:
+            subjects += inspection.subjects_of_run(folder)
+    return subjects
+
+
+def modules(name: str, checkpoints: list[Path], settings: list[str]) -> list[Any]:
+    """The user's module, with each of the checkpoints or as it is built."""
+    from remanence import inspection
+    from remanence.training.recipe import parse_override
+
+    arguments: dict[str, Any] = {"options": {}}
+    for field, value in map(parse_override, settings):
+        if field == ["module", "input_size"]:
+            arguments["input_size"] = value
+        elif field[:2] == ["module", "options"] and len(field) == 3:
+            arguments["options"][field[2]] = value
+        else:
+            raise ValueError(f"{'.'.join(field)} is none of module.options.NAME and module.input_size")
+    sys.path.insert(0, "")  # a module in the current folder
+    return [inspection.subject_of_module(name, checkpoint, **arguments) for checkpoint in checkpoints or [None]]
+
+
+def place(paths: list[Path]) -> Path:
+    """The folder of the first argument, else the current one."""
+    if not paths:
+        return Path()
+    return paths[0] if paths[0].is_dir() else paths[0].parent
+
+
+@contextmanager
+def bars() -> Iterator[Callable[[Any, Any, bool], None]]:
+    """A bar for each instrument under way; yields what tells them."""
+    columns = (
+        rich.progress.TextColumn("{task.description}"),
+        rich.progress.BarColumn(bar_width=24),
+        rich.progress.TimeElapsedColumn(),
+    )
+    with rich.progress.Progress(*columns, console=err, transient=True, disable=not err.is_terminal) as progress:
+        tasks: dict[tuple[str, str], rich.progress.TaskID] = {}
+
+        def tell(subject: Any, line: Any, done: bool) -> None:
+            key = subject.name, line.name
+            if done:
+                progress.update(tasks[key], total=1, completed=1)
+            else:
+                tasks[key] = progress.add_task(f"{subject.name}: {line.title}", total=None)
+
+        yield tell

@@ -1,0 +1,40 @@
+"""What one line of the card found."""
+
+import math
+from collections.abc import Callable, Mapping, Sequence
+from dataclasses import dataclass
+from typing import Any
+
+Draw = Callable[[Sequence[Any]], None]
+"""Draws on so many axes."""
+
+
+@dataclass(frozen=True, eq=False)
+class Finding:
+    """One line of the card for one memory.
+
+    Attributes:
+        figures: for machines; None where there is no number.
+        short: for a cell of the table.
+        sentence: in plain words.
+        draw: draws it; None if nothing was measured.
+        panels: axes that it draws on.
+        height: of them, in units of the usual one.
+    """
+
+    figures: Mapping[str, Any]
+    short: str
+    sentence: str
+    draw: Draw | None = None
+    panels: int = 1
+    height: float = 1.0
+
+    @classmethod
+    def missing(cls, why: str) -> "Finding":
+        """A line that could not be measured."""
+        return cls({"missing": why}, "–", f"Not measured: {why}.")
+
+
+def number(value: float) -> float | None:
+    """A number that JSON knows, else None."""
+    return value if math.isfinite(value) else None

@@ -1,0 +1,121 @@
+"""The card as one HTML page that needs nothing but itself, in the look of the report."""
+
+from collections.abc import Sequence
+from pathlib import Path
+from xml.etree.ElementTree import Element
+
+from matplotlib.backends.backend_agg import FigureCanvasAgg
+from matplotlib.figure import Figure
+
+from remanence.files import write_text
+from remanence.inspection.card import Card, Line, lines_for
+from remanence.inspection.finding import Finding
+from remanence.report.page import document, figure_element, scrolling, table_row, tag
+from remanence.report.plots import Picture
+from remanence.report.style import Layout
+
+
+def write(cards: Sequence[Card], folder: Path, command: str) -> Path:
+    """Write ``inspection.html``.
+
+    Args:
+        cards: what was found.
+        folder: where; made if it is not there.
+        command: what writes the page again.
+
+    Returns:
+        The path of the page.
+
+    Raises:
+        OSError: the folder cannot be written; what was there before stays.
+    """
+    title = f"Inspection of {cards[0].subject.name}" if len(cards) == 1 else f"Inspection of {len(cards)} memories"
+    body: list[Element | str] = [tag("h1", title)]
+    body += [tag("p", f"{_lead(card, len(cards))}.", class_="lead") for card in cards]
+    lines = lines_for([card.subject for card in cards])
+    body.append(summary(cards, lines))
+    body += [section(cards, line) for line in lines]
+    body.append(tag("section", tag("h2", "To repeat it"), tag("pre", command, tabindex="0")))
+    path = folder / "inspection.html"
+    write_text(path, document(title, body))
+    return path
+
+
+def _lead(card: Card, count: int) -> str:
+    about = card.subject.about
+    return f"{card.subject.name}: {about}" if count > 1 else about[:1].upper() + about[1:]
+
+
+def summary(cards: Sequence[Card], lines: Sequence[Line]) -> Element:
+    """A row for each line, a column for each memory."""
+    names = [card.subject.name for card in cards] if len(cards) > 1 else ["found"]
+    head = tag("thead", tag("tr", tag("th", ""), *(tag("th", name, scope="col") for name in names)))
+    rows = (table_row([line.title, *(card.findings[line.name].short for card in cards)]) for line in lines)
+    return scrolling(tag("table", head, tag("tbody", *rows)), "What was found")
+
+
+def section(cards: Sequence[Card], line: Line) -> Element:
+    """What one line asks, what was found, and the picture of it."""
+    result = tag("section", tag("h2", line.title, " ", tag("small", line.question)))
+    found = {card.subject.name: card.findings[line.name] for card in cards}
+    for name, each in found.items():
+        result.append(tag("p", f"{name}: {each.sentence}" if len(cards) > 1 else each.sentence))
+    drawn = {name: each for name, each in found.items() if each.draw}
+    if drawn:
+        result.append(figure_element(picture(line, drawn)))
+    return result
+
+
+def picture(line: Line, found: dict[str, Finding]) -> Picture:
+    """The findings of one line side by side."""
+    alt = " ".join(f"{name}: {each.sentence}" for name, each in found.items())
+    return Picture(
+        name=line.name,
+        title=line.title,
+        caption=CAPTIONS[line.name],
+        alt=f"{line.title}. {alt}",
+        draw=lambda theme, layout: draw(found, layout),
+    )
+
+
+def draw(found: dict[str, Finding], layout: Layout) -> Figure:
+    """Panels in rows: as many columns as one memory has panels, or as the page is wide."""
+    panels = next(iter(found.values())).panels
+    columns = 1 if layout.columns == 1 else max(panels, min(len(found), layout.columns))
+    count = panels * len(found)
+    rows = -(-count // columns)
+    height = layout.panel_height * next(iter(found.values())).height * 1.15
+    figure = Figure(figsize=(layout.width, rows * height), layout="constrained")
+    FigureCanvasAgg(figure)
+    axes = list(figure.subplots(rows, columns, squeeze=False).flat)
+    for index, (name, each) in enumerate(found.items()):
+        own = axes[index * panels : (index + 1) * panels]
+        assert each.draw
+        each.draw(own)
+        if len(found) > 1:
+            own[0].set_title(f"{name}\n{own[0].get_title()}")
+    for panel in axes:
+        if panel.images:
+            panel.grid(visible=False)  # it would lie over them
+    for unused in axes[count:]:
+        unused.axis("off")
+    return figure
+
+
+CAPTIONS = {
+    "gradient": "The norm of the gradient of the last state by each earlier one (geometric mean over sequences), and "
+    "what bounds it from above: the product of the norms of the Jacobians. The dotted line is where 1% is left.",
+    "memory": "How often a linear probe of the state names which of a few inputs was shown, by how many steps ago that "
+    "was, while others follow with noise of a tenth of their spread. The band is 95% confidence; dashed is chance.",
+    "lyapunov": "The largest Lyapunov exponents, the mean so far: they should end flat. Below 0 nearby states meet, "
+    "above 0 they part.",
+    "fixed_points": "Where the state rests under the mean input, in the plane of the first two principal components of "
+    "these points. Full: it is drawn in. Hollow: it is not.",
+    "control": "Left: how much energy each input channel writes into each number of the state. Middle: the energies of "
+    "the directions of the state. Right: how much is written at each time step of the sequence.",
+    "observability": "Left: how much energy of each number of the first state each output channel shows. Middle: the "
+    "energies of the directions of the state. Right: how much is shown at each time step after it.",
+    "holding": "Left: the values of neurons in one sequence, those that hold most on top. Right: who hears whom, the "
+    "strongest edges into each neuron; the number is its place in the order of firing. A thick rim marks neurons "
+    "that hold: for more than half of the steps they keep a value away from 0, to 1% of its range.",
+}

@@ -1,0 +1,93 @@
+"""The memories of a run of ours."""
+
+from pathlib import Path
+
+import torch
+from torch import Tensor, nn
+
+from remanence.errors import RunError
+from remanence.inspection.subject import ROWS, STEPS, Subject
+from remanence.models import Transformer
+from remanence.models.mixer import MemoryMixer
+from remanence.report.runs import Run, read_run
+from remanence.training import Experiment, RunConfig
+from remanence.training.recipe import checked
+from remanence.training.run import read_checkpoint
+
+
+def subjects_of_run(folder: Path) -> list[Subject]:
+    """The memory of a run with the weights of its best epoch; of a transformer, that of each block.
+
+    Raises:
+        ValueError: no run of ours, or one without a recurrent memory.
+        RunError: no weights yet, or damaged ones.
+    """
+    run = read_run(folder)
+    experiment = Experiment(checked(RunConfig, run.config, where=str(folder / "config.yaml")))
+    memories = memories_of(experiment.model)
+    if not memories:
+        raise ValueError(f"{folder}: its mixer is {run.layer}, attention: there is no recurrent memory to inspect")
+    load_best(experiment, folder)
+    experiment.double().eval()
+    driven = inputs_of(list(memories.values()), experiment)
+    return [
+        Subject.driven_by(f"{folder.name} {place}".strip(), _about(run, place, memory), memory, x)
+        for (place, memory), x in zip(memories.items(), driven, strict=True)
+    ]
+
+
+def memories_of(model: nn.Module) -> dict[str, nn.Module]:
+    """Recurrent memories by their place; of a block that reads both ways, the one that reads forwards."""
+    if not isinstance(model, Transformer):
+        return {"": model.memory}  # type: ignore[dict-item]
+    places = {}
+    for number, block in enumerate(model.blocks, start=1):
+        if isinstance(block.mixer, MemoryMixer):
+            forwards, *backwards = block.mixer.memories
+            places[f"block {number}{', forwards' if backwards else ''}"] = forwards
+    return places
+
+
+def load_best(experiment: Experiment, folder: Path) -> None:
+    """Give the model its weights at the best validation.
+
+    Raises:
+        RunError: there are none, or they are damaged.
+    """
+    path = folder / "checkpoints" / "best.ckpt"
+    if not path.exists():
+        raise RunError(f"{folder} has no weights yet: its first epoch is not over, train it further")
+    weights = read_checkpoint(path, "cpu", weights_only=True)
+    try:
+        experiment.model.load_state_dict(weights)
+    except RuntimeError as error:  # missing keys, other shapes
+        raise RunError(f"{path} does not fit {folder / 'config.yaml'}: train the run anew") from error
+
+
+@torch.no_grad()
+def inputs_of(memories: list[nn.Module], experiment: Experiment) -> list[Tensor]:
+    """What each memory gets from validation samples, [sequences, time, input], all as long as the shortest."""
+    samples = experiment.task.dataset("validation")
+    needed = ROWS * -(-STEPS // samples.longest)
+    batch = samples.batch(list(range(min(needed, len(samples)))))
+    if batch.inputs.is_floating_point():
+        batch = batch._replace(inputs=batch.inputs.double())
+    if batch.timespans is not None:
+        batch = batch._replace(timespans=batch.timespans.double())
+    caught: dict[nn.Module, Tensor] = {}
+    hooks = [
+        memory.register_forward_pre_hook(lambda module, given: caught.__setitem__(module, given[0]))
+        for memory in memories
+    ]
+    experiment.output(batch)
+    for hook in hooks:
+        hook.remove()
+    shortest = STEPS if batch.mask is None else int(batch.mask.flatten(0, -2).sum(1).min())
+    return [caught[memory][:, : max(shortest, 1)] for memory in memories]
+
+
+def _about(run: Run, place: str, memory: nn.Module) -> str:
+    where = f" of a transformer ({place})" if place else ""
+    return (
+        f"{run.layer} with {memory.hidden_size} units{where}, trained on {run.task} with seed {run.seed} ({run.state})"
+    )

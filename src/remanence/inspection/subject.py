@@ -1,0 +1,87 @@
+"""What is inspected: a memory, and the input that drives it."""
+
+from dataclasses import dataclass
+
+import torch
+from jaxtyping import Float
+from torch import Tensor, nn
+
+from remanence.analysis import Step, as_step
+
+STEPS = 256
+ROWS = 8
+SYMBOLS = 4  # different inputs that a memory is asked to tell apart
+JACOBIANS = 512  # of a state of 256 numbers; of a larger one fewer, as each costs more
+LARGEST = 1024  # a state of more numbers has Jacobians that take minutes
+
+
+@dataclass(frozen=True, eq=False)
+class Subject:
+    """A memory with the input that drives it, both in float64.
+
+    Attributes:
+        name: short, for tables.
+        about: what it is, where it comes from and what drives it, in a sentence.
+        module: the memory itself.
+        step: the same as one step on flat states.
+        x: the input, sequences laid end to end where they are short.
+        length: steps of one sequence in it.
+    """
+
+    name: str
+    about: str
+    module: nn.Module
+    step: Step
+    x: Float[Tensor, "rows steps input"]
+    length: int
+
+    @classmethod
+    def driven_by_noise(cls, name: str, about: str, module: nn.Module) -> "Subject":
+        """A memory of which no task is known, driven by independent normal numbers.
+
+        Raises:
+            ValueError: as :func:`remanence.analysis.as_step`.
+        """
+        module = module.double().eval()
+        step = as_step(module)
+        x = torch.randn(ROWS, STEPS, step.input_size, generator=torch.Generator().manual_seed(0), dtype=torch.float64)
+        return cls(name, f"{about}, driven by white noise", module, step, x, STEPS)
+
+    @classmethod
+    def driven_by(cls, name: str, about: str, module: nn.Module, x: Float[Tensor, "batch time input"]) -> "Subject":
+        """A memory driven by what it gets in a task.
+
+        Args:
+            name: for tables.
+            about: what it is.
+            module: the memory, in float64.
+            x: its input in as many sequences as there are.
+        """
+        length = x.shape[1]
+        together = min(-(-STEPS // length), len(x))  # sequences in a row
+        rows = len(x) // together
+        stream = x[: rows * together].reshape(rows, together * length, -1)[:ROWS, :STEPS]
+        how = f"sequences of {length} steps laid end to end" if together > 1 else f"the first {stream.shape[1]} steps"
+        driven = f"{about}, driven by the validation inputs as it gets them ({how})"
+        return cls(name, driven, module, as_step(module), stream.contiguous(), min(length, STEPS))
+
+    def portion(self, rows: int) -> Float[Tensor, "rows steps input"]:
+        """As much of x as Jacobians can be afforded for.
+
+        Raises:
+            ValueError: a state so large that they take minutes.
+        """
+        if self.step.size > LARGEST:
+            raise ValueError(f"the state has {self.step.size:,} numbers, and its Jacobians would take too long")
+        count = int(JACOBIANS * min(1.0, (256 / self.step.size) ** 2))
+        return self.x[:rows, : max(count // rows, 16)]
+
+    def symbols(self) -> Float[Tensor, "symbols input"]:
+        """Different inputs out of x."""
+        inputs = self.x.flatten(0, 1)
+        shuffled = inputs[torch.randperm(len(inputs), generator=torch.Generator().manual_seed(0))]
+        chosen: list[Tensor] = []
+        for each in shuffled:
+            if len(chosen) < SYMBOLS and not any(torch.equal(each, other) for other in chosen):
+                chosen.append(each)
+        return torch.stack(chosen)

@@ -1,0 +1,121 @@
+"""Modules of the user's own."""
+
+import importlib
+from pathlib import Path
+from typing import Any
+
+import torch
+from torch import Tensor, nn
+from torch.utils import _pytree as pytree
+
+from remanence.analysis import as_step
+from remanence.inspection.subject import Subject
+from remanence.inspection.weights import read_weights
+from remanence.nn import Memory
+
+CONTRACT = "forward(x, state) -> (y, state) with x [batch, time, input], state None at first"
+
+
+def subject_of_module(
+    name: str, checkpoint: Path | None = None, *, options: dict[str, Any] | None = None, input_size: int | None = None
+) -> Subject:
+    """A module that is imported and built, driven by white noise.
+
+    Args:
+        name: ``package.module:Class``.
+        checkpoint: a file of its ``state_dict``; default: the weights that it is built with.
+        options: arguments of the class.
+        input_size: channels of its input; default: what the module says.
+
+    Raises:
+        ValueError: it cannot be imported or built, does not fit the checkpoint, or does not keep the contract.
+    """
+    module = built(name, options or {})
+    if checkpoint is not None:
+        try:
+            module.load_state_dict(read_weights(checkpoint))
+        except RuntimeError as error:
+            raise ValueError(f"{checkpoint} does not fit {name}: {_line(error)}") from error
+    module = kept(name, module, input_size)
+    label = name.rpartition(":")[2] + (f" {checkpoint.name}" if checkpoint else "")
+    about = f"{name}" + (f" with the weights of {checkpoint}" if checkpoint else " as it is built, untrained")
+    return Subject.driven_by_noise(label, about, module)
+
+
+def built(name: str, options: dict[str, Any]) -> nn.Module:
+    """An instance of the class.
+
+    Raises:
+        ValueError: it cannot be imported or built, or is no module.
+    """
+    place, _, attribute = name.partition(":")
+    if not place or not attribute:
+        raise ValueError(f"--module takes package.module:Class, got {name!r}")
+    try:
+        factory = getattr(importlib.import_module(place), attribute)
+    except Exception as error:  # the user's code may raise anything
+        raise ValueError(f"no module could be imported from {name!r}: {_line(error)}") from error
+    try:
+        module = factory(**options)
+    except Exception as error:
+        hint = "" if options else "; give its arguments with --set module.options.NAME=VALUE"
+        raise ValueError(f"{name} could not be built: {_line(error)}{hint}") from error
+    if not isinstance(module, nn.Module):
+        raise ValueError(f"{name} makes a {type(module).__name__}, not a torch.nn.Module")
+    return module
+
+
+class BatchFirst(nn.Module):
+    """A module whose state has the batch elsewhere than in front, as the states of ``torch.nn.LSTM`` have.
+
+    Args:
+        module: the user's own.
+        places: the dimension of the batch in each tensor of the state, nested as that is.
+    """
+
+    def __init__(self, module: nn.Module, places: Any, input_size: int):
+        super().__init__()
+        self.module, self.places, self.input_size = module, places, input_size
+
+    def forward(self, x: Tensor, state: Any = None) -> tuple[Tensor, Any]:
+        """Run the module."""
+        if state is not None:
+            state = pytree.tree_map(lambda leaf, place: leaf.movedim(0, place).contiguous(), state, self.places)
+        y, after = self.module(x, state)
+        return y, pytree.tree_map(lambda leaf, place: leaf.movedim(place, 0), after, self.places)
+
+
+@torch.no_grad()
+def kept(name: str, module: nn.Module, input_size: int | None) -> nn.Module:
+    """The module with the batch in front, once it has taken two steps, the second from the state of the first.
+
+    Raises:
+        ValueError: the module does not do as the contract says.
+    """
+    module.double().eval()
+    if isinstance(module, Memory | nn.RNNBase):
+        return module
+    size = getattr(module, "input_size", None) if input_size is None else input_size
+    if not isinstance(size, int):
+        raise ValueError(f"{name} has no attribute input_size: --set module.input_size=CHANNELS")
+    try:
+        (_, two), (_, three) = (module(torch.zeros(batch, 1, size).double(), None) for batch in (2, 3))
+        module = BatchFirst(module, pytree.tree_map(_place, two, three), size)
+        step = as_step(module)
+        step(step.silence(2), step(step.silence(2), step.initial_state(2)))
+    except Exception as error:
+        raise ValueError(f"{name} does not keep the contract {CONTRACT}: {_line(error)}") from error
+    return module
+
+
+def _place(two: Tensor, three: Tensor) -> int:
+    """The dimension in which two states differ that are alike but for the batch."""
+    for place, sizes in enumerate(zip(two.shape, three.shape, strict=True)):
+        if sizes == (2, 3):
+            return place
+    raise ValueError(f"its state {list(two.shape)} does not grow with the batch")
+
+
+def _line(error: Exception) -> str:
+    text = str(error).strip() or type(error).__name__
+    return " ".join(text.split())[:300]

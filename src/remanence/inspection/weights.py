@@ -1,0 +1,53 @@
+"""Weights out of files of others; nothing in such a file is ever run."""
+
+from pathlib import Path
+from typing import Any
+
+import torch
+from torch import Tensor
+
+NESTED = ("state_dict", "model_state_dict", "model")  # where training programs put the weights in a larger checkpoint
+
+
+def read_weights(path: Path) -> dict[str, Tensor]:
+    """The tensors of a safetensors file, or of a ``state_dict`` written by ``torch.save``.
+
+    Raises:
+        ValueError: the file is missing, or is neither.
+    """
+    if not path.is_file():
+        raise ValueError(f"{path} is not there: give a run folder or a checkpoint file")
+    content: Any = _safetensors(path) if path.suffix == ".safetensors" else _pickled(path)
+    for name in NESTED:
+        if isinstance(content, dict) and isinstance(content.get(name), dict):
+            content = content[name]
+    named = content if isinstance(content, dict) else {}
+    tensors = {key: value for key, value in named.items() if isinstance(key, str) and isinstance(value, Tensor)}
+    if not tensors:
+        raise ValueError(f"{path} holds no named tensors: save model.state_dict()")
+    return tensors
+
+
+def _safetensors(path: Path) -> dict[str, Tensor]:
+    from safetensors import SafetensorError
+    from safetensors.torch import load_file
+
+    try:
+        return load_file(path)
+    except SafetensorError as error:
+        raise ValueError(f"{path} is no safetensors file, or a damaged one: {error}") from error
+
+
+def _pickled(path: Path) -> Any:
+    try:
+        return torch.load(path, map_location="cpu", weights_only=True)
+    except Exception as error:  # what a damaged pickle raises is anything
+        if isinstance(error, OSError):
+            raise
+        objects = "weights_only" in str(error) and "GLOBAL" in str(error)
+        why = (
+            "it holds other Python objects, which are not loaded: save model.state_dict()"
+            if objects
+            else "it is damaged, or of another kind"
+        )
+        raise ValueError(f"{path} is no checkpoint of tensors: {why}") from error

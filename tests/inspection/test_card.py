@@ -1,0 +1,100 @@
+import json
+import math
+import re
+from dataclasses import replace
+
+import pytest
+import torch
+
+from remanence.inspection import LINES, Subject, as_json, card, inspect, subjects_of_run, table, write
+from remanence.nn import Elman, FastWeights
+
+
+@pytest.fixture(scope="module")
+def fastlane_card(fastlane_run):
+    (subject,) = subjects_of_run(fastlane_run)
+    (found,) = inspect([replace(subject, x=subject.x[:, :64])])
+    return found
+
+
+def test_a_leak_is_measured_as_theory_has_it(make_leak):
+    subject = Subject.driven_by_noise("leak", "a leak", make_leak(0.5))
+    (found,) = inspect([replace(subject, x=subject.x[:, :48], length=16)])
+    figures = {name: each.figures for name, each in found.findings.items()}
+    assert figures["gradient"]["horizon"] == 7  # 0.5⁷ < 1% < 0.5⁶
+    assert math.isclose(figures["lyapunov"]["largest"], math.log(0.5), rel_tol=1e-6)
+    assert figures["fixed_points"]["kinds"] == ["globally asymptotically stable"]
+    assert figures["control"]["rank"] == figures["observability"]["rank"] == 3
+    assert figures["memory"]["half_life"] < 4
+    assert figures["memory"]["first"] > 0.6
+    assert "holding" not in figures
+
+
+@pytest.mark.parametrize(
+    ("decay", "word", "why"), [(1.3, "explodes after 18", "grows without bound"), (1.0, "> 48 steps", "as far apart")]
+)
+def test_what_does_not_fade_is_said(make_leak, decay, word, why):
+    subject = Subject.driven_by_noise("leak", "a leak", make_leak(decay))
+    subject = replace(subject, x=subject.x[:, :48])
+    lines = {line.name: line for line in LINES}
+    assert lines["gradient"].measure(subject).short == word  # 1.3¹⁸ > 100 > 1.3¹⁷
+    assert why in lines["lyapunov"].measure(subject).sentence
+
+
+def test_a_run_end_to_end(fastlane_card, tmp_path):
+    found = fastlane_card
+    assert "trained on retrieval with seed 0 (finished)" in found.subject.about
+    assert set(found.findings) == {line.name for line in LINES}
+    assert not [name for name, each in found.findings.items() if "missing" in each.figures]
+    assert found.findings["holding"].figures["neurons"] == 6
+    page = write([found], tmp_path, "remanence inspect lane").read_text()
+    assert page.count("<picture>") == len([each for each in found.findings.values() if each.draw])
+    assert all(alt for alt in re.findall(r'<img [^>]*alt="([^"]*)"', page))
+    assert not re.search(r'(src|href)(set)?="(?!data:)', page)
+    assert "<script" not in page
+
+
+def test_several_are_side_by_side(fastlane_card, make_leak, monkeypatch, tmp_path):
+    monkeypatch.setattr(card, "LINES", LINES[:2])
+    subject = Subject.driven_by_noise("leak", "a leak", make_leak(0.5))
+    missing = card.Finding.missing("not now")
+    other = card.Card(subject, {line.name: missing for line in LINES})
+    both = [fastlane_card, other]
+    assert [str(column.header) for column in table(both).columns] == ["", "lane", "leak"]
+    rows = as_json(both)
+    assert json.loads(json.dumps(rows)) == rows
+    assert [row["state_size"] for row in rows] == [6, 3]
+    page = write(both, tmp_path, "remanence inspect a b").read_text()
+    assert "leak: Not measured: not now." in page
+
+
+def test_an_instrument_that_fails_leaves_the_others_alone(make_leak, monkeypatch):
+    def broken(subject):
+        raise RuntimeError("out of ideas\nand of lines")
+
+    monkeypatch.setattr(card, "LINES", (replace(LINES[0], measure=broken), LINES[2]))
+    subject = Subject.driven_by_noise("leak", "a leak", make_leak(0.5))
+    told = []
+    (found,) = inspect([subject], lambda subject, line, done: told.append((line.name, done)))
+    assert found.findings["gradient"].sentence == "Not measured: out of ideas."
+    assert found.findings["lyapunov"].figures["largest"] < 0
+    assert told == [("gradient", False), ("gradient", True), ("lyapunov", False), ("lyapunov", True)]
+
+
+def test_a_state_too_large_for_jacobians():
+    lines = {line.name: line for line in LINES}
+    subject = Subject.driven_by_noise("fast", "fast weights", FastWeights(3, 40))
+    subject = replace(subject, x=subject.x[:, :30])
+    assert lines["gradient"].measure(subject).figures["steps"] == 30
+    with pytest.raises(ValueError, match=r"the state has 1,640 numbers"):
+        lines["lyapunov"].measure(subject)
+
+
+def test_short_sequences_are_laid_end_to_end():
+    x = torch.arange(60.0).double().view(20, 3, 1)
+    subject = Subject.driven_by("elman", "a net", Elman(1, 2).double(), x)
+    assert subject.x.flatten().tolist() == list(range(60))
+    assert subject.length == 3
+    long = Subject.driven_by("elman", "a net", Elman(1, 2).double(), torch.zeros(3, 1000, 1).double())
+    assert long.x.shape == (3, 256, 1)
+    assert "the first 256 steps" in long.about
