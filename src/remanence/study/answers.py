@@ -47,8 +47,8 @@ def net_input(tasks: dict[str, Histories]) -> Answer:
             rows.append([task, name, count, spread(before), spread(after), spread(kept)])
         fell = sum(after < before for before, after in pairs)
         sentences.append(
-            f"In `{task}`, neurons that hold get {spread([after for _, after in pairs])} times the net input while they "
-            f"hold that they get while they write; when neurons held for the first time it was "
+            f"In `{task}`, neurons that hold get {spread([after for _, after in pairs])} times the net input while "
+            f"they hold that they get while they write; when neurons held for the first time it was "
             f"{spread([before for before, _ in pairs])}, and it fell from then on in {fell} of {len(pairs)} runs."
         )
     head = ["task", "layer", "neurons that hold", "hold / write, first", "hold / write, last", "change in a step"]
