@@ -6,6 +6,7 @@ from typing import TYPE_CHECKING, Any
 
 import networkx
 import numpy as np
+from matplotlib import rcParams
 from matplotlib.cm import ScalarMappable
 from matplotlib.lines import Line2D
 
@@ -18,6 +19,7 @@ if TYPE_CHECKING:
 
 HEARD = 2  # edges into each neuron that are drawn, the strongest: more is a hairball
 DARK = 0.6  # a share of holding from which on the fill is too dark for black numbers
+NARROW = 6  # inches of a figure in which the legend goes one below the other
 CENTRE = "centre"  # a node that is not drawn
 KINDS = {  # (hears an input, is read): marker and name
     (True, True): ("D", "hears inputs, is read"),
@@ -51,24 +53,29 @@ def build(found: Holding) -> networkx.DiGraph:
 def draw(found: Holding, axes: Axes) -> Axes:
     """Draw the graph of neurons, the stronger an edge the thicker; of many edges the two strongest into each neuron.
 
-    Blue edges excite, orange ones inhibit. The fill of a neuron is the share of time that it holds, a black rim marks
+    Blue edges excite, orange ones inhibit. The fill of a neuron is the share of time that it holds, a thick rim marks
     holders, the shape says whether it hears inputs and whether it is read, the number is its place in the order of
     firing (from 1). Small boxes are inputs.
     """
     whole = build(found)
     graph = _strongest(whole)
     places = _layout(graph)
-    size = min(420.0, 14_000 / len(graph))
+    narrow = axes.figure.bbox.width < NARROW * axes.figure.dpi
+    size = min(420.0, 14_000 / len(graph)) * (0.4 if narrow else 1.0)
     _edges(graph, places, axes, size)
-    _neurons(graph, places, axes, size)
+    marks = _neurons(graph, places, axes, size)
     inputs = [node for node, facts in graph.nodes(data=True) if "place" not in facts]
     box = {"boxstyle": "round,pad=0.15", "facecolor": "white", "edgecolor": GREY, "linewidth": 0.6}
     names = {node: node for node in inputs}
     networkx.draw_networkx_labels(graph, places, names, font_size=7, font_color="black", bbox=box, ax=axes)
     drawn, there = graph.number_of_edges(), whole.number_of_edges()
-    edges = f"{there} edges" if drawn == there else f"{drawn} of {there} edges, the strongest into each"
+    edges = f"{there} edges" if drawn == there else f"{drawn} of {there} edges"
     axes.set(title=f"{len(found.order)} neurons, {edges}")
     axes.axis("off")
+    axes.margins(0.1)
+    columns, side = (1, "bottom") if narrow else (3, "right")
+    axes.legend(handles=marks, loc="upper center", bbox_to_anchor=(0.5, 0), ncols=columns, frameon=False)
+    axes.figure.colorbar(_shades(), ax=axes, label="share of time that it holds", shrink=0.6, location=side)
     return axes
 
 
@@ -105,32 +112,35 @@ def _edges(graph: networkx.DiGraph, places: Any, axes: Axes, size: float) -> Non
     )  # fmt: skip
 
 
-def _neurons(graph: networkx.DiGraph, places: Any, axes: Axes, size: float) -> None:
+def _neurons(graph: networkx.DiGraph, places: Any, axes: Axes, size: float) -> list[Line2D]:
+    """Draw them; what the legend says."""
     neurons = {node: facts for node, facts in graph.nodes(data=True) if "place" in facts}
-    shades = ScalarMappable(cmap="YlGn")
-    shades.set_clim(0, 1)
+    ink = rcParams["text.color"]
     marks = []
     for kind, (marker, name) in KINDS.items():
         members = [node for node, facts in neurons.items() if (facts["sensory"], facts["output"]) == kind]
         if members:
             networkx.draw_networkx_nodes(
                 graph, places, members, ax=axes, node_size=size, node_shape=marker,
-                node_color=[neurons[node]["share"] for node in members], cmap=shades.get_cmap(), vmin=0, vmax=1,
-                edgecolors=["black" if neurons[node]["holds"] else GREY for node in members],
+                node_color=[neurons[node]["share"] for node in members], cmap=_shades().get_cmap(), vmin=0, vmax=1,
+                edgecolors=[ink if neurons[node]["holds"] else GREY for node in members],
                 linewidths=[2.2 if neurons[node]["holds"] else 0.6 for node in members],
             )  # fmt: skip
             marks.append(Line2D([], [], linestyle="", marker=marker, markerfacecolor="none", color=GREY, label=name))
     dark = {node: str(facts["place"] + 1) for node, facts in neurons.items() if facts["share"] > DARK}
     light = {node: str(facts["place"] + 1) for node, facts in neurons.items() if facts["share"] <= DARK}
-    font = max(4.0, 0.38 * np.sqrt(size))
+    font = max(4.0, 0.4 * np.sqrt(size))
     networkx.draw_networkx_labels(graph, places, light, font_size=font, font_color="black", ax=axes)
     networkx.draw_networkx_labels(graph, places, dark, font_size=font, font_color="white", ax=axes)
     marks += [
         Line2D([], [], color=BLUE, label="excites"),
         Line2D([], [], color=ORANGE, label="inhibits"),
-        Line2D(
-            [], [], linestyle="", marker="o", markerfacecolor="none", color="black", markeredgewidth=2.2, label="holds"
-        ),
+        Line2D([], [], linestyle="", marker="o", markerfacecolor="none", color=ink, markeredgewidth=2.2, label="holds"),
     ]
-    axes.legend(handles=marks, loc="upper center", bbox_to_anchor=(0.5, 0), ncols=3, frameon=False)
-    axes.figure.colorbar(shades, ax=axes, label="share of time that it holds", shrink=0.6)
+    return marks
+
+
+def _shades() -> ScalarMappable:
+    shades = ScalarMappable(cmap="YlGn")
+    shades.set_clim(0, 1)
+    return shades

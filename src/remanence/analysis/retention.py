@@ -1,6 +1,6 @@
 """Retention: what can still be read out of the state k steps later."""
 
-from collections.abc import Sequence
+from collections.abc import Callable, Sequence
 from itertools import pairwise
 from typing import Any
 
@@ -66,7 +66,7 @@ def memory_capacity(
     shape = (trials, washout + steps, step.input_size)
     x = 2 * torch.rand(shape, generator=generator, dtype=torch.float64) - 1
     x[..., 1:] *= distractors
-    states = _driven(step, x, state_noise, generator)
+    states = _driven(step, x, state_noise, generator, torch.clone)
     values, rows = [], np.arange(max(washout, max(delays)), washout + steps)
     learn, test = np.array_split(np.arange(len(rows)), 2)
     for u, h in zip(x[..., 0].numpy(), states, strict=True):
@@ -91,6 +91,7 @@ def retention(
     noise: float = 0.1,
     state_noise: float = 0.0,
     seed: int = 0,
+    read: Callable[[Tensor], Tensor] = torch.clone,
 ) -> RetentionCurve:
     """How often a linear probe names, from the state k steps later, the symbol that was shown for one step.
 
@@ -108,6 +109,7 @@ def retention(
         noise: standard deviation of what is added to every input.
         state_noise: likewise to the state after each step.
         seed: of symbols and noise.
+        read: what the probe is given of the flat states [batch, size]; default: all.
 
     Raises:
         ValueError: fewer than two symbols, or delays that are negative or not ascending.
@@ -128,7 +130,7 @@ def retention(
     x = symbols[which] if distractors else torch.zeros(*which.shape, step.input_size, dtype=torch.float64)
     x[:, washout] = symbols[which[:, washout]]
     x += noise * torch.randn(x.shape, generator=generator, dtype=torch.float64)
-    states = _driven(step, x, state_noise, generator, [washout + k for k in delays])
+    states = _driven(step, x, state_noise, generator, read, [washout + k for k in delays])
     answers = which[:, washout].view(trials, samples).numpy()
     values = [
         [_accuracy(h[:, index], answer) for index in range(len(delays))]
@@ -138,9 +140,14 @@ def retention(
 
 
 def _driven(
-    step: Step, x: Tensor, state_noise: float, generator: torch.Generator, kept: Sequence[int] | None = None
+    step: Step,
+    x: Tensor,
+    state_noise: float,
+    generator: torch.Generator,
+    read: Callable[[Tensor], Tensor],
+    kept: Sequence[int] | None = None,
 ) -> np.ndarray:
-    """The states after the steps that are kept (default: all), [batch, kept, size]."""
+    """What is read of the states after the steps that are kept (default: all), [batch, kept, size]."""
     h, states = step.initial_state(len(x)), []
     wanted = set(range(x.shape[1]) if kept is None else kept)
     for t, x_t in enumerate(x.to(h).unbind(1)):
@@ -148,7 +155,7 @@ def _driven(
         if state_noise:
             h = h + state_noise * torch.randn(h.shape, generator=generator, dtype=torch.float64).to(h)
         if t in wanted:
-            states.append(h.double().cpu())
+            states.append(read(h).double().cpu())
     return torch.stack(states, 1).numpy()
 
 

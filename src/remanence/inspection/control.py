@@ -1,11 +1,14 @@
 """What inputs write into the state, and what outputs read from it."""
 
+from torch import Tensor
+
 from remanence.analysis import controllability, observability
 from remanence.analysis.gramian import Gramian
 from remanence.inspection.finding import Finding
 from remanence.inspection.subject import Subject
 
 MOST = 0.99  # of the energy
+SEQUENCE = 64  # steps at most
 
 
 def written(subject: Subject) -> Finding:
@@ -26,8 +29,8 @@ def read(subject: Subject) -> Finding:
     return _finding(found, rank, most, size, sentence)
 
 
-def _sequence(subject: Subject):
-    return subject.portion(rows=8)[:1, : subject.length]
+def _sequence(subject: Subject) -> Tensor:
+    return subject.portion(SEQUENCE)[:, : subject.length]
 
 
 def _counts(found: Gramian) -> tuple[int, int, int]:

@@ -5,7 +5,7 @@ import math
 from torch import Tensor
 
 from remanence.analysis import lyapunov_exponents
-from remanence.inspection.finding import Finding, number
+from remanence.inspection.finding import Finding, counted, number
 from remanence.inspection.subject import Subject
 
 COUNT = 4
@@ -15,7 +15,7 @@ LEVEL = 2e-3  # a step: what an estimate over so few steps cannot tell from 0
 
 def measure(subject: Subject) -> Finding:
     """The largest Lyapunov exponent along the driven trajectory."""
-    x = subject.portion(rows=2)
+    x = subject.portion()
     found = lyapunov_exponents(subject.step, x, count=min(COUNT, subject.step.size), discard=min(32, x.shape[1] // 4))
     largest = float(found.exponents.mean(0).max())
     if math.isnan(largest):
@@ -41,5 +41,4 @@ def _why(subject: Subject, x: Tensor) -> str:
 def _steps(exponent: float) -> str:
     if math.isinf(exponent):
         return "fraction of a step"
-    steps = math.log(2) / abs(exponent)
-    return f"{steps:.2g} steps" if steps < 100 else f"{steps:.0f} steps"
+    return counted(math.log(2) / abs(exponent))

@@ -8,7 +8,8 @@ from remanence.analysis import fixed_points
 from remanence.inspection.finding import Finding
 from remanence.inspection.subject import LARGEST, Subject
 
-STARTS, ITERATIONS, STEPS = 12, 30, 300
+FEW, MANY = 12, 128  # starts of the search: for a large state, and for a small one
+ITERATIONS, STEPS = 30, 300
 
 
 def measure(subject: Subject) -> Finding:
@@ -18,7 +19,8 @@ def measure(subject: Subject) -> Finding:
         raise ValueError(f"the state has {step.size:,} numbers, and its Jacobians would take too long")
     _, states = step.run(subject.x)
     visited = states.flatten(0, 1)
-    starts = visited[torch.randperm(len(visited), generator=torch.Generator().manual_seed(0))[:STARTS]]
+    tried = min(max(4096 // step.size, FEW), MANY)
+    starts = visited[torch.randperm(len(visited), generator=torch.Generator().manual_seed(0))[:tried]]
     spread = float(visited.std(0).norm())
     found = fixed_points(
         step, subject.x.mean((0, 1)), starts=starts, radius=max(0.01 * spread, 1e-3), steps=STEPS, iterations=ITERATIONS
@@ -27,13 +29,13 @@ def measure(subject: Subject) -> Finding:
     listed = [f"{count} {kind}" for kind, count in kinds.most_common()]
     figures = {"count": len(found.points), "kinds": [each.kind for each in found.verdicts], "lost": found.lost}
     if not listed:
-        sentence = f"With its mean input held, none of {STARTS} starts came to rest: the state moves on."
+        sentence = f"With its mean input held, none of {tried} searches found a place where the state rests."
         return Finding(figures, "none found", sentence)
     attracting = len(found.attractors)
     sentence = f"With its mean input held, the state can rest in {_places(len(found.points))} ({', '.join(listed)})"
     sentence += _meaning(attracting, len(found.points))
     if found.lost:
-        sentence += f" {found.lost} of {STARTS} searches found none."
+        sentence += f" {found.lost} of {tried} searches found none."
     return Finding(figures, ", ".join(listed), sentence, lambda axes: found.plot(axes[0]))
 
 

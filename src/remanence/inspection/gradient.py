@@ -5,7 +5,7 @@ import math
 import torch
 
 from remanence.analysis import gradient_flow
-from remanence.inspection.finding import Finding, number
+from remanence.inspection.finding import Finding, counted, number
 from remanence.inspection.subject import LARGEST, Subject
 
 SHARE, FACTOR = 0.01, 100.0
@@ -14,19 +14,17 @@ SHARE, FACTOR = 0.01, 100.0
 def measure(subject: Subject) -> Finding:
     """Steps back until less than 1% of a gradient is left, or until it has grown a hundredfold."""
     bound = subject.step.size <= LARGEST
-    x = subject.portion(rows=2) if bound else subject.x[:2]
+    x = subject.portion() if bound else subject.x[:1]
     direction = torch.randn(subject.step.size, generator=torch.Generator().manual_seed(0), dtype=x.dtype)
     flow = gradient_flow(subject.step, x, lambda y, states: states[:, -1] @ direction, bound=bound)
-    horizon, explodes = float(flow.horizon(SHARE).median()), float(flow.explodes(FACTOR).median())
+    horizon, explodes = float(flow.horizon(SHARE)), float(flow.explodes(FACTOR))
     steps = x.shape[1]
     if explodes < horizon:
         short = f"explodes after {explodes:.0f}"
-        sentence = f"A gradient is {FACTOR:.0f} times larger {explodes:.0f} steps back: it explodes, so clip it."
+        sentence = f"A gradient is {FACTOR:.0f} times larger {counted(explodes)} back: it explodes, so clip it."
     elif math.isfinite(horizon):
-        short = f"{horizon:.0f} steps"
-        sentence = (
-            f"{horizon:.0f} steps back less than 1% of a gradient is left: what came before hardly teaches anything."
-        )
+        short = counted(horizon)
+        sentence = f"{short} back less than 1% of a gradient is left: what came before hardly teaches anything."
     else:
         short = f"> {steps} steps"
         sentence = f"More than 1% of a gradient is left {steps} steps back, as far as was measured."

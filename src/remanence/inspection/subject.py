@@ -11,7 +11,7 @@ from remanence.analysis import Step, as_step
 STEPS = 256
 ROWS = 8
 SYMBOLS = 4  # different inputs that a memory is asked to tell apart
-JACOBIANS = 512  # of a state of 256 numbers; of a larger one fewer, as each costs more
+CHEAP = 256  # numbers in a state; of a larger one fewer steps are linearised, as each costs more
 LARGEST = 1024  # a state of more numbers has Jacobians that take minutes
 
 
@@ -65,16 +65,15 @@ class Subject:
         driven = f"{about}, driven by the validation inputs as it gets them ({how})"
         return cls(name, driven, module, as_step(module), stream.contiguous(), min(length, STEPS))
 
-    def portion(self, rows: int) -> Float[Tensor, "rows steps input"]:
-        """As much of x as Jacobians can be afforded for.
+    def portion(self, most: int = STEPS) -> Float[Tensor, "1 steps input"]:
+        """So many steps of x, or as many as Jacobians can be afforded for.
 
         Raises:
             ValueError: a state so large that they take minutes.
         """
         if self.step.size > LARGEST:
             raise ValueError(f"the state has {self.step.size:,} numbers, and its Jacobians would take too long")
-        count = int(JACOBIANS * min(1.0, (256 / self.step.size) ** 2))
-        return self.x[:rows, : max(count // rows, 16)]
+        return self.x[:1, : int(most * min(1.0, (CHEAP / self.step.size) ** 2))]
 
     def symbols(self) -> Float[Tensor, "symbols input"]:
         """Different inputs out of x."""

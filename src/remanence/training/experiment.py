@@ -84,6 +84,12 @@ class Experiment(lightning.LightningModule):
             Batched(samples), batch_size=self.config.training.batch_size, sampler=order, collate_fn=as_it_is
         )
 
+    def output(self, batch: Batch) -> Tensor:
+        """What the model gives for the inputs of a batch."""
+        # A model whose inputs are never padded or timed need not know of masks and timespans.
+        given = {name: batch._asdict()[name] for name in ("mask", "timespans") if batch._asdict()[name] is not None}
+        return self.model(batch.inputs, **given)
+
     def _evaluated(self, count: int) -> list[int] | None:
         """The samples to validate and test on; None: all."""
         wanted = self.config.training.evaluation_samples
@@ -91,12 +97,6 @@ class Experiment(lightning.LightningModule):
             return None
         # Drawn, for the samples of a split may come class by class; the same for every run.
         return np.sort(np.random.default_rng(0).permutation(count)[:wanted]).tolist()
-
-    def output(self, batch: Batch) -> Tensor:
-        """What the model gives for the inputs of a batch."""
-        # A model whose inputs are never padded or timed need not know of masks and timespans.
-        given = {name: batch._asdict()[name] for name in ("mask", "timespans") if batch._asdict()[name] is not None}
-        return self.model(batch.inputs, **given)
 
     def _evaluate(self, batch: Batch, split: str) -> None:
         output, target = self.output(batch), batch.targets
