@@ -187,13 +187,17 @@ def report_(
     ],
     output: Annotated[Path | None, typer.Option(help="Where report.html goes (default: the first folder).")] = None,
     as_json: Json = False,
+    as_markdown: Annotated[bool, typer.Option("--markdown", help="Print the table in Markdown.")] = False,
 ) -> None:
     """Print the table of finished runs and write a page with plots."""
     from remanence import report
 
     results = report.load(runs)
     page = report.write(results, output or runs[0])
-    present(results, as_json=as_json)
+    if as_markdown:
+        out.print(report.markdown(report.summarise(results)), markup=False, highlight=False, soft_wrap=True)
+    else:
+        present(results, as_json=as_json)
     err.print(f"The page is {page}", highlight=False)
 
 

@@ -73,18 +73,27 @@ def prepare(
 def preview(
     task: Annotated[str, typer.Argument(metavar="TASK", help="The task.", autocompletion=complete_task)],
     count: Annotated[int, typer.Option(min=1, help="How many samples.")] = 3,
+    output: Annotated[Path | None, typer.Option(help="Draw each as a picture too, a PNG in this folder.")] = None,
     settings: Options = [],  # noqa: B006 (Typer wants a list)
     as_json: Json = False,
 ) -> None:
     """Draw a few training samples of a task and what is asked of them."""
+    pictures: list[Path] = []
     with bar("making the data") as progress, data.watched(progress):
-        samples = created(task, settings).examples(count)
+        made = created(task, settings)
+        samples = made.examples(count)
+        if output is not None:
+            from remanence.report.samples import write_samples  # slow to load
+
+            pictures = write_samples(made, task, count, output)
     if as_json:
-        print_json({"task": task, "examples": samples})
+        print_json({"task": task, "examples": samples, "pictures": [str(path) for path in pictures]})
         return
     for number, sample in enumerate(samples, start=1):
         out.rule(f"{task}, sample {number}", align="left")
         out.print(sample, highlight=False, markup=False, soft_wrap=True)
+    if pictures:
+        err.print(f"The pictures are in {output}", highlight=False)
 
 
 def created(name: str, settings: list[str]) -> tasks.Task:

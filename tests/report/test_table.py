@@ -5,8 +5,8 @@ from math import sqrt
 import pytest
 from rich.console import Console
 
-from remanence.report import as_json, load, summarise, table
-from remanence.report.table import Estimate, by_task, cells, figure, notes, task_title
+from remanence.report import as_json, load, markdown, summarise, table
+from remanence.report.table import Estimate, by_task, cells, columns, figure, notes, task_title
 
 
 @pytest.fixture
@@ -35,7 +35,7 @@ def test_mean_and_spread_over_seeds_by_hand(rows_of):
     assert [run.seed for run in row.runs] == [0, 1, 2]
     assert (row.test.mean, row.test.spread) == (pytest.approx(0.3), pytest.approx(sqrt(0.14 / 2)))
     assert (row.seconds.mean, row.seconds.spread) == (pytest.approx(5), pytest.approx(sqrt(26 / 2)))
-    assert cells(row) == ("lstm", "50", "30.0 ± 26.5", "12,345", "5.00 ± 3.61", "–", "3")
+    assert cells(row) == ("lstm", "50", "30.0 ± 26.5", "12,345", "200", "5.00 ± 3.61", "–", "3")
 
 
 def test_memory_is_the_mean_where_it_was_measured(rows_of):
@@ -47,7 +47,7 @@ def test_memory_is_the_mean_where_it_was_measured(rows_of):
 
 def test_one_seed_has_no_spread(rows_of):
     (row,) = rows_of({"test": 0.5, "seconds": 2.0})
-    assert cells(row) == ("lstm", "50", "50.0", "1,000", "2.00", "–", "1")
+    assert cells(row) == ("lstm", "50", "50.0", "1,000", "200", "2.00", "–", "1")
 
 
 @pytest.mark.parametrize(
@@ -73,7 +73,7 @@ def test_failed_and_unfinished_runs_do_not_count_and_are_named(rows_of):
         {"seed": 1, "failure": "the loss is nan at step 7"},
         {"seed": 2, "finished": False},
     )
-    assert cells(row)[2:] == ("25.0", "1,000", "4.00", "–", "1 of 3")
+    assert cells(row)[2:] == ("25.0", "1,000", "200", "4.00", "–", "1 of 3")
     failed, unfinished = notes(row)
     assert failed == "lstm, 50 units, seed 1 failed and does not count: the loss is nan at step 7"
     assert unfinished == "lstm, 50 units, seed 2: unfinished, does not count yet"
@@ -83,7 +83,7 @@ def test_failed_and_unfinished_runs_do_not_count_and_are_named(rows_of):
 def test_a_row_without_figures_has_dashes_and_comes_last(rows_of):
     rows = rows_of({"layer": "gru", "finished": False}, {"layer": "lstm", "test": 0.9})
     assert [row.layer for row in rows] == ["lstm", "gru"]
-    assert cells(rows[1]) == ("gru", "50", "–", "–", "–", "–", "0 of 1")
+    assert cells(rows[1]) == ("gru", "50", "–", "–", "–", "–", "–", "0 of 1")
 
 
 def test_a_seed_that_counts_twice_is_pointed_out(rows_of):
@@ -157,6 +157,7 @@ def test_json_has_stable_keys_and_unrounded_figures(rows_of):
         "spread": None,
         "values": [0.1234567],
         "parameters": 1000,
+        "steps": 200,
         "seconds": 2.0,
         "seconds_spread": None,
         "memory": None,
@@ -166,3 +167,17 @@ def test_json_has_stable_keys_and_unrounded_figures(rows_of):
     }
     assert list(empty) == list(known)
     assert (empty["mean"], empty["values"], empty["parameters"], empty["unfinished"]) == (None, [], None, [0])
+
+
+def test_the_markdown_table_has_the_cells_of_the_printed_one(rows_of):
+    rows = rows_of(
+        {"seed": 0, "test": 0.25}, {"layer": "gru", "test": 0.1}, {"layer": "gru", "seed": 1, "failure": "nan"}
+    )
+    lines = markdown(rows).splitlines()
+    assert lines[0] == "**retrieval**"
+    table = [line.strip("| ").split(" | ") for line in lines if line.startswith("|")]
+    assert tuple(table[0]) == columns(rows)
+    assert table[1] == ["---", *["---:"] * 7]
+    assert table[2:4] == [list(cells(row)) for row in rows]
+    assert table[4][0] == "chance"
+    assert "gru, 50 units, seed 1 failed and does not count: nan" in lines

@@ -1,3 +1,4 @@
+import numpy as np
 import torch
 
 from remanence import tasks
@@ -26,9 +27,11 @@ def test_a_neuron_wired_to_hold_is_found_and_measured():
     assert found.kept[0] == 0
     shown = batch.targets == 0
     values = 2.0 * shown[phases(task, batch).hold.nonzero()[:, 0]]  # 4 steps of 0.5, if symbol 0 was shown
-    median = 0.5 if shown.sum() * 2 > len(shown) else 0.0
-    torch.testing.assert_close(float(found.net_write[0]), float(median / values.std()))
+    arrived = 0.5 * shown.float().mean().sqrt()  # root mean square of 0.5 for some and 0 for others
+    torch.testing.assert_close(float(found.net_write[0]), float(arrived / values.std()))
     assert found.net_hold[1] > 0
+    assert np.isnan(found.net_hold[2])  # at 0 all the time
+    assert found.net_write[2] > 0
     assert found.bias.tolist() == [0, 0.25, -1]
 
 
@@ -44,6 +47,9 @@ def test_net_input_counts_other_neurons():
     assert found.net_hold[0] == 0
     assert found.kept[0] == 0
     y = layer(batch.inputs)[0].detach()
-    hold = phases(task, batch).hold
-    arrived = 0.5 * y[..., 0][hold]
-    torch.testing.assert_close(float(found.net_hold[1]), float(arrived.median() / y[..., 1][hold].std()))
+    hold = phases(task, batch).hold & (y[..., 1] > 0)
+    arrived = (0.5 * y[..., 0][hold]).square().mean().sqrt()
+    spread = y[..., 1][phases(task, batch).hold].std()
+    torch.testing.assert_close(
+        float(found.net_hold[1]), float(arrived.square().mean().sqrt() / spread), rtol=1e-5, atol=0
+    )

@@ -9,7 +9,13 @@ from remanence.tasks.drawn import Drawn, bits, uniform
 MADE = {  # every task whose samples are drawn when they are asked for, small
     "copy": {"delay": 5, "length": 3},
     "adding": {"length": 6},
+    "denoise": {"stretch": 5, "length": 3},
     "flipflop": {"length": 9},
+    "flipflop_language": {"length": 10},
+    "mqar": {"pairs": 2, "length": 12},
+    "parity": {"length": 12},
+    "modsum": {"length": 8},
+    "associations": {"keys": 4},
 }
 
 

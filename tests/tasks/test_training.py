@@ -5,18 +5,21 @@ import struct
 
 import numpy as np
 import pytest
+import torch
+from PIL import Image
 
 from remanence import tasks
 from remanence.cli import main
 from remanence.data import load, made, mnist
 from remanence.models import Transformer
+from remanence.report.samples import write_samples
 from remanence.training import LayerConfig, ModelConfig, RunConfig, TaskConfig, TrainingConfig, TransformerConfig, train
 from remanence.training.experiment import Experiment
 
 RNG = np.random.default_rng(0)
 
 
-def images(writer, splits=("train", "test"), size=64):
+def images(writer, splits=("train", "test"), size=1024):
     for split in splits:
         writer.append(f"{split}.images", RNG.integers(0, 256, (40, size), np.uint8))
         writer.append(f"{split}.labels", RNG.integers(0, 10, 40, np.uint8))
@@ -78,7 +81,13 @@ CASES = {
     "characters": {"length": 12},
     "copy": {**SMALL, "delay": 5},
     "adding": {**SMALL, "length": 8},
+    "denoise": {**SMALL, "stretch": 12},
     "flipflop": {**SMALL, "length": 8},
+    "flipflop_language": {**SMALL, "length": 20},
+    "mqar": {**SMALL, "pairs": 2, "length": 12, "vocabulary_size": 20},
+    "parity": {**SMALL, "length": 8},
+    "modsum": {**SMALL, "length": 8, "test_length": 20},
+    "associations": {**SMALL, "keys": 4},
     "irregular": {**SMALL, "length": 9, "elapsed": "channel"},
 }
 
@@ -117,6 +126,30 @@ def test_inside_a_transformer(prepared, name, tmp_path):
     model = Experiment(run).model
     assert isinstance(model, Transformer)
     assert (model.pooling == "none") == causal
+
+
+def test_what_is_not_asked_is_not_counted(tmp_path, monkeypatch):
+    monkeypatch.setattr("remanence.training.experiment.EVALUATION_BATCH", 3)  # batches with more and with fewer reads
+    run = config("flipflop_language", "gru", {**SMALL, "length": 12, "ignored": 0.3, "test_ignored": 0.3})
+    result = train(run, tmp_path / "run")
+    experiment = Experiment(run)
+    experiment.model.load_state_dict(torch.load(tmp_path / "run" / "checkpoints" / "best.ckpt", weights_only=True))
+    wrong = asked = 0
+    for tokens, target in experiment.task.dataset("test"):
+        said = experiment.model(tokens[None])[0].argmax(-1)
+        for one, right in zip(said.tolist(), target.tolist(), strict=True):
+            asked += right != -100
+            wrong += right not in (-100, one)
+    assert result.test_metric == pytest.approx(wrong / asked)
+
+
+@pytest.mark.parametrize("name", CASES)
+def test_a_sample_is_drawn(prepared, name, tmp_path):
+    (path,) = write_samples(tasks.create(name, **CASES[name]), name, 1, tmp_path / "pictures")
+    assert path.name == f"{name}-1.png"
+    with Image.open(path) as picture:
+        assert picture.width >= 150 * 4  # inches
+        assert len(picture.convert("RGB").getcolors(1 << 20)) > 3
 
 
 def test_a_continuous_time_layer_gets_the_timespans(tmp_path):
@@ -160,6 +193,9 @@ def test_the_command_line(monkeypatch, capsys, tmp_path, data_directory):
     assert "to be" in text
     code, text = run(monkeypatch, capsys, "preview", "characters", "--json")
     assert len(json.loads(text)["examples"]) == 3
+    code, text = run(monkeypatch, capsys, "preview", "characters", "--json", "--output", tmp_path / "drawn")
+    assert [*map(str, sorted((tmp_path / "drawn").iterdir()))] == json.loads(text)["pictures"]
+    assert "The pictures are in" in run(monkeypatch, capsys, "preview", "parity", "--output", tmp_path / "drawn")[1]
     code, text = run(monkeypatch, capsys, "data", "--json")
     states = {row["task"]: row["state"] for row in json.loads(text)}
     assert states["characters"] == "prepared"

@@ -2,6 +2,6 @@
 
 from remanence.report.page import write
 from remanence.report.runs import Run, load
-from remanence.report.table import Row, as_json, summarise, table
+from remanence.report.table import Row, as_json, markdown, summarise, table
 
-__all__ = ["Row", "Run", "as_json", "load", "summarise", "table", "write"]
+__all__ = ["Row", "Run", "as_json", "load", "markdown", "summarise", "table", "write"]

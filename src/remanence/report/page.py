@@ -157,7 +157,7 @@ def result_table(task: str, rows: list[Row]) -> Element:
     head = tag("thead", tag("tr", *(tag("th", name, scope="col") for name in columns(rows))))
     body = tag("tbody", *(table_row(cells(row)) for row in rows))
     if (chance := chance_cell(rows)) is not None:
-        body.append(table_row(("chance", "", chance, "", "", "", ""), class_="chance"))
+        body.append(table_row(("chance", "", chance, *[""] * 5), class_="chance"))
     caption = tag("caption", f"Test set; lower is better. {SPREAD_NOTE}")
     return scrolling(tag("table", caption, head, body), f"Results on {task}")
 

@@ -80,6 +80,11 @@ class Row:
         return Estimate.of(self.figures("test_metric"))
 
     @property
+    def steps(self) -> Estimate | None:
+        """Optimiser steps until a run ended."""
+        return Estimate.of(self.figures("steps"))
+
+    @property
     def seconds(self) -> Estimate | None:
         """Seconds of training a run."""
         return Estimate.of(self.figures("seconds"))
@@ -232,15 +237,22 @@ def cells(row: Row) -> tuple[str, ...]:
         str(row.runs[0].hidden_size),
         figure(row.test, row.metric),
         parameters,
+        counted(row.steps),
         figure(row.seconds),
-        NOTHING if row.memory is None else f"{row.memory.mean:,.0f}",
+        counted(row.memory),
         seeds(row),
     )
 
 
+def counted(estimate: Estimate | None) -> str:
+    """A mean as a whole number."""
+    return NOTHING if estimate is None else f"{estimate.mean:,.0f}"
+
+
 def columns(rows: list[Row]) -> tuple[str, ...]:
     """The head of a task's table."""
-    return ("layer", "units", heading(first(row.metric for row in rows)), "parameters", "s a run", "MiB", "seeds")
+    metric = heading(first(row.metric for row in rows))
+    return ("layer", "units", metric, "parameters", "steps", "s a run", "MiB", "seeds")
 
 
 def chance_cell(rows: list[Row]) -> str | None:
@@ -274,8 +286,26 @@ def task_table(rows: list[Row]) -> Table:
     for row in rows:
         result.add_row(*map(Text, cells(row)))
     if (chance := chance_cell(rows)) is not None:
-        result.add_row("chance", "", chance, *[""] * 4, style="dim")
+        result.add_row("chance", "", chance, *[""] * 5, style="dim")
     return result
+
+
+def markdown(rows: Iterable[Row]) -> str:
+    """For papers and notes: a table in Markdown for each task, with what failed or is unfinished under it.
+
+    Args:
+        rows: as :func:`summarise` returns them.
+    """
+    parts = []
+    for group in by_task(rows):
+        task, options = task_title(group)
+        body = [cells(row) for row in group]
+        if (chance := chance_cell(group)) is not None:
+            body.append(("chance", "", chance, *[""] * 5))
+        ruler = ("---", *["---:"] * (len(body[0]) - 1))
+        lines = ["| " + " | ".join(line) + " |" for line in (columns(group), ruler, *body)]
+        parts += [f"**{task}** {options}".rstrip(), "\n".join(lines), *(note for row in group for note in notes(row))]
+    return "\n\n".join([*parts, SPREAD_NOTE]) + "\n"
 
 
 def as_json(rows: Iterable[Row]) -> list[dict[str, Any]]:
@@ -295,6 +325,7 @@ def as_json(rows: Iterable[Row]) -> list[dict[str, Any]]:
             "spread": row.test and row.test.spread,
             "values": row.figures("test_metric"),
             "parameters": row.parameters,
+            "steps": row.steps and row.steps.mean,
             "seconds": row.seconds and row.seconds.mean,
             "seconds_spread": row.seconds and row.seconds.spread,
             "memory": row.memory and row.memory.mean,

@@ -36,67 +36,68 @@ def first_held(histories: Sequence[Sequence[Neurons]]) -> int:
 
 def net_input(tasks: dict[str, Histories]) -> Answer:
     """Does the network learn to keep the input to a holding neuron at 0?"""
-    rows, fell, known = [], 0, 0
+    rows, sentences = [], []
     for task, layers in tasks.items():
+        pairs = []
         for name, histories in layers.items():
-            start = first_held(histories)
-            before, after = relative(histories, start), relative(histories, -1)
-            pairs = [(b, a) for b, a in zip(before, after, strict=True) if not np.isnan(b + a)]
-            fell, known = fell + sum(a < b for b, a in pairs), known + len(pairs)
+            before, after = relative(histories, first_held(histories)), relative(histories, -1)
+            pairs += [(b, a) for b, a in zip(before, after, strict=True) if not np.isnan(b + a)]
             kept = of_holders(histories, "kept")[1][:, -1]
             count = spread([float(history[-1].holds.sum()) for history in histories])
             rows.append([task, name, count, spread(before), spread(after), spread(kept)])
-    head = [
-        "task",
-        "layer",
-        "neurons that hold",
-        "hold / write at first",
-        "hold / write at the end",
-        "change in a step",
-    ]
-    ends = [value for layers in tasks.values() for own in layers.values() for value in relative(own, -1)]
+        fell = sum(after < before for before, after in pairs)
+        sentences.append(
+            f"In `{task}`, neurons that hold get {spread([after for _, after in pairs])} times the net input while "
+            f"they hold that they get while they write; when neurons held for the first time it was "
+            f"{spread([before for before, _ in pairs])}, and it fell from then on in {fell} of {len(pairs)} runs."
+        )
+    head = ["task", "layer", "neurons that hold", "hold / write, first", "hold / write, last", "change in a step"]
     return Answer(
         "net-input",
         "Does it learn to keep the input to a holding neuron at 0 while it holds?",
-        f"At the end of training, a neuron that holds gets {spread(ends)} of the net input |Σ w·input + b| while it "
-        f"holds that it gets while it writes (median neuron of each run; then median, lowest and highest of all runs "
-        f"of the table). From the first moment at which neurons held to the end, that share fell in {fell} of the "
-        f"{known} runs. In `recall` noise arrives while it holds, in `flipflop` nothing but the bias and the other "
-        "neurons.",
+        " ".join(sentences) + " (Root mean squares of Σ w·input + b of the median neuron of each run; then median, "
+        "lowest and highest of the runs with neurons that hold. Only steps at which the neuron is away from 0 count as "
+        "holding, for at 0 ReLU holds whatever is negative. In `recall` noise arrives meanwhile, in `flipflop` nothing "
+        "but the bias and the other neurons.)",
         figures.net_input(tasks),
-        "Left: median |net input| of the neurons that hold, in units of the spread of their values, while they hold "
-        "(lines) and while they write (dotted). Right: how much the held value changes in a step. Lines are medians "
-        "over the seeds, bands reach from the lowest to the highest.",
+        "Left: net input (root mean square) of the neurons that hold, in units of the spread of their values, while "
+        "they hold (lines) and while they write (dotted). Right: how much the held value changes in a step (median). "
+        "Lines are medians over the seeds, bands reach from the lowest to the highest.",
         [Table(head, rows)],
     )
 
 
 def bias(tasks: dict[str, Histories], ablation: Sequence[Success]) -> Answer:
     """Do biases of holding neurons move to 0?"""
-    rows, shares = [], []
+    rows, sentences = [], []
     for task, layers in tasks.items():
+        factors: dict[bool, list[float]] = {True: [], False: []}
         for name, histories in layers.items():
             cells = []
             for holds in (True, False):
-                start, end = ([np.abs(own[at].bias[own[-1].holds == holds]) for own in histories] for at in (0, -1))
-                before, after = ([figures.median(values) for values in group] for group in (start, end))
+                before, after = (
+                    [figures.median(np.abs(own[at].bias[own[-1].holds == holds])) for own in histories]
+                    for at in (0, -1)
+                )
+                factors[holds] += [a / b for a, b in zip(after, before, strict=True) if not np.isnan(a + b)]
                 cells += [spread(before), spread(after)]
-                if holds:
-                    shares += [a / b for a, b in zip(after, before, strict=True) if not np.isnan(a + b)]
             rows.append([task, name, *cells])
+        fell = sum(factor < 1 for factor in factors[True])
+        sentences.append(
+            f"In `{task}`, the median |b| of the neurons that hold at the end changed by a factor of "
+            f"{spread(factors[True])} from start to end, and fell in {fell} of {len(factors[True])} runs; that of the "
+            f"other neurons changed by {spread(factors[False])}."
+        )
     head = ["task", "layer", "holding, start", "holding, end", "others, start", "others, end"]
-    frozen = successes_by_setting(ablation)
-    first = next(iter(tasks.values()))
+    shown = list(tasks)[-1]
     return Answer(
         "bias",
         "Do the biases of holding neurons move to 0?",
-        f"From start to end, the median |b| of the neurons that hold changed by a factor of {spread(shares)}; it fell "
-        f"in {sum(share < 1 for share in shares)} of {len(shares)} runs. The second table trains with biases that "
-        "start at, or are frozen at, a constant.",
-        figures.biases(first),
-        f"|b| over training in `{next(iter(tasks))}`, all seeds together: median, and band from the 10% to the 90% "
-        "quantile. In brackets: how many neurons.",
-        [Table(head, rows), frozen],
+        " ".join(sentences) + " The second table trains with biases that start at, or are frozen at, a constant.",
+        figures.biases(tasks[shown]),
+        f"|b| over training in `{shown}`, all seeds together: median, and band from the 10% to the 90% quantile. In "
+        "brackets: how many neurons.",
+        [Table(head, rows), successes_by_setting(ablation)],
     )
 
 

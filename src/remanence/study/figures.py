@@ -35,8 +35,9 @@ def of_holders(histories: Sequence[Sequence[Neurons]], quantity: str) -> tuple[n
 
 
 def median(values: np.ndarray) -> float:
-    """NaN of nothing."""
-    return float(np.median(values)) if len(values) else float("nan")
+    """Of those that are known; NaN of nothing."""
+    known = values[~np.isnan(values)]
+    return float(np.median(known)) if len(known) else float("nan")
 
 
 def net_input(tasks: Mapping[str, Histories]) -> Figure:

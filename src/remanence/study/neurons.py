@@ -16,6 +16,7 @@ from remanence.study.phases import Phases, phases
 from remanence.training import Experiment, RunConfig
 
 PROBED = 256  # sequences at most
+AWAY = 1e-3  # of its spread: nearer to 0, a neuron counts as at 0
 EXPLAINED = 0.5  # of a value's variance, from where on a neuron is said to hold what is to be remembered
 
 
@@ -27,9 +28,10 @@ class Neurons:
         step: optimiser steps so far.
         explained: R², the share of a neuron's variance over the held steps of all sequences that is linear in what is
             to be remembered.
-        net_hold: median of |Σ w·input + b| over the steps that only hold, in units of the neuron's spread.
-        net_write: the same over the steps that bring something.
-        kept: median of |n_t - n_{t-1}| over the steps that only hold, in the same units.
+        net_hold: root mean square of Σ w·input + b over the steps that only hold and at which the neuron is away from 0
+            (at 0, ReLU holds whatever is negative), in units of the neuron's spread; NaN if there are none.
+        net_write: the same over the steps that bring something, at 0 or not.
+        kept: median of |n_t - n_{t-1}| over the steps of ``net_hold``, in the same units.
         bias: b.
     """
 
@@ -82,20 +84,24 @@ def measured(model: SequenceModel, task: tasks.Task, batch: tasks.Batch, step: i
     found = holding(model.memory, model.encoder(batch.inputs))
     phase = phases(task, batch)
     spread = found.values[phase.hold].std(0).clamp_min(1e-6)
-    change = torch.diff(found.values, dim=1, prepend=torch.zeros_like(found.values[:, :1]))
+    net_input = found.net_input / spread
+    change = torch.diff(found.values, dim=1, prepend=torch.zeros_like(found.values[:, :1])) / spread
+    away = phase.hold[..., None] & (found.values.abs() > AWAY * spread)
     return Neurons(
         step,
         explained=explained(found.values, phase).numpy(),
-        net_hold=middle(found.net_input, phase.hold, spread),
-        net_write=middle(found.net_input, phase.write, spread),
-        kept=middle(change, phase.hold, spread),
+        net_hold=root_mean_square(net_input, away),
+        net_write=root_mean_square(net_input, phase.write[..., None].expand_as(away)),
+        kept=change.abs().where(away, torch.nan).flatten(0, 1).nanmedian(0).values.numpy(),
         bias=model.memory.bias.detach().numpy().copy(),  # type: ignore[operator]
     )
 
 
-def middle(values: Tensor, steps: Bool[Tensor, "batch time"], spread: Tensor) -> np.ndarray:
-    """Median magnitude over some steps, in units of the spread."""
-    return (values[steps].abs().median(0).values / spread).numpy()
+def root_mean_square(
+    values: Float[Tensor, "batch time neurons"], steps: Bool[Tensor, "batch time neurons"]
+) -> np.ndarray:
+    """Over some steps of each neuron, [neurons]; NaN of none."""
+    return values.square().where(steps, torch.nan).nanmean((0, 1)).sqrt().numpy()
 
 
 def explained(values: Float[Tensor, "batch time neurons"], phase: Phases) -> Float[Tensor, " neurons"]:

@@ -2,7 +2,8 @@
 
 import numpy as np
 
-from remanence.tasks.generated import Generated, at_least
+from remanence.tasks.checks import at_least
+from remanence.tasks.generated import Generated
 from remanence.tasks.regression import Regression
 
 

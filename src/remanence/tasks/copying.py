@@ -6,7 +6,8 @@ from math import log
 import numpy as np
 from torch import Tensor
 
-from remanence.tasks.generated import Generated, at_least
+from remanence.tasks.checks import at_least
+from remanence.tasks.generated import Generated
 from remanence.tasks.stepwise import StepwiseClassification
 
 

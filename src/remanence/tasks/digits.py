@@ -31,6 +31,7 @@ class Digits(Classification):
 
     input_size = 1
     target_size = 10
+    picture = (8, 8)
 
     def __init__(self, *, seed: int = 0):
         self.seed = seed

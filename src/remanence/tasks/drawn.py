@@ -69,6 +69,8 @@ def bits(start: int, rows: Integer[np.ndarray, " rows"], columns: int) -> Intege
     """The same as 64 bits each."""
     place = rows.astype(np.uint64)[:, None] * np.uint64(columns) + np.arange(1, columns + 1, dtype=np.uint64)
     z = place * STEP + np.uint64(start)  # modulo 2^64
-    z = (z ^ (z >> np.uint64(30))) * FIRST
-    z = (z ^ (z >> np.uint64(27))) * SECOND
-    return z ^ (z >> np.uint64(31))
+    for shift, factor in ((30, FIRST), (27, SECOND)):
+        z ^= z >> np.uint64(shift)
+        z *= factor
+    z ^= z >> np.uint64(31)
+    return z

@@ -3,7 +3,8 @@
 import numpy as np
 from torch import Tensor
 
-from remanence.tasks.generated import Generated, at_least, probability
+from remanence.tasks.checks import at_least, probability
+from remanence.tasks.generated import Generated
 from remanence.tasks.regression import Regression
 
 

@@ -4,8 +4,8 @@ from abc import abstractmethod
 
 import numpy as np
 
-from remanence.tasks.drawn import Drawn
-from remanence.tasks.samples import Batch
+from remanence.tasks.checks import at_least
+from remanence.tasks.drawn import Drawn, Make
 from remanence.tasks.task import SPLITS, Split, Task, checked_split
 
 
@@ -37,23 +37,9 @@ class Generated(Task):
 
     def dataset(self, split: Split) -> Drawn:
         """The samples of one split."""
+        return self.drawn(split, self.make, self.numbers)
+
+    def drawn(self, split: Split, make: Make, numbers: int) -> Drawn:
+        """The samples of one split, made in this way."""
         key = (self.seed, SPLITS.index(checked_split(split)))
-        return Drawn(self.make, self.numbers, self.sizes[split], key)
-
-    def first(self, count: int) -> Batch:
-        """The first training samples, at most ``count``."""
-        return self.dataset("train").batch(range(min(count, self.sizes["train"])))
-
-
-def at_least(least: int, **values: int) -> None:
-    """Raise a ``ValueError`` that names the first of the values below ``least``."""
-    for name, value in values.items():
-        if value < least:
-            raise ValueError(f"{name} must be at least {least}, got {value}")
-
-
-def probability(**values: float) -> None:
-    """Raise a ``ValueError`` that names the first of the values that is no probability."""
-    for name, value in values.items():
-        if not 0 <= value <= 1:
-            raise ValueError(f"{name} is a probability, 0 to 1, got {value}")
+        return Drawn(make, numbers, self.sizes[split], key)

@@ -34,6 +34,7 @@ class Image(Classification):
     """
 
     target_size = len(LABELS)
+    picture = (SIDE, SIDE)
     source = CIFAR10
 
     def __init__(self, *, pixels: Literal["tokens", "signal"] = "tokens"):

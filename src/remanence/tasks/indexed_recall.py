@@ -3,6 +3,7 @@
 import numpy as np
 import torch
 
+from remanence.tasks.checks import at_least
 from remanence.tasks.classification import Classification
 from remanence.tasks.samples import Samples
 from remanence.tasks.task import SPLITS, Split, checked_split
@@ -51,12 +52,9 @@ class IndexedRecall(Classification):
         test: int = 2000,
         seed: int = 0,
     ):
-        if blanks < 0:
-            raise ValueError(f"blanks must not be negative, got {blanks}")
+        at_least(0, blanks=blanks)
         self.sizes: dict[Split, int] = {"train": train, "validation": validation, "test": test}
-        for name, size in {"length": length, **self.sizes}.items():
-            if size < 1:
-                raise ValueError(f"{name} must be at least 1, got {size}")
+        at_least(1, length=length, **self.sizes)
         self.length, self.blanks, self.seed = length, blanks, seed
         places = (f"#{place}" for place in range(length))
         self.vocabulary = [*(str(digit) for digit in range(DIGITS)), "·", *places]

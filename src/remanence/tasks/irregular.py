@@ -7,6 +7,7 @@ import numpy as np
 
 from remanence.data import Store, Writer, made, prepared
 from remanence.data.irregular import rows, table
+from remanence.tasks.checks import at_least
 from remanence.tasks.classification import Classification
 from remanence.tasks.samples import Sequences
 from remanence.tasks.task import SPLITS, Split, checked_split
@@ -59,9 +60,7 @@ class Irregular(Classification):
         seed: int = 0,
     ):
         self.sizes: dict[Split, int] = {"train": train, "validation": validation, "test": test}
-        for option, value in (*self.sizes.items(), ("length", length)):
-            if value < 1:
-                raise ValueError(f"{option} must be at least 1, got {value}")
+        at_least(1, **self.sizes, length=length)
         if elapsed not in ("timespans", "channel"):
             raise ValueError(f"elapsed must be timespans or channel, got {elapsed!r}")
         self.timed = elapsed == "timespans"

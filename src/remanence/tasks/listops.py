@@ -6,6 +6,7 @@ import numpy as np
 
 from remanence.data import Store, Writer, made, prepared
 from remanence.data.listops import LISTOPS, SIZES, VOCABULARY
+from remanence.tasks.checks import at_least
 from remanence.tasks.classification import Classification
 from remanence.tasks.samples import Sequences
 from remanence.tasks.task import SPLITS, Split, checked_split
@@ -62,9 +63,8 @@ class ListOps(Classification):
         seed: int = 0,
     ):
         self.sizes: dict[Split, int] = {"train": train, "validation": validation, "test": test}
-        for name, value, least in (*((split, size, 1) for split, size in self.sizes.items()), ("depth", depth, 2)):
-            if value < least:
-                raise ValueError(f"{name} must be at least {least}, got {value}")
+        at_least(1, **self.sizes)
+        at_least(2, depth=depth)
         if not 2 <= arguments <= 100 or not 0 <= shortest < longest - 4:
             raise ValueError(
                 "arguments must be between 2 and 100, and at least 4 tokens must fit between shortest and longest; got "

@@ -32,6 +32,7 @@ class MNIST(Classification):
 
     target_size = 10
     input_size = 1
+    picture = (SIDE, SIDE)
     source = SOURCE
 
     def __init__(self, *, permuted: bool = False, train: int | None = None, seed: int = 0):

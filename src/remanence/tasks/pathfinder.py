@@ -10,10 +10,11 @@ import torch
 
 from remanence.data import Source, Store, Writer, made, prepared
 from remanence.data.pathfinder import FOLDERS, released_images
+from remanence.tasks.checks import at_least
 from remanence.tasks.classification import Classification
 from remanence.tasks.image import SHADES, pixel_inputs
 from remanence.tasks.pictures import drawn
-from remanence.tasks.samples import Samples
+from remanence.tasks.samples import Batch, Samples
 from remanence.tasks.task import SPLITS, Split, checked_split
 
 if TYPE_CHECKING:
@@ -74,10 +75,9 @@ class Pathfinder(Classification):
             )
         self.vocabulary, self.input_size = pixel_inputs(pixels)
         self.size, self.contour_length, self.seed = size, contour_length, seed
+        self.picture = (size, size)
         self.sizes: dict[Split, int] = {"train": train, "validation": validation, "test": test}
-        for split, count in self.sizes.items():
-            if count < 1:
-                raise ValueError(f"{split} must be at least 1, got {count}")
+        at_least(1, **self.sizes)
         self.source = released_images(size, contour_length) if released else None
 
     def dataset(self, split: Split) -> Samples:
@@ -89,14 +89,19 @@ class Pathfinder(Classification):
 
     def examples(self, count: int) -> list[str]:
         """Images drawn in characters, and whether one curve joins the discs."""
-        if self.source is None:
-            images, labels = self._block(self._painter(), "train", 0)
-        else:
-            batch = self.dataset("train").batch(range(count))
-            images, labels = batch.inputs.numpy(), batch.targets.numpy()
-        pairs = zip(images[:count], labels[:count].tolist(), strict=True)
+        batch = self.first(count)
+        shades = batch.inputs if self.vocabulary else batch.inputs[..., 0] * (SHADES - 1)
+        pairs = zip(shades.round().numpy(), batch.targets.tolist(), strict=True)
         answers = ("two curves", "one curve")
         return [f"{drawn(image.reshape(self.size, self.size))}\n-> {answers[label]}" for image, label in pairs]
+
+    def first(self, count: int) -> Batch:
+        """The first training samples; not all of them are drawn for that."""
+        if self.source is not None:
+            return super().first(count)
+        images, labels = self._block(self._painter(), "train", 0)
+        samples = self._samples(torch.from_numpy(images.reshape(len(images), -1)), torch.from_numpy(labels))
+        return samples.batch(range(min(count, len(samples))))
 
     def _samples(self, images: torch.Tensor, labels: torch.Tensor, rows: torch.Tensor | None = None) -> Samples:
         if self.vocabulary:

@@ -3,6 +3,7 @@
 import numpy as np
 import torch
 
+from remanence.tasks.checks import at_least
 from remanence.tasks.classification import Classification
 from remanence.tasks.samples import Samples
 from remanence.tasks.task import SPLITS, Split, checked_split
@@ -56,9 +57,7 @@ class Recall(Classification):
         if delay < 0 or noise < 0:
             raise ValueError(f"delay and noise must not be negative, got delay {delay} and noise {noise}")
         self.sizes: dict[Split, int] = {"train": train, "validation": validation, "test": test}
-        for name, size in {"shown": shown, **self.sizes}.items():
-            if size < 1:
-                raise ValueError(f"{name} must be at least 1, got {size}")
+        at_least(1, shown=shown, **self.sizes)
         self.delay, self.shown, self.noise, self.seed = delay, shown, noise, seed
         self.input_size = self.target_size = symbols
 

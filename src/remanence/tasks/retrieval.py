@@ -5,6 +5,7 @@ import string
 import numpy as np
 import torch
 
+from remanence.tasks.checks import at_least
 from remanence.tasks.classification import Classification
 from remanence.tasks.samples import Samples
 from remanence.tasks.task import SPLITS, Split, checked_split
@@ -50,9 +51,7 @@ class Retrieval(Classification):
         self.pairs = pairs
         self.seed = seed
         self.sizes: dict[Split, int] = {"train": train, "validation": validation, "test": test}
-        for split, size in self.sizes.items():
-            if size < 1:
-                raise ValueError(f"{split} must be at least 1, got {size}")
+        at_least(1, **self.sizes)
 
     def dataset(self, split: Split) -> Samples:
         """Strings as tokens [samples, 2 pairs + 3] and digits [samples]."""

@@ -7,7 +7,7 @@ from torch import Tensor
 
 from remanence.data import Source
 from remanence.tasks.drawn import Drawn
-from remanence.tasks.samples import Samples, Sequences, Windows
+from remanence.tasks.samples import Batch, Samples, Sequences, Windows
 
 Split = Literal["train", "validation", "test"]
 SPLITS: tuple[Split, ...] = ("train", "validation", "test")
@@ -18,7 +18,8 @@ class Task(ABC):
     """A test of memory: data in three splits, a loss, and a metric with its level at chance.
 
     Attributes:
-        vocabulary: the symbols of a token task, the index being the token; None for signals.
+        vocabulary: the symbols of a token task, the index being the token (and the class, where the task is stepwise);
+            None for signals.
         input_size: channels of a signal; None for tokens.
         target_size: size of the model's output.
         metric: what :meth:`measure` returns, lower being better.
@@ -27,6 +28,7 @@ class Task(ABC):
             Where the target is -100, nothing is asked.
         paired: an input is two sequences, compared by one model.
         timed: each step has its own duration (``timespans``), for layers that live in continuous time.
+        picture: rows and columns, where the positions are the pixels of an image row by row; else None.
         source: what the task reads besides what it makes itself; None if it needs nothing.
     """
 
@@ -38,6 +40,7 @@ class Task(ABC):
     stepwise: bool = False
     paired: bool = False
     timed: bool = False
+    picture: tuple[int, int] | None = None
     source: Source | None = None
 
     @abstractmethod
@@ -51,6 +54,11 @@ class Task(ABC):
     @abstractmethod
     def measure(self, output: Tensor, target: Tensor) -> Tensor:
         """The metric, the mean over the batch."""
+
+    def first(self, count: int) -> Batch:
+        """The first training samples, at most ``count``."""
+        samples = self.dataset("train")
+        return samples.batch(range(min(count, len(samples))))
 
     @abstractmethod
     def examples(self, count: int) -> list[str]:
