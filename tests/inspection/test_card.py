@@ -81,6 +81,17 @@ def test_an_instrument_that_fails_leaves_the_others_alone(make_leak, monkeypatch
     assert told == [("gradient", False), ("gradient", True), ("lyapunov", False), ("lyapunov", True)]
 
 
+@pytest.mark.parametrize(("decay", "message"), [(1e9, "not finite from step 36 on"), (0.0, "Inputs move nothing")])
+def test_states_that_leave_all_bounds_or_never_move(make_leak, decay, message, tmp_path):
+    leak = make_leak(decay)
+    if decay == 0:
+        leak.register_forward_pre_hook(lambda module, given: (0 * given[0], *given[1:]))
+    subject = Subject.driven_by_noise("leak", "a leak", leak)
+    cards = inspect([replace(subject, x=subject.x[:, :48])])
+    assert message in " ".join(each.sentence for each in cards[0].findings.values())
+    assert "Fixed points" in write(cards, tmp_path, "remanence inspect").read_text()
+
+
 def test_a_state_too_large_for_jacobians():
     lines = {line.name: line for line in LINES}
     subject = Subject.driven_by_noise("fast", "fast weights", FastWeights(3, 40))

@@ -69,9 +69,10 @@ def lines_for(subjects: Sequence[Subject]) -> list[Line]:
 
 
 def _measured(subject: Subject, lines: Sequence[Line], tell: Tell) -> Iterator[tuple[str, Finding]]:
+    ends = subject.ends_at()
     for line in lines:
         tell(subject, line, False)
-        yield line.name, _finding(subject, line)
+        yield line.name, _finding(subject, line) if ends is None else Finding.missing(_overflow(ends))
         tell(subject, line, True)
 
 
@@ -82,6 +83,10 @@ def _finding(subject: Subject, line: Line) -> Finding:
         return line.measure(subject)
     except Exception as error:  # a module of the user's may raise anything
         return Finding.missing((str(error) or type(error).__name__).partition("\n")[0].rstrip("."))
+
+
+def _overflow(step: int) -> str:
+    return f"the state holds numbers that are not finite from step {step} on"
 
 
 @contextmanager

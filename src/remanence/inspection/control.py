@@ -13,44 +13,25 @@ SEQUENCE = 64  # steps at most
 
 def written(subject: Subject) -> Finding:
     """Directions of the state that the inputs of a sequence move."""
-    found = controllability(subject.step, _sequence(subject))
-    rank, most, size = _counts(found)
-    sentence = (
-        f"Inputs can move {_of(rank, size)} of the state; {_directions(most)} {_take(most)} 99% of what they write."
-    )
-    return _finding(found, rank, most, size, sentence)
+    return _finding(controllability(subject.step, _sequence(subject)), "Inputs move", "of what they write")
 
 
 def read(subject: Subject) -> Finding:
     """Directions of the state that its outputs tell apart."""
-    found = observability(subject.step, _sequence(subject))
-    rank, most, size = _counts(found)
-    sentence = f"Outputs show {_of(rank, size)} of the state; {_directions(most)} {_take(most)} 99% of what they show."
-    return _finding(found, rank, most, size, sentence)
+    return _finding(observability(subject.step, _sequence(subject)), "Outputs show", "of what they show")
 
 
 def _sequence(subject: Subject) -> Tensor:
     return subject.portion(SEQUENCE)[:, : subject.length]
 
 
-def _counts(found: Gramian) -> tuple[int, int, int]:
+def _finding(found: Gramian, does: str, energy: str) -> Finding:
     energies = found.spectrum[0]
+    rank, size = int(found.rank[0]), len(energies)
+    if rank == 0:
+        return Finding({"rank": 0, "size": size}, f"none of {size}", f"{does} nothing of the state.")
     most = int((energies.cumsum(0) < MOST * energies.sum()).sum()) + 1
-    return int(found.rank[0]), most, len(energies)
-
-
-def _finding(found: Gramian, rank: int, most: int, size: int, sentence: str) -> Finding:
+    which = "the one direction" if size == 1 else f"{'all' if rank == size else f'{rank} of'} {size} directions"
+    sentence = f"{does} {which} of the state; {most} of them {'gets' if most == 1 else 'get'} {MOST:.0%} {energy}."
     figures = {"rank": rank, "directions_of_99_percent": most, "size": size}
     return Finding(figures, f"{rank} of {size}, mostly {most}", sentence, lambda axes: found.plot(axes), panels=3)
-
-
-def _of(rank: int, size: int) -> str:
-    return f"all {size} directions" if rank == size else f"{rank} of {size} directions"
-
-
-def _directions(count: int) -> str:
-    return "1 of them" if count == 1 else f"{count} of them"
-
-
-def _take(count: int) -> str:
-    return "gets" if count == 1 else "get"

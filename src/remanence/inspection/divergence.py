@@ -18,9 +18,7 @@ def measure(subject: Subject) -> Finding:
     x = subject.portion()
     found = lyapunov_exponents(subject.step, x, count=min(COUNT, subject.step.size), discard=min(32, x.shape[1] // 4))
     largest = float(found.exponents.mean(0).max())
-    if math.isnan(largest):
-        sentence = "The states are no finite numbers, so there is nothing to follow."
-    elif abs(largest) < LEVEL:
+    if abs(largest) < LEVEL:
         sentence = "Two nearby states stay about as far apart as they are: nothing fades, and nothing is amplified."
     elif largest < 0:
         sentence = f"Two nearby states get twice as close every {_steps(largest)}: differences fade at that pace."

@@ -22,6 +22,7 @@ def measure(subject: Subject) -> Finding:
     moved = found.net_input[~found.held].abs()
     sentence = f"{count} of {neurons} neurons hold a value for more than half of the time"
     figures: dict[str, Any] = {"holders": count, "neurons": neurons, "share": float(found.share.mean())}
+    figures["edges"] = found.to_networkx().number_of_edges()
     if len(held) and len(moved):
         figures |= {"net_input_held": float(held.median()), "net_input_else": float(moved.median())}
         sentence += (

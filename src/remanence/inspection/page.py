@@ -62,7 +62,10 @@ def section(cards: Sequence[Card], line: Line) -> Element:
         result.append(tag("p", f"{name}: {each.sentence}" if len(cards) > 1 else each.sentence))
     drawn = {name: each for name, each in found.items() if each.draw}
     if drawn:
-        result.append(figure_element(picture(line, drawn)))
+        try:
+            result.append(figure_element(picture(line, drawn)))
+        except Exception as error:  # matplotlib refuses, for one, a logarithmic axis of zeros
+            result.append(tag("p", f"This cannot be drawn: {error}", class_="note"))
     return result
 
 

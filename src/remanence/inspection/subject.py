@@ -65,6 +65,12 @@ class Subject:
         driven = f"{about}, driven by the validation inputs as it gets them ({how})"
         return cls(name, driven, module, as_step(module), stream.contiguous(), min(length, STEPS))
 
+    def ends_at(self) -> int | None:
+        """The first step after which the state is not finite; None if it always is."""
+        _, states = self.step.run(self.x)
+        wrong = ~states.isfinite().all(-1).all(0)
+        return int(wrong.nonzero()[0]) if bool(wrong.any()) else None
+
     def portion(self, most: int = STEPS) -> Float[Tensor, "1 steps input"]:
         """So many steps of x, or as many as Jacobians can be afforded for.
 

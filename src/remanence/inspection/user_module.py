@@ -102,6 +102,8 @@ def kept(name: str, module: nn.Module, input_size: int | None) -> nn.Module:
         (_, two), (_, three) = (module(torch.zeros(batch, 1, size).double(), None) for batch in (2, 3))
         module = BatchFirst(module, pytree.tree_map(_place, two, three), size)
         step = as_step(module)
+        if step.dtype != torch.float64:
+            raise ValueError(f"a state of {step.dtype} came of an input of float64: keep the dtype of x")
         step(step.silence(2), step(step.silence(2), step.initial_state(2)))
     except Exception as error:
         raise ValueError(f"{name} does not keep the contract {CONTRACT}: {_line(error)}") from error

@@ -29,8 +29,11 @@ def read_weights(path: Path) -> dict[str, Tensor]:
 
 
 def _safetensors(path: Path) -> dict[str, Tensor]:
-    from safetensors import SafetensorError
-    from safetensors.torch import load_file
+    try:
+        from safetensors import SafetensorError
+        from safetensors.torch import load_file
+    except ImportError as missing:
+        raise ValueError(f"{path} needs {missing.name}: pip install 'remanence[analysis]'") from missing
 
     try:
         return load_file(path)
