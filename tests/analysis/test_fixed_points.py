@@ -159,3 +159,16 @@ def test_picture_of_nothing_and_of_points_on_a_line():
 def test_picture(size):
     found = fixed_points(system(lambda h: torch.tanh(1.5 * h), size), starts=64)
     assert len(found.plot().collections) >= 2
+
+
+def test_large_states_with_several_threads():
+    """MKL's batched LU decomposition does not end there, which the search has to go round."""
+    torch.set_num_threads(2)
+    try:
+        pull = torch.randn(140, 140, generator=torch.Generator().manual_seed(0)).double() / 40
+        step = as_step(lambda x_t, h: torch.tanh(h @ pull.T + 0.1), state=torch.zeros(1, 140).double())
+        found = fixed_points(step, starts=2, iterations=10, steps=50)
+    finally:
+        torch.set_num_threads(1)
+    assert len(found.points) == 1
+    torch.testing.assert_close(torch.tanh(found.points @ pull.T + 0.1), found.points)

@@ -90,3 +90,11 @@ def test_horizon_counts_from_where_the_gradient_arrives():
 def test_picture():
     flow = gradient_flow(nn.RNN(2, 5, batch_first=True).double(), X, last)
     assert len(flow.plot().lines) >= 3
+
+
+def test_the_gradient_needs_no_bound():
+    layer, x = nn.GRU(3, 4, batch_first=True), torch.randn(2, 6, 3)
+    bounded, alone = (gradient_flow(layer, x, lambda y, h: h[:, -1].sum(), bound=bound) for bound in (True, False))
+    assert torch.equal(bounded.norms, alone.norms)
+    assert alone.jacobian_bound is None
+    assert alone.plot().get_title() == "Gradient flow"

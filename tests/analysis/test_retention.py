@@ -113,3 +113,10 @@ def test_refuses():
 
 def test_picture():
     assert len(memory_capacity(nn.GRU(1, 4).double(), range(1, 5), steps=100, trials=2).plot().lines) >= 2
+
+
+def test_a_probe_reads_what_it_is_given():
+    both = as_step(lambda x_t, h: torch.cat([x_t, h[:, 2:]], 1), state=torch.zeros(1, 4), input_size=2)
+    options = {"delays": [0], "samples": 60, "trials": 2, "noise": 0.01}
+    assert retention(both, read=lambda h: h[:, :2], **options).mean == 1
+    assert retention(both, read=lambda h: h[:, 2:], **options).mean < 0.8  # what never changes tells nothing

@@ -54,8 +54,8 @@ def draw(found: Holding, axes: Axes) -> Axes:
     """Draw the graph of neurons, the stronger an edge the thicker; of many edges the two strongest into each neuron.
 
     Blue edges excite, orange ones inhibit. The fill of a neuron is the share of time that it holds, a thick rim marks
-    holders, the shape says whether it hears inputs and whether it is read, the number is its place in the order of
-    firing (from 1). Small boxes are inputs.
+    holders, the shape says whether it hears inputs and whether it is read. A neuron has its number and, where they
+    do not fire in that order, its place in it behind a colon (0 fires first). Small boxes are inputs.
     """
     whole = build(found)
     graph = _strongest(whole)
@@ -127,9 +127,11 @@ def _neurons(graph: networkx.DiGraph, places: Any, axes: Axes, size: float) -> l
                 linewidths=[2.2 if neurons[node]["holds"] else 0.6 for node in members],
             )  # fmt: skip
             marks.append(Line2D([], [], linestyle="", marker=marker, markerfacecolor="none", color=GREY, label=name))
-    dark = {node: str(facts["place"] + 1) for node, facts in neurons.items() if facts["share"] > DARK}
-    light = {node: str(facts["place"] + 1) for node, facts in neurons.items() if facts["share"] <= DARK}
-    font = max(4.0, 0.4 * np.sqrt(size))
+    in_order = all(facts["place"] == node for node, facts in neurons.items())
+    names = {node: str(node) if in_order else f"{node}:{facts['place']}" for node, facts in neurons.items()}
+    dark = {node: name for node, name in names.items() if neurons[node]["share"] > DARK}
+    light = {node: name for node, name in names.items() if node not in dark}
+    font = max(4.0, (0.4 if in_order else 0.33) * np.sqrt(size))
     networkx.draw_networkx_labels(graph, places, light, font_size=font, font_color="black", ax=axes)
     networkx.draw_networkx_labels(graph, places, dark, font_size=font, font_color="white", ax=axes)
     marks += [

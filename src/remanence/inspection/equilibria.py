@@ -19,7 +19,7 @@ def measure(subject: Subject) -> Finding:
         raise ValueError(f"the state has {step.size:,} numbers, and its Jacobians would take too long")
     _, states = step.run(subject.x)
     visited = states.flatten(0, 1)
-    tried = min(max(4096 // step.size, FEW), MANY)
+    tried = min(max(2048 // step.size, FEW), MANY)
     starts = visited[torch.randperm(len(visited), generator=torch.Generator().manual_seed(0))[:tried]]
     spread = float(visited.std(0).norm())
     found = fixed_points(

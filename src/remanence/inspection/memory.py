@@ -18,7 +18,15 @@ def measure(subject: Subject) -> Finding:
     symbols = subject.symbols()
     noise = NOISE * float(symbols.std(0).square().mean().sqrt())
     curve = retention(
-        subject.step, symbols, DELAYS, samples=400, trials=3, distractors=True, noise=noise, read=lambda h: h[:, :seen]
+        subject.step,
+        symbols,
+        DELAYS,
+        samples=400 if seen == subject.step.size else 100,
+        trials=3,
+        washout=min(20, subject.length // 2),
+        distractors=True,
+        noise=noise,
+        read=lambda h: h[:, :seen],
     )
     first, half_life, chance = float(curve.mean[0]), curve.half_life, curve.chance
     where = "" if seen == subject.step.size else f" of {seen} of {subject.step.size:,} numbers of the state"

@@ -116,6 +116,6 @@ CAPTIONS = {
     "observability": "First: how much energy of each number of the first state each output channel shows. Then: the "
     "energies of the directions of the state. Last: how much is shown at each time step after it.",
     "holding": "First: the values of neurons in one sequence, those that hold most on top. Then: who hears whom, the "
-    "strongest edges into each neuron; the number is its place in the order of firing. A thick rim marks neurons "
+    "strongest edges into each neuron; behind a colon, its place in the order of firing. A thick rim marks neurons "
     "that hold: for more than half of the steps they keep a value away from 0, to 1% of its range.",
 }
