@@ -108,5 +108,5 @@ def test_a_layer_on_a_gpu_equals_the_one_on_the_cpu():
 def test_what_it_cannot_run_is_refused(monkeypatch):
     monkeypatch.delenv("TRITON_INTERPRET", raising=False)
     edges, strengths = synapses(3, 3, 1.0, torch.float32)
-    with pytest.raises(ValueError, match="backend 'gpu' cannot run this: it "):
+    with pytest.raises(ValueError, match="backend 'gpu' cannot run this: its tensors are on cpu, and it runs on CUDA"):
         synaptic.arriving(torch.rand(2, 3), edges, strengths, backend="gpu")

@@ -10,8 +10,6 @@ Gradients of parameters are summed over time within a lane and then over the bat
 the same call gives the same bits.
 """
 
-import importlib.util
-import os
 from collections.abc import Callable, Sequence
 from dataclasses import dataclass
 from functools import cached_property
@@ -20,6 +18,7 @@ from typing import Any
 import torch
 from torch import Tensor
 
+from remanence.scan import triton_place
 from remanence.scan.generated import functions
 from remanence.scan.graph import Graph
 from remanence.scan.layout import PARAMS, Gradients, Group, Tensors, parts
@@ -31,13 +30,7 @@ DTYPES = (torch.float32, torch.float64, torch.bfloat16, torch.float16)
 
 def refuses(traced: TracedStep, like: Tensor) -> str | None:
     """Why Triton cannot run this step on tensors like this, or None."""
-    if importlib.util.find_spec("triton") is None:
-        return "it needs triton, which comes with the CUDA builds of PyTorch (https://pytorch.org/get-started)"
-    if like.dtype not in DTYPES:
-        return f"its tensors are {like.dtype}, and it computes with {', '.join(map(str, DTYPES))}"
-    if like.device.type != "cuda" and not (like.device.type == "cpu" and _interpreted()):
-        return f"its tensors are on {like.device}, and it runs on CUDA GPUs"
-    return None
+    return triton_place.refuses(like, DTYPES)
 
 
 def forward(traced: TracedStep, inputs: Tensors, state: Tensors, params: Group) -> Tensors:
@@ -128,7 +121,7 @@ class _Kernel:
 
 def _kernel(traced: TracedStep, variant: tuple[Any, ...], write: Callable[[], tuple[Graph, str]]) -> _Kernel:
     """A variant of a kernel, made at first use; its first part is the kernel's name."""
-    interpreted = _interpreted()
+    interpreted = triton_place.interpreted()
     key = ("gpu", interpreted, *variant)
     if key not in traced.kernels:
         graph, text = write()
@@ -139,10 +132,6 @@ def _kernel(traced: TracedStep, variant: tuple[Any, ...], write: Callable[[], tu
 def _steps_at_once(graph: Graph) -> int:
     """More for a short step, so that enough reads are under way; a long one gives memory the time by itself."""
     return min(8, -(-256 // max(1, graph.operations())))
-
-
-def _interpreted() -> bool:
-    return os.environ.get("TRITON_INTERPRET", "0") == "1"
 
 
 def _empty(shape: Sequence[int], dtype: torch.dtype, device: torch.device) -> Tensor:

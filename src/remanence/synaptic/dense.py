@@ -4,10 +4,10 @@ import torch
 from torch import Tensor
 from torch.nn import functional as F
 
+from remanence.scan.enter import enter, lane_count, part_count
 from remanence.scan.memory import allocate
 from remanence.synaptic import dense_source
 from remanence.synaptic.edges import Edges, Strengths
-from remanence.synaptic.enter import enter, lane_count, part_count
 from remanence.synaptic.evolution import Evolution, Gradients, Kept
 from remanence.synaptic.terms import backward_terms, forward_terms, gradients
 

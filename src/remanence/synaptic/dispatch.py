@@ -8,9 +8,9 @@ from jaxtyping import Float
 from torch import Tensor
 from torch._compile import _disable_dynamo
 
+from remanence.scan.enter import BITS
 from remanence.synaptic import autograd, dense, gpu, reference, sparse
 from remanence.synaptic.edges import Edges, Strengths
-from remanence.synaptic.enter import BITS
 from remanence.synaptic.evolution import Evolution
 
 BACKENDS = ("auto", "reference", "cpu", "gpu")

@@ -1,12 +1,11 @@
 """Sums over synapses, and neurons over time, on a GPU."""
 
-import importlib.util
-import os
 from typing import Any
 
 import torch
 from torch import Tensor
 
+from remanence.scan import triton_place
 from remanence.scan.generated import functions
 from remanence.synaptic.edges import Edges, Strengths
 from remanence.synaptic.evolution import Evolution, Gradients, Kept
@@ -21,13 +20,7 @@ PROGRAMS = 512
 
 def refuses(like: Tensor) -> str | None:
     """Why Triton cannot run on tensors like this, or None."""
-    if importlib.util.find_spec("triton") is None:
-        return "it needs triton, which comes with the CUDA builds of PyTorch (https://pytorch.org/get-started)"
-    if like.dtype not in REAL:
-        return f"it computes in float32 and float64, and the tensors are {like.dtype}"
-    if like.device.type != "cuda" and not (like.device.type == "cpu" and _interpreted()):
-        return f"it runs on CUDA GPUs, and the tensors are on {like.device}"
-    return None
+    return triton_place.refuses(like, REAL)
 
 
 def arriving(x: Tensor, edges: Edges, strengths: Strengths) -> tuple[Tensor, Tensor]:
@@ -96,11 +89,7 @@ def evolve_backward(given: Evolution, kept: Kept, grads: tuple[Tensor, Tensor]) 
 
 def _launch(name: str, grid: tuple[int, ...], like: Tensor, *arguments: Tensor | int, **tiles: Any) -> None:
     with torch.cuda.device_of(like):
-        functions(TEXT, _interpreted())[name][grid](*arguments, **tiles, num_warps=4)
-
-
-def _interpreted() -> bool:
-    return os.environ.get("TRITON_INTERPRET", "0") == "1"
+        functions(TEXT, triton_place.interpreted())[name][grid](*arguments, **tiles, num_warps=4)
 
 
 def _tiles(edges: Edges, dtype: torch.dtype) -> dict[str, Any]:

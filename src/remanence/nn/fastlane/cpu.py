@@ -6,10 +6,10 @@ from torch import Tensor
 
 from remanence.nn.fastlane import cpu_source
 from remanence.nn.fastlane.schedule import Schedule
+from remanence.scan.enter import enter, lane_count, part_count
 from remanence.scan.memory import allocate
 from remanence.scan.trace import TracedStep
 from remanence.synaptic.dense_source import Source
-from remanence.synaptic.enter import enter, lane_count, part_count
 
 
 def forward(

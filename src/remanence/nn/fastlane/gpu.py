@@ -1,6 +1,5 @@
 """The firing of neurons on GPUs: a Triton kernel that fires a level of the graph at once."""
 
-import os
 from typing import Any
 
 import numpy as np
@@ -9,6 +8,7 @@ from torch import Tensor
 
 from remanence.nn.fastlane.gpu_source import backward_source, forward_source
 from remanence.nn.fastlane.schedule import Schedule
+from remanence.scan import triton_place
 from remanence.scan.generated import functions
 from remanence.scan.trace import TracedStep
 
@@ -72,7 +72,7 @@ def _launch(
 
 
 def _kernel(function: TracedStep, back: bool) -> Any:
-    interpreted = os.environ.get("TRITON_INTERPRET", "0") == "1"
+    interpreted = triton_place.interpreted()
     key = ("fastlane on gpu", back, interpreted)
     if key not in function.kernels:
         if back:

@@ -7,8 +7,8 @@ from torch import Tensor
 
 from remanence.nn.unitary import cpu_source
 from remanence.nn.unitary.mesh import Mesh
+from remanence.scan.enter import enter, lane_count, part_count
 from remanence.scan.memory import allocate
-from remanence.synaptic.enter import enter, lane_count, part_count
 
 _forward, _backward = functools.cache(cpu_source.forward), functools.cache(cpu_source.backward)
 
