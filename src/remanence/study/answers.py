@@ -93,7 +93,8 @@ def bias(tasks: dict[str, Histories], ablation: Sequence[Success]) -> Answer:
     return Answer(
         "bias",
         "Do the biases of holding neurons move to 0?",
-        " ".join(sentences) + " The second table trains with biases that start at, or are frozen at, a constant.",
+        " ".join(sentences)
+        + f" Who learns with biases that start at, or are frozen at, a constant: {tally(ablation)}.",
         figures.biases(tasks[shown]),
         f"|b| over training in `{shown}`, all seeds together: median, and band from the 10% to the 90% quantile. In "
         "brackets: how many neurons.",
@@ -109,6 +110,17 @@ def successes_by_setting(found: Sequence[Success]) -> Table:
         groups.setdefault((success.task["name"], success.label), {})[treatment(success)] = str(success)
     rows = [[task, label, *(cells.get(kind, "") for kind in kinds)] for (task, label), cells in groups.items()]
     return Table(["task", "layer", *kinds], rows)
+
+
+def tally(found: Sequence[Success]) -> str:
+    """How many runs learn under each treatment of the biases."""
+    counts: dict[str, list[Success]] = {}
+    for success in found:
+        counts.setdefault(treatment(success), []).append(success)
+    return ", ".join(
+        f"{kind} {sum(len(success.steps) for success in own)} of {sum(success.seeds for success in own)}"
+        for kind, own in counts.items()
+    )
 
 
 def treatment(success: Success) -> str:
