@@ -96,8 +96,7 @@ def bias(tasks: dict[str, Histories], ablation: Sequence[Success]) -> Answer:
         " ".join(sentences)
         + f" Who learns with biases that start at, or are frozen at, a constant: {tally(ablation)}.",
         figures.biases(tasks[shown]),
-        f"|b| over training in `{shown}`, all seeds together: median, and band from the 10% to the 90% quantile. In "
-        "brackets: how many neurons.",
+        f"|b| over training in `{shown}`, all seeds together: median, and band from the 10% to the 90% quantile.",
         [Table(head, rows), successes_by_setting(ablation)],
     )
 
@@ -150,7 +149,7 @@ def learning(by_delay: Sequence[Success], by_task: Sequence[Success], variants: 
         f"{'; '.join(parts)}. Tables: seeds that got there, and the optimiser steps it took them, {RANGE}.",
         figures.by_delay(by_delay),
         "Recall of a symbol after a delay: how many of the seeds learn it, and how long they need. All models have as "
-        "many parameters. Lines on the left are moved sideways a little so that none hides another.",
+        "many parameters. Points are moved sideways a little so that none hides another.",
         [
             crossed(by_delay, lambda success: f"delay {success.task['options']['delay']:,}"),
             crossed(by_task, lambda success: success.task["name"]),

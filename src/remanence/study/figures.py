@@ -1,6 +1,6 @@
 """The pictures of the study of holding."""
 
-from collections.abc import Mapping, Sequence
+from collections.abc import Iterable, Mapping, Sequence
 from typing import Any
 
 import matplotlib
@@ -58,12 +58,20 @@ def net_input(tasks: Mapping[str, Histories]) -> Figure:
                 )
                 low, high = np.nanmin(values, 0), np.nanmax(values, 0)
                 row[column].fill_between(steps, low, high, color=colour, alpha=0.15, linewidth=0)
-        row[0].set(yscale="log", ylabel="spreads of the neuron", title=f"{task}: |net input|, hold (—), write (···)")
+        row[0].set(yscale="log", ylabel="spreads of the neuron", title=f"{task}: net input, hold (—), write (···)")
         row[1].set(yscale="log", title=f"{task}: change of the held value in a step")
         for panel in row:
             panel.set_xlabel("optimiser steps")
-        row[1].legend(frameon=False)
+    key(figure, axes[:, 1])
     return figure
+
+
+def key(figure: Figure, panels: Iterable[Axes]) -> None:
+    """One legend for all panels, below them."""
+    named = {}
+    for panel in panels:
+        named |= dict(zip(*reversed(panel.get_legend_handles_labels()), strict=True))
+    figure.legend(named.values(), named.keys(), loc="outside lower center", ncols=4, frameon=False)
 
 
 def biases(layers: Histories) -> Figure:
@@ -71,41 +79,52 @@ def biases(layers: Histories) -> Figure:
     figure, axes = panels(-(-len(layers) // 2), 2)
     for panel, (name, histories) in zip(axes.flat, layers.items(), strict=False):
         steps = [neurons.step for neurons in histories[0]]
+        counts = []
         for holds, colour, group in ((True, HOLDING, "holding at the end"), (False, OTHER, "others")):
             magnitudes = [
                 np.concatenate([np.abs(history[moment].bias[history[-1].holds == holds]) for history in histories])
                 for moment in range(len(steps))
             ]
-            if not len(magnitudes[0]):
+            counts.append(len(magnitudes[0]))
+            if not counts[-1]:
                 continue
             low, mid, high = np.array([np.quantile(values, (0.1, 0.5, 0.9)) for values in magnitudes]).T
-            panel.plot(steps, mid, color=colour, label=f"{group} ({len(magnitudes[0])})")
+            panel.plot(steps, mid, color=colour, label=group)
             panel.fill_between(steps, low, high, color=colour, alpha=0.15, linewidth=0)
-        panel.set(xlabel="optimiser steps", ylabel="|b|", title=name)
-        panel.legend(frameon=False)
+        panel.set(xlabel="optimiser steps", ylabel="|b|", title=f"{name}: {counts[0]} hold, {counts[1]} others")
     for panel in list(axes.flat)[len(layers) :]:
         panel.set_visible(False)
+    key(figure, axes.flat)
     return figure
 
 
 def by_delay(found: Sequence[Success]) -> Figure:
     """Success rate, and steps to success, against the delay."""
     figure, axes = panels(1, 2)
-    for index, name in enumerate(dict.fromkeys(success.label for success in found)):
+    names = list(dict.fromkeys(success.label for success in found))
+    for index, name in enumerate(names):
         own = sorted((s for s in found if s.label == name), key=lambda s: s.task["options"]["delay"])
-        delays = [success.task["options"]["delay"] for success in own]
+        shift = 1 + 0.05 * (index - len(names) / 2)  # so that equal figures do not hide each other
+        delays = [shift * success.task["options"]["delay"] for success in own]
         style: dict[str, Any] = {
             "color": LIGHT.colours[index % len(LIGHT.colours)],
             "marker": MARKERS[index % len(MARKERS)],
-            "markersize": 5,
+            "markersize": 6,
+            "linewidth": 0.8,
             "label": name,
         }
-        shift = 1 + 0.03 * (index - 3.5)  # so that equal rates do not hide each other
-        axes[0, 0].plot([delay * shift for delay in delays], [100 * success.rate for success in own], **style)
+        axes[0, 0].plot(delays, [100 * success.rate for success in own], **style)
         axes[0, 1].plot(delays, [success.median for success in own], **style)
+    delays = sorted({success.task["options"]["delay"] for success in found})
     axes[0, 0].set(xscale="log", xlabel="delay, steps", title="seeds that learn, %", ylim=(-4, 104))
     axes[0, 1].set(xscale="log", yscale="log", xlabel="delay, steps", title="optimiser steps until then, median")
-    figure.legend(*axes[0, 0].get_legend_handles_labels(), loc="outside right", frameon=False)
+    for panel in axes.flat:
+        panel.set_xticks(delays, [f"{delay:,}" for delay in delays])
+        panel.minorticks_off()
+    ticks = [tick for tick in (10, 25, 50, 100, 200, 400, 800) if tick <= found[0].budget]
+    axes[0, 1].set_yticks(ticks, [str(tick) for tick in ticks])
+    axes[0, 1].set_ylim(20, found[0].budget)
+    key(figure, axes.flat)
     return figure
 
 
