@@ -18,12 +18,15 @@ def measure(subject: Subject) -> Finding:
     x = subject.portion()
     found = lyapunov_exponents(subject.step, x, count=min(COUNT, subject.step.size), discard=min(32, x.shape[1] // 4))
     largest = float(found.exponents.mean(0).max())
-    if abs(largest) < LEVEL:
+    doubling = counted(math.log(2) / abs(largest)) if largest else ""
+    if math.isinf(largest):
+        sentence = "Two nearby states are the same after a step: nothing of the past is kept."
+    elif abs(largest) < LEVEL:
         sentence = "Two nearby states stay about as far apart as they are: nothing fades, and nothing is amplified."
     elif largest < 0:
-        sentence = f"Two nearby states get twice as close every {_steps(largest)}: differences fade at that pace."
+        sentence = f"Two nearby states get twice as close every {doubling}: differences fade at that pace."
     else:
-        sentence = f"Two nearby states get twice as far apart every {_steps(largest)}: {_why(subject, x)}."
+        sentence = f"Two nearby states get twice as far apart every {doubling}: {_why(subject, x)}."
     figures = {"largest": number(largest), "steps": x.shape[1]}
     return Finding(
         figures, f"{largest:+.2g} a step" if largest else "0 a step", sentence, lambda axes: found.plot(axes[0])
@@ -34,9 +37,3 @@ def _why(subject: Subject, x: Tensor) -> str:
     _, states = subject.step.run(x)
     early, late = (part.norm(dim=-1).mean() for part in states.chunk(2, 1))
     return "the state grows without bound" if late > GROWN * early else "chaos, small differences take over"
-
-
-def _steps(exponent: float) -> str:
-    if math.isinf(exponent):
-        return "fraction of a step"
-    return counted(math.log(2) / abs(exponent))

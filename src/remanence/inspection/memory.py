@@ -1,6 +1,7 @@
 """How long the state shows what came in."""
 
 import math
+import warnings
 
 from torch.utils import _pytree as pytree
 
@@ -14,20 +15,25 @@ NOISE = 0.1  # of the spread of the inputs
 
 def measure(subject: Subject) -> Finding:
     """Half-life of an input that is followed by others, as a linear probe reads it from the state."""
+    from sklearn.exceptions import ConvergenceWarning
+
     seen = _seen(subject.step)
     symbols = subject.symbols()
     noise = NOISE * float(symbols.std(0).square().mean().sqrt())
-    curve = retention(
-        subject.step,
-        symbols,
-        DELAYS,
-        samples=400 if seen == subject.step.size else 100,
-        trials=3,
-        washout=min(20, subject.length // 2),
-        distractors=True,
-        noise=noise,
-        read=lambda h: h[:, :seen],
-    )
+    with warnings.catch_warnings(record=True) as caught:
+        warnings.simplefilter("always")
+        curve = retention(
+            subject.step,
+            symbols,
+            DELAYS,
+            samples=400 if seen == subject.step.size else 100,
+            trials=3,
+            washout=min(20, subject.length // 2),
+            distractors=True,
+            noise=noise,
+            read=lambda h: h[:, :seen],
+        )
+    unsettled = sum(issubclass(each.category, ConvergenceWarning) for each in caught)
     first, half_life, chance = float(curve.mean[0]), curve.half_life, curve.chance
     where = "" if seen == subject.step.size else f" of {seen} of {subject.step.size:,} numbers of the state"
     asked = f"Of {len(symbols)} inputs, a linear probe{where} names the one that just came in {first:.0%} of cases"
@@ -40,6 +46,8 @@ def measure(subject: Subject) -> Finding:
     else:
         short = f"> {DELAYS[-1]} steps"
         sentence = f"{asked}, and {DELAYS[-1]} steps later it still knows more than half of that."
+    if unsettled:
+        sentence += f" In {unsettled} of {curve.values.numel()} fits the probe did not settle."
     figures = {"half_life": number(half_life), "first": first, "chance": chance, "longest": DELAYS[-1], "read": seen}
     return Finding(figures, short, sentence, lambda axes: curve.plot(axes[0]))
 
