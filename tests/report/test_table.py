@@ -181,3 +181,13 @@ def test_the_markdown_table_has_the_cells_of_the_printed_one(rows_of):
     assert table[2:4] == [list(cells(row)) for row in rows]
     assert table[4][0] == "chance"
     assert "gru, 50 units, seed 1 failed and does not count: nan" in lines
+
+
+def test_runs_of_earlier_versions_with_fewer_fields_share_a_row(rows_of):
+    (row, apart) = rows_of(
+        {"seed": 0, "test": 0.1},
+        {"seed": 1, "test": 0.1, "training": {"frozen": [], "keep": None}},
+        {"seed": 2, "test": 0.2, "training": {"frozen": ["memory.bias"]}},
+    )
+    assert len(row.runs) == 2
+    assert (row.layer, apart.layer) == ("lstm training.frozen=null", 'lstm training.frozen=["memory.bias"]')

@@ -144,7 +144,17 @@ def rank(row: Row) -> tuple[float, str]:
 
 def identity(run: Run) -> str:
     """All that makes a run what it is, but for seed and versions."""
-    return json.dumps({key: run.config[key] for key in ("task", "layer", "model", "training")}, sort_keys=True)
+    return json.dumps({key: stated(run.config[key]) for key in ("task", "layer", "model", "training")}, sort_keys=True)
+
+
+def stated(section: dict[str, Any]) -> dict[str, Any]:
+    """A section without what is empty: runs of earlier versions have fewer fields."""
+    return {key: value for key, value in section.items() if meant(value) is not None}
+
+
+def meant(value: Any) -> Any:
+    """None for what is empty."""
+    return None if value in ({}, []) else value
 
 
 def told_apart(groups: list[list[Run]]) -> list[Row]:
@@ -154,7 +164,7 @@ def told_apart(groups: list[list[Run]]) -> list[Row]:
         for group in groups
     ]
     keys = dict.fromkeys(key for one in fields for key in one)
-    differing = [key for key in keys if any(one.get(key) != fields[0].get(key) for one in fields)]
+    differing = [key for key in keys if len({json.dumps(meant(one.get(key))) for one in fields}) > 1]
     return [
         Row(tuple(sorted(group, key=lambda run: (run.seed, str(run.folder)))), {key: one.get(key) for key in differing})
         for group, one in zip(groups, fields, strict=True)
