@@ -5,6 +5,7 @@ from pathlib import Path
 from typing import Annotated
 
 import typer
+from rich.markdown import Markdown
 
 from remanence.cli_progress import bar, bars
 from remanence.console import err, out
@@ -37,5 +38,9 @@ def study(
         training.compare(runs, jobs=jobs or os.cpu_count() or 1, overwrite=overwrite, tell=tell)
     with bar("looking into the networks") as tell_measured:
         page = holding.answer(plans, folder, tell_measured)
-    out.print(page.read_text(encoding="utf-8"), markup=False, highlight=False)
+    text = page.read_text(encoding="utf-8")
+    if out.is_terminal:
+        out.print(Markdown(text))
+    else:
+        out.print(text, markup=False, highlight=False, soft_wrap=True)
     err.print(f"The page is {page}", highlight=False)
