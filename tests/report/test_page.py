@@ -73,7 +73,7 @@ def test_the_page_says_what_the_table_says(ordinary):
     assert ordinary.texts["title"] == ["Two tasks"]
     assert ordinary.texts["h2"] == ["retrieval", "digits rows 8", "To repeat it"]
     assert "2 memories on 2 tasks, 5 runs, 1 failed, 1 unfinished." in ordinary.texts["p"]
-    assert "lstm5015.0 ± 7.11,0002.00 ± 0.002" in ordinary.texts["tr"]
+    assert "lstm5015.0 ± 7.11,0002002.00 ± 0.00–2" in ordinary.texts["tr"]
     assert "gru, 50 units, seed 0 failed and does not count: the loss is nan at step 7" in ordinary.texts["p"]
     assert "gru, 50 units, seed 1: unfinished, does not count yet" in ordinary.texts["p"]
 
