@@ -3,8 +3,9 @@ import re
 import pytest
 from typer.testing import CliRunner
 
-from remanence import training
+from remanence import report, training
 from remanence.cli import app
+from remanence.errors import RunError
 from remanence.study import holding, places
 
 RECIPE = """\
@@ -50,10 +51,21 @@ def test_the_page_answers_from_the_runs(tmp_path, small_recipes):
 
 
 def test_the_recipes_of_the_repository_compare_as_many_parameters(tmp_path):
-    for runs in holding.plan(tmp_path, ["seeds=1"]).values():
-        assert {config.training.solved is None for config in runs.values()} in ({True}, {False})
-        for config in runs.values():
-            assert config.task.name != "recall" or config.layer.hidden_size > 10
+    runs = holding.plan(tmp_path, ["seeds=1"])["delay"].values()
+    assert len(runs) == 24
+    for config in runs:
+        if config.task.options["delay"] == 10:
+            parameters = sum(p.numel() for p in training.Experiment(config).model.parameters())
+            assert 900 <= parameters <= 1000
+
+
+def test_damaged_weights_are_named(tmp_path, small_recipes):
+    folder, config = next(iter(holding.plan(tmp_path / "study", ["seeds=1"])["holding"].items()))
+    training.train(config, folder)
+    damaged = folder / "checkpoints" / "epoch-2.ckpt"
+    damaged.write_bytes(damaged.read_bytes()[:100])
+    with pytest.raises(RunError, match=r"epoch-2\.ckpt is missing or damaged"):
+        holding.looked_into(report.load([folder]), lambda done, total: None)
 
 
 def test_a_study_that_does_not_exist_is_named():
