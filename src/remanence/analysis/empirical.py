@@ -41,8 +41,7 @@ def empirical_controllability(
         tensor([3])
     """
     step = as_step(system)
-    step.check(x)
-    h = step.initial_state(len(x)) if h is None else h
+    h = step.start(x, h)
     responses = []
     for row, start in zip(x, h, strict=True):
         impulses = change * torch.eye(row.numel(), dtype=x.dtype, device=x.device).unflatten(1, row.shape)
@@ -87,8 +86,7 @@ def empirical_observability(
         tensor([3])
     """
     step = as_step(system)
-    step.check(x)
-    h = step.initial_state(len(x)) if h is None else h
+    h = step.start(x, h)
     moved = change * torch.eye(step.size, dtype=h.dtype, device=h.device)
     responses = []
     for row, start in zip(x, h, strict=True):

@@ -112,8 +112,7 @@ def gradient_flow(
         True
     """
     step = as_step(system)
-    step.check(x)
-    before, after, direct = _direct(step, x, loss, step.initial_state(len(x)) if h is None else h)
+    before, after, direct = _direct(step, x, loss, step.start(x, h))
     norms = [direct[-1].norm(dim=-1)]
     g = direct[-1]
     # From the last step to the first: what came in directly, and what comes back through the step.

@@ -143,8 +143,7 @@ def holding(
     for name, value in (("tolerance", tolerance), ("away", away)):
         if not 0 <= value <= 1:
             raise ValueError(f"{name} is a share of the range, 0 to 1, got {value}")
-    as_step(layer).check(x)
-    start: Tensor = layer.initial_state(len(x)) if h is None else h
+    start = as_step(layer).start(x, h)
     run = _persistent(layer, x, start) if isinstance(layer, PersistentLinear) else _fastlane(layer, x, start)
     values, net_input, *graph = run
     seen = torch.cat([start[:, None], values], 1)

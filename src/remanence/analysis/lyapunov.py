@@ -89,13 +89,12 @@ def lyapunov_exponents(
         0.69
     """
     step = as_step(system)
-    step.check(x)
+    h = step.start(x, h)
     count = step.size if count is None else count
     if not 1 <= count <= step.size:
         raise ValueError(f"count must be 1 to {step.size}, the size of the state, got {count}")
     if not 0 <= discard < x.shape[1]:
         raise ValueError(f"discard must be 0 to {x.shape[1] - 1}, less than the steps, got {discard}")
-    h = step.initial_state(len(x)) if h is None else h
     q = torch.eye(step.size, dtype=h.dtype, device=h.device)[:, :count].expand(len(h), -1, -1)
     logs = []
     for part in x.split(CHUNK, 1):

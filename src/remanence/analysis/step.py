@@ -87,21 +87,25 @@ class Step:
         Raises:
             ValueError: a wrong shape, or no time step.
         """
-        self.check(x)
-        states, outputs = [self.initial_state(len(x)) if h is None else h], []
+        states, outputs = [self.start(x, h)], []
         for x_t in x.unbind(1):
             y_t, after = self.advance(x_t, states[-1])
             states.append(after)
             outputs.append(y_t)
         return torch.stack(outputs, 1), torch.stack(states, 1)
 
-    def check(self, x: Tensor) -> None:
-        """Refuse an input of a wrong shape or dtype with a ``ValueError``."""
+    def start(self, x: Tensor, h: Float[Tensor, "batch size"] | None) -> Float[Tensor, "batch size"]:
+        """The flat state to start in: the one given, or the initial one.
+
+        Raises:
+            ValueError: x is of a wrong shape or dtype, or has no time step.
+        """
         if x.ndim != 3 or x.shape[1] == 0 or x.shape[2] != self.input_size or x.dtype != self.dtype:
             raise ValueError(
                 f"expected x [batch, time, {self.input_size}] of {self.dtype} with at least one step, "
                 f"got {list(x.shape)} of {x.dtype}"
             )
+        return self.initial_state(len(x)) if h is None else h
 
     def read_by(self, readout: Callable[[Tensor], Tensor]) -> "Step":
         """The same step, with what a readout makes of its output for output.
