@@ -1,5 +1,6 @@
 """How far long work is, and how it ends where it fails."""
 
+import time
 from collections.abc import Callable, Iterator
 from contextlib import contextmanager
 from pathlib import Path
@@ -13,11 +14,15 @@ from remanence.console import err
 Message: TypeAlias = tuple[Path, int, int, float | None]  # as training.compare tells it
 
 INTERRUPTED = 130  # exit code of a program that Ctrl-C ended
+LINE_INTERVAL = 60  # seconds between lines about a run, where no bar can be drawn
 
 
 @contextmanager
 def bars(count: int) -> Iterator[Callable[[Message], None]]:
-    """Progress bars, one for all runs and one for each run under way; yields what tells them how far a run is."""
+    """Progress bars, one for all runs and one for each run under way; yields what tells them how far a run is.
+
+    Where the standard error is a file, a line a minute and run takes their place.
+    """
     columns = (
         rich.progress.TextColumn("{task.description}"),
         rich.progress.BarColumn(bar_width=24),
@@ -26,6 +31,7 @@ def bars(count: int) -> Iterator[Callable[[Message], None]]:
     )
     shares: dict[Path, float] = {}
     ids: dict[Path, rich.progress.TaskID] = {}
+    told: dict[Path, float] = {}
     with rich.progress.Progress(*columns, console=err, transient=True, disable=not err.is_terminal) as progress:
         whole = progress.add_task("[bold]all runs[/]", total=count, state=f"0/{count}")
 
@@ -38,6 +44,10 @@ def bars(count: int) -> Iterator[Callable[[Message], None]]:
             progress.update(ids[folder], completed=done, state=state, visible=done < total)
             finished = sum(share >= 1 for share in shares.values())
             progress.update(whole, completed=sum(shares.values()), state=f"{finished}/{count}")
+            now = time.monotonic()
+            if not err.is_terminal and done < total and now - told.setdefault(folder, now) >= LINE_INTERVAL:
+                told[folder] = now
+                err.print(f"{folder.name}: {state}", markup=False, highlight=False, soft_wrap=True)
 
         making: list[rich.progress.TaskID] = []
 

@@ -4,11 +4,13 @@ import platform
 from importlib.metadata import version
 from typing import Annotated, Any, Literal
 
-from pydantic import BaseModel, ConfigDict, Field, PositiveFloat, PositiveInt
+from pydantic import BaseModel, ConfigDict, Field, NonNegativeInt, PositiveFloat, PositiveInt, model_validator
 
 from remanence import __version__
+from remanence.training.schedule import Decay
 
 Sizes = tuple[PositiveInt, ...]
+Beta = Annotated[float, Field(ge=0, lt=1)]
 
 
 class Strict(BaseModel):
@@ -69,7 +71,11 @@ class TrainingConfig(Strict):
         batch_size: samples a step.
         epochs: at most so many; each ends with a validation and a checkpoint.
         epoch_steps: optimiser steps in an epoch; default: one pass over the training data.
-        learning_rate: of Adam.
+        learning_rate: of Adam; the largest there is, where it changes.
+        warmup: steps in which the rate rises evenly to ``learning_rate``.
+        decay: how the rate falls after them: ``"none"``; ``"rsqrt"``, as 1 / √step; ``"cosine"``, by half a wave to 0
+            at the end of the budget (:func:`remanence.training.schedule.factor`).
+        betas: of Adam.
         weight_decay: of Adam (decoupled).
         clip: largest norm of the gradient; 0 leaves it alone.
         patience: stop after so many epochs without a better validation metric; default: never.
@@ -79,12 +85,17 @@ class TrainingConfig(Strict):
         keep: keep the weights at the start and after every so many epochs, in ``checkpoints/epoch-N.ckpt``; default:
             only the best and the last.
         threads: CPU threads; the same number gives the same result.
+        precision: as Lightning names it: ``"32-true"``; ``"bf16-mixed"``, products of matrices in bfloat16; or
+            ``"64-true"``.
     """
 
     batch_size: PositiveInt = 128
     epochs: PositiveInt = 20
     epoch_steps: PositiveInt | None = None
     learning_rate: PositiveFloat = 1e-3
+    warmup: NonNegativeInt = 0
+    decay: Decay = "none"
+    betas: tuple[Beta, Beta] = (0.9, 0.999)
     weight_decay: Annotated[float, Field(ge=0)] = 0.0
     clip: Annotated[float, Field(ge=0)] = 5.0
     patience: PositiveInt | None = None
@@ -93,6 +104,13 @@ class TrainingConfig(Strict):
     frozen: tuple[str, ...] = ()
     keep: PositiveInt | None = None
     threads: PositiveInt = 1
+    precision: Literal["32-true", "bf16-mixed", "64-true"] = "32-true"
+
+    @model_validator(mode="after")
+    def _decays_from_somewhere(self) -> "TrainingConfig":
+        if self.decay == "rsqrt" and not self.warmup:
+            raise ValueError("decay rsqrt falls from the end of the warm-up on: set training.warmup, such as 1000")
+        return self
 
 
 def current_versions() -> dict[str, str]:

@@ -1,5 +1,6 @@
 """A task, a model and an optimiser, as Lightning wants them."""
 
+from functools import partial
 from typing import Any
 
 import lightning
@@ -17,6 +18,7 @@ from remanence.nn import create
 from remanence.tasks import Batch
 from remanence.tasks.task import IGNORED
 from remanence.training.config import RunConfig, TransformerConfig
+from remanence.training.schedule import factor
 
 EVALUATION_BATCH = 1000
 EVALUATION_POSITIONS = 1 << 18  # in a batch: long sequences are evaluated fewer at a time
@@ -62,11 +64,16 @@ class Experiment(lightning.LightningModule):
         """Loss and metric of one batch."""
         self._evaluate(batch, "test")
 
-    def configure_optimizers(self) -> torch.optim.Optimizer:
-        """Adam, weight decay decoupled."""
-        training = self.config.training
+    def configure_optimizers(self) -> Any:
+        """Adam, weight decay decoupled; its rate changes with every step."""
+        training, total = self.config.training, int(self.trainer.estimated_stepping_batches)
         trained = [parameter for parameter in self.parameters() if parameter.requires_grad]
-        return torch.optim.AdamW(trained, lr=training.learning_rate, weight_decay=training.weight_decay)
+        adam = torch.optim.AdamW(
+            trained, lr=training.learning_rate, betas=training.betas, weight_decay=training.weight_decay
+        )
+        rate = partial(factor, warmup=training.warmup, decay=training.decay, total=total)
+        schedule = torch.optim.lr_scheduler.LambdaLR(adam, rate)
+        return {"optimizer": adam, "lr_scheduler": {"scheduler": schedule, "interval": "step"}}
 
     def loader(self, split: tasks.Split) -> DataLoader[Any]:
         """Batches of a split; the order of training depends on the seed and the epoch alone."""
@@ -88,7 +95,9 @@ class Experiment(lightning.LightningModule):
         """What the model gives for the inputs of a batch."""
         # A model whose inputs are never padded or timed need not know of masks and timespans.
         given = {name: batch._asdict()[name] for name in ("mask", "timespans") if batch._asdict()[name] is not None}
-        return self.model(batch.inputs, **given)
+        output = self.model(batch.inputs, **given)
+        # Losses are taken in full precision, whatever the products of matrices were computed in.
+        return output if output.dtype == torch.float64 else output.float()
 
     def _evaluated(self, count: int) -> list[int] | None:
         """The samples to validate and test on; None: all."""

@@ -190,6 +190,7 @@ def make_trainer(training: TrainingConfig, recorder: "Recorder") -> lightning.Tr
         max_epochs=training.epochs,
         limit_train_batches=training.epoch_steps,
         gradient_clip_val=training.clip or None,
+        precision=training.precision,
         devices=1,
         callbacks=[recorder],
         plugins=[AtomicCheckpoints()],
