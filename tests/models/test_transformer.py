@@ -155,7 +155,7 @@ def attention_block(width, mlp):
          18 * 512 + 512 + 4 * attention_block(512, 1024) + 2 * 512 + (512 * 1024 + 1024) + (1024 * 10 + 10)),
         ("text", {"vocabulary_size": 257}, 2,
          257 * 256 + 256 + 4 * attention_block(256, 1024) + 2 * 256 + (256 * 1024 + 1024) + (1024 * 2 + 2)),
-        ("retrieval", {"vocabulary_size": 257}, 2,
+        ("aan", {"vocabulary_size": 257}, 2,
          257 * 128 + 128 + 4 * attention_block(128, 512) + 2 * 128
          + (256 * 512 + 512) + (512 * 256 + 256) + (256 * 2 + 2)),
         ("image", {"input_size": 1}, 10,
@@ -242,7 +242,7 @@ def test_wrong_inputs_are_refused():
     with pytest.raises(ValueError, match=r"\[batch, 2, time, ...\], got \[2, 5\]"):
         build("full", pairs=True)(tokens(2, 5))
     with pytest.raises(ValueError, match="has the tasks listops, text"):
-        Transformer.lra("pathx", 2)
+        Transformer.lra("retrieval", 2)
 
 
 @pytest.mark.parametrize("mixer", ["full", "linear", "gru"])

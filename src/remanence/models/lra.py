@@ -5,7 +5,7 @@ from typing import Any
 CONFIGURATIONS: dict[str, dict[str, Any]] = {
     "listops": {"layers": 4, "width": 512, "heads": 8, "mlp": 1024, "max_length": 2000},
     "text": {"layers": 4, "width": 256, "heads": 4, "mlp": 1024, "max_length": 1000},
-    "retrieval": {"layers": 4, "width": 128, "heads": 4, "mlp": 512, "max_length": 4000, "pairs": True},
+    "aan": {"layers": 4, "width": 128, "heads": 4, "mlp": 512, "max_length": 4000, "pairs": True},
     "image": {
         "layers": 1,
         "width": 32,
@@ -16,6 +16,15 @@ CONFIGURATIONS: dict[str, dict[str, Any]] = {
         "dropout": 0.3,
     },
     "pathfinder": {"layers": 1, "width": 32, "heads": 2, "mlp": 32, "max_length": 1024, "pooling": "mean"},
+    "pathx": {
+        "layers": 1,
+        "width": 32,
+        "heads": 2,
+        "mlp": 32,
+        "max_length": 128 * 128,
+        "positions": "learned",
+        "pooling": "mean",
+    },
 }
 """What differs from task to task."""
 

@@ -102,7 +102,7 @@ class Transformer(nn.Module):
         """The base configuration of a task of the Long Range Arena (Tay et al. 2020), as published with its code.
 
         Args:
-            task: ``"listops"``, ``"text"``, ``"retrieval"``, ``"image"`` or ``"pathfinder"``.
+            task: ``"listops"``, ``"text"``, ``"aan"``, ``"image"``, ``"pathfinder"`` or ``"pathx"``.
             target_size: classes.
             options: any argument of the class: the input's size, the mixer, or what shall differ from the published.
 
