@@ -1,3 +1,4 @@
+import itertools
 import math
 
 import pytest
@@ -43,7 +44,7 @@ def test_it_rises_to_the_whole_rate_at_the_end_of_the_warmup_and_never_again(dec
     found = rates(warmup=10, decay=decay)
     assert found[9] == 1.0
     assert found[:10] == pytest.approx([n / 10 for n in range(1, 11)])
-    assert all(later <= earlier for earlier, later in zip(found[9:], found[10:], strict=False))
+    assert all(later <= earlier for earlier, later in itertools.pairwise(found[9:]))
 
 
 @pytest.mark.parametrize("warmup", [TOTAL, 10 * TOTAL])

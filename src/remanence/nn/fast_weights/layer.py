@@ -2,16 +2,15 @@
 
 import math
 import warnings
-from collections.abc import Callable
 from typing import Literal
 
 import torch
 from jaxtyping import Float
 from torch import Tensor, nn
 
+from remanence.nn.fast_weights import evolution, reference
+from remanence.nn.fast_weights.reference import NONLINEARITIES, Rule
 from remanence.nn.memory import Memory, State, positive_integer
-
-NONLINEARITIES = {"relu": torch.relu, "tanh": torch.tanh}
 
 
 class FastWeightsGrowthWarning(RuntimeWarning):
@@ -28,7 +27,8 @@ class FastWeights(Memory):
         A_{t+1}      = λ A_t + η h_{t+1} h_{t+1}ᵀ,   A_0 = 0
 
     A is read before the new h is written into it. It need not be formed: ``A_t h = η Σ_τ λ^{t-τ} h_τ (h_τ · h)`` is
-    attention to the past hidden states, the cheaper form while the sequence is short. Both are exact.
+    attention to the past hidden states, the cheaper form while the sequence is short. Both are exact. On CPUs a kernel
+    carries A through time (``benchmarks/fast_weights.py``), and keeps no more than √time of them for the way back.
 
     Args:
         input_size: channels of the input.
@@ -38,8 +38,10 @@ class FastWeights(Memory):
         fast_learning_rate: η, how strongly a hidden state is written; at least 0.
         layer_norm: normalise over the units before f, in every inner step.
         nonlinearity: f, ``"relu"`` or ``"tanh"``.
-        form: ``"matrix"`` keeps A [batch, hidden, hidden]; ``"attention"`` keeps the past hidden states;
-            ``"auto"`` takes attention for sequences of at most ``hidden_size / 2`` steps (``benchmarks/layers.py``).
+        form: ``"matrix"`` keeps A [batch, hidden, hidden]; ``"attention"`` keeps the past hidden states; both are plain
+            loops. ``"auto"`` takes the kernel on CPUs, but attention for sequences of at most ``hidden_size / 6`` steps
+            (``hidden_size / 2`` where there is no kernel). The kernel takes A as the layer writes it, symmetric, and
+            has no gradient to the first A: with one that is not symmetric, or wants a gradient, it is a plain loop.
         trainable_rates: learn λ (through a logit) and η (through a logarithm) too; they then start at the given values.
 
     State:
@@ -87,7 +89,7 @@ class FastWeights(Memory):
                 "trainable_rates needs decay strictly between 0 and 1 and fast_learning_rate above 0, "
                 f"got {decay} and {fast_learning_rate}"
             )
-        self.nonlinearity = nonlinearity
+        self.nonlinearity: Literal["relu", "tanh"] = nonlinearity
         self.form = form
         self.weight_ih = nn.Parameter(torch.empty(hidden_size, input_size))  # C
         self.weight_hh = nn.Parameter(torch.empty(hidden_size, hidden_size))  # W
@@ -138,13 +140,13 @@ class FastWeights(Memory):
         h, A = state
         drive = nn.functional.linear(x_t, self.weight_ih, self.bias)
         count = self.inner_steps if steps is None else steps
-        return torch.stack(self._iterates(drive, h, lambda v: torch.bmm(A, v[..., None])[..., 0], count), 1)
+        return torch.stack(reference.iterates(self._rule(), drive, h, reference.reading(A), count), 1)
 
     def write(
         self, A: Float[Tensor, "batch hidden hidden"], h: Float[Tensor, "batch hidden"]
     ) -> Float[Tensor, "batch hidden hidden"]:
         """The fast weights once a hidden state is stored: λ A + η h hᵀ."""
-        return self.decay * A + self.fast_learning_rate * h[:, :, None] * h[:, None, :]
+        return reference.write(self._rule(), A, h)
 
     def growth(
         self, h: Float[Tensor, "batch time hidden"], A: Float[Tensor, "batch hidden hidden"] | None = None
@@ -162,31 +164,35 @@ class FastWeights(Memory):
             norms.append(torch.linalg.matrix_norm(fast))
         return torch.stack(norms, 1)
 
+    def _rule(self) -> Rule:
+        like = {"dtype": self.bias.dtype, "device": self.bias.device}
+        λ, η = (torch.as_tensor(rate, **like) for rate in (self.decay, self.fast_learning_rate))
+        norm = self.norm
+        gain, shift, eps = (norm.weight, norm.bias, norm.eps) if isinstance(norm, nn.LayerNorm) else (None, None, 0.0)
+        return Rule(self.weight_hh, gain, shift, λ, η, self.inner_steps, self.nonlinearity, eps)
+
     def _run(self, x: Tensor, state: State) -> tuple[Tensor, State]:
-        drives = nn.functional.linear(x, self.weight_ih, self.bias).unbind(1)
-        attend = self.form == "attention" or (self.form == "auto" and len(drives) <= self.hidden_size // 2)
-        y, A = (self._attend if attend else self._associate)(drives, *state)
+        dtype = self.bias.dtype  # under autocast products come in another
+        h, A = (each.to(dtype) for each in state)
+        drive = nn.functional.linear(x, self.weight_ih, self.bias).to(dtype)
+        fused = self.form == "auto" and evolution.fits(drive, A)
+        if self.form == "attention" or (self.form == "auto" and x.shape[1] <= self.hidden_size // (6 if fused else 2)):
+            y, last = self._attend(drive, h, A)
+        else:
+            y, last = (evolution.evolve if fused else reference.run)(self._rule(), drive, h, A)
         if not torch.compiler.is_compiling():
-            self._watch_growth(y, state[1], A)
-        return y, (y[:, -1], A)
+            self._watch_growth(y, A, last)
+        return y, (y[:, -1], last)
 
     def _advance(self, x_t: Tensor, state: State) -> tuple[Tensor, State]:
-        y, A = self._associate((nn.functional.linear(x_t, self.weight_ih, self.bias),), *state)
+        drive = nn.functional.linear(x_t, self.weight_ih, self.bias)
+        y, A = reference.run(self._rule(), drive[:, None], *state)
         return y[:, 0], (y[:, 0], A)
 
-    def _associate(self, drives: tuple[Tensor, ...], h: Tensor, A: Tensor) -> tuple[Tensor, Tensor]:
-        """The matrix form: A is carried along, O(hidden²) a step."""
-        outputs = []
-        for drive in drives:
-            h = self._settle(drive, h, lambda v, A=A: torch.bmm(A, v[..., None])[..., 0])
-            A = self.write(A, h)
-            outputs.append(h)
-        return torch.stack(outputs, 1), A
-
-    def _attend(self, drives: tuple[Tensor, ...], h: Tensor, A: Tensor) -> tuple[Tensor, Tensor]:
+    def _attend(self, drive: Tensor, h: Tensor, A: Tensor) -> tuple[Tensor, Tensor]:
         """The attention form: hidden states are kept instead of A, O(time · hidden) a step."""
-        λ, η = torch.as_tensor(self.decay, dtype=A.dtype, device=A.device), self.fast_learning_rate
-        powers = λ ** torch.arange(len(drives) + 1, dtype=A.dtype, device=A.device)
+        rule, time = self._rule(), drive.shape[1]
+        powers = rule.decay ** torch.arange(time + 1, dtype=A.dtype, device=A.device)
         # Reading an A that is still zero and needs no gradient would be work for nothing.
         started = torch.compiler.is_compiling() or A.requires_grad or bool(A.any())
         outputs: list[Tensor] = []
@@ -198,27 +204,15 @@ class FastWeights(Memory):
             if t == 0:
                 return past
             H = torch.stack(outputs, 1)
-            similarity = torch.bmm(H, v[..., None]) * (η * powers[:t].flip(0))[:, None]
+            similarity = torch.bmm(H, v[..., None]) * (rule.rate * powers[:t].flip(0))[:, None]
             return past + torch.bmm(H.mT, similarity)[..., 0]
 
-        for drive in drives:
-            h = self._settle(drive, h, read)
+        for drive_t in drive.unbind(1):
+            h = reference.iterates(rule, drive_t, h, read, self.inner_steps)[-1]
             outputs.append(h)
         H = torch.stack(outputs, 1)
-        strength = η * powers[:-1].flip(0)[:, None]
+        strength = rule.rate * powers[:-1].flip(0)[:, None]
         return H, powers[-1] * A + (strength * H).mT @ H
-
-    def _settle(self, drive: Tensor, h: Tensor, read: Callable[[Tensor], Tensor]) -> Tensor:
-        return self._iterates(drive, h, read, self.inner_steps)[-1]
-
-    def _iterates(self, drive: Tensor, h: Tensor, read: Callable[[Tensor], Tensor], steps: int) -> list[Tensor]:
-        """The inner loop over s; the boundary conditions W h + C x + b stay in force throughout."""
-        f = NONLINEARITIES[self.nonlinearity]
-        boundary = drive + nn.functional.linear(h, self.weight_hh)
-        iterates = [f(self.norm(boundary))]
-        for _ in range(steps):
-            iterates.append(f(self.norm(boundary + read(iterates[-1]))))
-        return iterates
 
     @torch.no_grad()
     def _watch_growth(self, y: Tensor, A_before: Tensor, A: Tensor) -> None:

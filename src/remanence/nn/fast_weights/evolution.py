@@ -1,0 +1,79 @@
+"""Which loop carries fast weights through time, and the kernel as one node of the autograd graph."""
+
+from typing import Any
+
+import torch
+from jaxtyping import Float
+from torch import Tensor
+from torch._compile import _disable_dynamo
+
+from remanence.nn.fast_weights import reference
+from remanence.nn.fast_weights.reference import Rule
+
+ROUNDING = 64
+"""How many units in the last place A may differ from its transpose."""
+
+
+def fits(drive: Tensor, A: Tensor) -> bool:
+    """Whether the kernel applies: to numbers on a CPU, and to an A that it could itself have written."""
+    plain = drive.device.type == "cpu" and drive.dtype in (torch.float32, torch.float64) and drive.numel() > 0
+    return plain and not A.requires_grad and not torch.compiler.is_exporting() and _symmetric(A)
+
+
+def _symmetric(A: Tensor) -> bool:
+    """Up to rounding: the attention form writes a product of two matrices."""
+    return bool((A - A.mT).abs().max() <= ROUNDING * torch.finfo(A.dtype).eps * A.abs().max())
+
+
+def evolve(
+    rule: Rule,
+    drive: Float[Tensor, "batch time hidden"],
+    h: Float[Tensor, "batch hidden"],
+    A: Float[Tensor, "batch hidden hidden"],
+) -> tuple[Float[Tensor, "batch time hidden"], Float[Tensor, "batch hidden hidden"]]:
+    """What :func:`reference.run` gives, by the kernel; only where it :func:`fits`."""
+    run = _disable_dynamo(_fused) if torch.compiler.is_compiling() else _fused
+    tensors = (*rule[:-3], drive, h, A)
+    # Within the function gradients are off, whoever called it.
+    keep = torch.is_grad_enabled() and any(tensor is not None and tensor.requires_grad for tensor in tensors)
+    return run(keep, rule[-3:], *tensors)
+
+
+def _fused(*given: Any) -> tuple[Tensor, Tensor]:
+    return _Evolution.apply(*given)
+
+
+class _Evolution(torch.autograd.Function):
+    @staticmethod
+    def forward(ctx: Any, keep: bool, settings: tuple[Any, ...], *tensors: Any) -> tuple[Tensor, Tensor]:
+        from remanence.nn.fast_weights import cpu  # a compiler comes with it
+
+        *of_rule, drive, h, A = tensors
+        y, last, kept = cpu.forward(Rule(*of_rule, *settings), drive, h, A, keep=keep)
+        ctx.settings, ctx.cpu = settings, cpu
+        ctx.save_for_backward(*tensors, y, *kept)
+        ctx.set_materialize_grads(False)
+        return y, last
+
+    @staticmethod
+    def backward(ctx: Any, *above: Tensor | None) -> tuple[Tensor | None, ...]:
+        *tensors, y, u, scale, marks = ctx.saved_tensors
+        if torch.is_grad_enabled():
+            return None, None, *_by_autograd(ctx.settings, tensors, above)
+        *of_rule, _, h, _ = tensors
+        rule, kept = Rule(*of_rule, *ctx.settings), ctx.cpu.Kept(u, scale, marks)
+        rates = any(ctx.needs_input_grad[5:7])
+        return None, None, *ctx.cpu.backward(rule, kept, y, h, *above, rates=rates), None
+
+
+def _by_autograd(
+    settings: tuple[Any, ...], tensors: list[Any], above: tuple[Tensor | None, ...]
+) -> list[Tensor | None]:
+    """Gradients that can be differentiated again: those of the plain loop."""
+    *of_rule, drive, h, A = tensors
+    results = reference.run(Rule(*of_rule, *settings), drive, h, A)
+    pairs = [(result, grad) for result, grad in zip(results, above, strict=True) if grad is not None]
+    outputs, given = zip(*pairs, strict=True)
+    wanted = [tensor for tensor in tensors if tensor is not None and tensor.requires_grad]
+    found = iter(torch.autograd.grad(outputs, wanted, given, create_graph=True, allow_unused=True))
+    return [next(found) if tensor is not None and tensor.requires_grad else None for tensor in tensors]

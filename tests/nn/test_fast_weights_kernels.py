@@ -1,0 +1,144 @@
+"""The kernel of fast weights against the plain loop: values and gradients."""
+
+import pytest
+import torch
+from hypothesis import given, settings
+from hypothesis import strategies as st
+
+from remanence.nn import FastWeights
+from remanence.nn.fast_weights import cpu, evolution, reference
+from remanence.nn.fast_weights.reference import Rule
+
+
+def drawn(size, time, batch, *, seed=0, dtype=torch.float64, norm=True, nonlinearity="relu", inner_steps=1):
+    """A rule, the drive, h and A."""
+    torch.manual_seed(seed)
+    number = {"dtype": dtype, "requires_grad": True}
+    W = (0.3 * torch.randn(size, size, dtype=dtype)).requires_grad_()
+    gain, shift = ((0.5 + torch.rand(size, dtype=dtype)).requires_grad_() if norm else None for _ in range(2))
+    # Without a layer norm it grows like a power of a power unless little is written.
+    little = 1.0 if norm else 0.05 / size
+    rates = torch.tensor(0.9, **number), torch.tensor(0.4 * little, **number)
+    rule = Rule(W, gain, shift, *rates, inner_steps, nonlinearity, 1e-5 if norm else 0.0)
+    drive = torch.randn(batch, time, size, **number)
+    past = torch.randn(batch, 3, size, dtype=dtype)
+    return rule, drive, torch.randn(batch, size, **number), little * past.mT @ past
+
+
+def wanted(rule, drive, h):
+    return [tensor for tensor in (*rule[:5], drive, h) if tensor is not None]
+
+
+def assert_same(rule, drive, h, A, tolerance=1e-9):
+    assert evolution.fits(drive, A)
+    expected, found = (run(rule, drive, h, A) for run in (reference.run, evolution.evolve))
+    torch.testing.assert_close(found, expected, rtol=tolerance, atol=tolerance * expected[1].abs().max().item())
+    above = [torch.randn_like(each) for each in expected]
+    inputs = wanted(rule, drive, h)
+    for theirs, ours in zip(*(torch.autograd.grad(each, inputs, above) for each in (expected, found)), strict=True):
+        scale = max(1.0, theirs.abs().max().item())
+        torch.testing.assert_close(ours, theirs, rtol=tolerance, atol=scale * tolerance)
+
+
+@settings(max_examples=60, deadline=None)
+@given(
+    size=st.integers(1, 20),
+    time=st.integers(1, 12),
+    batch=st.integers(1, 5),
+    norm=st.booleans(),
+    nonlinearity=st.sampled_from(["relu", "tanh"]),
+    inner_steps=st.integers(1, 3),
+    seed=st.integers(0, 99),
+)
+def test_random_networks(size, time, batch, norm, nonlinearity, inner_steps, seed):
+    options = {"norm": norm, "nonlinearity": nonlinearity, "inner_steps": inner_steps}
+    assert_same(*drawn(size, time, batch, seed=seed, **options))
+
+
+@pytest.mark.parametrize(("threads", "batch"), [(1, 1), (1, 5), (2, 5)])
+def test_float32_and_threads(threads, batch):
+    torch.set_num_threads(threads)
+    try:
+        # tanh: near ReLU's bend a rounding turns a unit on or off.
+        assert_same(*drawn(33, 30, batch, dtype=torch.float32, nonlinearity="tanh"), tolerance=1e-3)
+    finally:
+        torch.set_num_threads(1)
+
+
+@pytest.mark.parametrize("place", [0, 1])
+def test_gradients_of_one_result_alone(place):
+    given = drawn(6, 5, 2)
+    results = [run(*given)[place].sum() for run in (reference.run, evolution.evolve)]
+    expected, found = (torch.autograd.grad(result, wanted(*given[:3]), allow_unused=True) for result in results)
+    torch.testing.assert_close(found, expected)
+
+
+def test_any_strides():
+    rule, drive, h, A = drawn(7, 5, 3)
+    turned = drive.detach().permute(2, 1, 0).contiguous().permute(2, 1, 0).requires_grad_()
+    repeated = torch.randn(1, 5, 7, dtype=torch.float64).expand(3, 5, 7).requires_grad_()
+    for other in (turned, repeated):
+        assert_same(rule, other, h.detach().T.contiguous().T.requires_grad_(), A)
+
+
+def test_what_lies_in_fresh_memory_does_not_matter(monkeypatch):
+    monkeypatch.setattr(cpu, "allocate", lambda *shape, dtype: torch.full(shape, float("nan"), dtype=dtype))
+    assert_same(*drawn(5, 7, 3))
+    assert_same(*drawn(5, 7, 3, norm=False))
+
+
+def test_gradgradcheck():
+    rule, drive, h, A = drawn(3, 3, 2, nonlinearity="tanh")
+
+    def run(*tensors):
+        *of_rule, drive, h = tensors
+        return evolution.evolve(Rule(*of_rule, *rule[5:]), drive, h, A)
+
+    assert torch.autograd.gradcheck(run, (*rule[:5], drive, h))
+    assert torch.autograd.gradgradcheck(run, (*rule[:5], drive, h))
+
+
+def layer_and_input(time):
+    torch.manual_seed(0)
+    return FastWeights(3, 9), torch.randn(4, time, 3)
+
+
+def saved(layer, x):
+    """Numbers kept for the way back."""
+    sizes = []
+    with torch.autograd.graph.saved_tensors_hooks(lambda t: sizes.append(t.numel()), lambda _: None):
+        layer(x)
+    return sum(sizes)
+
+
+def test_it_keeps_the_root_of_time_of_the_matrices():
+    layer, x = layer_and_input(400)
+    with torch.no_grad():
+        assert saved(layer, x) == 0
+    kept, layer.form = saved(layer, x), "matrix"
+    matrices = 400 * 4 * 9 * 9
+    assert kept < matrices < saved(layer, x)
+
+
+@pytest.mark.parametrize("time", [1, 2, 30])
+def test_the_layer_takes_it_unless_attention_is_cheaper(time, monkeypatch):
+    layer, x = layer_and_input(time)
+    taken = []
+    monkeypatch.setattr(evolution, "evolve", lambda *given: taken.append(True) or reference.run(*given))
+    layer(x)
+    assert bool(taken) == (time > 1)
+
+
+@pytest.mark.parametrize("change", ["not symmetric", "a gradient"])
+def test_what_it_cannot_do_is_done_by_the_loop(change):
+    layer, x = layer_and_input(8)
+    A = torch.eye(9).repeat(4, 1, 1)
+    if change == "not symmetric":
+        A[0, 0, 1] = 2.0
+    else:
+        A.requires_grad_()
+    results = []
+    for layer.form in ("auto", "matrix"):
+        y, state = layer(x, (torch.zeros(4, 9), A))
+        results.append((y, state, torch.autograd.grad(y.sum(), [layer.bias, *([A] if A.requires_grad else [])])))
+    torch.testing.assert_close(*results)
