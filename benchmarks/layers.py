@@ -1,7 +1,6 @@
-"""Forward and backward of each memory beside torch.nn.LSTM, and the two forms of fast weights by sequence length.
+"""Forward and backward of each memory beside torch.nn.LSTM.
 
-Bounds: a fused LSTM step at hidden size H is 8 H (H + input) multiply-adds a sample; fast weights need 2 H² for A h and
-H² for the write in the matrix form, 2 τ H at step τ in the attention form, so that the forms should meet near time = H.
+Bound: a fused LSTM step at hidden size H is 8 H (H + input) multiply-adds a sample.
 """
 
 import torch
@@ -27,13 +26,5 @@ def layers():
     show("batch 32, time 128, 64 units, float32, forward + backward", medians(ways), "torch.nn.LSTM")
 
 
-def forms():
-    for time in (16, 32, 64, 128, 256):
-        x = torch.randn(32, time, 16)
-        ways = {form: both_ways(nn.FastWeights(16, 64, form=form), x) for form in ("matrix", "attention")}
-        show(f"fast weights, batch 32, time {time}, 64 units", medians(ways), "matrix")
-
-
 if __name__ == "__main__":
     layers()
-    forms()
