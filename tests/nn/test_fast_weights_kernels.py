@@ -14,13 +14,13 @@ def drawn(size, time, batch, *, seed=0, dtype=torch.float64, norm=True, nonlinea
     """A rule, the drive, h and A."""
     torch.manual_seed(seed)
     number = {"dtype": dtype, "requires_grad": True}
-    W = (0.3 * torch.randn(size, size, dtype=dtype)).requires_grad_()
+    W = (0.5 * size**-0.5 * torch.randn(size, size, dtype=dtype)).requires_grad_()
     gain, shift = ((0.5 + torch.rand(size, dtype=dtype)).requires_grad_() if norm else None for _ in range(2))
     # Without a layer norm it grows like a power of a power unless little is written.
-    little = 1.0 if norm else 0.05 / size
+    little = 1.0 if norm else 0.002 / size
     rates = torch.tensor(0.9, **number), torch.tensor(0.4 * little, **number)
     rule = Rule(W, gain, shift, *rates, inner_steps, nonlinearity, 1e-5 if norm else 0.0)
-    drive = torch.randn(batch, time, size, **number)
+    drive = torch.rand(batch, time, size, **number)
     past = torch.randn(batch, 3, size, dtype=dtype)
     return rule, drive, torch.randn(batch, size, **number), little * past.mT @ past
 
@@ -63,6 +63,12 @@ def test_float32_and_threads(threads, batch):
         assert_same(*drawn(33, 30, batch, dtype=torch.float32, nonlinearity="tanh"), tolerance=1e-3)
     finally:
         torch.set_num_threads(1)
+
+
+@pytest.mark.parametrize("size", [1, 2, 5, 8])
+def test_narrow_registers(size, monkeypatch):
+    monkeypatch.setattr("remanence.scan.kernel.register", lambda bits: 128 // bits)
+    assert_same(*drawn(size, 6, 2))
 
 
 @pytest.mark.parametrize("place", [0, 1])

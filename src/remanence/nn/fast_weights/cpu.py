@@ -93,8 +93,8 @@ def _segment(time: int) -> int:
 
 
 def _width(x: Tensor) -> int:
-    lanes = lane_count(x.dtype)
-    return -(-x.shape[-1] // lanes) * lanes
+    step = max(lane_count(x.dtype), cpu_source.COLUMNS)
+    return -(-x.shape[-1] // step) * step
 
 
 def _padded(x: Tensor, axes: int, width: int) -> Tensor:
@@ -118,4 +118,4 @@ def _shared(
     step = kept.u.stride(1) * item if kept.u.shape[1] > 1 or time == 1 else 0
     weights = _padded(matrix, 2, width), _padded(gain, 1, width), _padded(shift, 1, width), numbers
     rows = kept.u, kept.u.stride(0) * item, step, kept.scale, kept.marks
-    return (size, time, rule.inner_steps, every, *weights, *rows, y, work)
+    return (size, width // lane_count(y.dtype), time, rule.inner_steps, every, *weights, *rows, y, work)

@@ -16,17 +16,13 @@ from remanence.scan.generated import filled
 from remanence.synaptic.dense_source import HEAD, Source
 
 COLUMNS = 4
-"""How many columns of a product are summed side by side; a register has a multiple of it."""
+"""How many columns of a product are summed side by side; rows and columns are padded to a multiple of it."""
 
-NUMBERS = ("decay", "rate", "share", "eps")
-"""λ, η, 1 / size and what the layer norm adds to the variance, in this order at ``numbers_at``."""
-
-_SIZES = "size time reads every"
+_SIZES = "size blocks time reads every"
 _SHARED = "matrix_at gain_at shift_at numbers_at u_at u_sample u_step scale_at marks_at y_at work_at"
 
 _START = """\
 def {name}({arguments}):
-    blocks = (size + LANES - 1) // LANES
     row = blocks * LANES * SIZE
     plane = blocks * LANES * row
     decay = broadcast(numbers_at)
