@@ -7,7 +7,8 @@ import torch
 from torch import Tensor
 from torch.nn import functional as F
 
-from remanence.nn.fast_weights import cpu_source
+from remanence.nn.fast_weights import cpu_backward, cpu_forward
+from remanence.nn.fast_weights.cpu_parts import COLUMNS
 from remanence.nn.fast_weights.reference import Rule
 from remanence.scan.enter import enter, lane_count, part_count
 from remanence.scan.memory import allocate
@@ -49,7 +50,7 @@ def forward(rule: Rule, drive: Tensor, h: Tensor, A: Tensor, *, keep: bool) -> t
     work = torch.zeros(part_count(batch), 3 * width + lane_count(dtype), dtype=dtype)
     shared = _shared(rule, rule.weight_hh.T, kept, y, work, size, every if keep else 0)
     own = drive.contiguous(), _padded(h, 1, width), last
-    enter(cpu_source.forward(rule.gain is not None, rule.nonlinearity), dtype, batch, *shared, *own)
+    enter(cpu_forward.forward(rule.gain is not None, rule.nonlinearity), dtype, batch, *shared, *own)
     return y, last[:, :size, :size].contiguous(), kept
 
 
@@ -77,7 +78,7 @@ def backward(
     rows = 2 * rule.inner_steps + 5 + every * width
     work = torch.zeros(parts, rows * width + 2 * lanes, dtype=dtype)
     shared = _shared(rule, rule.weight_hh, kept, y, work, size, every)
-    source = cpu_source.backward(rule.gain is not None, rule.nonlinearity, rates)
+    source = cpu_backward.backward(rule.gain is not None, rule.nonlinearity, rates)
     enter(source, dtype, batch, *shared, of_y, of_h, G, of_drive, sums)
     before = torch.cat([h[:, None], y[:, :-1]], 1)
     of_weight = of_drive.flatten(0, 1).T @ before.flatten(0, 1)
@@ -93,7 +94,7 @@ def _segment(time: int) -> int:
 
 
 def _width(x: Tensor) -> int:
-    step = max(lane_count(x.dtype), cpu_source.COLUMNS)
+    step = max(lane_count(x.dtype), COLUMNS)
     return -(-x.shape[-1] // step) * step
 
 

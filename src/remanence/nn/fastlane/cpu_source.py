@@ -9,7 +9,7 @@ Names: ``k`` a neuron's place in the order, ``a`` the neuron, ``s`` a firing; ``
 """
 
 from remanence.scan.generated import filled
-from remanence.scan.numba_source import Body
+from remanence.scan.numba_body import Body
 from remanence.scan.trace import TracedStep
 from remanence.synaptic.dense_source import HEAD, Source
 

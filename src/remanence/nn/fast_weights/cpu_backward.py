@@ -1,81 +1,10 @@
-"""Fast weights over time as the source of Numba functions.
-
-A kernel takes one sample through all of time, its units side by side in vector registers. Vectors, and the rows of
-matrices, are padded with zeros to whole registers; a product takes column after column (A is symmetric, of W the kernel
-is given the transpose), four at a time so that their sums do not wait for one another. A is kept every few steps; the
-way back makes those between two of them again, and holds them all while it passes.
-
-Names: ``z`` what goes into the layer norm, ``u`` what comes out of it before gain and shift (z itself, where there is
-none), ``v`` the units; ``G`` the gradient of A plus its transpose; a ``g`` before a name its gradient; ``at`` is an
-address.
-"""
+"""The way back: see :mod:`remanence.nn.fast_weights.cpu_parts`."""
 
 import functools
 
+from remanence.nn.fast_weights.cpu_parts import product, source, unit_value
 from remanence.scan.generated import filled
-from remanence.synaptic.dense_source import HEAD, Source
-
-COLUMNS = 4
-"""How many columns of a product are summed side by side; rows and columns are padded to a multiple of it."""
-
-_SIZES = "size blocks time reads every"
-_SHARED = "matrix_at gain_at shift_at numbers_at u_at u_sample u_step scale_at marks_at y_at work_at"
-
-_START = """\
-def {name}({arguments}):
-    row = blocks * LANES * SIZE
-    plane = blocks * LANES * row
-    decay = broadcast(numbers_at)
-    rate = broadcast(numbers_at + SIZE)
-    share = broadcast(numbers_at + 2 * SIZE)
-    eps = broadcast(numbers_at + 3 * SIZE)
-    one = first(1)
-"""
-
-_FORWARD = """\
-    v = work_at + part * (3 * row + LANES * SIZE)
-    z = v + row
-    boundary = z + row
-    cell = boundary + row
-    for unit in range(begin, end):
-        A = a_at + unit * plane
-        h = h_at + unit * row
-        for t in range(time):
-            drive = drive_at + (unit * time + t) * size * SIZE
-            u = u_at + unit * u_sample + t * u_step
-            scale = scale_at + (unit * u_sample + t * u_step) // (blocks * LANES)
-            if every > 0 and t % every == 0:
-                mark = marks_at + (unit * ((time + every - 1) // every) + t // every) * plane
-                for place in range(0, plane, LANES * SIZE):
-                    store_full(mark + place, load_full(A + place))
-            for block in range(blocks):
-                offset = block * LANES * SIZE
-                s0 = load(drive + offset, first(size - block * LANES))
-                {from_h}
-                store_full(boundary + offset, total)
-                store_full(z + offset, total)
-            {settle}
-            for s in range(reads):
-                for block in range(blocks):
-                    offset = block * LANES * SIZE
-                    s0 = load_full(boundary + offset)
-                    {from_v}
-                    store_full(z + offset, total)
-                u += row
-                scale += SIZE
-                {settle}
-            for block in range(blocks):
-                offset = block * LANES * SIZE
-                value = load_full(v + offset)
-                store_full(h + offset, value)
-                store(y_at + (unit * time + t) * size * SIZE + offset, value, first(size - block * LANES))
-            for j in range(size):
-                v_j = broadcast(v + j * SIZE)
-                for block in range(blocks):
-                    place = A + j * row + block * LANES * SIZE
-                    {written}
-                    store_full(place, written)
-"""
+from remanence.synaptic.dense_source import Source
 
 _BACKWARD = """\
     height = (2 * reads + 5) * row + every * plane
@@ -175,56 +104,6 @@ _BACKWARD = """\
             store_full(gh_at + unit * row + offset, load_full(gh + offset))
 """
 
-_PRODUCT = """\
-s1 = lanes(0.0)
-s2 = lanes(0.0)
-s3 = lanes(0.0)
-for j in range(0, blocks * LANES, COLUMNS):
-    column = {matrix} + j * row + offset
-    number = {vector} + j * SIZE
-    s0 = muladd(load_full(column), broadcast(number), s0)
-    s1 = muladd(load_full(column + row), broadcast(number + SIZE), s1)
-    s2 = muladd(load_full(column + 2 * row), broadcast(number + 2 * SIZE), s2)
-    s3 = muladd(load_full(column + 3 * row), broadcast(number + 3 * SIZE), s3)
-total = (s0 + s1) + (s2 + s3)
-"""
-
-_NORM = """\
-sum_z = lanes(0.0)
-for block in range(blocks):
-    sum_z = sum_z + load_full(z + block * LANES * SIZE)
-store(cell, lanes(0.0), one)
-add_total(cell, sum_z)
-mean = broadcast(cell) * share
-squares = lanes(0.0)
-for block in range(blocks):
-    offset = block * LANES * SIZE
-    inside = first(size - block * LANES)
-    store(z + offset, load(z + offset, inside) - mean, inside)
-    centred = load_full(z + offset)
-    squares = muladd(centred, centred, squares)
-store(cell, lanes(0.0), one)
-add_total(cell, squares)
-steep = 1.0 / sqrt(muladd(broadcast(cell), share, eps))
-store(scale, steep, one)
-for block in range(blocks):
-    offset = block * LANES * SIZE
-    store_full(u + offset, load_full(z + offset) * steep)
-"""
-
-_COPY = """\
-for block in range(blocks):
-    store_full(u + block * LANES * SIZE, load_full(z + block * LANES * SIZE))
-"""
-
-_SETTLE = """\
-{norm}
-for block in range(blocks):
-    offset = block * LANES * SIZE
-    {unit_value}
-    store_full(v + offset, value)
-"""
-
 _UNSETTLE = """\
 sum_x = lanes(0.0)
 sum_ux = lanes(0.0)
@@ -262,37 +141,12 @@ for block in range(blocks):
     store(gz + offset, steep * muladd(-load(u + offset, inside), mean_ux, value), inside)
 """
 
-_UNIT_VALUE = {
-    True: "value = muladd(load_full(u + offset), load_full(gain_at + offset), load_full(shift_at + offset))\n",
-    False: "value = load_full(u + offset)\n",
-}
-_NONLINEARITY = {"relu": "value = maximum(value, 0.0)\n", "tanh": "value = tanh(value)\n"}
 _SLOPE = {
     "relu": "passed = where(value > 0.0, passed, 0.0)\n",
     "tanh": "passed = passed * muladd(-value, value, lanes(1.0))\n",
 }
-_WRITTEN = "written = muladd(decay, load_full(place), rate * (v_j * load_full(v + block * LANES * SIZE)))\n"
 _OF_RATE = "add_total(sums + 2 * row, total * value)\n"
 _OF_DECAY = "add_total(sums + 2 * row + LANES * SIZE, value * load_full(A + j * row + offset))\n"
-
-
-def _product(matrix: str, vector: str) -> str:
-    """``total``, a block of the matrix's product with the vector, added to ``s0``."""
-    return _PRODUCT.format(matrix=matrix, vector=vector).replace("COLUMNS", str(COLUMNS))
-
-
-@functools.cache
-def forward(norm: bool, nonlinearity: str) -> Source:
-    """From ``drive``, and h and A in their places, to ``y``, ``u``, ``scale``, ``marks``; h and A become the last."""
-    unit_value = _UNIT_VALUE[norm] + _NONLINEARITY[nonlinearity]
-    arguments = (*HEAD, *f"{_SIZES} {_SHARED} drive_at h_at a_at".split())
-    parts = {
-        "settle": filled(_SETTLE, norm=_NORM if norm else _COPY, unit_value=unit_value),
-        "from_h": _product("matrix_at", "h"),
-        "from_v": _product("A", "v"),
-        "written": _WRITTEN,
-    }
-    return Source(filled(_START + _FORWARD, name="forward", arguments=", ".join(arguments), **parts), arguments)
 
 
 @functools.cache
@@ -302,22 +156,15 @@ def backward(norm: bool, nonlinearity: str, rates: bool) -> Source:
 
     The sums of a part are padded rows: of the gain and of the shift; then, in a register each, twice those of η and λ.
     """
-    unit_value = _UNIT_VALUE[norm] + _NONLINEARITY[nonlinearity]
-    arguments = (*HEAD, *f"{_SIZES} {_SHARED} above_at gh_at g_at gdrive_at sum_at".split())
-    unsettle = filled(
-        _UNSETTLE,
-        unit_value=unit_value,
-        passed=_SLOPE[nonlinearity],
-        of_norm=_OF_NORM if norm else "",
-        through_norm=_THROUGH_NORM if norm else "",
-    )
+    unit = unit_value(norm, nonlinearity)
+    through = {"of_norm": _OF_NORM, "through_norm": _THROUGH_NORM} if norm else {"of_norm": "", "through_norm": ""}
     parts = {
-        "unsettle": unsettle,
-        "unit_value": unit_value,
-        "from_G": _product("G", "h"),
-        "from_gz": _product("A", "gz"),
-        "from_gz0": _product("matrix_at", "gz0"),
+        "unsettle": filled(_UNSETTLE, unit_value=unit, passed=_SLOPE[nonlinearity], **through),
+        "unit_value": unit,
+        "from_G": product("G", "h"),
+        "from_gz": product("A", "gz"),
+        "from_gz0": product("matrix_at", "gz0"),
         "of_rate": _OF_RATE if rates else "",
         "of_decay": _OF_DECAY if rates else "",
     }
-    return Source(filled(_START + _BACKWARD, name="backward", arguments=", ".join(arguments), **parts), arguments)
+    return source("backward", _BACKWARD, "above_at gh_at g_at gdrive_at sum_at", **parts)
