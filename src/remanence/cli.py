@@ -1,4 +1,4 @@
-"""The command line: remanence list | data | preview | train | compare | study | report | inspect."""
+"""The command line: remanence list | data | preview | train | compare | sweep | study | report | inspect."""
 
 import inspect
 import os
@@ -16,7 +16,7 @@ except ImportError as missing:
     raise SystemExit(f"the remanence command needs {missing.name}: pip install 'remanence[train]'") from missing
 
 import remanence
-from remanence import cli_inspect, cli_study, cli_tasks, nn, tasks
+from remanence import cli_inspect, cli_study, cli_sweep, cli_tasks, nn, tasks
 from remanence.cli_progress import bars, fail
 from remanence.cli_tasks import complete_task
 from remanence.console import err, out, print_json
@@ -33,6 +33,7 @@ app = typer.Typer(
 )
 app.command("data")(cli_tasks.prepare)
 app.command()(cli_tasks.preview)
+app.command()(cli_sweep.sweep)
 app.command()(cli_study.study)
 app.command()(cli_inspect.inspect)
 
@@ -159,6 +160,8 @@ def compare(
     overrides = [f"{field}={value}" for field, value in choices.items() if value is not None] + settings
     if Path(what).suffix in (".yaml", ".yml"):
         recipe = training.read_recipe(Path(what), overrides)
+        if recipe.search is not None:
+            raise ValueError(f"{what} has a search: remanence sweep {what}, or --set search=null for no search")
     elif layers is None:
         raise ValueError(f"compare {what} needs --layers, such as --layers fast_weights,lstm")
     else:

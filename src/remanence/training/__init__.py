@@ -12,24 +12,33 @@ from remanence.training.config import (
 from remanence.training.experiment import Experiment
 from remanence.training.recipe import Comparison, Recipe, read_recipe, recipe_from, run_from
 from remanence.training.run import Result, train
+from remanence.training.search import Range, Search
 from remanence.training.sizes import sized
+from remanence.training.sweep import Candidate, Sweep, Trial, run_count, sweep
 
 __all__ = [
+    "Candidate",
     "Comparison",
     "Experiment",
     "LayerConfig",
     "ModelConfig",
+    "Range",
     "Recipe",
     "Result",
     "RunConfig",
+    "Search",
+    "Sweep",
     "TaskConfig",
     "TrainingConfig",
     "TransformerConfig",
+    "Trial",
     "compare",
     "plan",
     "read_recipe",
     "recipe_from",
+    "run_count",
     "run_from",
     "sized",
+    "sweep",
     "train",
 ]

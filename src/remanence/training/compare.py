@@ -23,6 +23,9 @@ from remanence.training.run import Result, claim, read_result, train
 Message: TypeAlias = tuple[Path, int, int, float | None]
 """Folder of the run, steps done, steps in all, last validation metric."""
 
+TrainAll: TypeAlias = Callable[[Mapping[Path, RunConfig]], None]
+"""Trains all of these runs."""
+
 RELAY_INTERVAL = 0.1  # seconds
 
 
@@ -75,26 +78,37 @@ def compare(
         OSError: a run could not be written; the same call goes on where it stopped.
         RunError: a process was killed from outside; the same call goes on where it stopped.
     """
+    with workers(jobs, tell) as train_all:
+        return completed(runs, train_all, overwrite=overwrite)
+
+
+def completed(runs: Mapping[Path, RunConfig], train_all: TrainAll, *, overwrite: bool = False) -> dict[Path, Result]:
+    """The result of each run, trained if it has none yet: :func:`compare` with processes that are there already."""
     for config in {digest(config): config for config in runs.values()}.values():
         Experiment(config)
     for folder, config in runs.items():
         claim(folder, config, overwrite=overwrite)
     waiting = {folder: config for folder, config in runs.items() if not (folder / "result.json").exists()}
     if waiting:
-        train_all(waiting, min(jobs, len(waiting)), tell)
+        train_all(waiting)
     return {folder: read_result(folder) for folder in runs}
 
 
-def train_all(runs: Mapping[Path, RunConfig], jobs: int, tell: Callable[[Message], None]) -> None:
-    """Train the runs in a pool of processes."""
+@contextmanager
+def workers(jobs: int, tell: Callable[[Message], None]) -> Iterator[TrainAll]:
+    """Processes, started when they are needed; yields what trains runs in them."""
     # spawn: a forked child would inherit torch's thread pools in an unknown state.
     context = multiprocessing.get_context("spawn")
     messages: SimpleQueue[Message] = context.SimpleQueue()
     pool = ProcessPoolExecutor(jobs, mp_context=context, initializer=start_worker, initargs=(messages,))
+
+    def train_all(runs: Mapping[Path, RunConfig]) -> None:
+        for future in as_completed([pool.submit(work, config, folder) for folder, config in runs.items()]):
+            future.result()
+
     with relayed(messages, tell):
         try:
-            for future in as_completed([pool.submit(work, config, folder) for folder, config in runs.items()]):
-                future.result()
+            yield train_all
         except BaseException as error:
             # The runs that are under way would otherwise be waited for; they resume from their checkpoints.
             for child in multiprocessing.active_children():

@@ -9,6 +9,7 @@ from pydantic import Field, PositiveInt, ValidationError, model_validator
 
 from remanence.files import parse_yaml, read_text
 from remanence.training.config import LayerConfig, ModelConfig, RunConfig, Strict, TaskConfig, TrainingConfig
+from remanence.training.search import Search
 from remanence.training.sizes import sized
 
 Model = TypeVar("Model", bound=Strict)
@@ -39,15 +40,26 @@ class Comparison(Strict):
 
     def runs(self, seeds: Sequence[int]) -> Iterator[RunConfig]:
         """The configuration of every run, seed by seed, so that an early look compares like with like."""
-        plain = [
-            RunConfig(task=self.task, layer=layer, model=self.model, training=self.training)
-            for layer in self._sized_layers()
-        ]
-        configs = plain if self.parameters is None else [sized(config, self.parameters) for config in plain]
+        configs = [self.config(layer) for layer in self.sized_layers()]
         for seed in seeds:
             yield from (config.model_copy(update={"seed": seed}) for config in configs)
 
-    def _sized_layers(self) -> Iterator[LayerConfig]:
+    def config(self, layer: LayerConfig, settings: Mapping[str, Any] | None = None) -> RunConfig:
+        """The configuration of one layer with the first seed, some fields set otherwise.
+
+        Raises:
+            ValueError: a field does not exist, or its value is wrong.
+        """
+        plain = RunConfig(task=self.task, layer=layer, model=self.model, training=self.training)
+        if settings:
+            data = plain.model_dump(mode="json")
+            for field, value in settings.items():
+                set_field(data, field.split("."), value)
+            plain = checked(RunConfig, data, where="the search")
+        return plain if self.parameters is None else sized(plain, self.parameters)
+
+    def sized_layers(self) -> Iterator[LayerConfig]:
+        """Every layer, one given by its name alone at every hidden size."""
         for layer in self.layers:
             if isinstance(layer, LayerConfig):
                 yield layer
@@ -62,14 +74,17 @@ class Recipe(Strict):
         title: what the recipe shows, in one line.
         seeds: how many seeds, from 0.
         comparisons: one for each task or setting.
+        search: fields for which each layer gets the best value of those tried (:func:`remanence.training.sweep`);
+            default: none.
     """
 
     title: str
     seeds: PositiveInt = 3
     comparisons: tuple[Comparison, ...] = Field(min_length=1)
+    search: Search | None = None
 
     def runs(self) -> list[RunConfig]:
-        """The configuration of every run."""
+        """The configuration of every run, as the recipe has it before a search."""
         return [run for comparison in self.comparisons for run in comparison.runs(range(self.seeds))]
 
 

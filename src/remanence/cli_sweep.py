@@ -1,0 +1,83 @@
+"""The command that searches: remanence sweep."""
+
+import os
+from pathlib import Path
+from typing import TYPE_CHECKING, Annotated
+
+import typer
+from rich.markup import escape
+from rich.table import Table
+
+from remanence.cli_progress import bars
+from remanence.console import err, out, print_json
+
+if TYPE_CHECKING:
+    from remanence.training import Candidate
+
+
+def sweep(
+    recipe: Annotated[Path, typer.Argument(metavar="RECIPE.yaml", help="A recipe with a search.")],
+    settings: Annotated[
+        list[str],
+        typer.Option("--set", metavar="FIELD=VALUE", help="A field of the recipe, such as seeds=5; several times."),
+    ] = [],  # noqa: B006 (Typer wants a list)
+    output: Annotated[Path | None, typer.Option(help="Folder of the runs and the report.")] = None,
+    jobs: Annotated[int | None, typer.Option(min=1, help="Runs at a time (default: one for each core).")] = None,
+    as_json: Annotated[bool, typer.Option("--json", help="Print JSON for machines.")] = False,
+) -> None:
+    """Try as many settings for every memory, then train the best of each with all seeds; print tables, write a page.
+
+    Given again, it goes on where it stopped.
+    """
+    from remanence import report, training  # slow to load
+
+    read = training.read_recipe(recipe, settings)
+    folder = output or Path("runs") / recipe.stem
+    threads = max(comparison.training.threads for comparison in read.comparisons)
+    with bars(training.run_count(read)) as tell:
+        found = training.sweep(read, folder, jobs=jobs or max(1, (os.cpu_count() or 1) // threads), tell=tell)
+    results = report.load(list(found.runs))
+    page = report.write(results, folder, title=read.title)
+    tried_page = report.write(report.load([folder / "search"]), folder / "search", title=f"{read.title}: the search")
+    rows = report.summarise(results)
+    if as_json:
+        tried = [trial for candidate in found.candidates for trial in trials(candidate)]
+        print_json({"trials": tried, "results": report.as_json(rows)})
+    else:
+        out.print(*map(table, found.candidates), report.table(rows), sep="\n")
+    err.print(f"The page is {page}, that of the search {tried_page}", highlight=False)
+
+
+def trials(candidate: "Candidate") -> list[dict[str, object]]:
+    """The trials of a layer, for machines."""
+    return [
+        {
+            "task": trial.config.task.name,
+            "layer": trial.config.layer.name,
+            "hidden_size": trial.config.layer.hidden_size,
+            "settings": trial.settings,
+            "validation_metric": trial.metric,
+            "best": trial is candidate.best,
+            "folder": str(trial.folder),
+        }
+        for trial in candidate.trials
+    ]
+
+
+def table(candidate: "Candidate") -> Table:
+    """The trials of a layer, for people."""
+    first, best = candidate.trials[0], candidate.best
+    title = f"{first.config.layer.name} on {first.config.task.name}: {first.result.metric} on validation data"
+    shown = Table(
+        *first.settings, first.result.metric, title=title, title_justify="left", box=None, padding=(0, 2, 0, 0)
+    )
+    for trial in candidate.trials:
+        metric = "failed" if trial.metric is None else f"{trial.metric:.4g}"
+        style = "bold" if trial is best else ""
+        shown.add_row(*map(plain, trial.settings.values()), metric, style=style)
+    return shown
+
+
+def plain(value: object) -> str:
+    """A value as a person would write it."""
+    return f"{value:.4g}" if isinstance(value, float) else escape(str(value))

@@ -1,0 +1,119 @@
+"""What a search tries: values of fields, drawn or gone through."""
+
+import itertools
+import math
+from typing import Annotated, Any
+
+from pydantic import Field, PositiveInt, model_validator
+
+from remanence.training.config import Strict
+
+Settings = dict[str, Any]
+"""Values by field, such as ``{"training.learning_rate": 0.01}``."""
+
+
+class Range(Strict):
+    """Numbers from ``low`` to ``high``; whole ones if both are whole.
+
+    Attributes:
+        log: draw them evenly by their logarithm.
+    """
+
+    low: int | float
+    high: int | float
+    log: bool = False
+
+    @model_validator(mode="after")
+    def _in_order(self) -> "Range":
+        if not self.low < self.high or (self.log and self.low <= 0):
+            raise ValueError(f"a range goes from low to a larger high{', both above 0' if self.log else ''}")
+        return self
+
+
+Values = Annotated[tuple[Any, ...], Field(min_length=1)]
+
+
+class Search(Strict):
+    """Fields and what to try for them; the same for every layer, and as often.
+
+    Attributes:
+        fields: by the name that ``--set`` has for it, a list of values or a :class:`Range`.
+        trials: how many settings are tried for each layer, drawn by Optuna's TPE, which learns from those before.
+            Default: every combination, which needs lists.
+        seed: of the draws.
+    """
+
+    fields: dict[str, Range | Values] = Field(min_length=1)
+    trials: PositiveInt | None = None
+    seed: Annotated[int, Field(ge=0)] = 0
+
+    @model_validator(mode="after")
+    def _can_be_tried(self) -> "Search":
+        for name, values in self.fields.items():
+            if name.split(".")[0] not in ("training", "layer", "model"):
+                raise ValueError(f"a search is over fields of training, layer or model, not {name!r}")
+            if self.trials is None and isinstance(values, Range):
+                raise ValueError(f"give trials, or the values of {name} as a list: a range has no end of them")
+        return self
+
+    def count(self) -> int:
+        """Settings tried for each layer."""
+        return self.trials if self.trials is not None else len(self._grid())
+
+    def sampler(self) -> "Sampler":
+        """What proposes settings for one layer."""
+        return Sampler(self, None if self.trials is not None else self._grid())
+
+    def _grid(self) -> list[tuple[Any, ...]]:
+        return list(itertools.product(*(values for values in self.fields.values() if not isinstance(values, Range))))
+
+
+class Sampler:
+    """Proposes settings for one layer, one after the other; the same ones if it is told the same.
+
+    Args:
+        search: what there is to try.
+        grid: the combinations of values to go through; None: they are drawn.
+    """
+
+    def __init__(self, search: Search, grid: list[tuple[Any, ...]] | None):
+        self._search = search
+        self._grid = iter(grid) if grid is not None else None
+        if grid is None:
+            import optuna  # slow to load
+
+            optuna.logging.set_verbosity(optuna.logging.ERROR)
+            startup = max(1, min(10, search.count() // 2))
+            sampler = optuna.samplers.TPESampler(seed=search.seed, n_startup_trials=startup)
+            self._study = optuna.create_study(sampler=sampler)
+            self._distributions = {name: distribution(values) for name, values in search.fields.items()}
+
+    def ask(self) -> Settings:
+        """The next settings."""
+        if self._grid is not None:
+            return dict(zip(self._search.fields, next(self._grid), strict=True))
+        self._trial = self._study.ask(self._distributions)
+        return {name: meant(self._search.fields[name], drawn) for name, drawn in self._trial.params.items()}
+
+    def tell(self, metric: float | None) -> None:
+        """What they came to; None: they failed."""
+        if self._grid is None:
+            # Optuna leaves failed trials out of account, and would go on where nothing works.
+            self._study.tell(self._trial, math.inf if metric is None else metric)
+
+
+def meant(values: Range | tuple[Any, ...], drawn: Any) -> Any:
+    """The value that Optuna drew, of a list by its place."""
+    return drawn if isinstance(values, Range) else values[drawn]
+
+
+def distribution(values: Range | tuple[Any, ...]) -> Any:
+    """The same for Optuna; of values that may be anything, their place in the list."""
+    from optuna.distributions import CategoricalDistribution, FloatDistribution, IntDistribution
+
+    if not isinstance(values, Range):
+        return CategoricalDistribution(range(len(values)))
+    low, high = values.low, values.high
+    if isinstance(low, int) and isinstance(high, int):
+        return IntDistribution(low, high, log=values.log)
+    return FloatDistribution(low, high, log=values.log)

@@ -1,0 +1,142 @@
+"""The same search for every layer, then the best settings of each with all seeds."""
+
+from collections.abc import Callable
+from dataclasses import dataclass, field
+from pathlib import Path
+
+from remanence.training.compare import Message, TrainAll, completed, digest, plan, workers
+from remanence.training.config import LayerConfig, RunConfig
+from remanence.training.recipe import Comparison, Recipe
+from remanence.training.run import Result
+from remanence.training.search import Sampler, Search, Settings
+
+
+@dataclass(frozen=True)
+class Trial:
+    """One setting of one layer, tried with the first seed.
+
+    Attributes:
+        folder: of the run.
+        config: of the run.
+        settings: what the search set in it.
+        result: what it came to.
+    """
+
+    folder: Path
+    config: RunConfig
+    settings: Settings
+    result: Result
+
+    @property
+    def metric(self) -> float | None:
+        """By which trials are judged: the best on validation data; None if the run failed."""
+        return None if self.result.failure is not None else self.result.validation_metric
+
+
+@dataclass
+class Candidate:
+    """A layer on a task, and what was tried for it."""
+
+    comparison: Comparison
+    layer: LayerConfig
+    sampler: Sampler
+    trials: list[Trial] = field(default_factory=list)
+
+    @property
+    def best(self) -> Trial:
+        """The trial with the lowest metric, the first of equals; of failed ones alone, the first."""
+        return min(self.trials, key=lambda trial: float("inf") if trial.metric is None else trial.metric)
+
+
+@dataclass(frozen=True)
+class Sweep:
+    """What a search found.
+
+    Attributes:
+        candidates: each layer with its trials.
+        runs: the runs with the best settings and all seeds, by folder; that of the first seed is the trial itself.
+    """
+
+    candidates: list[Candidate]
+    runs: dict[Path, RunConfig]
+
+
+def sweep(
+    recipe: Recipe,
+    folder: Path,
+    *,
+    jobs: int = 1,
+    tell: Callable[[Message], None] = lambda message: None,
+) -> Sweep:
+    """Try as many settings for every layer, judge by validation data, and train the best of each with all seeds.
+
+    The trials have the first seed, and that of the best trial counts among the seeds. Given again, it goes on where it
+    stopped: what was tried is read, and the search takes the same turns.
+
+    Args:
+        recipe: with a search.
+        folder: gets ``search/trial-N/`` with a run for each layer, and the runs of the other seeds.
+        jobs: processes.
+        tell: called in this process with the progress of each run.
+
+    Raises:
+        ValueError: the recipe has no search, or it sets what does not exist; nothing was trained.
+        OSError, RunError: as :func:`remanence.training.compare`.
+    """
+    search = searched(recipe)
+    candidates = [
+        Candidate(comparison, layer, search.sampler())
+        for comparison in recipe.comparisons
+        for layer in comparison.sized_layers()
+    ]
+    known: dict[str, tuple[Path, Result]] = {}
+    with workers(jobs, tell) as train_all:
+        for number in range(search.count()):
+            _try(candidates, folder / "search" / f"trial-{number}", known, train_all)
+        others = [
+            candidate.best.config.model_copy(update={"seed": seed})
+            for seed in range(1, recipe.seeds)
+            for candidate in candidates
+        ]
+        runs = {candidate.best.folder: candidate.best.config for candidate in candidates} | plan(others, folder)
+        completed(runs, train_all)
+    return Sweep(candidates, runs)
+
+
+def searched(recipe: Recipe) -> Search:
+    """The search of a recipe.
+
+    Raises:
+        ValueError: it has none.
+    """
+    if recipe.search is None:
+        raise ValueError("the recipe has no search: give it one, or take remanence compare")
+    return recipe.search
+
+
+def run_count(recipe: Recipe) -> int:
+    """How many runs a sweep has at most."""
+    layers = sum(1 for comparison in recipe.comparisons for _ in comparison.sized_layers())
+    return layers * (searched(recipe).count() + recipe.seeds - 1)
+
+
+def _try(
+    candidates: list[Candidate],
+    folder: Path,
+    known: dict[str, tuple[Path, Result]],
+    train_all: TrainAll,
+) -> None:
+    """One more trial for every candidate; what was tried before is not trained again."""
+    asked = [candidate.sampler.ask() for candidate in candidates]
+    configs = [
+        candidate.comparison.config(candidate.layer, settings)
+        for candidate, settings in zip(candidates, asked, strict=True)
+    ]
+    runs = plan({digest(config): config for config in configs if digest(config) not in known}.values(), folder)
+    results = completed(runs, train_all)
+    known |= {digest(config): (path, results[path]) for path, config in runs.items()}
+    for candidate, settings, config in zip(candidates, asked, configs, strict=True):
+        path, result = known[digest(config)]
+        trial = Trial(path, config, settings, result)
+        candidate.trials.append(trial)
+        candidate.sampler.tell(trial.metric)
