@@ -5,6 +5,7 @@ from pathlib import Path
 from typing import TYPE_CHECKING, Annotated
 
 import typer
+from rich.console import Group
 from rich.markup import escape
 from rich.table import Table
 
@@ -23,6 +24,7 @@ def sweep(
     ] = [],  # noqa: B006 (Typer wants a list)
     output: Annotated[Path | None, typer.Option(help="Folder of the runs and the report.")] = None,
     jobs: Annotated[int | None, typer.Option(min=1, help="Runs at a time (default: one for each core).")] = None,
+    overwrite: Annotated[bool, typer.Option("--overwrite", help="Start all runs anew.")] = False,
     as_json: Annotated[bool, typer.Option("--json", help="Print JSON for machines.")] = False,
 ) -> None:
     """Try as many settings for every memory, then train the best of each with all seeds; print tables, write a page.
@@ -34,8 +36,9 @@ def sweep(
     read = training.read_recipe(recipe, settings)
     folder = output or Path("runs") / recipe.stem
     threads = max(comparison.training.threads for comparison in read.comparisons)
+    jobs = jobs or max(1, (os.cpu_count() or 1) // threads)
     with bars(training.run_count(read)) as tell:
-        found = training.sweep(read, folder, jobs=jobs or max(1, (os.cpu_count() or 1) // threads), tell=tell)
+        found = training.sweep(read, folder, jobs=jobs, overwrite=overwrite, tell=tell)
     results = report.load(list(found.runs))
     page = report.write(results, folder, title=read.title)
     tried_page = report.write(report.load([folder / "search"]), folder / "search", title=f"{read.title}: the search")
@@ -64,18 +67,16 @@ def trials(candidate: "Candidate") -> list[dict[str, object]]:
     ]
 
 
-def table(candidate: "Candidate") -> Table:
+def table(candidate: "Candidate") -> Group:
     """The trials of a layer, for people."""
     first, best = candidate.trials[0], candidate.best
-    title = f"{first.config.layer.name} on {first.config.task.name}: {first.result.metric} on validation data"
-    shown = Table(
-        *first.settings, first.result.metric, title=title, title_justify="left", box=None, padding=(0, 2, 0, 0)
-    )
+    title = f"[bold]{first.config.layer.name} on {first.config.task.name}: {first.result.metric} on validation data[/]"
+    shown = Table(*first.settings, first.result.metric, box=None, padding=(0, 2, 0, 0))
     for trial in candidate.trials:
         metric = "failed" if trial.metric is None else f"{trial.metric:.4g}"
         style = "bold" if trial is best else ""
         shown.add_row(*map(plain, trial.settings.values()), metric, style=style)
-    return shown
+    return Group(title, shown, "")
 
 
 def plain(value: object) -> str:

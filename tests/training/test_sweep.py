@@ -66,6 +66,15 @@ def test_given_again_it_trains_nothing(gridded, monkeypatch):
     assert sweep(grid, folder).runs == found.runs
 
 
+def test_a_folder_of_another_search_is_refused_unless_overwritten(tmp_path):
+    one, other = (recipe({"fields": {"training.learning_rate": [rate]}}, layers=["elman"]) for rate in RATES)
+    sweep(one, tmp_path)
+    with pytest.raises(ValueError, match="another training: choose another --output, or --overwrite it"):
+        sweep(other, tmp_path)
+    (candidate,) = sweep(other, tmp_path, overwrite=True).candidates
+    assert candidate.best.config.training.learning_rate == RATES[1]
+
+
 def test_drawn_settings_are_the_same_for_all_at_first_and_when_it_goes_on(tmp_path, monkeypatch):
     fields = {
         "training.learning_rate": {"low": 1e-4, "high": 0.1, "log": True},
@@ -140,6 +149,8 @@ def test_wrong_searches_are_refused(search, message):
 def test_a_field_that_does_not_exist_is_named_before_anything_is_trained(tmp_path):
     with pytest.raises(ValueError, match=r"the search: training\.rate: extra inputs"):
         sweep(recipe({"fields": {"training.rate": [1]}}), tmp_path)
+    with pytest.raises(ValueError, match=r"the search: training\.learning_rate: .*got -1"):
+        sweep(recipe({"fields": {"training.learning_rate": [0.1, -1]}}), tmp_path)
     assert not any(tmp_path.iterdir())
     with pytest.raises(ValueError, match="the recipe has no search"):
         sweep(recipe(None), tmp_path)

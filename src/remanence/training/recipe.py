@@ -45,18 +45,23 @@ class Comparison(Strict):
             yield from (config.model_copy(update={"seed": seed}) for config in configs)
 
     def config(self, layer: LayerConfig, settings: Mapping[str, Any] | None = None) -> RunConfig:
-        """The configuration of one layer with the first seed, some fields set otherwise.
+        """The configuration of one layer with the first seed, some fields set otherwise, sized by ``parameters``.
 
         Raises:
             ValueError: a field does not exist, or its value is wrong.
         """
-        plain = RunConfig(task=self.task, layer=layer, model=self.model, training=self.training)
-        if settings:
-            data = plain.model_dump(mode="json")
-            for field, value in settings.items():
-                set_field(data, field.split("."), value)
-            plain = checked(RunConfig, data, where="the search")
+        plain = self.unsized(layer, settings or {})
         return plain if self.parameters is None else sized(plain, self.parameters)
+
+    def unsized(self, layer: LayerConfig, settings: Mapping[str, Any]) -> RunConfig:
+        """The same, as large as the layer says."""
+        plain = RunConfig(task=self.task, layer=layer, model=self.model, training=self.training)
+        if not settings:
+            return plain
+        data = plain.model_dump(mode="json")
+        for field, value in settings.items():
+            set_field(data, field.split("."), value)
+        return checked(RunConfig, data, where="the search")
 
     def sized_layers(self) -> Iterator[LayerConfig]:
         """Every layer, one given by its name alone at every hidden size."""

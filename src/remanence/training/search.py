@@ -2,6 +2,7 @@
 
 import itertools
 import math
+from collections.abc import Iterator
 from typing import Annotated, Any
 
 from pydantic import Field, PositiveInt, model_validator
@@ -59,6 +60,12 @@ class Search(Strict):
     def count(self) -> int:
         """Settings tried for each layer."""
         return self.trials if self.trials is not None else len(self._grid())
+
+    def singly(self) -> Iterator[Settings]:
+        """Every value of a list, and the ends of every range, each by itself."""
+        for name, values in self.fields.items():
+            for value in (values.low, values.high) if isinstance(values, Range) else values:
+                yield {name: value}
 
     def sampler(self) -> "Sampler":
         """What proposes settings for one layer."""

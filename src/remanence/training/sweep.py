@@ -2,9 +2,10 @@
 
 from collections.abc import Callable
 from dataclasses import dataclass, field
+from functools import partial
 from pathlib import Path
 
-from remanence.training.compare import Message, TrainAll, completed, digest, plan, workers
+from remanence.training.compare import Message, completed, digest, plan, workers
 from remanence.training.config import LayerConfig, RunConfig
 from remanence.training.recipe import Comparison, Recipe
 from remanence.training.run import Result
@@ -66,6 +67,7 @@ def sweep(
     folder: Path,
     *,
     jobs: int = 1,
+    overwrite: bool = False,
     tell: Callable[[Message], None] = lambda message: None,
 ) -> Sweep:
     """Try as many settings for every layer, judge by validation data, and train the best of each with all seeds.
@@ -77,6 +79,7 @@ def sweep(
         recipe: with a search.
         folder: gets ``search/trial-N/`` with a run for each layer, and the runs of the other seeds.
         jobs: processes.
+        overwrite: start all runs anew.
         tell: called in this process with the progress of each run.
 
     Raises:
@@ -89,18 +92,22 @@ def sweep(
         for comparison in recipe.comparisons
         for layer in comparison.sized_layers()
     ]
+    for candidate in candidates:
+        for settings in search.singly():
+            candidate.comparison.unsized(candidate.layer, settings)
     known: dict[str, tuple[Path, Result]] = {}
     with workers(jobs, tell) as train_all:
+        complete = partial(completed, train_all=train_all, overwrite=overwrite)
         for number in range(search.count()):
-            _try(candidates, folder / "search" / f"trial-{number}", known, train_all)
+            _try(candidates, folder / "search" / f"trial-{number}", known, complete)
         others = [
             candidate.best.config.model_copy(update={"seed": seed})
             for seed in range(1, recipe.seeds)
             for candidate in candidates
         ]
-        runs = {candidate.best.folder: candidate.best.config for candidate in candidates} | plan(others, folder)
-        completed(runs, train_all)
-    return Sweep(candidates, runs)
+        runs = plan(others, folder)
+        complete(runs)
+    return Sweep(candidates, {candidate.best.folder: candidate.best.config for candidate in candidates} | runs)
 
 
 def searched(recipe: Recipe) -> Search:
@@ -124,7 +131,7 @@ def _try(
     candidates: list[Candidate],
     folder: Path,
     known: dict[str, tuple[Path, Result]],
-    train_all: TrainAll,
+    complete: Callable[[dict[Path, RunConfig]], dict[Path, Result]],
 ) -> None:
     """One more trial for every candidate; what was tried before is not trained again."""
     asked = [candidate.sampler.ask() for candidate in candidates]
@@ -133,7 +140,7 @@ def _try(
         for candidate, settings in zip(candidates, asked, strict=True)
     ]
     runs = plan({digest(config): config for config in configs if digest(config) not in known}.values(), folder)
-    results = completed(runs, train_all)
+    results = complete(runs)
     known |= {digest(config): (path, results[path]) for path, config in runs.items()}
     for candidate, settings, config in zip(candidates, asked, configs, strict=True):
         path, result = known[digest(config)]
