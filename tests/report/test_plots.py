@@ -120,10 +120,16 @@ CLOSE = [
     for seed in range(2)
 ]
 
+SEARCHED = [
+    {"layer": f"memory_{index}", "test": 0.3 + 0.01 * (index % 3), "training": {"learning_rate": rate}}
+    for index in range(5)
+    for rate in (0.001, 0.004, 0.016)
+]
+
 
 @pytest.mark.parametrize("layout", [DESKTOP, PHONE], ids=["desktop", "phone"])
 @pytest.mark.parametrize("draw", [draw_learning, draw_cost])
-@pytest.mark.parametrize("runs", [MANY, CLOSE], ids=["many", "close"])
+@pytest.mark.parametrize("runs", [MANY, CLOSE, SEARCHED], ids=["many", "close", "searched"])
 def test_labels_cover_neither_each_other_nor_a_bar_and_stay_on_the_page(drawn, draw, runs, layout):
     figure = drawn(draw, *runs, layout=layout)
     figure.canvas.draw()  # only now do annotations know where they are
@@ -131,12 +137,14 @@ def test_labels_cover_neither_each_other_nor_a_bar_and_stay_on_the_page(drawn, d
     for axes in figure.axes:
         # Of the text alone: the box of an annotation would hold its leader too.
         boxes = {text.get_text(): Text.get_window_extent(text, renderer) for text in axes.texts}
-        assert len(boxes) == len({run["layer"] for run in runs}) + 1
+        assert len(boxes) == len({(run["layer"], str(run.get("training"))) for run in runs}) + 1
         for (one, a), (other, b) in combinations(boxes.items(), 2):
             assert not a.padded(-1).overlaps(b.padded(-1)), (one, other)
         for name, box in boxes.items():
             assert figure.bbox.padded(1).containsx(box.x0), name
             assert figure.bbox.padded(1).containsx(box.x1), name
+            assert figure.bbox.padded(1).containsy(box.y0), name
+            assert figure.bbox.padded(1).containsy(box.y1), name
             for container in axes.containers:
                 for bar in container.lines[2]:
                     ends = axes.transData.transform(bar.get_segments()[0])

@@ -99,10 +99,10 @@ def test_runs_that_differ_in_more_than_the_seed_are_rows_of_their_own(rows_of):
         {"test": 0.4, "hidden_size": 20, "training": {"learning_rate": 0.01}},
     )
     assert [row.label for row in rows] == [
-        "lstm training.learning_rate=0.003, 50 units",
-        "lstm training.learning_rate=0.01, 50 units",
-        "lstm decay=0.9 training.learning_rate=0.001, 50 units",
-        "lstm training.learning_rate=0.01, 20 units",
+        "lstm learning_rate=0.003, 50 units",
+        "lstm learning_rate=0.01, 50 units",
+        "lstm decay=0.9 learning_rate=0.001, 50 units",
+        "lstm learning_rate=0.01, 20 units",
     ]
 
 
@@ -186,8 +186,13 @@ def test_the_markdown_table_has_the_cells_of_the_printed_one(rows_of):
 def test_runs_of_earlier_versions_with_fewer_fields_share_a_row(rows_of):
     (row, apart) = rows_of(
         {"seed": 0, "test": 0.1},
-        {"seed": 1, "test": 0.1, "training": {"frozen": [], "keep": None}},
+        {"seed": 1, "test": 0.1, "training": {"frozen": [], "keep": None, "warmup": 0}},
         {"seed": 2, "test": 0.2, "training": {"frozen": ["memory.bias"]}},
     )
     assert len(row.runs) == 2
-    assert (row.layer, apart.layer) == ("lstm training.frozen=null", 'lstm training.frozen=["memory.bias"]')
+    assert (row.layer, apart.layer) == ("lstm frozen=[]", 'lstm frozen=["memory.bias"]')
+
+
+def test_a_field_is_named_whole_where_its_end_is_an_option_too(rows_of):
+    rows = rows_of(*({"layer_options": {"decay": 0.9}, "training": {"decay": way}} for way in ("none", "cosine")))
+    assert [row.layer for row in rows] == [f"lstm decay=0.9 training.decay={way}" for way in ("cosine", "none")]

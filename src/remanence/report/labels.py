@@ -117,6 +117,7 @@ def label_margin(axes: Axes, labels: Sequence[Label], font: float) -> None:
             annotation_clip=False,
             arrowprops={
                 "arrowstyle": "-",
+                "relpos": (0, 0.5),  # from the beginning of the text
                 "color": label.colour,
                 "linewidth": 0.7,
                 "linestyle": (0, (1, 2)),

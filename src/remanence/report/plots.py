@@ -2,7 +2,7 @@
 
 import io
 from collections.abc import Callable, Iterable, Sequence
-from dataclasses import dataclass
+from dataclasses import dataclass, replace
 
 import matplotlib
 import numpy as np
@@ -121,6 +121,7 @@ def draw_learning(rows: list[Row], looks: dict[str, Look], theme: Theme, layout:
     """A row of panels for each hidden size: against steps, against seconds."""
     groups = [[row for row in rows if row.runs[0].hidden_size == units] for units in sizes(rows)]
     names = {row: wrapped(short(row, rows), layout.label_letters) for row in rows}
+    layout = max((tall([names[row] for row in group], layout) for group in groups), key=lambda one: one.panel_height)
     panels = grid(2 * len(groups), layout, room([*names.values(), "chance"], layout))
     levels = [value for row in rows for run in row.runs for value in run.curve["validation_metric"]]
     axes_of: list[tuple[Axes, list[Row], Against]] = [
@@ -176,6 +177,7 @@ def draw_cost(rows: list[Row], looks: dict[str, Look], theme: Theme, layout: Lay
     """Two panels: against parameters, against seconds."""
     done = [row for row in rows if row.test]
     names = {row: wrapped(short(row, rows), layout.label_letters) for row in done}
+    layout = tall(list(names.values()), layout)
     panels = grid(2, layout, room([*names.values(), "chance"], layout))
     factor = unit(rows)
     levels = [value for row in done for value in row.figures("test_metric")]
@@ -251,6 +253,12 @@ def grid(count: int, layout: Layout, right: float) -> list[Axes]:
         )
         for index in range(count)
     ]
+
+
+def tall(texts: Sequence[str], layout: Layout) -> Layout:
+    """The same with panels so high that these labels and that of chance fit beside them."""
+    needed = sum(size(text, layout.font)[1] for text in [*texts, "chance"]) / 72
+    return replace(layout, panel_height=max(layout.panel_height, needed))
 
 
 def room(texts: Iterable[str], layout: Layout) -> float:

@@ -3,7 +3,7 @@
 import csv
 import json
 from collections.abc import Iterable
-from dataclasses import dataclass
+from dataclasses import dataclass, replace
 from pathlib import Path
 from typing import Any, Literal
 
@@ -78,7 +78,21 @@ def load(paths: Iterable[Path | str]) -> list[Run]:
     if not folders:
         places = ", ".join(map(str, given)) or "no folder at all"
         raise ValueError(f"no run in {places}: remanence train or remanence compare makes one")
-    return [read_run(folder) for folder in folders.values()]
+    runs = [read_run(folder) for folder in folders.values()]
+    fields = {tuple(sorted({*run.config["model"], *run.config["training"]})) for run in runs}
+    return runs if len(fields) == 1 else [replace(run, config=whole(run.config)) for run in runs]
+
+
+def whole(config: dict[str, Any]) -> dict[str, Any]:
+    """A configuration with the defaults of fields that its version did not have; as it is if it has others."""
+    from pydantic import ValidationError  # Lightning comes with the next line: only where it is needed
+
+    from remanence.training.config import RunConfig
+
+    try:
+        return RunConfig.model_validate(config).model_dump(mode="json")
+    except ValidationError:
+        return config
 
 
 def run_folders(path: Path) -> list[Path]:

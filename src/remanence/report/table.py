@@ -58,8 +58,12 @@ class Row:
 
     @property
     def layer(self) -> str:
-        """The layer with its options and what else sets it apart."""
-        return joined(self.config["layer"]["name"], self.config["layer"]["options"] | self.settings)
+        """The layer with its options and what else sets it apart, by the last part of its name where that is clear."""
+        options = self.config["layer"]["options"]
+        ends = {field: field.rpartition(".")[2] for field in self.settings}
+        taken = Counter([*ends.values(), *options])
+        named = {ends[field] if taken[ends[field]] == 1 else field: value for field, value in self.settings.items()}
+        return joined(self.config["layer"]["name"], options | named)
 
     @property
     def label(self) -> str:
@@ -144,17 +148,7 @@ def rank(row: Row) -> tuple[float, str]:
 
 def identity(run: Run) -> str:
     """All that makes a run what it is, but for seed and versions."""
-    return json.dumps({key: stated(run.config[key]) for key in ("task", "layer", "model", "training")}, sort_keys=True)
-
-
-def stated(section: dict[str, Any]) -> dict[str, Any]:
-    """A section without what is empty: runs of earlier versions have fewer fields."""
-    return {key: value for key, value in section.items() if meant(value) is not None}
-
-
-def meant(value: Any) -> Any:
-    """None for what is empty."""
-    return None if value in ({}, []) else value
+    return json.dumps({key: run.config[key] for key in ("task", "layer", "model", "training")}, sort_keys=True)
 
 
 def told_apart(groups: list[list[Run]]) -> list[Row]:
@@ -164,7 +158,7 @@ def told_apart(groups: list[list[Run]]) -> list[Row]:
         for group in groups
     ]
     keys = dict.fromkeys(key for one in fields for key in one)
-    differing = [key for key in keys if len({json.dumps(meant(one.get(key))) for one in fields}) > 1]
+    differing = [key for key in keys if len({json.dumps(one.get(key)) for one in fields}) > 1]
     return [
         Row(tuple(sorted(group, key=lambda run: (run.seed, str(run.folder)))), {key: one.get(key) for key in differing})
         for group, one in zip(groups, fields, strict=True)
