@@ -14,6 +14,8 @@ import torch
 from torch import Tensor
 from torch._compile import _disable_dynamo
 
+from remanence.scan import again
+
 
 class Stage(NamedTuple):
     """``f(W z + b)``, where z is what the stage before gave; the first one gets the state.
@@ -154,12 +156,7 @@ def _unflatten(layout: Any, flat: Sequence[Tensor]) -> list[Stage]:
 def _by_autograd(layout: Any, tensors: Sequence[Any], grads: Sequence[Any]) -> list[Tensor | None]:
     """Gradients that can be differentiated again: those of the plain loop."""
     h, c, *flat = tensors
-    results = _ends(*loop(_unflatten(layout, flat), h, c))
-    pairs = [(out, g) for out, g in zip(results, grads, strict=True) if out is not None and g is not None]
-    wanted = [tensor for tensor in tensors if tensor is not None and tensor.requires_grad]
-    above, below = zip(*pairs, strict=True)
-    found = iter(torch.autograd.grad(above, wanted, below, create_graph=True, allow_unused=True))
-    return [next(found) if tensor is not None and tensor.requires_grad else None for tensor in tensors]
+    return again.gradients(_ends(*loop(_unflatten(layout, flat), h, c)), grads, tensors)
 
 
 def _backward(

@@ -6,7 +6,7 @@ from typing import Any
 import torch
 from torch import Tensor
 
-from remanence.scan import reference
+from remanence.scan import again, reference
 from remanence.scan.backend import Backend
 from remanence.scan.layout import INPUTS, PARAMS, Gradients, Group, Layout, Tensors, flat, parts
 from remanence.scan.trace import TracedStep
@@ -70,11 +70,7 @@ def _by_autograd(
     """Gradients that can be differentiated again: those of the plain loop."""
     state, inputs, params = layout.split(tensors)
     states, final = reference.scan(traced.step, inputs, state, parts(params, PARAMS))
-    pairs = [(out, g) for out, g in zip((*states, *final), grads, strict=True) if g is not None and out.requires_grad]
-    wanted = [tensor for tensor in tensors if tensor.requires_grad]
-    outputs, above = zip(*pairs, strict=True)
-    found = iter(torch.autograd.grad(outputs, wanted, above, create_graph=True, allow_unused=True))
-    return [next(found) if tensor.requires_grad else None for tensor in tensors]
+    return again.gradients((*states, *final), grads, tensors)
 
 
 def _by_segments(
@@ -98,9 +94,9 @@ def _by_segments(
         part = slice(number * every, min((number + 1) * every, time))
         start = tuple(anchor[:, number - 1] for anchor in anchors) if number else state
         segment = tuple(x[:, part] for x in inputs)
-        again = backend.forward(traced, segment, start, params)
+        anew = backend.forward(traced, segment, start, params)
         above = [None if g is None else g[:, part] for g in grad_states]
-        grads = backend.backward(traced, needs, (segment, start, params), again, above, carried)
+        grads = backend.backward(traced, needs, (segment, start, params), anew, above, carried)
         carried = grads.state
         for whole, piece in zip(of_inputs, parts(grads.inputs, INPUTS), strict=True):
             if whole is not None and piece is not None:

@@ -3,13 +3,13 @@
 A layout is a module with the four functions of :mod:`remanence.synaptic.dense`.
 """
 
-from collections.abc import Sequence
 from types import ModuleType
 from typing import Any
 
 import torch
 from torch import Tensor
 
+from remanence.scan import again
 from remanence.synaptic import reference
 from remanence.synaptic.edges import Edges, Strengths
 from remanence.synaptic.evolution import Evolution, Kept
@@ -46,7 +46,7 @@ class _Arriving(torch.autograd.Function):
         x, *strengths = ctx.saved_tensors
         if torch.is_grad_enabled():
             results = reference.arriving(x, ctx.edges, Strengths(*strengths))
-            return None, None, *_again(results, grads, (x, *strengths))
+            return None, None, *again.gradients(results, grads, (x, *strengths))
         of_x, of_synapses = ctx.layout.arriving_backward(x, ctx.edges, Strengths(*strengths), grads)
         return None, None, of_x, *of_synapses
 
@@ -64,14 +64,7 @@ class _Evolve(torch.autograd.Function):
         tensors, kept = ctx.saved_tensors[:-2], Kept(*ctx.saved_tensors[-2:])
         given = Evolution.of(tensors, ctx.edges, ctx.sub_steps)
         if torch.is_grad_enabled():
-            return None, None, None, *_again(reference.evolve(given), grads, tensors)
+            return None, None, None, *again.gradients(reference.evolve(given), grads, tensors)
         found = ctx.layout.evolve_backward(given, kept, grads)
         of_rate = found.rate.sum_to_size(given.rate.shape)
         return None, None, None, *found[:3], of_rate, found.capacitance, *found.strengths
-
-
-def _again(results: Sequence[Tensor], grads: Sequence[Tensor], tensors: Sequence[Tensor]) -> list[Tensor | None]:
-    """Gradients that can be differentiated again."""
-    wanted = [tensor for tensor in tensors if tensor.requires_grad]
-    found = iter(torch.autograd.grad(results, wanted, grads, create_graph=True, allow_unused=True))
-    return [next(found) if tensor.requires_grad else None for tensor in tensors]

@@ -9,6 +9,7 @@ from torch._compile import _disable_dynamo
 
 from remanence.nn.fast_weights import reference
 from remanence.nn.fast_weights.reference import Rule
+from remanence.scan import again
 
 ROUNDING = 64
 """How many units in the last place A may differ from its transpose."""
@@ -58,22 +59,9 @@ class _Evolution(torch.autograd.Function):
     @staticmethod
     def backward(ctx: Any, *above: Tensor | None) -> tuple[Tensor | None, ...]:
         *tensors, y, u, scale, marks = ctx.saved_tensors
-        if torch.is_grad_enabled():
-            return None, None, *_by_autograd(ctx.settings, tensors, above)
-        *of_rule, _, h, _ = tensors
+        *of_rule, drive, h, A = tensors
         rule, kept = Rule(*of_rule, *ctx.settings), ctx.cpu.Kept(u, scale, marks)
+        if torch.is_grad_enabled():
+            return None, None, *again.gradients(reference.run(rule, drive, h, A), above, tensors)
         rates = any(ctx.needs_input_grad[5:7])
         return None, None, *ctx.cpu.backward(rule, kept, y, h, *above, rates=rates), None
-
-
-def _by_autograd(
-    settings: tuple[Any, ...], tensors: list[Any], above: tuple[Tensor | None, ...]
-) -> list[Tensor | None]:
-    """Gradients that can be differentiated again: those of the plain loop."""
-    *of_rule, drive, h, A = tensors
-    results = reference.run(Rule(*of_rule, *settings), drive, h, A)
-    pairs = [(result, grad) for result, grad in zip(results, above, strict=True) if grad is not None]
-    outputs, given = zip(*pairs, strict=True)
-    wanted = [tensor for tensor in tensors if tensor is not None and tensor.requires_grad]
-    found = iter(torch.autograd.grad(outputs, wanted, given, create_graph=True, allow_unused=True))
-    return [next(found) if tensor is not None and tensor.requires_grad else None for tensor in tensors]

@@ -14,6 +14,7 @@ from torch._compile import _disable_dynamo
 from remanence.nn.fastlane import reference
 from remanence.nn.fastlane.schedule import Schedule
 from remanence.nn.persistent import Pointwise
+from remanence.scan import again
 from remanence.scan.dispatch import UntraceableWarning, trace_of
 from remanence.scan.gpu import DTYPES
 from remanence.scan.trace import TracedStep, UntraceableError
@@ -121,8 +122,4 @@ def _by_autograd(
     """Gradients that can be differentiated again: those of the plain loop."""
     drive, state, weight = tensors
     values = reference.fire(schedule, schedule.levels, drive, state, schedule.matrix(weight))
-    pairs = [(out, g) for out, g in zip((values, values[:, -1]), above, strict=True) if g is not None]
-    wanted = [tensor for tensor in tensors if tensor.requires_grad]
-    outputs, given = zip(*pairs, strict=True)
-    found = iter(torch.autograd.grad(outputs, wanted, given, create_graph=True, allow_unused=True))
-    return [next(found) if tensor.requires_grad else None for tensor in tensors]
+    return again.gradients((values, values[:, -1]), above, tensors)

@@ -9,6 +9,7 @@ from torch._compile import _disable_dynamo
 
 from remanence.nn.unitary import reference
 from remanence.nn.unitary.mesh import Mesh
+from remanence.scan import again
 
 
 def evolve(
@@ -70,15 +71,6 @@ class _Evolution(torch.autograd.Function):
     def backward(ctx: Any, *above: Tensor | None) -> tuple[Tensor | None, ...]:
         *tensors, drive, turned = ctx.saved_tensors
         if torch.is_grad_enabled():
-            return None, *_by_autograd(ctx.mesh, tensors, above)
+            return None, *again.gradients(_looped(ctx.mesh, *tensors), above, tensors)
         wants_x = ctx.needs_input_grad[1]
         return None, *ctx.backend.backward(ctx.mesh, above, drive, turned, *tensors, wants_x=wants_x)
-
-
-def _by_autograd(mesh: Mesh, tensors: list[Tensor], above: tuple[Tensor | None, ...]) -> list[Tensor | None]:
-    """Gradients that can be differentiated again: those of the plain loop."""
-    pairs = [(out, g) for out, g in zip(_looped(mesh, *tensors), above, strict=True) if g is not None]
-    outputs, given = zip(*pairs, strict=True)
-    wanted = [tensor for tensor in tensors if tensor.requires_grad]
-    found = iter(torch.autograd.grad(outputs, wanted, given, create_graph=True, allow_unused=True))
-    return [next(found) if tensor.requires_grad else None for tensor in tensors]
