@@ -72,6 +72,27 @@ def test_urnn_is_its_published_product(hidden):
     assert_evolves(layer, D3 @ R2 @ np.linalg.inv(F) @ D2 @ P @ R1 @ F @ D1)
 
 
+@settings(max_examples=30, deadline=None)
+@given(hidden=SIZES, time=st.integers(2, 6), batch=st.integers(1, 4), seed=st.integers(0, 999))
+def test_urnn_multiplied_out_is_the_loop_of_fourier_transforms(hidden, time, batch, seed):
+    layer = drawn(nn.UnitaryRNN(3, hidden).double(), 0.5, seed)
+    torch.manual_seed(seed)
+    x = torch.randn(batch, time, 3, dtype=torch.float64, requires_grad=True)
+    state = tuple(torch.randn(batch, hidden, dtype=torch.float64, requires_grad=True) for _ in range(2))
+    given, results = [x, *state, *(p for name, p in layer.named_parameters() if name != "h_0")], []
+    for run in (layer._run, super(nn.UnitaryRNN, layer)._run):
+        y, final = run(x, state)
+        above = y.detach().cos().sum() + sum((y * y.detach().cos()).sum() for y in (y, *final))
+        results.append((y, final, torch.autograd.grad(above, given)))
+    torch.testing.assert_close(*results, rtol=1e-7, atol=1e-9)
+
+
+def test_urnn_of_many_units_keeps_to_fourier_transforms(monkeypatch):
+    monkeypatch.setattr("remanence.nn.unitary.dense.run", lambda *_: pytest.fail("multiplied out"))
+    nn.UnitaryRNN(1, 257)(torch.randn(1, 3, 1))
+    nn.UnitaryRNN(1, 8)(torch.randn(1, 1, 1))
+
+
 def product_of_rotations(layer):
     """D F_L ... F_1, one 2 x 2 rotation after the other."""
     N, angles = layer.hidden_size, zip(layer.theta.tolist(), layer.phi.tolist(), strict=True)

@@ -5,7 +5,12 @@ import math
 import torch
 from torch import Tensor, nn
 
+from remanence.nn.memory import State
+from remanence.nn.unitary import dense
 from remanence.nn.unitary.memory import Turn, UnitaryMemory
+
+FEW = 256
+"""Up to so many units, a sequence is faster with W as a matrix than with two Fourier transforms a step."""
 
 
 class UnitaryRNN(UnitaryMemory):
@@ -17,7 +22,8 @@ class UnitaryRNN(UnitaryMemory):
 
     F is the unitary Fourier transform, Π a fixed random permutation, D = diag(e^{iω}), R = 1 - 2 v vᴴ / ||v||² a
     reflection, and ``modReLU(z) = ReLU(|z| + b) z / |z|``. W has 7 hidden_size numbers and costs hidden_size
-    log(hidden_size), but reaches only a few of all unitary matrices; :class:`EUNN` can reach all.
+    log(hidden_size), but reaches only a few of all unitary matrices; :class:`EUNN` can reach all. For a sequence, W is
+    multiplied out once if there are at most 256 units (``benchmarks/unitary.py``).
 
     Args:
         input_size: channels of the input.
@@ -62,6 +68,14 @@ class UnitaryRNN(UnitaryMemory):
         super().reset_parameters()
         nn.init.uniform_(self.phases, -math.pi, math.pi)
         nn.init.uniform_(self.reflections, -1, 1)
+
+    def _run(self, x: Tensor, state: State) -> tuple[Tensor, State]:
+        if self.hidden_size > FEW or x.shape[1] == 1:
+            return super()._run(x, state)
+        h = torch.cat(state, 1).to(self.bias.dtype)
+        y = dense.run(self.matrix(), x, h, self.weight_ih, self.bias)
+        real, imaginary = y[:, -1].chunk(2, 1)
+        return y, (real, imaginary)
 
     def _turn(self) -> Turn:
         d1, d2, d3 = torch.polar(torch.ones_like(self.phases), self.phases)
