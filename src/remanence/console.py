@@ -1,12 +1,16 @@
 """What the commands print with."""
 
 import json
+import os
 import sys
 from typing import Any
 
 from rich.console import Console
 
-out = Console()
+FILE_WIDTH = 120
+"""Letters in a line where no terminal and no COLUMNS say how many there are."""
+
+out = Console(width=None if sys.stdout.isatty() or "COLUMNS" in os.environ else FILE_WIDTH)
 err = Console(stderr=True)
 
 
