@@ -41,14 +41,15 @@ def sweep(
         found = training.sweep(read, folder, jobs=jobs, overwrite=overwrite, tell=tell)
     results = report.load(list(found.runs))
     page = report.write(results, folder, title=read.title)
-    tried_page = report.write(report.load([folder / "search"]), folder / "search", title=f"{read.title}: the search")
+    folders = dict.fromkeys(trial.folder for candidate in found.candidates for trial in candidate.trials)
+    tried_page = report.write(report.load(folders), folder / "search", title=f"{read.title}: the search")
     rows = report.summarise(results)
     if as_json:
         tried = [trial for candidate in found.candidates for trial in trials(candidate)]
         print_json({"trials": tried, "results": report.as_json(rows)})
     else:
         out.print(*map(table, found.candidates), report.table(rows), sep="\n")
-    err.print(f"The page is {page}, that of the search {tried_page}", highlight=False)
+    err.print(f"The page is {page}, that of the search {tried_page}", highlight=False, soft_wrap=True)
 
 
 def trials(candidate: "Candidate") -> list[dict[str, object]]:
