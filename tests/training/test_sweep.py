@@ -66,13 +66,24 @@ def test_given_again_it_trains_nothing(gridded, monkeypatch):
     assert sweep(grid, folder).runs == found.runs
 
 
-def test_a_folder_of_another_search_is_refused_unless_overwritten(tmp_path):
-    one, other = (recipe({"fields": {"training.learning_rate": [rate]}}, layers=["elman"]) for rate in RATES)
-    sweep(one, tmp_path)
-    with pytest.raises(ValueError, match="another training: choose another --output, or --overwrite it"):
-        sweep(other, tmp_path)
-    (candidate,) = sweep(other, tmp_path, overwrite=True).candidates
-    assert candidate.best.config.training.learning_rate == RATES[1]
+def test_another_search_in_the_same_folder_reads_what_both_have_in_common(tmp_path, monkeypatch):
+    one, other = (
+        recipe({"fields": {"training.learning_rate": rates}}, layers=["elman"]) for rates in (RATES, RATES[1:])
+    )
+    (first,) = sweep(one, tmp_path).candidates
+    trained = set(tmp_path.rglob("result.json"))
+    (second,) = sweep(other, tmp_path).candidates
+    assert second.trials == first.trials[1:]
+    new = set(tmp_path.rglob("result.json")) - trained
+    assert len(new) == (0 if second.best == first.best else 1)  # the other seed of another best
+
+
+def test_it_can_start_anew(tmp_path):
+    tried = recipe({"fields": {"training.learning_rate": RATES[:1]}}, layers=["elman"])
+    sweep(tried, tmp_path)
+    files = {path: path.stat().st_mtime_ns for path in tmp_path.rglob("result.json")}
+    sweep(tried, tmp_path, overwrite=True)
+    assert all(path.stat().st_mtime_ns > written for path, written in files.items())
 
 
 def test_drawn_settings_are_the_same_for_all_at_first_and_when_it_goes_on(tmp_path, monkeypatch):
@@ -103,7 +114,8 @@ def test_the_search_learns_from_what_it_is_told():
 
 def test_what_was_tried_before_is_not_trained_again(tmp_path):
     found = sweep(recipe({"fields": {"training.learning_rate": [0.01]}, "trials": 3}), tmp_path)
-    assert {trial.folder.parent.name for candidate in found.candidates for trial in candidate.trials} == {"trial-0"}
+    assert all(len({trial.folder for trial in candidate.trials}) == 1 for candidate in found.candidates)
+    assert len(list((tmp_path / "search").glob("*/result.json"))) == 2
 
 
 def test_a_trial_that_diverges_is_not_the_best(tmp_path):

@@ -5,7 +5,7 @@ from dataclasses import dataclass, field
 from functools import partial
 from pathlib import Path
 
-from remanence.training.compare import Message, completed, digest, plan, workers
+from remanence.training.compare import Message, completed, digest, folder_name, workers
 from remanence.training.config import LayerConfig, RunConfig
 from remanence.training.recipe import Comparison, Recipe
 from remanence.training.run import Result
@@ -73,11 +73,13 @@ def sweep(
     """Try as many settings for every layer, judge by validation data, and train the best of each with all seeds.
 
     The trials have the first seed, and that of the best trial counts among the seeds. Given again, it goes on where it
-    stopped: what was tried is read, and the search takes the same turns.
+    stopped: what was tried is read, and the search takes the same turns. Another search may use the same folder, and
+    reads what both have in common.
 
     Args:
         recipe: with a search.
-        folder: gets ``search/trial-N/`` with a run for each layer, and the runs of the other seeds.
+        folder: gets the trials in ``search/``, and the runs of the other seeds; a digest of its configuration is part
+            of the name of each.
         jobs: processes.
         overwrite: start all runs anew.
         tell: called in this process with the progress of each run.
@@ -95,17 +97,17 @@ def sweep(
     for candidate in candidates:
         for settings in search.singly():
             candidate.comparison.unsized(candidate.layer, settings)
-    known: dict[str, tuple[Path, Result]] = {}
+    known: dict[Path, Result] = {}
     with workers(jobs, tell) as train_all:
         complete = partial(completed, train_all=train_all, overwrite=overwrite)
-        for number in range(search.count()):
-            _try(candidates, folder / "search" / f"trial-{number}", known, complete)
+        for _ in range(search.count()):
+            _try(candidates, folder / "search", known, complete)
         others = [
             candidate.best.config.model_copy(update={"seed": seed})
             for seed in range(1, recipe.seeds)
             for candidate in candidates
         ]
-        runs = plan(others, folder)
+        runs = {named(config, folder): config for config in others}
         complete(runs)
     return Sweep(candidates, {candidate.best.folder: candidate.best.config for candidate in candidates} | runs)
 
@@ -127,10 +129,15 @@ def run_count(recipe: Recipe) -> int:
     return layers * (searched(recipe).count() + recipe.seeds - 1)
 
 
+def named(config: RunConfig, folder: Path) -> Path:
+    """A folder of its own for a run, whatever else was or will be tried."""
+    return folder / f"{folder_name(config)}-{digest(config)}"
+
+
 def _try(
     candidates: list[Candidate],
     folder: Path,
-    known: dict[str, tuple[Path, Result]],
+    known: dict[Path, Result],
     complete: Callable[[dict[Path, RunConfig]], dict[Path, Result]],
 ) -> None:
     """One more trial for every candidate; what was tried before is not trained again."""
@@ -139,11 +146,9 @@ def _try(
         candidate.comparison.config(candidate.layer, settings)
         for candidate, settings in zip(candidates, asked, strict=True)
     ]
-    runs = plan({digest(config): config for config in configs if digest(config) not in known}.values(), folder)
-    results = complete(runs)
-    known |= {digest(config): (path, results[path]) for path, config in runs.items()}
-    for candidate, settings, config in zip(candidates, asked, configs, strict=True):
-        path, result = known[digest(config)]
-        trial = Trial(path, config, settings, result)
+    paths = [named(config, folder) for config in configs]
+    known |= complete({path: config for path, config in zip(paths, configs, strict=True) if path not in known})
+    for candidate, settings, config, path in zip(candidates, asked, configs, paths, strict=True):
+        trial = Trial(path, config, settings, known[path])
         candidate.trials.append(trial)
         candidate.sampler.tell(trial.metric)
