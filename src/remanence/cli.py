@@ -1,7 +1,6 @@
 """The command line: remanence list | data | preview | train | compare | sweep | study | report | inspect."""
 
 import inspect
-import os
 import sys
 from collections.abc import Callable
 from functools import partial
@@ -169,11 +168,10 @@ def compare(
         recipe = training.recipe_from(fields, overrides)
     folder = output or Path("runs") / Path(what).stem
     runs = training.plan(recipe.runs(), folder)
-    threads = max(config.training.threads for config in runs.values())
     with bars(len(runs)) as tell:
         training.compare(
             runs,
-            jobs=jobs or max(1, (os.cpu_count() or 1) // threads),
+            jobs=jobs or training.side_by_side(config.training for config in runs.values()),
             overwrite=overwrite,
             tell=tell,
         )

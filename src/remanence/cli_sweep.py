@@ -1,6 +1,5 @@
 """The command that searches: remanence sweep."""
 
-import os
 from pathlib import Path
 from typing import TYPE_CHECKING, Annotated
 
@@ -35,8 +34,7 @@ def sweep(
 
     read = training.read_recipe(recipe, settings)
     folder = output or Path("runs") / recipe.stem
-    threads = max(comparison.training.threads for comparison in read.comparisons)
-    jobs = jobs or max(1, (os.cpu_count() or 1) // threads)
+    jobs = jobs or training.side_by_side(comparison.training for comparison in read.comparisons)
     with bars(training.run_count(read)) as tell:
         found = training.sweep(read, folder, jobs=jobs, overwrite=overwrite, tell=tell)
     results = report.load(list(found.runs))

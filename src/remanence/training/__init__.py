@@ -1,6 +1,6 @@
 """Configuration, recipes, runs on disk, many runs side by side."""
 
-from remanence.training.compare import compare, plan
+from remanence.training.compare import compare, plan, side_by_side
 from remanence.training.config import (
     LayerConfig,
     ModelConfig,
@@ -38,6 +38,7 @@ __all__ = [
     "recipe_from",
     "run_count",
     "run_from",
+    "side_by_side",
     "sized",
     "sweep",
     "train",

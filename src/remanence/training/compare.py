@@ -16,7 +16,7 @@ from pathlib import Path
 from typing import TypeAlias
 
 from remanence.errors import DivergenceError, RunError
-from remanence.training.config import RunConfig
+from remanence.training.config import RunConfig, TrainingConfig
 from remanence.training.experiment import Experiment
 from remanence.training.run import Result, claim, read_result, train
 
@@ -38,6 +38,11 @@ def plan(configs: Iterable[RunConfig], output: Path) -> dict[Path, RunConfig]:
         output / (name if shared[name] == 1 else f"{name}-{digest(config)}"): config
         for name, config in zip(names, configs, strict=True)
     }
+
+
+def side_by_side(trainings: Iterable[TrainingConfig]) -> int:
+    """How many of these runs the machine has cores for at a time."""
+    return max(1, (os.cpu_count() or 1) // max(training.threads for training in trainings))
 
 
 def folder_name(config: RunConfig) -> str:

@@ -175,8 +175,10 @@ class FastWeights(Memory):
         dtype = self.bias.dtype  # under autocast products come in another
         h, A = (each.to(dtype) for each in state)
         drive = nn.functional.linear(x, self.weight_ih, self.bias).to(dtype)
-        fused = self.form == "auto" and evolution.fits(drive, A)
-        if self.form == "attention" or (self.form == "auto" and x.shape[1] <= self.hidden_size // (6 if fused else 2)):
+        auto, time = self.form == "auto", x.shape[1]
+        attends = self.form == "attention" or (auto and time <= self.hidden_size // 6)
+        fused = auto and not attends and evolution.fits(drive, A)
+        if attends or (auto and not fused and time <= self.hidden_size // 2):
             y, last = self._attend(drive, h, A)
         else:
             y, last = (evolution.evolve if fused else reference.run)(self._rule(), drive, h, A)
