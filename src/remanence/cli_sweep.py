@@ -68,16 +68,13 @@ def trials(candidate: "Candidate") -> list[dict[str, object]]:
 
 def table(candidate: "Candidate") -> Group:
     """The trials of a layer, for people."""
+    from remanence.report.table import plain
+
     first, best = candidate.trials[0], candidate.best
     title = f"[bold]{first.config.layer.name} on {first.config.task.name}: {first.result.metric} on validation data[/]"
     shown = Table(*first.settings, first.result.metric, box=None, padding=(0, 2, 0, 0))
     for trial in candidate.trials:
         metric = "failed" if trial.metric is None else f"{trial.metric:.4g}"
         style = "bold" if trial is best else ""
-        shown.add_row(*map(plain, trial.settings.values()), metric, style=style)
+        shown.add_row(*(escape(plain(value)) for value in trial.settings.values()), metric, style=style)
     return Group(title, shown, "")
-
-
-def plain(value: object) -> str:
-    """A value as a person would write it."""
-    return f"{value:.4g}" if isinstance(value, float) else escape(str(value))

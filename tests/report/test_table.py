@@ -193,6 +193,11 @@ def test_runs_of_earlier_versions_with_fewer_fields_share_a_row(rows_of):
     assert (row.layer, apart.layer) == ("lstm frozen=[]", 'lstm frozen=["memory.bias"]')
 
 
+def test_a_drawn_number_is_shown_with_four_digits(rows_of):
+    rows = rows_of(*({"training": {"learning_rate": rate}} for rate in (0.058029180799426164, 0.0125)))
+    assert {row.layer for row in rows} == {"lstm learning_rate=0.05803", "lstm learning_rate=0.0125"}
+
+
 def test_a_field_is_named_whole_where_its_end_is_an_option_too(rows_of):
     rows = rows_of(*({"layer_options": {"decay": 0.9}, "training": {"decay": way}} for way in ("none", "cosine")))
     assert [row.layer for row in rows] == [f"lstm decay=0.9 training.decay={way}" for way in ("cosine", "none")]

@@ -17,6 +17,7 @@ from remanence.report.runs import Run
 
 SPREAD_NOTE = "Mean ± sample standard deviation over seeds."
 NOTHING = "–"
+LONG = 8  # letters of a number that nobody typed
 
 
 @dataclass(frozen=True)
@@ -121,8 +122,9 @@ def joined(name: str, options: dict[str, Any]) -> str:
 
 
 def plain(value: Any) -> str:
-    """A value as a person would type it."""
-    return value if isinstance(value, str) else json.dumps(value)
+    """A value as a person would type it; of a number that was drawn, four digits."""
+    text = value if isinstance(value, str) else json.dumps(value)
+    return f"{value:.4g}" if isinstance(value, float) and len(text) > LONG else text
 
 
 def summarise(runs: Iterable[Run]) -> list[Row]:
