@@ -1,12 +1,16 @@
 """The arguments of a scan, the choice of a backend, and gradients through it."""
 
+import itertools
+import random
 import warnings
 
+import numpy as np
 import pytest
 import torch
 
 import remanence
 from remanence.scan import UntraceableWarning, scan
+from remanence.scan.enter import enter
 
 
 def step(state, inputs, params):
@@ -179,3 +183,75 @@ def test_second_derivatives(graph_backend, checkpoint_every):
 
     (x, y), (q, r), (a, b) = tensors(batch=1, time=3, channels=2)
     assert torch.autograd.gradgradcheck(run, (x, q, a))
+
+
+def _draws_from_python(state, inputs, params):
+    return (state[0] + random.random() * inputs[0],)
+
+
+def _draws_from_numpy(state, inputs, params):
+    return (state[0] + np.random.rand() * inputs[0],)  # noqa: NPY002
+
+
+def _draws_from_torch(state, inputs, params):
+    return (state[0] + torch.rand(()) * inputs[0],)
+
+
+_calls = itertools.count()
+
+
+def _counts(state, inputs, params):
+    return (state[0] + next(_calls) * inputs[0],)
+
+
+@pytest.mark.unchecked  # the checks draw from Python's random numbers
+@pytest.mark.parametrize("step", [_draws_from_python, _draws_from_numpy, _draws_from_torch, _counts])
+def test_a_step_that_is_not_a_function_of_its_arguments_runs_as_a_loop(step):
+    def run(backend):
+        torch.manual_seed(0)
+        random.seed(0)
+        np.random.seed(0)  # noqa: NPY002
+        (y,), _ = scan(step, [torch.ones(1, 6, 2)], [torch.zeros(1, 2)], backend=backend)
+        return y.diff(dim=1)
+
+    with pytest.warns(UntraceableWarning, match="random number|something else in every call"):
+        found = run("auto")
+    assert found.unique().numel() > 4  # not frozen at the first value
+    if step is not _counts:
+        torch.testing.assert_close(found, run("reference"))  # tracing has drawn nothing
+    with pytest.raises(ValueError, match="cannot run this step"):
+        run("cpu")
+
+
+@pytest.mark.parametrize("backend", ["cpu", "newton"])
+def test_an_explicit_backend_says_what_it_cannot_read(backend):
+    x, h = torch.ones(1, 6, 2), torch.zeros(1, 2)
+
+    def leaky(state, inputs, params):
+        return (0.9 * state[0] + inputs[0],)
+
+    run = torch.func.vmap(lambda x: scan(leaky, [x], [h], backend=backend)[0][0])
+    with pytest.raises(ValueError, match=r"cannot run this step: torch\.func"):
+        run(x[None])
+
+
+@pytest.mark.unchecked
+def test_a_kernel_is_not_given_the_address_of_a_tensor_without_memory():
+    with pytest.raises(RuntimeError, match="no plain memory"):
+        enter(None, torch.float32, 1, torch.empty(3, device="meta"))
+
+
+def test_double_backward_where_one_input_comes_from_another():
+    def step(state, inputs, params):
+        return (torch.tanh(state[0] * inputs[0] + inputs[1] ** 2),)
+
+    def curvature(backend):
+        def loss(x):
+            (y,), _ = scan(step, [1.5 * x, (1.5 * x) ** 2], [x[:, 0]], backend=backend)
+            return y.square().sum()
+
+        x = torch.linspace(-1, 1, 24, dtype=torch.float64).view(2, 4, 3).requires_grad_()
+        (grad,) = torch.autograd.grad(loss(x), x, create_graph=True)
+        return torch.autograd.grad(grad.square().sum(), x)[0]
+
+    torch.testing.assert_close(curvature("cpu"), curvature("reference"))

@@ -4,6 +4,7 @@ import torch
 from torch import Tensor, nn
 
 from remanence.nn.memory import Memory, State, positive_integer
+from remanence.scan.uncompiled import uncompiled
 
 
 def complex_multiply(a: Tensor, b: Tensor) -> Tensor:
@@ -81,6 +82,7 @@ class AssociativeLSTM(Memory):
         """(h, c), both zero."""
         return self._zeros(batch_size, self.hidden_size), self._zeros(batch_size, self.copies, self.hidden_size)
 
+    @uncompiled
     def _run(self, x: Tensor, state: State) -> tuple[Tensor, State]:
         outputs = []
         for drive in nn.functional.linear(x, self.weight_ih, self.bias).unbind(1):

@@ -167,8 +167,8 @@ class CfC(Memory):
 
     def initial_state(self, batch_size: int) -> State:
         """Zero: h, or (h, c) with mixed memory."""
-        zeros = self._zeros(batch_size, self.hidden_size)
-        return zeros if self.cell_hh is None else (zeros, zeros)
+        h = self._zeros(batch_size, self.hidden_size)
+        return h if self.cell_hh is None else (h, torch.zeros_like(h))
 
     def _run(self, x: Tensor, state: State, timespans: Tensor | None = None) -> tuple[Tensor, State]:
         h, c = (state, None) if self.cell_hh is None else state

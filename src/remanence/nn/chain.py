@@ -12,9 +12,9 @@ from typing import Any, NamedTuple
 
 import torch
 from torch import Tensor
-from torch._compile import _disable_dynamo
 
-from remanence.scan import again
+from remanence.scan import addressing, again, autocast
+from remanence.scan.uncompiled import uncompiled
 
 
 class Stage(NamedTuple):
@@ -36,6 +36,7 @@ class Stage(NamedTuple):
     extra: tuple[Tensor, ...] = ()
 
 
+@uncompiled
 def run(stages: Sequence[Stage], h: Tensor, c: Tensor | None = None) -> tuple[Tensor, Tensor, Tensor | None]:
     """Run the stages over time; the last one's result is the state h.
 
@@ -47,16 +48,11 @@ def run(stages: Sequence[Stage], h: Tensor, c: Tensor | None = None) -> tuple[Te
     Returns:
         h after every step, [time, batch, size]; h after the last, and c, or None.
     """
-    if torch.compiler.is_compiling():
-        return _disable_dynamo(_run)(stages, h, c)
-    return _run(stages, h, c)
-
-
-def _run(stages: Sequence[Stage], h: Tensor, c: Tensor | None) -> tuple[Tensor, Tensor, Tensor | None]:
-    with torch.autocast(h.device.type, enabled=False):
+    with autocast.off(h.device):
         layout = [(stage.size, stage.function, len(stage.extra)) for stage in stages]
         flat = [tensor for stage in stages for tensor in (stage.weight, stage.bias, *stage.extra)]
-        if torch.is_grad_enabled() and any(t is not None and t.requires_grad for t in (h, c, *flat)):
+        wanted = torch.is_grad_enabled() and any(t is not None and t.requires_grad for t in (h, c, *flat))
+        if wanted and addressing.refuses((h, c, *flat)) is None:
             return _Chain.apply(layout, h, c, *flat)
         return _ends(*loop(stages, h, c))
 
@@ -136,8 +132,8 @@ class _Chain(torch.autograd.Function):
     def backward(ctx: Any, *grads: Tensor | None) -> Any:
         h, c, *rest, states, carried = ctx.saved_tensors
         flat, sums = rest[: -len(ctx.layout)], rest[-len(ctx.layout) :]
-        with torch.autocast(h.device.type, enabled=False):
-            if torch.is_grad_enabled():
+        with autocast.off(h.device):
+            if again.is_needed(grads):
                 return None, *_by_autograd(ctx.layout, (h, c, *flat), grads)
             before = torch.cat([h[None], states[:-1]])
             c_before = None if c is None else torch.cat([c[None], carried[:-1]])
@@ -155,8 +151,11 @@ def _unflatten(layout: Any, flat: Sequence[Tensor]) -> list[Stage]:
 
 def _by_autograd(layout: Any, tensors: Sequence[Any], grads: Sequence[Any]) -> list[Tensor | None]:
     """Gradients that can be differentiated again: those of the plain loop."""
-    h, c, *flat = tensors
-    return again.gradients(_ends(*loop(_unflatten(layout, flat), h, c)), grads, tensors)
+
+    def plain(h: Tensor, c: Tensor | None, *flat: Tensor) -> tuple[Tensor, Tensor, Tensor | None]:
+        return _ends(*loop(_unflatten(layout, flat), h, c))
+
+    return again.gradients(plain, grads, tensors)
 
 
 def _backward(

@@ -6,6 +6,7 @@ import torch
 from torch import Tensor, nn
 
 from remanence.nn.memory import Memory, State
+from remanence.scan.addressing import is_transformed
 
 
 class Elman(Memory):
@@ -66,6 +67,8 @@ class Elman(Memory):
                 nn.init.uniform_(parameter, -(self.hidden_size**-0.5), self.hidden_size**-0.5)
 
     def _run(self, x: Tensor, state: State) -> tuple[Tensor, State]:
+        if is_transformed():
+            return super()._run(x, state)
         fused = torch.rnn_tanh if self.nonlinearity == "tanh" else torch.rnn_relu
         weights = [self.weight_ih, self.weight_hh, self.bias, torch.zeros_like(self.bias)]
         y, h = fused(x, state[None], weights, True, 1, 0.0, self.training, False, True)

@@ -1,8 +1,10 @@
 """LSTM and GRU on PyTorch's own fused layers."""
 
+import torch
 from torch import Tensor, nn
 
 from remanence.nn.memory import Memory, State
+from remanence.scan.addressing import is_transformed
 
 
 class LSTM(Memory):
@@ -35,12 +37,25 @@ class LSTM(Memory):
 
     def _run(self, x: Tensor, state: State) -> tuple[Tensor, State]:
         h, c = state
+        if is_transformed():
+            return self._loop(x, h, c)
         y, (h, c) = self.rnn(x, (h[None], c[None]))
         return y, (h[0], c[0])
 
     def _advance(self, x_t: Tensor, state: State) -> tuple[Tensor, State]:
         y, state = self._run(x_t[:, None], state)
         return y[:, 0], state
+
+    def _loop(self, x: Tensor, h: Tensor, c: Tensor) -> tuple[Tensor, State]:
+        """The plain loop: ``torch.nn.LSTM`` has no batching rule for ``torch.func.vmap``."""
+        weight_ih, weight_hh, bias_ih, bias_hh = self.rnn.all_weights[0]
+        outputs = []
+        for drive in nn.functional.linear(x, weight_ih, bias_ih).unbind(1):
+            i, f, g, o = (drive + nn.functional.linear(h, weight_hh, bias_hh)).chunk(4, -1)
+            c = torch.sigmoid(f) * c + torch.sigmoid(i) * torch.tanh(g)
+            h = torch.sigmoid(o) * torch.tanh(c)
+            outputs.append(h)
+        return torch.stack(outputs, 1), (h, c)
 
 
 class GRU(Memory):
@@ -68,9 +83,24 @@ class GRU(Memory):
         self.rnn = nn.GRU(input_size, hidden_size, batch_first=True)
 
     def _run(self, x: Tensor, state: State) -> tuple[Tensor, State]:
+        if is_transformed():
+            return self._loop(x, state)
         y, h = self.rnn(x, state[None])
         return y, h[0]
 
     def _advance(self, x_t: Tensor, state: State) -> tuple[Tensor, State]:
         y, state = self._run(x_t[:, None], state)
         return y[:, 0], state
+
+    def _loop(self, x: Tensor, h: Tensor) -> tuple[Tensor, State]:
+        """The plain loop: ``torch.nn.GRU`` has no batching rule for ``torch.func.vmap``."""
+        weight_ih, weight_hh, bias_ih, bias_hh = self.rnn.all_weights[0]
+        outputs = []
+        for drive in nn.functional.linear(x, weight_ih, bias_ih).unbind(1):
+            r, z, n = drive.chunk(3, -1)
+            of_r, of_z, of_n = nn.functional.linear(h, weight_hh, bias_hh).chunk(3, -1)
+            z = torch.sigmoid(z + of_z)
+            n = torch.tanh(n + torch.sigmoid(r + of_r) * of_n)
+            h = (1 - z) * n + z * h
+            outputs.append(h)
+        return torch.stack(outputs, 1), h

@@ -7,6 +7,9 @@ from jaxtyping import Float
 from torch import Tensor, nn
 from torch.utils import _pytree as pytree
 
+from remanence.scan import autocast
+from remanence.scan.uncompiled import uncompiled
+
 State: TypeAlias = Any
 """A tensor or a tuple of tensors, the batch always first."""
 
@@ -65,7 +68,7 @@ class Memory(nn.Module):
         options = self._timing(timespans, x)
         state = self._checked_state(state, x.shape[0])
         if x.shape[1] == 0:
-            return x.new_zeros(x.shape[0], 0, self.output_size), state
+            return x.new_zeros(x.shape[0], 0, self.output_size), pytree.tree_map(torch.clone, state)
         return self._run(x, state, **options)
 
     def step(
@@ -90,8 +93,19 @@ class Memory(nn.Module):
         """
         self._check_input(x_t, "[batch, input_size]", 2)
         options = self._timing(timespans, x_t)
-        return self._advance(x_t, self._checked_state(state, x_t.shape[0]), **options)
+        y_t, after = self._advance(x_t, self._checked_state(state, x_t.shape[0]), **options)
+        if any(leaf is y_t for leaf in pytree.tree_leaves(after)):
+            y_t = y_t.clone()  # so that a change of the state in place does not change the output
+        return y_t, after
 
+    def __prepare_scriptable__(self) -> Any:
+        """What ``torch.jit.script`` asks for first."""
+        raise NotImplementedError(
+            f"torch.jit.script cannot compile {type(self).__name__}: record it with torch.jit.trace (the loop over "
+            "time is unrolled), or export one step with torch.export.export(remanence.nn.Streaming(layer), ...)"
+        )
+
+    @uncompiled
     def _run(self, x: Tensor, state: State) -> tuple[Tensor, State]:
         outputs = []
         # unbind: indexing x[:, t] would make the backward pass quadratic in time.
@@ -111,7 +125,7 @@ class Memory(nn.Module):
         if x.ndim != ndim or x.shape[-1] != self.input_size:
             raise ValueError(f"{name} expected x {layout} with input_size {self.input_size}, got {list(x.shape)}")
         dtype = next(self.parameters()).dtype
-        if not x.is_floating_point() or (x.dtype != dtype and not torch.is_autocast_enabled(x.device.type)):
+        if not x.is_floating_point() or (x.dtype != dtype and not autocast.is_on(x.device)):
             raise ValueError(
                 f"{name} expected x of {dtype}, as its parameters are, got {x.dtype}: convert with x.to({dtype})"
             )
@@ -141,7 +155,7 @@ class Memory(nn.Module):
         if given != expected:
             raise ValueError(f"{type(self).__name__} expected a state of shape {expected}, got {given}")
         for leaf, wanted in zip(pytree.tree_leaves(state), pytree.tree_leaves(initial), strict=True):
-            if leaf.dtype != wanted.dtype and not torch.is_autocast_enabled(wanted.device.type):
+            if leaf.dtype != wanted.dtype and not autocast.is_on(wanted.device):
                 raise ValueError(
                     f"{type(self).__name__} expected a state of {wanted.dtype}, as its parameters are, got {leaf.dtype}"
                 )

@@ -75,8 +75,8 @@ class ReciprocalGated(Memory):
 
     def initial_state(self, batch_size: int) -> tuple[Tensor, Tensor]:
         """(c, h): zeros."""
-        zeros = self._zeros(batch_size, self.hidden_size)
-        return zeros, zeros
+        c = self._zeros(batch_size, self.hidden_size)
+        return c, torch.zeros_like(c)
 
     def _run(self, x: Tensor, state: tuple[Tensor, Tensor]) -> tuple[Tensor, tuple[Tensor, Tensor]]:
         (_, h), (last_c, last_h) = scan(self._step, self._drives(x), state, self._params())

@@ -6,7 +6,7 @@ from typing import Any
 import torch
 from torch import Tensor
 
-from remanence.scan import again, reference
+from remanence.scan import addressing, again, reference
 from remanence.scan.backend import Backend
 from remanence.scan.layout import INPUTS, PARAMS, Gradients, Group, Layout, Tensors, flat, parts
 from remanence.scan.trace import TracedStep
@@ -48,10 +48,11 @@ class _Scan(torch.autograd.Function):
         return (*states, *last(states))
 
     @staticmethod
-    def backward(ctx: Any, *grads: Tensor | None) -> tuple[Tensor | None, ...]:
+    def backward(ctx: Any, *above: Tensor | None) -> tuple[Tensor | None, ...]:
         saved, layout = ctx.saved_tensors, ctx.layout
         tensors, kept = saved[: ctx.count], saved[ctx.count :]
-        if torch.is_grad_enabled():
+        grads = addressing.resolve(above)
+        if again.is_needed(grads):
             return None, None, None, None, *_by_autograd(ctx.traced, layout, tensors, grads)
         state, inputs, params = layout.split(tensors)
         grad_states, grad_final = grads[: len(state)], grads[len(state) :]
@@ -68,9 +69,13 @@ def _by_autograd(
     traced: TracedStep, layout: Layout, tensors: Sequence[Tensor], grads: Sequence[Tensor | None]
 ) -> Sequence[Tensor | None]:
     """Gradients that can be differentiated again: those of the plain loop."""
-    state, inputs, params = layout.split(tensors)
-    states, final = reference.scan(traced.step, inputs, state, parts(params, PARAMS))
-    return again.gradients((*states, *final), grads, tensors)
+
+    def loop(*tensors: Tensor) -> Tensors:
+        state, inputs, params = layout.split(tensors)
+        states, final = reference.scan(traced.step, inputs, state, parts(params, PARAMS))
+        return *states, *final
+
+    return again.gradients(loop, grads, tensors)
 
 
 def _by_segments(

@@ -8,14 +8,14 @@ from typing import TypeAlias
 import torch
 from jaxtyping import Float
 from torch import Tensor
-from torch._compile import _disable_dynamo
 
-from remanence.scan import reference
+from remanence.scan import addressing, autocast, reference
 from remanence.scan.autograd import differentiable
 from remanence.scan.backend import MODULES, load
 from remanence.scan.fingerprint import fingerprint
 from remanence.scan.layout import INPUTS, PARAMS, Group, Tensors, flat, group, parts
 from remanence.scan.trace import Step, TracedStep, UntraceableError
+from remanence.scan.uncompiled import uncompiled
 
 Many: TypeAlias = Sequence[Tensor] | Tensor
 
@@ -67,34 +67,36 @@ def scan(
         >>> h.shape, torch.equal(h[:, -1], final)
         (torch.Size([4, 100, 8]), True)
     """
-    if torch.compiler.is_compiling():
-        return _disable_dynamo(_scan)(step, inputs, state, params, backend, checkpoint_every)
     return _scan(step, inputs, state, params, backend, checkpoint_every)
 
 
+@uncompiled
 def _scan(
     step: Step, inputs: Many, state: Sequence[Tensor], params: Many, backend: str, every: int | None
 ) -> tuple[Tensors, Tensors]:
-    inputs, state, params = _one_dtype(group(inputs), tuple(state), group(params))
+    inputs, state, params = _widened(group(inputs)), autocast.widen(state), _widened(group(params))
     like, counts = _check(inputs, state, params, every)
     if backend not in ("auto", "reference", *MODULES):
         raise ValueError(f"unknown backend {backend!r}: use auto, reference, {', '.join(MODULES)}")
     if like.shape[1] == 0:
-        return tuple(s.new_empty(like.shape) for s in state), state
+        return tuple(s.new_empty(like.shape) for s in state), tuple(s.clone() for s in state)
     name = _fastest(like) if backend == "auto" else backend
     if name == "reference" or like.numel() == 0:
         return reference.scan(step, parts(inputs, INPUTS), state, parts(params, PARAMS))
-    chosen = load(name)
-    try:
-        traced = trace_of(step, counts, like)
-        why = chosen.refuses(traced, like)
-        if why is None:
-            return differentiable(chosen, traced, inputs, state, params, every)
-    except UntraceableError as error:
-        why = str(error)
+    why = watched = addressing.refuses((*state, *flat(inputs), *flat(params)))
+    if watched is None:
+        chosen = load(name)
+        try:
+            traced = trace_of(step, counts, like)
+            why = chosen.refuses(traced, like)
+            if why is None:
+                return differentiable(chosen, traced, inputs, state, params, every)
+        except UntraceableError as error:
+            why = str(error)
     if backend != "auto":
         raise ValueError(f"backend {backend!r} cannot run this step: {why}")
-    _warn_once(step, why)
+    if watched is None and why is not None:
+        _warn_once(step, why)
     return reference.scan(step, parts(inputs, INPUTS), state, parts(params, PARAMS))
 
 
@@ -157,22 +159,11 @@ def _warn_once(step: Step, why: str) -> None:
     name = getattr(step, "__qualname__", type(step).__name__)
     if (name, why) not in _WARNED:
         _WARNED.add((name, why))
-        warnings.warn(f"scan runs {name} as a plain loop over time: {why}", UntraceableWarning, stacklevel=4)
+        warnings.warn(f"scan runs {name} as a plain loop over time: {why}", UntraceableWarning, stacklevel=5)
 
 
-def _one_dtype(inputs: Group, state: Tensors, params: Group) -> tuple[Group, Tensors, Group]:
-    """Under autocast a recurrence is computed in float32, like torch's own losses and norms."""
-    if not state or not torch.is_autocast_enabled(state[0].device.type):
-        return inputs, state, params
-    return _real(inputs), tuple(map(_real_one, state)), _real(params)
-
-
-def _real(given: Group) -> Group:
-    return _real_one(given) if isinstance(given, Tensor) else tuple(map(_real_one, given))
-
-
-def _real_one(x: Tensor) -> Tensor:
-    return x.float() if x.dtype in (torch.bfloat16, torch.float16) else x
+def _widened(given: Group) -> Group:
+    return autocast.widen((given,))[0] if isinstance(given, Tensor) else autocast.widen(given)
 
 
 def _check(inputs: Group, state: Tensors, params: Group, every: int | None) -> tuple[Tensor, tuple[int, int, int]]:

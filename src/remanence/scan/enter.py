@@ -6,7 +6,7 @@ from array import array
 import torch
 from torch import Tensor
 
-from remanence.scan import kernel, threads
+from remanence.scan import addressing, kernel, threads
 
 BITS = {torch.float32: 32, torch.float64: 64}
 
@@ -33,6 +33,8 @@ def enter(
         values: the other arguments, in order; of a tensor its address.
         lanes: numbers in a vector; default: :func:`lane_count`.
     """
+    if why := addressing.refuses(value for value in values if isinstance(value, Tensor)):
+        raise RuntimeError(f"a kernel cannot read what it was given: {why}")
     parts = part_count(units)
     block = array("q", [0, parts, units, *(v if isinstance(v, int) else v.data_ptr() for v in values)])
     threads.run(_built(source, BITS[dtype], lanes or lane_count(dtype)), block.buffer_info()[0], parts)

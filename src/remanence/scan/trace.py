@@ -1,9 +1,12 @@
 """From a step written in PyTorch to a graph of pointwise operations, and to that of its derivative."""
 
-from collections.abc import Callable, Sequence
+import random
+from collections.abc import Callable, Iterator, Sequence
+from contextlib import contextmanager
 from functools import cached_property
 from typing import Any, TypeAlias, TypeVar
 
+import numpy as np
 import torch
 from torch import Tensor
 from torch.utils import _pytree as pytree
@@ -35,7 +38,8 @@ class TracedStep:
         dtype: of every tensor.
 
     Raises:
-        UntraceableError: an operation that is not pointwise, or that is not known.
+        UntraceableError: an operation that is not pointwise, or that is not known; or a step that does something else
+            when it is called again.
     """
 
     def __init__(self, step: Step, counts: tuple[int, int, int], batch: int, channels: int, dtype: torch.dtype):
@@ -43,7 +47,7 @@ class TracedStep:
         self.dtype = dtype
         self.step = step
         self._lanes = (batch, channels)
-        self.forward = self._record(step, counts, batch_of_params=False)
+        self.forward = self._record_twice()
         self.kernels: dict[object, Any] = {}
         """What backends made of the graphs, under keys of theirs."""
         self._vjps: dict[tuple[bool, ...], Graph] = {}
@@ -84,6 +88,21 @@ class TracedStep:
 
         return self._record(gradients, (states, inputs, params, states), batch_of_params=True)
 
+    def _record_twice(self) -> Graph:
+        """The graph of the step, if it is the same in a second call."""
+        with _generators_kept():
+            graph = self._record(self.step, self.counts, batch_of_params=False)
+            text = str(graph)
+            if text not in _REPEATED and text != str(self._record(self.step, self.counts, batch_of_params=False)):
+                raise UntraceableError(
+                    "it does something else in every call (it draws a random number, counts, or looks at a clock): "
+                    "compute that before the scan and pass it in inputs"
+                )
+        if len(_REPEATED) >= _MOST_REPEATED:
+            _REPEATED.clear()
+        _REPEATED.add(text)
+        return graph
+
     def _record(self, function: Callable[..., Tensors], counts: Sequence[int], *, batch_of_params: bool) -> Graph:
         batch, channels = self._lanes
         recorder = _Recorder(self.dtype, (batch, channels))
@@ -103,6 +122,23 @@ class TracedStep:
         except Exception as error:
             raise UntraceableError(f"{type(error).__name__}: {error}") from error
         return recorder.builder.graph([recorder.result(result) for result in results])
+
+
+_REPEATED: set[str] = set()
+"""Graphs that two calls of a step agreed on; a step that is traced in every call need not prove it in every call."""
+
+_MOST_REPEATED = 1024
+
+
+@contextmanager
+def _generators_kept() -> Iterator[None]:
+    """Random numbers of Python and NumPy go on afterwards as if none had been drawn; torch's are refused undrawn."""
+    of_python, of_numpy = random.getstate(), np.random.get_state()  # noqa: NPY002 (the one that steps may use)
+    try:
+        yield
+    finally:
+        random.setstate(of_python)
+        np.random.set_state(of_numpy)  # noqa: NPY002
 
 
 class _Loss(torch.autograd.Function):
@@ -148,11 +184,11 @@ class _Recorder(TorchDispatchMode):
 
     def __torch_dispatch__(self, func: Any, types: Any, args: Any = (), kwargs: Any = None) -> Any:
         kwargs = kwargs or {}
-        result = func(*args, **kwargs)
         name = func.overloadpacket.__name__
         operands = [x for x in pytree.tree_leaves((args, kwargs)) if isinstance(x, Tensor)]
         if torch.Tag.nondeterministic_seeded in func.tags:
             raise UntraceableError(f"{name}: a random number")
+        result = func(*args, **kwargs)
         if func._schema.is_mutable:
             name = self._in_place(name, args)
         outputs = [x for x in pytree.tree_leaves(result) if isinstance(x, Tensor)]

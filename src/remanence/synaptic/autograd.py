@@ -9,7 +9,7 @@ from typing import Any
 import torch
 from torch import Tensor
 
-from remanence.scan import again
+from remanence.scan import addressing, again
 from remanence.synaptic import reference
 from remanence.synaptic.edges import Edges, Strengths
 from remanence.synaptic.evolution import Evolution, Kept
@@ -42,11 +42,15 @@ class _Arriving(torch.autograd.Function):
         return layout.arriving(x, edges, Strengths(*strengths))
 
     @staticmethod
-    def backward(ctx: Any, *grads: Tensor) -> tuple[Tensor | None, ...]:
+    def backward(ctx: Any, *above: Tensor) -> tuple[Tensor | None, ...]:
         x, *strengths = ctx.saved_tensors
-        if torch.is_grad_enabled():
-            results = reference.arriving(x, ctx.edges, Strengths(*strengths))
-            return None, None, *again.gradients(results, grads, (x, *strengths))
+        grads = addressing.resolve(above)
+        if again.is_needed(grads):
+
+            def plain(x: Tensor, *strengths: Tensor) -> tuple[Tensor, Tensor]:
+                return reference.arriving(x, ctx.edges, Strengths(*strengths))
+
+            return None, None, *again.gradients(plain, grads, (x, *strengths))
         of_x, of_synapses = ctx.layout.arriving_backward(x, ctx.edges, Strengths(*strengths), grads)
         return None, None, of_x, *of_synapses
 
@@ -60,11 +64,17 @@ class _Evolve(torch.autograd.Function):
         return states, states[:, -1].clone()
 
     @staticmethod
-    def backward(ctx: Any, *grads: Tensor) -> tuple[Tensor | None, ...]:
-        tensors, kept = ctx.saved_tensors[:-2], Kept(*ctx.saved_tensors[-2:])
-        given = Evolution.of(tensors, ctx.edges, ctx.sub_steps)
-        if torch.is_grad_enabled():
-            return None, None, None, *again.gradients(reference.evolve(given), grads, tensors)
+    def backward(ctx: Any, *above: Tensor) -> tuple[Tensor | None, ...]:
+        # Unpacked once: under torch.utils.checkpoint a second access would compute everything a second time.
+        *tensors, states, denominators = ctx.saved_tensors
+        given, kept = Evolution.of(tensors, ctx.edges, ctx.sub_steps), Kept(states, denominators)
+        grads = addressing.resolve(above)
+        if again.is_needed(grads):
+
+            def plain(*tensors: Tensor) -> tuple[Tensor, Tensor]:
+                return reference.evolve(Evolution.of(tensors, ctx.edges, ctx.sub_steps))
+
+            return None, None, None, *again.gradients(plain, grads, tensors)
         found = ctx.layout.evolve_backward(given, kept, grads)
         of_rate = found.rate.sum_to_size(given.rate.shape)
         return None, None, None, *found[:3], of_rate, found.capacitance, *found.strengths

@@ -6,9 +6,10 @@ from types import ModuleType
 import torch
 from jaxtyping import Float
 from torch import Tensor
-from torch._compile import _disable_dynamo
 
+from remanence.scan import addressing, autocast
 from remanence.scan.enter import BITS
+from remanence.scan.uncompiled import uncompiled
 from remanence.synaptic import autograd, dense, gpu, reference, sparse
 from remanence.synaptic.edges import Edges, Strengths
 from remanence.synaptic.evolution import Evolution
@@ -16,6 +17,7 @@ from remanence.synaptic.evolution import Evolution
 BACKENDS = ("auto", "reference", "cpu", "gpu")
 
 
+@uncompiled
 def arriving(
     x: Float[Tensor, "*batch senders"], edges: Edges, strengths: Strengths, *, backend: str = "auto"
 ) -> tuple[Float[Tensor, "*batch receivers"], Float[Tensor, "*batch receivers"]]:
@@ -35,18 +37,17 @@ def arriving(
         ValueError: shapes, dtypes or devices that do not fit together; an unknown backend, or one that cannot run on
             tensors like these.
     """
-    x, *rest = _one_dtype((x, *strengths))
+    x, *rest = autocast.widen((x, *strengths))
     strengths = Strengths(*rest)
     _fit("x", x, (*x.shape[:-1], edges.senders), x)
     _fit_strengths(edges, strengths, x)
-    layout = _layout(backend, x, x.numel() // max(1, x.shape[-1]), edges)
+    layout = _layout(backend, (x, *strengths), x.numel() // max(1, x.shape[-1]), edges)
     if layout is None or x.ndim < 2:
         return reference.arriving(x, edges, strengths)
-    if torch.compiler.is_compiling():
-        return _disable_dynamo(autograd.arriving)(layout, x, edges, strengths)
     return autograd.arriving(layout, x, edges, strengths)
 
 
+@uncompiled
 def evolve(
     v: Float[Tensor, "batch neurons"],
     conductance: Float[Tensor, "batch time neurons"],
@@ -85,16 +86,14 @@ def evolve(
     spans = capacitance.new_ones(1, 1) if timespans is None else timespans.to(v.dtype)
     if sub_steps < 1:
         raise ValueError(f"sub_steps must be at least 1, got {sub_steps}")
-    tensors = _one_dtype((v, conductance, current, sub_steps / spans, capacitance, *strengths))
+    tensors = autocast.widen((v, conductance, current, sub_steps / spans, capacitance, *strengths))
     given = Evolution.of(tensors, edges, sub_steps)
     _check(given, timed=timespans is not None)
     if given.conductance.shape[1] == 0:
         return given.conductance, given.v
-    layout = _layout(backend, given.v, v.shape[0], edges)
+    layout = _layout(backend, given.tensors, v.shape[0], edges)
     if layout is None:
         return reference.evolve(given)
-    if torch.compiler.is_compiling():
-        return _disable_dynamo(autograd.evolve)(layout, given)
     return autograd.evolve(layout, given)
 
 
@@ -128,14 +127,15 @@ def _fit(name: str, tensor: Tensor, shape: Sequence[int], like: Tensor) -> None:
         )
 
 
-def _layout(backend: str, like: Tensor, samples: int, edges: Edges) -> ModuleType | None:
+def _layout(backend: str, tensors: Sequence[Tensor], samples: int, edges: Edges) -> ModuleType | None:
     """The kernels that run, or None for the reference."""
     if backend not in BACKENDS:
         raise ValueError(f"unknown backend {backend!r}: use {', '.join(BACKENDS)}")
-    if backend == "reference" or like.numel() == 0 or torch.compiler.is_exporting():
+    like = tensors[0]
+    if backend == "reference" or like.numel() == 0:
         return None
     name = backend if backend != "auto" else "gpu" if like.device.type == "cuda" else "cpu"
-    why = gpu.refuses(like) if name == "gpu" else _refuses(like)
+    why = addressing.refuses(tensors) or (gpu.refuses(like) if name == "gpu" else _refuses(like))
     if why is not None and backend != "auto":
         raise ValueError(f"backend {backend!r} cannot run this: {why}")
     if why is not None:
@@ -152,10 +152,3 @@ def _refuses(like: Tensor) -> str | None:
 
 def _cheapest(edges: Edges, samples: int, dtype: torch.dtype) -> ModuleType:
     return min((dense, sparse), key=lambda layout: layout.cost(edges, samples, dtype))
-
-
-def _one_dtype(tensors: Sequence[Tensor]) -> Sequence[Tensor]:
-    """Under autocast a recurrence is computed in float32, like torch's own losses and norms."""
-    if not torch.is_autocast_enabled(tensors[0].device.type):
-        return tensors
-    return [x.float() if x.dtype in (torch.bfloat16, torch.float16) else x for x in tensors]

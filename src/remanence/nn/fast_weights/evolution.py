@@ -5,20 +5,20 @@ from typing import Any
 import torch
 from jaxtyping import Float
 from torch import Tensor
-from torch._compile import _disable_dynamo
 
 from remanence.nn.fast_weights import reference
 from remanence.nn.fast_weights.reference import Rule
-from remanence.scan import again
+from remanence.scan import addressing, again
+from remanence.scan.uncompiled import uncompiled
 
 ROUNDING = 64
 """How many units in the last place A may differ from its transpose."""
 
 
-def fits(drive: Tensor, A: Tensor) -> bool:
+def fits(rule: Rule, drive: Tensor, h: Tensor, A: Tensor) -> bool:
     """Whether the kernel applies: to numbers on a CPU, and to an A that it could itself have written."""
     plain = drive.device.type == "cpu" and drive.dtype in (torch.float32, torch.float64) and drive.numel() > 0
-    return plain and not A.requires_grad and not torch.compiler.is_exporting() and _symmetric(A)
+    return plain and not A.requires_grad and addressing.refuses((*rule[:-3], drive, h, A)) is None and _symmetric(A)
 
 
 def _symmetric(A: Tensor) -> bool:
@@ -26,6 +26,7 @@ def _symmetric(A: Tensor) -> bool:
     return bool((A - A.mT).abs().max() <= ROUNDING * torch.finfo(A.dtype).eps * A.abs().max())
 
 
+@uncompiled
 def evolve(
     rule: Rule,
     drive: Float[Tensor, "batch time hidden"],
@@ -33,15 +34,10 @@ def evolve(
     A: Float[Tensor, "batch hidden hidden"],
 ) -> tuple[Float[Tensor, "batch time hidden"], Float[Tensor, "batch hidden hidden"]]:
     """What :func:`reference.run` gives, by the kernel; only where it :func:`fits`."""
-    run = _disable_dynamo(_fused) if torch.compiler.is_compiling() else _fused
     tensors = (*rule[:-3], drive, h, A)
     # Within the function gradients are off, whoever called it.
     keep = torch.is_grad_enabled() and any(tensor is not None and tensor.requires_grad for tensor in tensors)
-    return run(keep, rule[-3:], *tensors)
-
-
-def _fused(*given: Any) -> tuple[Tensor, Tensor]:
-    return _Evolution.apply(*given)
+    return _Evolution.apply(keep, rule[-3:], *tensors)
 
 
 class _Evolution(torch.autograd.Function):
@@ -59,9 +55,15 @@ class _Evolution(torch.autograd.Function):
     @staticmethod
     def backward(ctx: Any, *above: Tensor | None) -> tuple[Tensor | None, ...]:
         *tensors, y, u, scale, marks = ctx.saved_tensors
-        *of_rule, drive, h, A = tensors
+        *of_rule, _, h, _ = tensors
         rule, kept = Rule(*of_rule, *ctx.settings), ctx.cpu.Kept(u, scale, marks)
-        if torch.is_grad_enabled():
-            return None, None, *again.gradients(reference.run(rule, drive, h, A), above, tensors)
+        grads = addressing.resolve(above)
+        if again.is_needed(grads):
+
+            def plain(*tensors: Any) -> tuple[Tensor, Tensor]:
+                *of_rule, drive, h, A = tensors
+                return reference.run(Rule(*of_rule, *ctx.settings), drive, h, A)
+
+            return None, None, *again.gradients(plain, grads, tensors)
         rates = any(ctx.needs_input_grad[5:7])
-        return None, None, *ctx.cpu.backward(rule, kept, y, h, *above, rates=rates), None
+        return None, None, *ctx.cpu.backward(rule, kept, y, h, *grads, rates=rates), None

@@ -11,6 +11,8 @@ from torch import Tensor, nn
 from remanence.nn.fast_weights import evolution, reference
 from remanence.nn.fast_weights.reference import NONLINEARITIES, Rule
 from remanence.nn.memory import Memory, State, positive_integer
+from remanence.scan.addressing import are_readable
+from remanence.scan.uncompiled import uncompiled
 
 
 class FastWeightsGrowthWarning(RuntimeWarning):
@@ -175,28 +177,32 @@ class FastWeights(Memory):
         dtype = self.bias.dtype  # under autocast products come in another
         h, A = (each.to(dtype) for each in state)
         drive = nn.functional.linear(x, self.weight_ih, self.bias).to(dtype)
-        auto, time = self.form == "auto", x.shape[1]
+        y, last = self._carry(drive, h, A)
+        self._watch_growth(y, A, last)
+        return y, (y[:, -1].clone(), last)
+
+    @uncompiled
+    def _carry(self, drive: Tensor, h: Tensor, A: Tensor) -> tuple[Tensor, Tensor]:
+        """Hidden states after each time step and A after the last, in the form that is cheapest."""
+        auto, time = self.form == "auto", drive.shape[1]
         attends = self.form == "attention" or (auto and time <= self.hidden_size // 6)
-        fused = auto and not attends and evolution.fits(drive, A)
+        rule = self._rule()
+        fused = auto and not attends and evolution.fits(rule, drive, h, A)
         if attends or (auto and not fused and time <= self.hidden_size // 2):
-            y, last = self._attend(drive, h, A)
-        else:
-            y, last = (evolution.evolve if fused else reference.run)(self._rule(), drive, h, A)
-        if not torch.compiler.is_compiling():
-            self._watch_growth(y, A, last)
-        return y, (y[:, -1], last)
+            return self._attend(rule, drive, h, A)
+        return (evolution.evolve if fused else reference.run)(rule, drive, h, A)
 
     def _advance(self, x_t: Tensor, state: State) -> tuple[Tensor, State]:
         drive = nn.functional.linear(x_t, self.weight_ih, self.bias)
         y, A = reference.run(self._rule(), drive[:, None], *state)
-        return y[:, 0], (y[:, 0], A)
+        return y[:, 0], (y[:, 0].clone(), A)
 
-    def _attend(self, drive: Tensor, h: Tensor, A: Tensor) -> tuple[Tensor, Tensor]:
+    def _attend(self, rule: Rule, drive: Tensor, h: Tensor, A: Tensor) -> tuple[Tensor, Tensor]:
         """The attention form: hidden states are kept instead of A, O(time · hidden) a step."""
-        rule, time = self._rule(), drive.shape[1]
+        time = drive.shape[1]
         powers = rule.decay ** torch.arange(time + 1, dtype=A.dtype, device=A.device)
         # Reading an A that is still zero and needs no gradient would be work for nothing.
-        started = torch.compiler.is_compiling() or A.requires_grad or bool(A.any())
+        started = not are_readable(A) or A.requires_grad or bool(A.any())
         outputs: list[Tensor] = []
 
         def read(v: Tensor) -> Tensor:
@@ -218,10 +224,12 @@ class FastWeights(Memory):
 
     @torch.no_grad()
     def _watch_growth(self, y: Tensor, A_before: Tensor, A: Tensor) -> None:
+        if self._warned_of_growth or not are_readable(A):
+            return
         λ, η = float(self.decay), float(self.fast_learning_rate)
         # Units within ±1 have ‖h‖² ≤ hidden_size, so ‖A‖ stays below the geometric sum.
         limit = 10 * η * self.hidden_size * (1 / (1 - λ) if λ < 1 else 100)
-        if self._warned_of_growth or y.shape[0] == 0 or η == 0 or torch.linalg.matrix_norm(A).max() <= limit:
+        if y.shape[0] == 0 or η == 0 or torch.linalg.matrix_norm(A).max() <= limit:
             return
         self._warned_of_growth = True
         norms = self.growth(y, A_before).nan_to_num(math.inf).amax(0)

@@ -2,6 +2,7 @@
 
 import importlib.util
 import warnings
+from collections.abc import Sequence
 from functools import partial
 from types import ModuleType
 from typing import Any, no_type_check
@@ -9,17 +10,18 @@ from typing import Any, no_type_check
 import torch
 from jaxtyping import Float
 from torch import Tensor
-from torch._compile import _disable_dynamo
 
 from remanence.nn.fastlane import reference
 from remanence.nn.fastlane.schedule import Schedule
 from remanence.nn.persistent import Pointwise
-from remanence.scan import again
+from remanence.scan import addressing, again, autocast
 from remanence.scan.dispatch import UntraceableWarning, trace_of
 from remanence.scan.gpu import DTYPES
 from remanence.scan.trace import TracedStep, UntraceableError
+from remanence.scan.uncompiled import uncompiled
 
 
+@uncompiled
 def fire(
     schedule: Schedule,
     drive: Float[Tensor, "neurons time batch"],
@@ -36,19 +38,12 @@ def fire(
         weight: one for each edge, or a matrix [receivers, senders].
         backend: ``"reference"``, the plain loop; ``"cpu"``, ``"gpu"``; or ``"auto"``, the fastest that applies.
     """
-    if torch.compiler.is_exporting():
-        return _fire(schedule, drive, state, weight, "reference")
-    if torch.compiler.is_compiling():
-        return _disable_dynamo(_fire)(schedule, drive, state, weight, backend)
-    return _fire(schedule, drive, state, weight, backend)
-
-
-def _fire(schedule: Schedule, drive: Tensor, state: Tensor, weight: Tensor, backend: str) -> tuple[Tensor, Tensor]:
-    if torch.is_autocast_enabled(drive.device.type):
-        half = (torch.bfloat16, torch.float16)
-        drive, state, weight = (x.float() if x.dtype in half else x for x in (drive, state, weight))
+    drive, state, weight = autocast.widen((drive, state, weight))
     chosen = _fastest(drive) if backend == "auto" else backend
-    if chosen != "reference" and drive.numel():
+    why = addressing.refuses((drive, state, weight))
+    if why is not None and backend not in ("auto", "reference"):
+        raise ValueError(f"backend {backend!r} cannot run this: {why}")
+    if why is None and chosen != "reference" and drive.numel():
         try:
             step, like = partial(_pointwise, schedule.function), torch.empty(2, 1, 3, dtype=drive.dtype)
             function = trace_of(step, (1, 0, 0), like)
@@ -57,7 +52,7 @@ def _fire(schedule: Schedule, drive: Tensor, state: Tensor, weight: Tensor, back
             message = f"Fastlane runs as a plain loop, since its nonlinearity cannot be fused: {error}"
             warnings.warn(message, UntraceableWarning, stacklevel=5)
     values = reference.fire(schedule, schedule.levels, drive, state, schedule.matrix(weight))
-    return values, values[:, -1]
+    return values, values[:, -1].clone()
 
 
 def _backend(name: str) -> ModuleType:
@@ -96,30 +91,34 @@ class _Firing(torch.autograd.Function):
         return values[:, ticks::ticks], values[:, -1].clone()
 
     @staticmethod
-    def backward(ctx: Any, *grad_outputs: Tensor | None) -> tuple[Tensor | None, ...]:
+    def backward(ctx: Any, *above: Tensor | None) -> tuple[Tensor | None, ...]:
         schedule: Schedule = ctx.schedule
         drive, state, weight, values, before = ctx.saved_tensors
-        if torch.is_grad_enabled():
-            return None, None, None, *_by_autograd(schedule, (drive, state, weight), grad_outputs)
-        above, final = grad_outputs
-        above = torch.zeros_like(drive) if above is None else above
+        grads = addressing.resolve(above)
+        if again.is_needed(grads):
+            return None, None, None, *_by_autograd(schedule, (drive, state, weight), grads)
+        of_values, final = grads
+        of_values = torch.zeros_like(drive) if of_values is None else of_values
         if final is not None:
-            above = above.clone(memory_format=torch.contiguous_format)
-            above[:, -1] += final
-        grads = ctx.backend.backward(schedule, ctx.function, above, before, weight)
-        of_drive = grads if schedule.ticks == 1 else grads.unflatten(1, (-1, schedule.ticks)).sum(2)
+            of_values = of_values.clone(memory_format=torch.contiguous_format)
+            of_values[:, -1] += final
+        fired = ctx.backend.backward(schedule, ctx.function, of_values, before, weight)
+        of_drive = fired if schedule.ticks == 1 else fired.unflatten(1, (-1, schedule.ticks)).sum(2)
         needs = ctx.needs_input_grad[3:]
         return (
             *(None, None, None, of_drive),
-            schedule.of_state(weight, grads[:, 0]) if needs[1] else None,
-            ctx.backend.of_weight(schedule, weight, values, grads) if needs[2] else None,
+            schedule.of_state(weight, fired[:, 0]) if needs[1] else None,
+            ctx.backend.of_weight(schedule, weight, values, fired) if needs[2] else None,
         )
 
 
 def _by_autograd(
-    schedule: Schedule, tensors: tuple[Tensor, ...], above: tuple[Tensor | None, ...]
+    schedule: Schedule, tensors: tuple[Tensor, ...], above: Sequence[Tensor | None]
 ) -> list[Tensor | None]:
     """Gradients that can be differentiated again: those of the plain loop."""
-    drive, state, weight = tensors
-    values = reference.fire(schedule, schedule.levels, drive, state, schedule.matrix(weight))
-    return again.gradients((values, values[:, -1]), above, tensors)
+
+    def loop(drive: Tensor, state: Tensor, weight: Tensor) -> tuple[Tensor, Tensor]:
+        values = reference.fire(schedule, schedule.levels, drive, state, schedule.matrix(weight))
+        return values, values[:, -1]
+
+    return again.gradients(loop, above, tensors)

@@ -15,6 +15,7 @@ from remanence.nn.fastlane.schedule import Schedule
 from remanence.nn.fastlane.stability import FastlaneOverflowWarning, effective_map, overflow
 from remanence.nn.memory import Memory, positive_integer
 from remanence.nn.persistent import NONLINEARITIES, Pointwise, checked_nonlinearity
+from remanence.scan.addressing import are_readable
 from remanence.wiring import Wiring, firing_order
 from remanence.wiring.order import Neurons
 
@@ -198,8 +199,7 @@ class Fastlane(Memory):
         if weight.ndim == 1 and len(weight) > DENSE_FROM * self.hidden_size**2:
             weight = self.schedule.matrix(weight)
         values, final = fire(self.schedule, drive, state.T, weight)
-        if not torch.compiler.is_compiling():
-            self._watch_overflow(values.detach())
+        self._watch_overflow(values.detach())
         read = values.index_select(0, self.outputs) if self._selects else values
         return read.flatten(1).T.contiguous().unflatten(0, (time, batch)).transpose(0, 1), final.T
 
@@ -208,7 +208,7 @@ class Fastlane(Memory):
         return y[:, 0], state
 
     def _watch_overflow(self, values: Tensor) -> None:
-        if self._warned_of_overflow or (found := overflow(values)) is None:
+        if self._warned_of_overflow or not are_readable(values) or (found := overflow(values)) is None:
             return
         self._warned_of_overflow = True
         warnings.warn(

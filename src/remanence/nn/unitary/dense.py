@@ -5,6 +5,7 @@ from jaxtyping import Complex, Float
 from torch import Tensor
 
 from remanence.nn.unitary.reference import SMALLEST
+from remanence.scan import autocast
 
 
 def run(
@@ -20,7 +21,7 @@ def run(
     real, imaginary = W.real.T, W.imag.T
     matrix = torch.cat([torch.cat([real, imaginary], 1), torch.cat([-imaginary, real], 1)])
     h, states = state, []
-    with torch.autocast(x.device.type, enabled=False):  # rounded to 16 bits, W would not be unitary
+    with autocast.off(x.device):  # rounded to 16 bits, W would not be unitary
         for drive_t in drive.unbind(1):
             z = torch.addmm(drive_t, h, matrix).unflatten(1, (2, -1))
             modulus = z.square().sum(1, keepdim=True).clamp(min=SMALLEST**2).sqrt()

@@ -9,7 +9,7 @@ from torch import Tensor, nn
 from remanence.nn.memory import State, positive_integer
 from remanence.nn.unitary import reference
 from remanence.nn.unitary.evolution import evolve
-from remanence.nn.unitary.memory import Turn, UnitaryMemory
+from remanence.nn.unitary.memory import Turn, UnitaryMemory, halves
 from remanence.nn.unitary.mesh import Mesh, butterfly, tunable
 
 
@@ -107,8 +107,7 @@ class EUNN(UnitaryMemory):
         angles = self.theta, self.phi, self.omega
         x, before = x.to(self.bias.dtype), torch.cat(state, 1).to(self.bias.dtype)
         y, final = evolve(self._mesh(), x, before, self.weight_ih, *angles, self.bias)
-        real, imaginary = final.chunk(2, 1)
-        return y, (real, imaginary)
+        return y, halves(final)
 
     def extra_repr(self) -> str:
         """Sizes, as `print(layer)` shows them."""

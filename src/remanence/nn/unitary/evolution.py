@@ -1,17 +1,19 @@
 """Which loop turns the states of an EUNN, and the kernel as one node of the autograd graph."""
 
+from functools import partial
 from typing import Any
 
 import torch
 from jaxtyping import Float
 from torch import Tensor
-from torch._compile import _disable_dynamo
 
 from remanence.nn.unitary import reference
 from remanence.nn.unitary.mesh import Mesh
-from remanence.scan import again
+from remanence.scan import addressing, again
+from remanence.scan.uncompiled import uncompiled
 
 
+@uncompiled
 def evolve(
     mesh: Mesh,
     x: Float[Tensor, "batch time inputs"],
@@ -38,14 +40,11 @@ def evolve(
     """
     tensors = (x, state, weight_ih, theta, phi, omega, bias)
     fits = x.device.type == "cpu" and x.dtype in (torch.float32, torch.float64) and x.numel() > 0
-    if torch.compiler.is_exporting() or backend == "reference" or not fits:
+    why = addressing.refuses(tensors)
+    if why is not None and backend == "cpu":
+        raise ValueError(f"backend 'cpu' cannot run this: {why}")
+    if why is not None or backend == "reference" or not fits:
         return _looped(mesh, *tensors)
-    if torch.compiler.is_compiling():
-        return _disable_dynamo(_fused)(mesh, *tensors)
-    return _fused(mesh, *tensors)
-
-
-def _fused(mesh: Mesh, *tensors: Tensor) -> tuple[Tensor, Tensor]:
     return _Evolution.apply(mesh, *tensors)
 
 
@@ -65,12 +64,13 @@ class _Evolution(torch.autograd.Function):
         ctx.mesh, ctx.backend = mesh, cpu
         ctx.save_for_backward(*tensors, *kept)
         ctx.set_materialize_grads(False)
-        return y, y[:, -1].clone()
+        return y, y[:, -1]
 
     @staticmethod
     def backward(ctx: Any, *above: Tensor | None) -> tuple[Tensor | None, ...]:
         *tensors, drive, turned = ctx.saved_tensors
-        if torch.is_grad_enabled():
-            return None, *again.gradients(_looped(ctx.mesh, *tensors), above, tensors)
+        grads = addressing.resolve(above)
+        if again.is_needed(grads):
+            return None, *again.gradients(partial(_looped, ctx.mesh), grads, tensors)
         wants_x = ctx.needs_input_grad[1]
-        return None, *ctx.backend.backward(ctx.mesh, above, drive, turned, *tensors, wants_x=wants_x)
+        return None, *ctx.backend.backward(ctx.mesh, (grads[0], grads[1]), drive, turned, *tensors, wants_x=wants_x)

@@ -10,6 +10,7 @@ from torch import Tensor, nn
 
 from remanence.nn.memory import Memory, State
 from remanence.nn.unitary import reference
+from remanence.scan.uncompiled import uncompiled
 
 Turn: TypeAlias = Callable[[Tensor], Tensor]
 """Takes states h, one in each row, to W h."""
@@ -41,19 +42,25 @@ class UnitaryMemory(Memory):
     def initial_state(self, batch_size: int) -> State:
         """``h_0``, learned, for every sample."""
         real, imaginary = self.h_0
-        return real.expand(batch_size, -1), imaginary.expand(batch_size, -1)
+        return real.repeat(batch_size, 1), imaginary.repeat(batch_size, 1)
 
     def _turn(self) -> Turn:
         raise NotImplementedError
 
+    @uncompiled
     def _run(self, x: Tensor, state: State) -> tuple[Tensor, State]:
         y = reference.run(self._turn(), x, torch.cat(state, 1), self.weight_ih, self.bias)
-        real, imaginary = y[:, -1].chunk(2, 1)
-        return y, (real, imaginary)
+        return y, halves(y[:, -1])
 
     def _advance(self, x_t: Tensor, state: State) -> tuple[Tensor, State]:
         y, state = self._run(x_t[:, None], state)
         return y[:, 0], state
+
+
+def halves(h: Tensor) -> tuple[Tensor, Tensor]:
+    """The real and the imaginary parts of [batch, parts], as copies."""
+    real, imaginary = h.chunk(2, 1)
+    return real.clone(), imaginary.clone()
 
 
 def _around_0(square: float) -> tuple[float, float]:

@@ -9,6 +9,8 @@ from torch import Tensor, nn
 from torch.nn.utils import parametrizations
 
 from remanence.nn.memory import Memory, State
+from remanence.scan.addressing import is_transformed
+from remanence.scan.uncompiled import uncompiled
 
 
 class OrthogonalRNN(Memory):
@@ -67,20 +69,26 @@ class OrthogonalRNN(Memory):
         return self.recurrence.weight
 
     def _run(self, x: Tensor, state: State) -> tuple[Tensor, State]:
-        if self.nonlinearity == "modrelu":
+        if self.nonlinearity == "modrelu" or is_transformed():
             return self._loop(x, state)
         fused = torch.rnn_tanh if self.nonlinearity == "tanh" else torch.rnn_relu
         weights = [self.weight_ih, self.matrix(), self.bias, torch.zeros_like(self.bias)]
         y, h = fused(x, state[None], weights, True, 1, 0.0, self.training, False, True)
         return y, h[0]
 
+    @uncompiled
     def _loop(self, x: Tensor, h: Tensor) -> tuple[Tensor, Tensor]:
-        Q, outputs = self.matrix(), []
+        Q, f, outputs = self.matrix(), self._activate, []
         for drive in nn.functional.linear(x, self.weight_ih).unbind(1):
-            z = drive + nn.functional.linear(h, Q)
-            h = z.sign() * torch.relu(z.abs() + self.bias)
+            h = f(drive + nn.functional.linear(h, Q))
             outputs.append(h)
         return torch.stack(outputs, 1), h
+
+    def _activate(self, z: Tensor) -> Tensor:
+        """f, with the bias."""
+        if self.nonlinearity == "modrelu":
+            return z.sign() * torch.relu(z.abs() + self.bias)
+        return (torch.tanh if self.nonlinearity == "tanh" else torch.relu)(z + self.bias)
 
     def _advance(self, x_t: Tensor, state: State) -> tuple[Tensor, State]:
         y, state = self._run(x_t[:, None], state)

@@ -7,7 +7,8 @@ from torch import Tensor, nn
 
 from remanence.nn.memory import State
 from remanence.nn.unitary import dense
-from remanence.nn.unitary.memory import Turn, UnitaryMemory
+from remanence.nn.unitary.memory import Turn, UnitaryMemory, halves
+from remanence.scan.uncompiled import uncompiled
 
 FEW = 256
 """Up to so many units, a sequence is faster with W as a matrix than with two Fourier transforms a step."""
@@ -69,13 +70,13 @@ class UnitaryRNN(UnitaryMemory):
         nn.init.uniform_(self.phases, -math.pi, math.pi)
         nn.init.uniform_(self.reflections, -1, 1)
 
+    @uncompiled
     def _run(self, x: Tensor, state: State) -> tuple[Tensor, State]:
         if self.hidden_size > FEW or x.shape[1] == 1:
             return super()._run(x, state)
         h = torch.cat(state, 1).to(self.bias.dtype)
         y = dense.run(self.matrix(), x, h, self.weight_ih, self.bias)
-        real, imaginary = y[:, -1].chunk(2, 1)
-        return y, (real, imaginary)
+        return y, halves(y[:, -1])
 
     def _turn(self) -> Turn:
         d1, d2, d3 = torch.polar(torch.ones_like(self.phases), self.phases)

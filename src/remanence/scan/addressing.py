@@ -1,0 +1,76 @@
+"""Whether a kernel may be given the addresses of tensors: the one place that decides it."""
+
+from collections.abc import Iterable, Sequence
+from typing import Any
+
+import torch
+from torch import Tensor, nn
+from torch._C import _functorch  # type: ignore[attr-defined]
+from torch.autograd import forward_ad
+
+_PLAIN = (Tensor, nn.Parameter)
+_IN_FUNCTORCH = "torch.func transforms the call"
+
+
+def refuses(tensors: Iterable[Tensor | None]) -> str | None:
+    """Why no kernel may read these tensors by their addresses, or None.
+
+    A kernel reads memory. It does not see what PyTorch does around an operation: a trace would record nothing, a fake
+    tensor has no memory, and the memory of a batch under ``vmap``, of a subclass or of a negated view does not hold
+    what its operations would give. In all these cases the plain loop of PyTorch operations is right.
+
+    Args:
+        tensors: all that the kernel is given; None is passed over.
+    """
+    if torch.compiler.is_exporting():
+        return "torch.export records the call"
+    if torch.compiler.is_compiling():
+        return None  # what is compiled calls kernels outside of its graph, and they ask again
+    return _refuses_mode() or _refuses_tensors(tensors)
+
+
+def are_readable(*tensors: Tensor) -> bool:
+    """Whether Python may look at the numbers in these tensors, and decide by them."""
+    return not torch.compiler.is_compiling() and refuses(tensors) is None
+
+
+def is_transformed() -> bool:
+    """Whether ``torch.func`` or forward-mode differentiation transforms the call: PyTorch's fused LSTM has no rules for
+    them."""
+    return _functorch.peek_interpreter_stack() is not None or forward_ad._current_level >= 0
+
+
+def resolve(grads: Sequence[Tensor | None]) -> tuple[Any, ...]:
+    """The gradients, with a negation that is still pending in a view (as complex tensors have them) carried out."""
+    return tuple(None if grad is None else grad.resolve_neg() for grad in grads)
+
+
+def _refuses_mode() -> str | None:
+    """What is watching operations."""
+    if torch._C._is_tracing():
+        return "torch.jit.trace records the call"
+    if torch._C._len_torch_dispatch_stack():
+        return "a TorchDispatchMode (such as FakeTensorMode) is active"
+    return _IN_FUNCTORCH if _functorch.peek_interpreter_stack() is not None else None
+
+
+def _refuses_tensors(tensors: Iterable[Tensor | None]) -> str | None:
+    dual = forward_ad._current_level >= 0
+    for tensor in tensors:
+        if tensor is None:
+            continue
+        if type(tensor) not in _PLAIN:
+            return f"a tensor is a {type(tensor).__name__}, a subclass of torch.Tensor"
+        if tensor.device.type not in ("cpu", "cuda") or tensor.layout is not torch.strided:
+            return f"a tensor of layout {tensor.layout} on {tensor.device} has no plain memory"
+        if _is_wrapped(tensor):
+            return _IN_FUNCTORCH
+        if tensor.is_neg() or tensor._is_zerotensor():
+            return "a tensor is a negated view or an implicit zero"
+        if dual and forward_ad.unpack_dual(tensor).tangent is not None:
+            return "a tensor carries a tangent of forward-mode differentiation"
+    return None
+
+
+def _is_wrapped(tensor: Tensor) -> bool:
+    return _functorch.is_functorch_wrapped_tensor(tensor) or _functorch.is_legacy_batchedtensor(tensor)
