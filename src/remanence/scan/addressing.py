@@ -26,7 +26,7 @@ def refuses(tensors: Iterable[Tensor | None]) -> str | None:
         return "torch.export records the call"
     if torch.compiler.is_compiling():
         return None  # what is compiled calls kernels outside of its graph, and they ask again
-    return _refuses_mode() or _refuses_tensors(tensors)
+    return _refuses_mode() or refuses_memory(tensors)
 
 
 def are_readable(*tensors: Tensor) -> bool:
@@ -54,23 +54,28 @@ def _refuses_mode() -> str | None:
     return _IN_FUNCTORCH if _functorch.peek_interpreter_stack() is not None else None
 
 
-def _refuses_tensors(tensors: Iterable[Tensor | None]) -> str | None:
+def refuses_memory(tensors: Iterable[Tensor | None]) -> str | None:
+    """Why the memory of these tensors, if they have one, does not hold their numbers, or None."""
     dual = forward_ad._current_level >= 0
     for tensor in tensors:
         if tensor is None:
             continue
         if type(tensor) not in _PLAIN:
             return f"a tensor is a {type(tensor).__name__}, a subclass of torch.Tensor"
-        if tensor.device.type not in ("cpu", "cuda") or tensor.layout is not torch.strided:
-            return f"a tensor of layout {tensor.layout} on {tensor.device} has no plain memory"
-        if _is_wrapped(tensor):
-            return _IN_FUNCTORCH
-        if tensor.is_neg() or tensor._is_zerotensor():
-            return "a tensor is a negated view or an implicit zero"
+        keys = torch._C._dispatch_keys(tensor)
+        if keys.raw_repr() & ~_PLAIN_KEYS:
+            return f"a tensor on {tensor.device} has no plain memory: {keys}"
         if dual and forward_ad.unpack_dual(tensor).tangent is not None:
             return "a tensor carries a tangent of forward-mode differentiation"
     return None
 
 
-def _is_wrapped(tensor: Tensor) -> bool:
-    return _functorch.is_functorch_wrapped_tensor(tensor) or _functorch.is_legacy_batchedtensor(tensor)
+def _plain_keys() -> int:
+    """The dispatch keys of dense tensors on CPUs and on CUDA; any other tensor has one more."""
+    keys = torch._C._dispatch_keys(torch.empty(0)).raw_repr()
+    for name in ("CUDA", "AutogradCUDA", "AutocastCUDA"):
+        keys |= torch._C.DispatchKeySet(getattr(torch._C.DispatchKey, name)).raw_repr()
+    return keys
+
+
+_PLAIN_KEYS = _plain_keys()

@@ -33,7 +33,7 @@ def enter(
         values: the other arguments, in order; of a tensor its address.
         lanes: numbers in a vector; default: :func:`lane_count`.
     """
-    if why := addressing.refuses(value for value in values if isinstance(value, Tensor)):
+    if why := addressing.refuses_memory(value for value in values if isinstance(value, Tensor)):
         raise RuntimeError(f"a kernel cannot read what it was given: {why}")
     parts = part_count(units)
     block = array("q", [0, parts, units, *(v if isinstance(v, int) else v.data_ptr() for v in values)])

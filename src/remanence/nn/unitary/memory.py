@@ -42,7 +42,7 @@ class UnitaryMemory(Memory):
     def initial_state(self, batch_size: int) -> State:
         """``h_0``, learned, for every sample."""
         real, imaginary = self.h_0
-        return real.repeat(batch_size, 1), imaginary.repeat(batch_size, 1)
+        return real.expand(batch_size, -1).clone(), imaginary.expand(batch_size, -1).clone()
 
     def _turn(self) -> Turn:
         raise NotImplementedError
