@@ -69,7 +69,7 @@ class Attention(nn.Module):
         """
         self._check(x, mask)
         if x.shape[1] == 0:
-            return x
+            return x.clone()
         heads = [self._split(part) for part in self.project_in(x).split(self.width, -1)]
         y = self._attend(heads, mask)
         return self.project_out(y.transpose(1, 2).flatten(2))

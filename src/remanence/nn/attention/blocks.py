@@ -45,7 +45,9 @@ def window(q: Tensor, k: Tensor, v: Tensor, mask: Tensor, *, radius: int, causal
     size = min(radius, time)
     after = 0 if causal else 1
     distance = torch.arange(-size, (1 + after) * size, device=q.device) - torch.arange(size, device=q.device)[:, None]
-    near = (distance.abs() <= radius) & (distance <= 0 if causal else True)
+    near = distance.abs() <= radius
+    if causal:
+        near = near & (distance <= 0)
     keys, values, real = (neighbours(split(x, size), 1, after) for x in (k, v, mask))
     y, log_total = attend(split(q, size), keys, values, as_keys(real) & near)
     return join(y, time), join(log_total, time)

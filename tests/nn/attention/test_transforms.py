@@ -1,0 +1,78 @@
+"""What PyTorch wraps around an attention method: traces, fake tensors, ``torch.func``, checkpoints, exports."""
+
+import copy
+
+import pytest
+import torch
+from torch.utils.checkpoint import checkpoint
+
+from remanence.nn import attention
+
+WAYS = [
+    (name, causal) for name in attention.methods for causal in (False, True) if not (causal and name == "linformer")
+]
+
+MASK = torch.arange(9) < torch.tensor([[9], [6]])
+
+
+@pytest.fixture(params=WAYS, ids=lambda way: f"{way[0]}-causal" if way[1] else way[0])
+def layer(request, make):
+    name, causal = request.param
+    return make(name, causal=causal)
+
+
+def random(*shape):
+    return torch.randn(*shape, dtype=torch.float64)
+
+
+@pytest.fixture
+def x():
+    return random(2, 9, 8)
+
+
+@pytest.mark.unchecked  # sizes are tensors in a trace
+@pytest.mark.filterwarnings("ignore::torch.jit.TracerWarning", "ignore::DeprecationWarning")
+def test_jit_trace(layer, x):
+    traced = torch.jit.trace(layer, (x, MASK), check_trace=False)
+    for given in (x, random(2, 9, 8)):
+        torch.testing.assert_close(traced(given, MASK), layer(given, MASK))
+
+
+def test_fake_and_meta_tensors_have_the_shape(layer, x):
+    from torch._subclasses.fake_tensor import FakeTensorMode
+
+    with FakeTensorMode(allow_non_fake_inputs=True) as mode:
+        assert layer(mode.from_tensor(x), mode.from_tensor(MASK)).shape == x.shape
+    y = copy.deepcopy(layer).to("meta")(x.to("meta"), MASK.to("meta"))
+    assert y.is_meta
+    assert y.shape == x.shape
+
+
+def test_vmap(layer, x):
+    many = torch.stack([x, 2 * x, -x])
+    together = torch.func.vmap(lambda x: layer(x, MASK))(many)
+    torch.testing.assert_close(together, torch.stack([layer(each, MASK) for each in many]))
+
+
+def test_func_grad_and_jvp(layer, x):
+    def loss(x):
+        return layer(x, MASK)[MASK].square().sum()
+
+    leaf, direction = x.clone().requires_grad_(), torch.randn_like(x)
+    (expected,) = torch.autograd.grad(loss(leaf), leaf)
+    torch.testing.assert_close(torch.func.grad(loss)(x), expected)
+    _, slope = torch.func.jvp(loss, (x,), (direction,))
+    torch.testing.assert_close(slope, (expected * direction).sum())
+
+
+@pytest.mark.parametrize("reentrant", [True, False])
+def test_checkpoint(layer, x, reentrant):
+    leaf = x.clone().requires_grad_()
+    (expected,) = torch.autograd.grad(layer(leaf, MASK)[MASK].square().sum(), leaf)
+    checkpoint(layer, leaf, MASK, use_reentrant=reentrant)[MASK].square().sum().backward()
+    torch.testing.assert_close(leaf.grad, expected)
+
+
+def test_export(layer, x):
+    program = torch.export.export(layer, (x, MASK)).module()
+    torch.testing.assert_close(program(x, MASK)[MASK], layer(x, MASK)[MASK])
