@@ -53,6 +53,21 @@ def test_arriving_equals_the_formula(device, dtype, receivers, senders, batch, d
     assert_equal(lambda backend: synaptic.arriving(x, edges, strengths, backend=backend), [x, *strengths], dtype)
 
 
+@pytest.mark.parametrize("dtype", [torch.float32, torch.float64], ids=str)
+def test_steps_of_no_length(device, dtype):
+    edges, strengths = synapses(5, 5, 0.5, dtype, device)
+    v, capacitance = leaf(3, 5, dtype=dtype, device=device), leaf(5, dtype=dtype, shift=0.5, device=device)
+    p, q = (leaf(3, 3, 5, dtype=dtype, shift=0.1, device=device) for _ in range(2))
+    timespans = torch.tensor([[0, 0, 0], [0.5, 0, 2], [1, 1, 0]], dtype=dtype, device=device)
+
+    def run(backend):
+        options = {"sub_steps": 2, "timespans": timespans, "backend": backend}
+        return synaptic.evolve(v, p, q, capacitance, edges, strengths, **options)
+
+    assert_equal(run, [v, p, q, capacitance, *strengths], dtype)
+    assert torch.equal(run("gpu")[1][0], v[0])
+
+
 @pytest.mark.parametrize("timed", [False, True])
 @pytest.mark.parametrize("dtype", [torch.float32, torch.float64], ids=str)
 @pytest.mark.parametrize(("neurons", "_", "batch", "density", "time"), SHAPES)

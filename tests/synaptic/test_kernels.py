@@ -201,3 +201,24 @@ def test_no_time_steps_leave_the_state(layout):
     y, last = synaptic.evolve(v, none, none, torch.ones(3), edges, strengths, sub_steps=1)
     assert y.shape == (2, 0, 3)
     assert torch.equal(last, v)
+
+
+@pytest.mark.parametrize("dtype", [torch.float32, torch.float64], ids=str)
+def test_steps_of_no_length(layout, dtype):
+    edges, strengths = synapses(9, 9, 0.5, dtype)
+    v, capacitance = leaf(5, 9, dtype=dtype), leaf(9, dtype=dtype, shift=0.5)
+    p, q = (leaf(5, 4, 9, dtype=dtype, shift=0.1) for _ in range(2))
+    timespans = torch.rand(5, 4, dtype=dtype) * (torch.rand(5, 4) < 0.5)
+    timespans[0] = 0
+
+    def run(backend):
+        options = {"sub_steps": 3, "timespans": timespans, "backend": backend}
+        return synaptic.evolve(v, p, q, capacitance, edges, strengths, **options)
+
+    assert_equal(run, [v, p, q, capacitance, *strengths], dtype)
+    states, last = run("cpu")
+    assert torch.equal(last[0], v[0])
+    assert torch.equal(states[0], v[0].expand(4, -1))
+    timespans.requires_grad_()
+    assert all(torch.isfinite(grad).all() for grad in gradients(run("auto"), [v, p, timespans, capacitance]))
+    assert_equal(run, [v, timespans], dtype)

@@ -79,11 +79,16 @@ class SequenceModel(nn.Module):
         """
         if not self.pairs:
             return self.readout(self._read(x, mask, timespans))
-        both = self._read(*(None if part is None else part.flatten(0, 1) for part in (x, mask, timespans)))
+        mask, timespans = (None if part is None else part.flatten(0, 1) for part in (mask, timespans))
+        both = self._read(x.flatten(0, 1), mask, timespans)
         return self.readout(both.unflatten(0, (-1, 2)).flatten(1))
 
-    def _read(self, x: Tensor | None, mask: Tensor | None, timespans: Tensor | None) -> Tensor:
+    def _read(self, x: Tensor, mask: Tensor | None, timespans: Tensor | None) -> Tensor:
         """[batch, hidden], or without pooling [batch, time, hidden]."""
+        if mask is not None:
+            # What is unknown of the padding (NaN, a negative timespan) must not reach the real steps, or gradients.
+            x = x.masked_fill(~mask.view(*mask.shape, *[1] * (x.ndim - 2)), 0)
+            timespans = None if timespans is None else timespans.masked_fill(~mask, 0)
         y, _ = self.memory(self.encoder(x)) if timespans is None else self.memory(self.encoder(x), timespans=timespans)
         if self.pooling == "none":
             return y

@@ -36,7 +36,7 @@ class CFF(Memory):
 
     advanced by K sub-steps of the semi-implicit Euler rule, Δ = timespan / K, which is stable for any Δ::
 
-        v <- (C/Δ v + g V + Σ conductance · E) / (C/Δ + g + Σ conductance)
+        v <- v + Δ (g V + Σ conductance · E - G v) / (C + Δ G),    G = g + Σ conductance
 
     The conductances C, g, w and the slopes γ are positive by construction. Only q is the output.
 

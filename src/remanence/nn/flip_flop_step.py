@@ -89,12 +89,12 @@ def driven_step(
     """
     rate_q, rate_r, current_q, current_r, *timespan = inputs
     of_q, of_r = neurons(polarities, params)
-    inertia: Tensor | float = sub_steps / timespan[0] if timespan else float(sub_steps)  # 1/Δ
+    delta: Tensor | float = timespan[0] / sub_steps if timespan else 1 / sub_steps
     q, r = state
     for _ in range(sub_steps):
         q, r = (
-            _sub_step(of_q, inertia, rate_q, current_q, q, r),
-            _sub_step(of_r, inertia, rate_r, current_r, r, q),
+            _sub_step(of_q, delta, rate_q, current_q, q, r),
+            _sub_step(of_r, delta, rate_r, current_r, r, q),
         )
     return q, r
 
@@ -138,9 +138,9 @@ def _let_in(gate: Gate, drive: Tensor) -> tuple[Tensor, Tensor]:
 
 
 @no_type_check
-def _sub_step(neuron: Neuron, inertia: Tensor | float, rate: Tensor, current: Tensor, v: Tensor, u: Tensor) -> Tensor:
+def _sub_step(neuron: Neuron, delta: Tensor | float, rate: Tensor, current: Tensor, v: Tensor, u: Tensor) -> Tensor:
     inhibited = torch.sigmoid(neuron.mutual_slope * u + neuron.mutual_offset)
     recurrent = torch.sigmoid(neuron.onto_itself_slope * v + neuron.onto_itself_offset)
     pulled = neuron.leak_current + current + neuron.mutual_current * inhibited + neuron.onto_itself_current * recurrent
     conductance = neuron.leak + rate + neuron.mutual * inhibited + neuron.onto_itself * recurrent
-    return (inertia * v + pulled) / (inertia + conductance)
+    return v + delta * ((pulled - conductance * v) / (1 + delta * conductance))  # with Δ = 0 it is v, exactly

@@ -26,7 +26,9 @@ class LTC(Memory):
 
     advanced by K sub-steps of Δ = timespan / K, by default of the semi-implicit Euler rule, which is stable for any Δ::
 
-        v_i <- (C_i/Δ v_i + g_i V_i + Σ w σ(.) E) / (C_i/Δ + g_i + Σ w σ(.))
+        v_i <- v_i + Δ (g_i V_i + Σ w σ(.) E - G_i v_i) / (C_i + Δ G_i),    G_i = g_i + Σ w σ(.)
+
+    With Δ = 0 nothing changes.
 
     C, g and w are positive by construction, and every synapse keeps its sign. What arrives from the inputs is computed
     for all time steps at once; on CPUs the loop over time and its gradient are one kernel each

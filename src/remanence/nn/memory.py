@@ -1,13 +1,17 @@
 """The contract that every memory keeps."""
 
-from typing import Any, ClassVar, TypeAlias
+import math
+import operator
+from typing import Any, ClassVar, SupportsIndex, TypeAlias
 
+import numpy as np
 import torch
 from jaxtyping import Float
 from torch import Tensor, nn
 from torch.utils import _pytree as pytree
 
 from remanence.scan import autocast
+from remanence.scan.addressing import are_readable
 from remanence.scan.uncompiled import uncompiled
 
 State: TypeAlias = Any
@@ -55,8 +59,8 @@ class Memory(nn.Module):
         Args:
             x: the input, [batch, time, input_size].
             state: what an earlier call returned; default: :meth:`initial_state`.
-            timespans: how long each step lasts, [batch, time], in units of the time constants; default: 1. Only
-                continuous-time layers take it.
+            timespans: how long each step lasts, [batch, time], in units of the time constants, at least 0; default: 1.
+                Only continuous-time layers take it.
 
         Returns:
             The output [batch, time, output_size], and the state after the last step.
@@ -83,7 +87,7 @@ class Memory(nn.Module):
         Args:
             x_t: the input of this step, [batch, input_size].
             state: what the last call returned; default: :meth:`initial_state`.
-            timespans: how long this step lasts, [batch]; only for continuous-time layers.
+            timespans: how long this step lasts, [batch], at least 0; only for continuous-time layers.
 
         Returns:
             The output [batch, output_size], and the state.
@@ -122,6 +126,8 @@ class Memory(nn.Module):
 
     def _check_input(self, x: Tensor, layout: str, ndim: int) -> None:
         name = type(self).__name__
+        if not isinstance(x, Tensor):
+            raise ValueError(f"{name} expected x {layout}, a tensor, got {described(x)}")
         if x.ndim != ndim or x.shape[-1] != self.input_size:
             raise ValueError(f"{name} expected x {layout} with input_size {self.input_size}, got {list(x.shape)}")
         dtype = next(self.parameters()).dtype
@@ -137,10 +143,18 @@ class Memory(nn.Module):
         if not self.continuous_time:
             raise ValueError(f"{name} has no notion of time: leave out timespans (continuous-time layers)")
         expected = x.shape[:-1]
-        if timespans.shape != expected or not timespans.is_floating_point():
+        fits = isinstance(timespans, Tensor) and timespans.shape == expected and timespans.is_floating_point()
+        if not fits or timespans.device != x.device:
             raise ValueError(
-                f"{name} expected timespans {list(expected)} of floating point, one for each step of x "
-                f"{list(x.shape)}, got {list(timespans.shape)} of {timespans.dtype}"
+                f"{name} expected timespans {list(expected)} of floating point on {x.device}, one for each step of x "
+                f"{list(x.shape)}, got {described(timespans)}"
+            )
+        # Within compiled code, traces and transforms nobody can look; on a GPU this waits for it.
+        if are_readable(timespans) and not bool(((timespans >= 0) & (timespans < math.inf)).all()):
+            first = tuple((~((timespans >= 0) & (timespans < math.inf))).nonzero()[0].tolist())
+            raise ValueError(
+                f"{name} expected timespans that are at least 0 and finite, got {timespans[first].item():g} at "
+                f"{list(first)}"
             )
         return {"timespans": timespans}
 
@@ -166,8 +180,20 @@ class Memory(nn.Module):
         return f"input_size={self.input_size}, hidden_size={self.hidden_size}, output_size={self.output_size}"
 
 
-def positive_integer(name: str, value: int) -> int:
-    """Return ``value`` if it is an integer above 0, else raise a ``ValueError`` that names the argument."""
-    if isinstance(value, bool) or not isinstance(value, int) or value < 1:
+def described(value: Any) -> str:
+    """What came, for an error: shape and dtype of a tensor, else the type."""
+    return f"{list(value.shape)} of {value.dtype} on {value.device}" if isinstance(value, Tensor) else repr(type(value))
+
+
+def positive_integer(name: str, value: SupportsIndex) -> int:
+    """Return ``value`` as an int if it is an integer above 0, else raise a ``ValueError`` that names the argument.
+
+    Integers of NumPy and others that :func:`operator.index` takes are integers; truth values are not.
+    """
+    try:
+        number = -1 if isinstance(value, bool | np.bool) else operator.index(value)
+    except TypeError:
+        number = -1
+    if number < 1:
         raise ValueError(f"{name} must be a positive integer, got {value!r}")
-    return value
+    return number

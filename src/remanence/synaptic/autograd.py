@@ -76,5 +76,6 @@ class _Evolve(torch.autograd.Function):
 
             return None, None, None, *again.gradients(plain, grads, tensors)
         found = ctx.layout.evolve_backward(given, kept, grads)
-        of_rate = found.rate.sum_to_size(given.rate.shape)
-        return None, None, None, *found[:3], of_rate, found.capacitance, *found.strengths
+        wanted = ctx.needs_input_grad[6]
+        of_delta = (-found.moved / given.delta).sum_to_size(given.delta.shape) if wanted else None
+        return None, None, None, *found[:3], of_delta, found.capacitance, *found.strengths

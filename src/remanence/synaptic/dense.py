@@ -93,7 +93,7 @@ def evolve_backward(given: Evolution, kept: Kept, grads: tuple[Tensor, Tensor]) 
     units = -(-batch // many)
     of_v = allocate(batch, neurons, dtype=dtype)
     of_conductance, of_current = (allocate(batch, time, neurons, dtype=dtype) for _ in range(2))
-    of_rate = torch.zeros(batch, time, dtype=dtype)
+    of_moved = torch.zeros(batch, time, dtype=dtype)
     of_capacitance = torch.zeros(part_count(units), _padded(edges, dtype), dtype=dtype)
     sums, scratch = _sums(edges, dtype, units), _scratch(edges, dtype, units, 5 * many)
     enter(
@@ -103,20 +103,20 @@ def evolve_backward(given: Evolution, kept: Kept, grads: tuple[Tensor, Tensor]) 
         *(batch, time, given.sub_steps, neurons),
         *_outside(given, _planes(edges, backward_terms(given.strengths)), kept),
         *(of_states, *_strides(of_states), of_last, of_last.stride(0) * dtype.itemsize),
-        *(of_v, of_conductance, of_current, of_rate, of_capacitance, sums, scratch),
+        *(of_v, of_conductance, of_current, of_moved, of_capacitance, sums, scratch),
     )
     of_synapses = _of_synapses(sums, edges, given.strengths)
-    return Gradients(of_v, of_conductance, of_current, of_rate, of_capacitance.sum(0)[:neurons], of_synapses)
+    return Gradients(of_v, of_conductance, of_current, of_moved, of_capacitance.sum(0)[:neurons], of_synapses)
 
 
 def _outside(given: Evolution, planes: Tensor, kept: Kept) -> list[Tensor | int]:
     """The arguments that both ways have in common."""
-    rate, capacitance = given.rate, given.capacitance
-    size = rate.itemsize
-    steps = [0 if length == 1 else stride * size for length, stride in zip(rate.shape, rate.stride(), strict=True)]
+    delta, capacitance = given.delta, given.capacitance
+    size = delta.itemsize
+    steps = [0 if length == 1 else stride * size for length, stride in zip(delta.shape, delta.stride(), strict=True)]
     padded = F.pad(capacitance, (0, planes.shape[-1] - len(capacitance)), value=1.0)
     rows = [value for x in kept for value in (x, x.stride(0) * size)]
-    return [rate, *steps, padded, planes, *rows]
+    return [delta, *steps, padded, planes, *rows]
 
 
 def _padded(edges: Edges, dtype: torch.dtype) -> int:

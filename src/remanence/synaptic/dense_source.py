@@ -138,7 +138,7 @@ for block in range(blocks):
 
 
 _NEURONS = "samples time steps receivers"
-_OUTSIDE = "rate_at rate_sample rate_step capacitance_at edge_at kept_at kept_sample den_at den_sample"
+_OUTSIDE = "delta_at delta_sample delta_step capacitance_at edge_at kept_at kept_sample den_at den_sample"
 
 
 @functools.cache
@@ -159,17 +159,18 @@ then$ = kept$ + ((at + 1) & mask) * row
 """
     update = """\
 capacitance = load_full(capacitance_at + offset)
-inertia$ = capacitance * rate$
-den$ = inertia$ + c$ + load(p_at + n$ * p_sample + t * p_step + offset, inside)
-num$ = muladd(inertia$, load_full(x$ + offset), q$ + load(q_at + n$ * q_sample + t * q_step + offset, inside))
-new$ = num$ / den$
+x_now$ = load_full(x$ + offset)
+c$ = c$ + load(p_at + n$ * p_sample + t * p_step + offset, inside)
+q$ = q$ + load(q_at + n$ * q_sample + t * q_step + offset, inside)
+den$ = muladd(delta$, c$, capacitance)
+new$ = muladd(delta$, muladd(-c$, x_now$, q$) / den$, x_now$)
 store_full(den_at + n$ * den_sample + (at & mask) * row + offset, den$)
 store_full(then$ + offset, new$)
 if k == steps - 1:
     store(y_at + (n$ * time + t) * receivers * SIZE + offset, new$, inside)
 """
     loop = (
-        "for t in range(time):\n    rate$ = broadcast(rate_at + n$ * rate_sample + t * rate_step)\n"
+        "for t in range(time):\n    delta$ = broadcast(delta_at + n$ * delta_sample + t * delta_step)\n"
         "    for k in range(steps):\n" + indent(sub_step + _BLOCK + indent(_SUMS + update, "    "), "        ")
     )
     body = _UNIT.replace("plane", "senders = receivers\nplane", 1) + _SAMPLE + indent(start + loop, "    ")
@@ -178,8 +179,8 @@ if k == steps - 1:
 
 @functools.cache
 def evolve_backward(many: int) -> Source:
-    """Gradients of the first state, of what comes from outside, of rate and C, and sums for those of the synapses."""
-    results = "dv_at dp_at dq_at drate_at dcapacitance_at sum_at scratch_at"
+    """Gradients of the first state, of what comes from outside and of C, -Δ times that of Δ, sums for the synapses."""
+    results = "dv_at dp_at dq_at moved_at dcapacitance_at sum_at scratch_at"
     above = "gy_at gy_sample gy_step g_at g_sample"
     arguments = (*HEAD, *f"{_NEURONS} {_OUTSIDE} {above} {results}".split())
     start = """\
@@ -196,8 +197,8 @@ for block in range(blocks):
 """
     begin = """\
 t = time - 1 - back
-rate$ = broadcast(rate_at + n$ * rate_sample + t * rate_step)
-drate$ = drate_at + (n$ * time + t) * SIZE
+delta$ = broadcast(delta_at + n$ * delta_sample + t * delta_step)
+moved$ = moved_at + (n$ * time + t) * SIZE
 for block in range(blocks):
     offset = block * LANES * SIZE
     above$ = load(gy_at + n$ * gy_sample + t * gy_step + offset, first(count$ - block * LANES))
@@ -213,16 +214,17 @@ for block in range(blocks):
     capacitance = load_full(capacitance_at + offset)
     total = load_full(dcapacitance_at + part * row + offset)
     new$ = load_full(x$ + row + offset)
-    gq$ = load_full(dx$ + offset) / load_full(den_at + n$ * den_sample + at * row + offset)
+    h$ = load_full(dx$ + offset) / load_full(den_at + n$ * den_sample + at * row + offset)
+    gq$ = h$ * delta$
     gc$ = -gq$ * new$
     store_full(gq$_at + offset, gq$)
     store_full(gc$_at + offset, gc$)
     store_full(sum_q$ + offset, load_full(sum_q$ + offset) + gq$)
     store_full(sum_p$ + offset, load_full(sum_p$ + offset) + gc$)
-    change$ = gq$ * (load_full(x$ + offset) - new$)
-    total = muladd(change$, rate$, total)
-    add_total(drate$, change$ * capacitance)
-    store_full(dx$ + offset, gq$ * capacitance * rate$)
+    change$ = h$ * (load_full(x$ + offset) - new$)
+    total = total + change$
+    add_total(moved$, change$ * capacitance)
+    store_full(dx$ + offset, h$ * capacitance)
     store_full(dcapacitance_at + part * row + offset, total)
 """
     finish = """\

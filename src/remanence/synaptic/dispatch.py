@@ -63,7 +63,10 @@ def evolve(
     """Liquid neurons over time, by the semi-implicit Euler rule::
 
         C_i dv_i/dt = Q_i - P_i v_i + Σ_j w_ij σ(γ_ij (v_j - μ_ij)) (E_ij - v_i)
-        v_i <- (C_i/Δ v_i + Q_i + Σ w σ(.) E) / (C_i/Δ + P_i + Σ w σ(.)),    Δ = timespan / sub_steps
+        v_i <- v_i + Δ (Q_i + Σ w σ(.) E - G_i v_i) / (C_i + Δ G_i)
+        G_i = P_i + Σ w σ(.),    Δ = timespan / sub_steps
+
+    which is ``(C/Δ v + Q + Σ w σ E) / (C/Δ + G)``, written so that Δ = 0 leaves v exactly as it is.
 
     Args:
         v: the state before the first step.
@@ -86,15 +89,22 @@ def evolve(
     spans = capacitance.new_ones(1, 1) if timespans is None else timespans.to(v.dtype)
     if sub_steps < 1:
         raise ValueError(f"sub_steps must be at least 1, got {sub_steps}")
-    tensors = autocast.widen((v, conductance, current, sub_steps / spans, capacitance, *strengths))
+    tensors = autocast.widen((v, conductance, current, spans / sub_steps, capacitance, *strengths))
     given = Evolution.of(tensors, edges, sub_steps)
     _check(given, timed=timespans is not None)
     if given.conductance.shape[1] == 0:
         return given.conductance, given.v
-    layout = _layout(backend, given.tensors, v.shape[0], edges)
+    layout = None if _asks_too_much(given) else _layout(backend, given.tensors, v.shape[0], edges)
     if layout is None:
         return reference.evolve(given)
     return autograd.evolve(layout, given)
+
+
+def _asks_too_much(given: Evolution) -> bool:
+    """Whether the gradient of some Δ would be lost: a kernel divides by Δ how far a sub-step went."""
+    delta = given.delta
+    asked = delta.requires_grad and torch.is_grad_enabled() and addressing.are_readable(delta) and delta.numel() > 0
+    return asked and bool(delta.min() < torch.finfo(delta.dtype).eps ** 0.5)
 
 
 def _check(given: Evolution, *, timed: bool) -> None:
@@ -109,7 +119,7 @@ def _check(given: Evolution, *, timed: bool) -> None:
     _fit("v", v, (batch, neurons), v)
     _fit("conductance", given.conductance, (batch, time, neurons), v)
     _fit("current", given.current, (batch, time, neurons), v)
-    _fit("timespans", given.rate, (batch, time) if timed else (1, 1), v)
+    _fit("timespans", given.delta, (batch, time) if timed else (1, 1), v)
     _fit("capacitance", given.capacitance, (neurons,), v)
     _fit_strengths(edges, given.strengths, v)
 

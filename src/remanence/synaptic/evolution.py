@@ -16,7 +16,7 @@ class Evolution(NamedTuple):
         v: the state before the first step.
         conductance: P.
         current: Q.
-        rate: 1/Δ; [1, 1] if all steps are equally long.
+        delta: Δ, how long a sub-step lasts; [1, 1] if all last equally long.
         capacitance: C.
         strengths: w, γ, μ and E.
         edges: who is connected to whom.
@@ -26,7 +26,7 @@ class Evolution(NamedTuple):
     v: Float[Tensor, "batch neurons"]
     conductance: Float[Tensor, "batch time neurons"]
     current: Float[Tensor, "batch time neurons"]
-    rate: Float[Tensor, "batch_or_1 time_or_1"]
+    delta: Float[Tensor, "batch_or_1 time_or_1"]
     capacitance: Float[Tensor, " neurons"]
     strengths: Strengths
     edges: Edges
@@ -40,23 +40,27 @@ class Evolution(NamedTuple):
     @classmethod
     def of(cls, tensors: Sequence[Tensor], edges: Edges, sub_steps: int) -> "Evolution":
         """The other way round."""
-        v, conductance, current, rate, capacitance, *strengths = tensors
-        return cls(v, conductance, current, rate, capacitance, Strengths(*strengths), edges, sub_steps)
+        v, conductance, current, delta, capacitance, *strengths = tensors
+        return cls(v, conductance, current, delta, capacitance, Strengths(*strengths), edges, sub_steps)
 
 
 class Gradients(NamedTuple):
-    """Of the tensors of an :class:`Evolution`."""
+    """Of the tensors of an :class:`Evolution`.
+
+    Attributes:
+        moved: -Δ times the gradient of Δ: the kernels know how far a sub-step went, not how fast.
+    """
 
     v: Tensor
     conductance: Tensor
     current: Tensor
-    rate: Tensor
+    moved: Tensor
     capacitance: Tensor
     strengths: Strengths
 
 
 class Kept(NamedTuple):
-    """What the way back needs: the states before every sub-step and after the last, and the denominators."""
+    """What the way back needs: the states before every sub-step and after the last, and C + Δ · conductance in each."""
 
     states: Tensor
     denominators: Tensor

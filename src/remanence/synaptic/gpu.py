@@ -70,7 +70,7 @@ def evolve_backward(given: Evolution, kept: Kept, grads: tuple[Tensor, Tensor]) 
     of_states, of_last = (grad.contiguous() for grad in grads)
     batch, time, neurons = of_states.shape
     edges, programs = given.edges, min(batch, PROGRAMS)
-    of_v, of_rate = _empty(of_last, batch, neurons), _empty(of_last, batch, time)
+    of_v, of_moved = _empty(of_last, batch, neurons), _empty(of_last, batch, time)
     of_conductance, of_current = (_empty(of_last, batch, time, neurons) for _ in range(2))
     of_capacitance, sums = of_last.new_zeros(programs, neurons), _sums(edges, of_last, programs)
     _launch(
@@ -79,12 +79,12 @@ def evolve_backward(given: Evolution, kept: Kept, grads: tuple[Tensor, Tensor]) 
         of_last,
         *(batch, time, given.sub_steps, neurons),
         *_outside(given, _planes(edges, backward_terms(given.strengths)), kept),
-        *(of_states, of_last, of_v, of_conductance, of_current, of_rate, of_capacitance),
+        *(of_states, of_last, of_v, of_conductance, of_current, of_moved, of_capacitance),
         *(sums, _empty(of_last, programs, 2, neurons)),
         **_tiles(edges, of_last.dtype),
     )
     of_synapses = _of_synapses(sums, edges, given.strengths)
-    return Gradients(of_v, of_conductance, of_current, of_rate, of_capacitance.sum(0), of_synapses)
+    return Gradients(of_v, of_conductance, of_current, of_moved, of_capacitance.sum(0), of_synapses)
 
 
 def _launch(name: str, grid: tuple[int, ...], like: Tensor, *arguments: Tensor | int, **tiles: Any) -> None:
@@ -103,9 +103,9 @@ def _tiles(edges: Edges, dtype: torch.dtype) -> dict[str, Any]:
 
 def _outside(given: Evolution, planes: Tensor, kept: Kept) -> list[Tensor | int]:
     """The arguments that both ways have in common."""
-    rate, capacitance = given.rate, given.capacitance
-    steps = [0 if length == 1 else stride for length, stride in zip(rate.shape, rate.stride(), strict=True)]
-    return [rate, *steps, capacitance.contiguous(), planes, *(value for x in kept for value in (x, x.stride(0)))]
+    delta, capacitance = given.delta, given.capacitance
+    steps = [0 if length == 1 else stride for length, stride in zip(delta.shape, delta.stride(), strict=True)]
+    return [delta, *steps, capacitance.contiguous(), planes, *(value for x in kept for value in (x, x.stride(0)))]
 
 
 def _planes(edges: Edges, terms: Tensor) -> Tensor:

@@ -25,11 +25,13 @@ def _sums(values: Tensor, edges: Edges) -> Tensor:
 def evolve(given: Evolution) -> tuple[Tensor, Tensor]:
     """States over time and the last one."""
     v, over_time = given.v, []
-    rates = given.rate.expand(-1, given.conductance.shape[1]).unbind(1)
-    for pulling, driving, rate in zip(given.conductance.unbind(1), given.current.unbind(1), rates, strict=True):
-        inertia = given.capacitance * rate[:, None]  # C/Δ
+    deltas = given.delta.expand(-1, given.conductance.shape[1]).unbind(1)
+    for pulling, driving, delta in zip(given.conductance.unbind(1), given.current.unbind(1), deltas, strict=True):
+        delta = delta[:, None]
         for _ in range(given.sub_steps):
             opened, drive = arriving(v, given.edges, given.strengths)
-            v = (inertia * v + drive + driving) / (inertia + opened + pulling)
+            conductance = opened + pulling
+            change = (drive + driving - conductance * v) / (given.capacitance + delta * conductance)
+            v = v + delta * change  # with Δ = 0 it is v, exactly
         over_time.append(v)
     return torch.stack(over_time, 1), v

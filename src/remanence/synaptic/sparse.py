@@ -73,7 +73,7 @@ def evolve_backward(given: Evolution, kept: Kept, grads: tuple[Tensor, Tensor]) 
     units, lanes, dtype = len(of_last), of_last.shape[-1], of_last.dtype
     of_v = allocate(units, neurons, lanes, dtype=dtype)
     of_outside = [allocate(units, time, neurons, lanes, dtype=dtype) for _ in range(2)]
-    of_rate = torch.empty(units, time, lanes, dtype=dtype)
+    of_moved = torch.empty(units, time, lanes, dtype=dtype)
     of_capacitance = torch.zeros(part_count(units), neurons, lanes, dtype=dtype)
     scratch = torch.empty(part_count(units), 3, neurons, lanes, dtype=dtype)
     sums = _sums(given.edges, dtype, units, lanes)
@@ -84,11 +84,11 @@ def evolve_backward(given: Evolution, kept: Kept, grads: tuple[Tensor, Tensor]) 
         *(time, given.sub_steps, neurons),
         *_graph(given.edges, backward_terms(given.strengths), lanes),
         *_outside(given, kept),
-        *(of_states, of_last, of_v, *of_outside, of_rate, of_capacitance, sums, scratch),
+        *(of_states, of_last, of_v, *of_outside, of_moved, of_capacitance, sums, scratch),
     )
-    v, conductance, current, rate = (_from_lanes(each, batch) for each in (of_v, *of_outside, of_rate))
+    v, conductance, current, moved = (_from_lanes(each, batch) for each in (of_v, *of_outside, of_moved))
     of_synapses = gradients(sums.sum((0, -1)).t(), given.strengths)
-    return Gradients(v, conductance, current, rate, of_capacitance.sum((0, 2)), of_synapses)
+    return Gradients(v, conductance, current, moved, of_capacitance.sum((0, 2)), of_synapses)
 
 
 def _to_lanes(x: Tensor, value: float = 0.0) -> Tensor:
@@ -111,9 +111,9 @@ def _graph(edges: Edges, terms: Tensor, lanes: int) -> tuple[int, Tensor, Tensor
 
 def _outside(given: Evolution, kept: Kept) -> list[Tensor | int]:
     """The arguments that both ways have in common."""
-    rate = _to_lanes(given.rate.expand(given.conductance.shape[:2]), 1.0)
+    delta = _to_lanes(given.delta.expand(given.conductance.shape[:2]), 1.0)
     rows = [value for x in kept for value in (x, x.stride(0) * x.itemsize)]
-    return [rate, given.capacitance.contiguous(), *rows]
+    return [delta, given.capacitance.contiguous(), *rows]
 
 
 def _sums(edges: Edges, dtype: torch.dtype, units: int, lanes: int) -> Tensor:

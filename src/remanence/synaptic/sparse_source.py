@@ -85,14 +85,14 @@ for i in range(receivers):
 
 
 _NEURONS = "time steps neurons"
-_KEPT = "rate_at capacitance_at kept_at kept_unit den_at den_unit"
+_KEPT = "delta_at capacitance_at kept_at kept_unit den_at den_unit"
 
 
 @functools.cache
 def evolve_forward() -> Source:
     """States of neurons over time; those of all sub-steps are kept, or of the last two if ``mask`` is 1.
 
-    What comes from outside and the states lie as [units, time, neurons, LANES], rates as [units, time, LANES].
+    What comes from outside and the states lie as [units, time, neurons, LANES], Δ as [units, time, LANES].
     """
     arguments = (*HEAD, *f"{_NEURONS} mask {_GRAPH} {_KEPT} v_at p_at q_at y_at".split())
     unit = """\
@@ -101,7 +101,7 @@ kept = kept_at + unit * kept_unit
 for i in range(neurons):
     store_full(kept + i * width, load_full(v_at + unit * row + i * width))
 for t in range(time):
-    rate = load_full(rate_at + (unit * time + t) * width)
+    delta = load_full(delta_at + (unit * time + t) * width)
     now = (unit * time + t) * row
     for k in range(steps):
         at = t * steps + k
@@ -112,9 +112,11 @@ for t in range(time):
 """
     update = """\
 place = i * width
-inertia = rate * broadcast(capacitance_at + i * SIZE)
-den = inertia + c + load_full(p_at + now + place)
-new = muladd(inertia, load_full(x + place), q + load_full(q_at + now + place)) / den
+x_now = load_full(x + place)
+c = c + load_full(p_at + now + place)
+q = q + load_full(q_at + now + place)
+den = muladd(delta, c, broadcast(capacitance_at + i * SIZE))
+new = muladd(delta, muladd(-c, x_now, q) / den, x_now)
 store_full(den_row + place, den)
 store_full(then + place, new)
 if k == steps - 1:
@@ -125,8 +127,8 @@ if k == steps - 1:
 
 @functools.cache
 def evolve_backward() -> Source:
-    """Gradients of the first state, of what comes from outside, of rate and C, and sums for those of the synapses."""
-    results = "dv_at dp_at dq_at drate_at dcapacitance_at sum_at scratch_at"
+    """Gradients of the first state, of what comes from outside and of C, -Δ times that of Δ, sums for the synapses."""
+    results = "dv_at dp_at dq_at moved_at dcapacitance_at sum_at scratch_at"
     arguments = (*HEAD, *f"{_NEURONS} {_GRAPH} {_KEPT} gy_at g_at {results}".split())
     unit = """\
 row = neurons * width
@@ -138,9 +140,9 @@ for i in range(neurons):
     store_full(dx + i * width, load_full(g_at + unit * row + i * width))
 for back in range(time):
     t = time - 1 - back
-    rate = load_full(rate_at + (unit * time + t) * width)
+    delta = load_full(delta_at + (unit * time + t) * width)
     now = (unit * time + t) * row
-    drate = lanes(0.0)
+    moved = lanes(0.0)
     for i in range(neurons):
         store_full(dx + i * width, load_full(dx + i * width) + load_full(gy_at + now + i * width))
         store_full(dp_at + now + i * width, lanes(0.0))
@@ -153,23 +155,24 @@ for back in range(time):
             place = i * width
             capacitance = broadcast(capacitance_at + i * SIZE)
             new = load_full(x + row + place)
-            gq = load_full(dx + place) / load_full(den_row + place)
+            h = load_full(dx + place) / load_full(den_row + place)
+            gq = h * delta
             gc = -gq * new
             store_full(gq_row + place, gq)
             store_full(gc_row + place, gc)
             store_full(dq_at + now + place, load_full(dq_at + now + place) + gq)
             store_full(dp_at + now + place, load_full(dp_at + now + place) + gc)
-            change = gq * (load_full(x + place) - new)
+            change = h * (load_full(x + place) - new)
             total = dcapacitance_at + part * row + place
-            store_full(total, muladd(change, rate, load_full(total)))
-            drate = muladd(change, capacitance, drate)
-            store_full(dx + place, gq * capacitance * rate)
+            store_full(total, load_full(total) + change)
+            moved = muladd(change, capacitance, moved)
+            store_full(dx + place, h * capacitance)
         for i in range(neurons):
             gc = load_full(gc_row + i * width)
             gq = load_full(gq_row + i * width)
 """
     close = """\
-    store_full(drate_at + (unit * time + t) * width, drate)
+    store_full(moved_at + (unit * time + t) * width, moved)
 for i in range(neurons):
     store_full(dv_at + unit * row + i * width, load_full(dx + i * width))
 """

@@ -9,7 +9,7 @@ TEXT = '''\
 import triton
 import triton.language as tl
 
-NUMBERS = "samples time steps mask rate_sample rate_step kept_sample den_sample".split()
+NUMBERS = "samples time steps mask delta_sample delta_step kept_sample den_sample".split()
 
 
 # tl.sum, tl.zeros and tl.sigmoid are kernels themselves, which the interpreter cannot call unless it was on when Triton
@@ -99,7 +99,7 @@ def arriving_backward(
 
 @triton.jit(do_not_specialize=NUMBERS)
 def evolve_forward(
-    time, steps, neurons, mask, v_at, p_at, q_at, rate_at, rate_sample, rate_step, capacitance_at, planes_at,
+    time, steps, neurons, mask, v_at, p_at, q_at, delta_at, delta_sample, delta_step, capacitance_at, planes_at,
     kept_at, kept_sample, den_at, den_sample, y_at,
     ROWS: tl.constexpr, COLUMNS: tl.constexpr, REAL: tl.constexpr,
 ):
@@ -110,7 +110,7 @@ def evolve_forward(
         tl.store(kept + i, tl.load(v_at + sample * neurons + i, i < neurons), i < neurons)
     tl.debug_barrier()
     for t in range(time):
-        rate = tl.load(rate_at + sample * rate_sample + t * rate_step)
+        delta = tl.load(delta_at + sample * delta_sample + t * delta_step)
         now = (sample * time + t) * neurons
         for k in range(steps):
             at = t * steps + k
@@ -119,19 +119,21 @@ def evolve_forward(
                 i = top + tl.arange(0, ROWS)
                 inside = i < neurons
                 c, q = sums(before, planes_at, i, neurons, neurons, ROWS, COLUMNS, REAL)
-                inertia = tl.load(capacitance_at + i, inside, 1.0) * rate
-                below = inertia + c + tl.load(p_at + now + i, inside, 0.0)
-                above = inertia * tl.load(before + i, inside, 0.0) + q + tl.load(q_at + now + i, inside, 0.0)
+                x = tl.load(before + i, inside, 0.0)
+                c += tl.load(p_at + now + i, inside, 0.0)
+                q += tl.load(q_at + now + i, inside, 0.0)
+                below = tl.load(capacitance_at + i, inside, 1.0) + delta * c
+                new = x + delta * ((q - c * x) / below)
                 tl.store(den + (at & mask) * neurons + i, below, inside)
-                tl.store(after + i, above / below, inside)
-                tl.store(y_at + now + i, above / below, inside)
+                tl.store(after + i, new, inside)
+                tl.store(y_at + now + i, new, inside)
             tl.debug_barrier()
 
 
 @triton.jit(do_not_specialize=NUMBERS)
 def evolve_backward(
-    samples, time, steps, neurons, rate_at, rate_sample, rate_step, capacitance_at, planes_at,
-    kept_at, kept_sample, den_at, den_sample, gy_at, g_at, dv_at, dp_at, dq_at, drate_at, dcapacitance_at,
+    samples, time, steps, neurons, delta_at, delta_sample, delta_step, capacitance_at, planes_at,
+    kept_at, kept_sample, den_at, den_sample, gy_at, g_at, dv_at, dp_at, dq_at, moved_at, dcapacitance_at,
     sums_at, scratch_at,
     ROWS: tl.constexpr, COLUMNS: tl.constexpr, REAL: tl.constexpr,
 ):
@@ -147,9 +149,9 @@ def evolve_backward(
             tl.store(dx + i, tl.load(g_at + sample * neurons + i, i < neurons), i < neurons)
         for back in range(time):
             t = time - 1 - back
-            rate = tl.load(rate_at + sample * rate_sample + t * rate_step)
+            delta = tl.load(delta_at + sample * delta_sample + t * delta_step)
             now = (sample * time + t) * neurons
-            of_rate = tl.full([ROWS], 0, REAL)
+            of_moved = tl.full([ROWS], 0, REAL)
             for again in range(steps):
                 at = t * steps + steps - 1 - again
                 tl.debug_barrier()
@@ -165,20 +167,21 @@ def evolve_backward(
                         q += tl.load(dq_at + now + i, inside, 0.0)
                     capacitance = tl.load(capacitance_at + i, inside, 1.0)
                     new = tl.load(kept + (at + 1) * neurons + i, inside, 0.0)
-                    gq = g / tl.load(den + at * neurons + i, inside, 1.0)
+                    h = g / tl.load(den + at * neurons + i, inside, 1.0)
+                    gq = h * delta
                     gc = -gq * new
                     tl.store(gq_at + i, gq, inside)
                     tl.store(gc_at + i, gc, inside)
                     tl.store(dp_at + now + i, p + gc, inside)
                     tl.store(dq_at + now + i, q + gq, inside)
-                    change = gq * (tl.load(kept + at * neurons + i, inside, 0.0) - new)
-                    of_rate += change * capacitance
-                    tl.store(of_capacitance + i, tl.load(of_capacitance + i, inside, 0.0) + change * rate, inside)
-                    tl.store(dx + i, gq * capacitance * rate, inside)
+                    change = h * (tl.load(kept + at * neurons + i, inside, 0.0) - new)
+                    of_moved += change * capacitance
+                    tl.store(of_capacitance + i, tl.load(of_capacitance + i, inside, 0.0) + change, inside)
+                    tl.store(dx + i, h * capacitance, inside)
                 tl.debug_barrier()
                 pull(
                     kept + at * neurons, planes_at, gc_at, gq_at, dx, total, neurons, neurons, ROWS, COLUMNS, REAL
                 )
-            tl.store(drate_at + sample * time + t, tl.reduce(of_rate, 0, add))
+            tl.store(moved_at + sample * time + t, tl.reduce(of_moved, 0, add))
             tl.debug_barrier()
 '''
