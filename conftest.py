@@ -14,6 +14,7 @@ torch.set_num_threads(1)
 
 def pytest_configure(config):
     config.addinivalue_line("markers", "unchecked: without jaxtyping's checks, which would speak before our own errors")
+    config.addinivalue_line("markers", "slow: some seconds each; leave them out with -m 'not slow'")
     if "REMANENCE_CACHE_DIR" not in os.environ:  # kernels of the tests: one place for all workers, gone at the end
         config.kernels = os.environ["REMANENCE_CACHE_DIR"] = tempfile.mkdtemp(prefix="remanence-test-kernels-")
 

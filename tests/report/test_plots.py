@@ -183,3 +183,16 @@ def test_every_colour_can_be_read_on_its_paper(theme):
     for colour in (*theme.colours, theme.ink, theme.muted):
         dark, light = sorted((luminance(colour), paper))
         assert (light + 0.05) / (dark + 0.05) >= 4.5, colour
+
+
+def test_seeds_that_disagree_have_a_line_each_and_their_median(drawn):
+    ends = (0.1, 0.1, 0.8)
+    runs = [{"seed": seed, "test": end, "curve": [(100, 1.0, 0.9), (200, 2.0, end)]} for seed, end in enumerate(ends)]
+    axes = drawn(draw_learning, *runs).axes[0]
+    lines = [tuple(np.round(line.get_ydata(), 6)) for line in axes.lines]
+    assert lines.count((90.0, 10.0)) == 3  # two seeds and the median
+    assert lines.count((90.0, 80.0)) == 1
+    assert not axes.collections  # no band
+    errors = drawn(draw_cost, *runs).axes[0]
+    bars = next(item for item in errors.containers if isinstance(item, ErrorbarContainer)).lines[2]
+    np.testing.assert_allclose([segment[:, 1] for bar in bars for segment in bar.get_segments()], [[10, 80]])

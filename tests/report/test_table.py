@@ -6,7 +6,8 @@ import pytest
 from rich.console import Console
 
 from remanence.report import as_json, load, markdown, summarise, table
-from remanence.report.table import Estimate, by_task, cells, columns, figure, notes, task_title
+from remanence.report.estimate import Estimate, figure
+from remanence.report.table import by_task, cells, columns, notes, task_title
 
 
 @pytest.fixture
@@ -64,7 +65,8 @@ def test_one_seed_has_no_spread(rows_of):
     ],
 )
 def test_figures_have_three_digits_and_shares_are_in_percent(mean, spread, metric, text):
-    assert figure(Estimate(mean, spread), metric) == text
+    values = (mean,) if spread is None else (mean - spread / sqrt(2), mean + spread / sqrt(2))
+    assert figure(Estimate(values), metric) == text
 
 
 def test_failed_and_unfinished_runs_do_not_count_and_are_named(rows_of):
@@ -155,6 +157,8 @@ def test_json_has_stable_keys_and_unrounded_figures(rows_of):
         "chance": 0.9,
         "mean": 0.1234567,
         "spread": None,
+        "median": 0.1234567,
+        "solved": 0,
         "values": [0.1234567],
         "parameters": 1000,
         "steps": 200,
@@ -201,3 +205,16 @@ def test_a_drawn_number_is_shown_with_four_digits(rows_of):
 def test_a_field_is_named_whole_where_its_end_is_an_option_too(rows_of):
     rows = rows_of(*({"layer_options": {"decay": 0.9}, "training": {"decay": way}} for way in ("none", "cosine")))
     assert [row.layer for row in rows] == [f"lstm decay=0.9 training.decay={way}" for way in ("cosine", "none")]
+
+
+def test_seeds_that_disagree_are_counted(rows_of):
+    rows = rows_of(*({"seed": seed, "test": test} for seed, test in enumerate((0.032, 0.563, 0.036, 0.033))))
+    assert cells(rows[0])[2] == "3.45 (3.20 to 56.3)"
+    assert cells(rows[0])[-1] == "4, 3 solved"
+    assert "median (lowest to highest)" in " ".join(printed(rows).split())
+    assert "median (lowest to highest)" in markdown(rows)
+    assert as_json(rows)[0]["solved"] == 3
+
+
+def test_seeds_that_agree_have_no_note(rows_of):
+    assert "median" not in printed(rows_of({"seed": 0, "test": 0.2}, {"seed": 1, "test": 0.21}))

@@ -112,6 +112,19 @@ def test_the_search_learns_from_what_it_is_told():
     assert max(asked[40:]) < 0.8
 
 
+@pytest.mark.parametrize("few", [1, 2, 4, 12])
+def test_more_trials_go_on_from_fewer(few):
+    def asked(trials):
+        fields = {"training.learning_rate": Range(low=1e-4, high=1.0, log=True), "training.clip": [0, 1, 5]}
+        sampler = Search(fields=fields, trials=trials).sampler()
+        for _ in range(trials):
+            settings = sampler.ask()
+            sampler.tell(settings["training.learning_rate"])
+            yield settings
+
+    assert list(asked(24))[:few] == list(asked(few))
+
+
 def test_what_was_tried_before_is_not_trained_again(tmp_path):
     found = sweep(recipe({"fields": {"training.learning_rate": [0.01]}, "trials": 3}), tmp_path)
     assert all(len({trial.folder for trial in candidate.trials}) == 1 for candidate in found.candidates)

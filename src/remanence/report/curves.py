@@ -19,12 +19,14 @@ class MeanCurve:
     Attributes:
         x: steps or seconds, from where every seed has a value to where the last one ends.
         mean: of the validation metric; a seed that ended earlier is held at its last value.
+        median: likewise.
         spread: None with one seed.
         ends: (x, metric) where each seed ended.
     """
 
     x: np.ndarray
     mean: np.ndarray
+    median: np.ndarray
     spread: np.ndarray | None
     ends: list[tuple[float, float]]
 
@@ -44,4 +46,4 @@ def mean_curve(runs: Sequence[Run], against: Against) -> MeanCurve | None:
     values = np.stack([np.interp(grid, x, y) for x, y in curves])
     spread = values.std(axis=0, ddof=1) if len(curves) > 1 else None
     ends = [(float(x[-1]), float(y[-1])) for x, y in curves]
-    return MeanCurve(grid, values.mean(axis=0), spread, ends)
+    return MeanCurve(grid, values.mean(axis=0), np.median(values, axis=0), spread, ends)

@@ -13,22 +13,20 @@ from xml.etree import ElementTree
 import yaml
 
 from remanence.files import replacing, write_text
+from remanence.report.estimate import NOTHING, Estimate, figure
 from remanence.report.plots import Picture, pictures
 from remanence.report.runs import Run
 from remanence.report.style import DARK, DESKTOP, LIGHT, PHONE, Look, looks
 from remanence.report.table import (
-    NOTHING,
-    SPREAD_NOTE,
-    Estimate,
     Row,
     by_task,
     cells,
     chance_cell,
     columns,
-    figure,
     heading,
     notes,
     plain,
+    spread_note,
     summarise,
     task_title,
 )
@@ -158,7 +156,7 @@ def result_table(task: str, rows: list[Row]) -> Element:
     body = tag("tbody", *(table_row(cells(row)) for row in rows))
     if (chance := chance_cell(rows)) is not None:
         body.append(table_row(("chance", "", chance, *[""] * 5), class_="chance"))
-    caption = tag("caption", f"Test set; lower is better. {SPREAD_NOTE}")
+    caption = tag("caption", f"Test set; lower is better. {spread_note(rows)}")
     return scrolling(tag("table", caption, head, body), f"Results on {task}")
 
 
@@ -216,7 +214,7 @@ def runs_table(row: Row) -> Element:
     for run in row.runs:
         result = run.result or {}
         metric = result.get("test_metric")
-        estimate = None if metric is None else Estimate(metric, None)
+        estimate = None if metric is None else Estimate((metric,))
         values = (str(run.seed), figure(estimate, row.metric), known(result.get("steps")), known(result.get("seconds")))
         line = table_row(values)
         line.append(tag("td", how_it_ended(run), class_="text"))

@@ -12,9 +12,10 @@ from matplotlib.figure import Figure
 from matplotlib.ticker import FuncFormatter, LogLocator, NullFormatter, NullLocator
 
 from remanence.report.curves import Against, mean_curve
+from remanence.report.estimate import Estimate, figure, is_share
 from remanence.report.labels import Box, Label, label_margin, label_points, size, wrapped
 from remanence.report.style import DASHES, Layout, Look, Theme, settings
-from remanence.report.table import Estimate, Row, figure, first, heading, is_share
+from remanence.report.table import Row, first, heading
 
 LEFT, TOP, BOTTOM, BETWEEN = 0.62, 0.34, 0.5, 0.3  # inches around a panel
 WIDE = 5  # an axis whose ends differ by this factor is logarithmic
@@ -75,6 +76,11 @@ def learning_picture(rows: list[Row], looks: dict[str, Look]) -> Picture:
         "better. A line is the mean over seeds, its band one sample standard deviation to each side, and each marker "
         "the place where one seed ended; a seed that ended early counts with its last value from there on."
     )
+    if disagreeing := [row.label for row in rows if row.test and row.test.disagrees]:
+        caption += (
+            f" Where seeds went different ways ({'; '.join(disagreeing)}) each has a thin line of its own, and the "
+            "thick one is their median."
+        )
     if any(run.state != "finished" for row in rows for run in row.runs):
         caption += " Thin dashed lines are single runs that failed (they end in a cross) or are not finished."
     ends = [
@@ -98,7 +104,8 @@ def cost_picture(rows: list[Row], looks: dict[str, Look]) -> Picture:
     levels = [value for row in rows for value in row.figures("test_metric")]
     caption = (
         f"The {metric} on the test set against the size of the model and against the time its training took; best is "
-        "the lower left corner. A point is the mean over seeds, its bars one sample standard deviation to each side."
+        "the lower left corner. A point is the mean over seeds, its bars one sample standard deviation to each side; "
+        "the median with the lowest and the highest seed where that would reach beyond what the metric can be."
     )
     if len(sizes(rows)) > 1:
         units = ", ".join(map(str, sizes(rows)))
@@ -155,6 +162,11 @@ def draw_row(
     curve = mean_curve(row.in_state("finished"), against)
     if curve is None:
         return labels
+    if row.test is not None and row.test.disagrees:
+        for run in row.in_state("finished"):
+            x, y = run.curve[against], factor * run.curve["validation_metric"]
+            axes.plot(x, y, color=colour, linewidth=0.8, alpha=0.7)
+        curve = replace(curve, mean=curve.median, spread=None)
     mean = factor * curve.mean
     axes.plot(curve.x, mean, color=colour, linewidth=1.8, linestyle=DASHES[variant(row, rows) % len(DASHES)])
     if curve.spread is not None:
@@ -216,14 +228,14 @@ def draw_point(axes: Axes, row: Row, quantity: Estimate | None, factor: float, l
     """A point with its bars."""
     assert row.test is not None
     assert quantity is not None
-    x, y = quantity.mean, factor * row.test.mean
-    right, above = quantity.spread or 0.0, factor * (row.test.spread or 0.0)
-    left, below = min(right, 0.99 * x), min(above, y) if y >= 0 else above
+    x, y = quantity.centre, factor * row.test.centre
+    left, right = (abs(x - end) for end in quantity.ends)
+    below, above = (abs(y - factor * end) for end in row.test.ends)
     axes.errorbar(
         x,
         y,
-        xerr=[[left], [right]] if right else None,
-        yerr=[[below], [above]] if above else None,
+        xerr=[[left], [right]] if left or right else None,
+        yerr=[[below], [above]] if below or above else None,
         color=look.colour(theme),
         marker=look.marker,
         markersize=6.5,

@@ -3,36 +3,20 @@
 import json
 import math
 from collections import Counter
-from collections.abc import Iterable, Sequence
+from collections.abc import Iterable
 from dataclasses import dataclass
 from itertools import groupby
-from statistics import fmean, stdev
+from statistics import median
 from typing import Any
 
 from rich.console import Group
 from rich.table import Table
 from rich.text import Text
 
+from remanence.report.estimate import DISAGREEMENT_NOTE, NOTHING, SPREAD_NOTE, Estimate, figure, is_share
 from remanence.report.runs import Run
 
-SPREAD_NOTE = "Mean ± sample standard deviation over seeds."
-NOTHING = "–"
 LONG = 8  # letters of a number that nobody typed
-
-
-@dataclass(frozen=True)
-class Estimate:
-    """Mean and sample standard deviation; one value alone has no spread."""
-
-    mean: float
-    spread: float | None
-
-    @classmethod
-    def of(cls, values: Sequence[float]) -> "Estimate | None":
-        """The estimate from values, None from no value."""
-        if not values:
-            return None
-        return cls(fmean(values), stdev(values) if len(values) > 1 else None)
 
 
 @dataclass(frozen=True, eq=False)
@@ -82,7 +66,7 @@ class Row:
     @property
     def test(self) -> Estimate | None:
         """Test metric; None while no run is finished."""
-        return Estimate.of(self.figures("test_metric"))
+        return Estimate.of(self.figures("test_metric"), 1.0 if is_share(self.metric) else math.inf)
 
     @property
     def steps(self) -> Estimate | None:
@@ -134,7 +118,7 @@ def summarise(runs: Iterable[Run]) -> list[Row]:
         runs: as :func:`load` returns them.
 
     Returns:
-        Rows by task, the tasks in the order of the runs; then by mean test metric, those without figures last.
+        Rows by task, the tasks in the order of the runs; then by test metric, those without figures last.
     """
     tasks: dict[str, dict[str, list[Run]]] = {}
     for run in runs:
@@ -145,7 +129,7 @@ def summarise(runs: Iterable[Run]) -> list[Row]:
 
 def rank(row: Row) -> tuple[float, str]:
     """What the rows of a task are sorted by: the best first, those without figures last."""
-    return (row.test.mean if row.test else math.inf, row.label)
+    return (row.test.centre if row.test else math.inf, row.label)
 
 
 def identity(run: Run) -> str:
@@ -188,34 +172,18 @@ def first(values: Iterable[Any]) -> Any:
     return next((value for value in values if value is not None), None)
 
 
-def is_share(metric: str | None) -> bool:
-    """Whether a metric is a share of one, to be shown in percent: its name ends in "rate"."""
-    return metric is not None and metric.endswith("rate")
-
-
 def heading(metric: str | None) -> str:
     """The metric with its unit."""
     return f"{metric or 'metric'}, %" if is_share(metric) else metric or "metric"
 
 
-def figure(estimate: Estimate | None, metric: str | None = None) -> str:
-    """``1.81 ± 0.12``: three digits of the mean, the spread to the same place; a share of one in percent."""
-    if estimate is None:
-        return NOTHING
-    factor = 100 if is_share(metric) else 1
-    values = [factor * value for value in (estimate.mean, estimate.spread) if value is not None]
-    largest = max(map(abs, values))
-    if largest and not 1e-3 <= largest < 1e6:
-        return " ± ".join(f"{value:.2e}" for value in values)
-    leading = values[0] or largest
-    places = min(4, max(0, 2 - math.floor(math.log10(abs(leading))))) if leading else 0
-    return " ± ".join(f"{value:.{places}f}" for value in values)
-
-
 def seeds(row: Row) -> str:
-    """How many seeds the figures rest on, and of how many."""
+    """How many seeds the figures rest on, and of how many; how many solved the task, where they disagree."""
     finished = len(row.in_state("finished"))
-    return str(finished) if finished == len(row.runs) else f"{finished} of {len(row.runs)}"
+    text = str(finished) if finished == len(row.runs) else f"{finished} of {len(row.runs)}"
+    if row.test is None or row.chance is None or not row.test.disagrees:
+        return text
+    return f"{text}, {row.test.solved(row.chance)} solved"
 
 
 def notes(row: Row) -> list[str]:
@@ -250,6 +218,12 @@ def cells(row: Row) -> tuple[str, ...]:
     )
 
 
+def spread_note(rows: Iterable[Row]) -> str:
+    """What the figures of these rows are."""
+    estimates = (estimate for row in rows for estimate in (row.test, row.seconds) if estimate is not None)
+    return SPREAD_NOTE + (DISAGREEMENT_NOTE if any(estimate.disagrees for estimate in estimates) else "")
+
+
 def counted(estimate: Estimate | None) -> str:
     """A mean as a whole number."""
     return NOTHING if estimate is None else f"{estimate.mean:,.0f}"
@@ -264,7 +238,7 @@ def columns(rows: list[Row]) -> tuple[str, ...]:
 def chance_cell(rows: list[Row]) -> str | None:
     """The level of chance as the table shows it, None where it is not known."""
     chance = first(row.chance for row in rows)
-    return None if chance is None else figure(Estimate(chance, None), first(row.metric for row in rows))
+    return None if chance is None else figure(Estimate((chance,)), first(row.metric for row in rows))
 
 
 def table(rows: Iterable[Row]) -> Group:
@@ -274,10 +248,11 @@ def table(rows: Iterable[Row]) -> Group:
         rows: as :func:`summarise` returns them.
     """
     parts: list[Table | Text] = []
+    rows = list(rows)
     for group in by_task(rows):
         parts += [task_table(group), *(Text(note, style="yellow") for row in group for note in notes(row))]
         parts.append(Text())
-    return Group(*parts, Text(SPREAD_NOTE, style="dim"))
+    return Group(*parts, Text(spread_note(rows), style="dim"))
 
 
 def task_table(rows: list[Row]) -> Table:
@@ -302,7 +277,7 @@ def markdown(rows: Iterable[Row]) -> str:
     Args:
         rows: as :func:`summarise` returns them.
     """
-    parts = []
+    parts, rows = [], list(rows)
     for group in by_task(rows):
         task, options = task_title(group)
         body = [cells(row) for row in group]
@@ -311,7 +286,7 @@ def markdown(rows: Iterable[Row]) -> str:
         ruler = ("---", *["---:"] * (len(body[0]) - 1))
         lines = ["| " + " | ".join(line) + " |" for line in (columns(group), ruler, *body)]
         parts += [f"**{task}** {options}".rstrip(), "\n".join(lines), *(note for row in group for note in notes(row))]
-    return "\n\n".join([*parts, SPREAD_NOTE]) + "\n"
+    return "\n\n".join([*parts, spread_note(rows)]) + "\n"
 
 
 def as_json(rows: Iterable[Row]) -> list[dict[str, Any]]:
@@ -329,6 +304,8 @@ def as_json(rows: Iterable[Row]) -> list[dict[str, Any]]:
             "chance": row.chance,
             "mean": row.test and row.test.mean,
             "spread": row.test and row.test.spread,
+            "median": row.test and median(row.test.values),
+            "solved": row.test and row.chance and row.test.solved(row.chance),
             "values": row.figures("test_metric"),
             "parameters": row.parameters,
             "steps": row.steps and row.steps.mean,

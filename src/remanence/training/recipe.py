@@ -21,12 +21,14 @@ class Comparison(Strict):
     Attributes:
         parameters: instead of hidden sizes: each layer is as large as it can be with so many parameters in the whole
             model.
+        seeds: how many seeds, from 0; default: as many as the recipe has.
     """
 
     task: TaskConfig
     layers: tuple[str | LayerConfig, ...] = Field(min_length=1)
     hidden_sizes: tuple[PositiveInt, ...] = (50,)
     parameters: PositiveInt | None = None
+    seeds: PositiveInt | None = None
     model: ModelConfig = ModelConfig()
     training: TrainingConfig = TrainingConfig()
 
@@ -90,7 +92,11 @@ class Recipe(Strict):
 
     def runs(self) -> list[RunConfig]:
         """The configuration of every run, as the recipe has it before a search."""
-        return [run for comparison in self.comparisons for run in comparison.runs(range(self.seeds))]
+        return [run for comparison in self.comparisons for run in comparison.runs(range(self.seeds_of(comparison)))]
+
+    def seeds_of(self, comparison: Comparison) -> int:
+        """How many seeds the runs of a comparison have."""
+        return comparison.seeds or self.seeds
 
 
 def read_recipe(path: Path, overrides: Sequence[str] = ()) -> Recipe:

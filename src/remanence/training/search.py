@@ -13,6 +13,10 @@ Settings = dict[str, Any]
 """Values by field, such as ``{"training.learning_rate": 0.01}``."""
 
 
+STARTUP = 10
+"""Settings drawn at random before TPE learns from them; not a share of all, so that more trials go on from fewer."""
+
+
 class Range(Strict):
     """Numbers from ``low`` to ``high``; whole ones if both are whole.
 
@@ -90,8 +94,7 @@ class Sampler:
             import optuna  # slow to load
 
             optuna.logging.set_verbosity(optuna.logging.ERROR)
-            startup = max(1, min(10, search.count() // 2))
-            sampler = optuna.samplers.TPESampler(seed=search.seed, n_startup_trials=startup)
+            sampler = optuna.samplers.TPESampler(seed=search.seed, n_startup_trials=STARTUP)
             self._study = optuna.create_study(sampler=sampler)
             self._distributions = {name: distribution(values) for name, values in search.fields.items()}
 

@@ -104,8 +104,9 @@ def sweep(
             _try(candidates, folder / "search", known, complete)
         others = [
             candidate.best.config.model_copy(update={"seed": seed})
-            for seed in range(1, recipe.seeds)
+            for seed in range(1, max(map(recipe.seeds_of, recipe.comparisons)))
             for candidate in candidates
+            if seed < recipe.seeds_of(candidate.comparison)
         ]
         runs = {named(config, folder): config for config in others}
         complete(runs)
@@ -125,8 +126,11 @@ def searched(recipe: Recipe) -> Search:
 
 def run_count(recipe: Recipe) -> int:
     """How many runs a sweep has at most."""
-    layers = sum(1 for comparison in recipe.comparisons for _ in comparison.sized_layers())
-    return layers * (searched(recipe).count() + recipe.seeds - 1)
+    trials = searched(recipe).count()
+    return sum(
+        len(list(comparison.sized_layers())) * (trials + recipe.seeds_of(comparison) - 1)
+        for comparison in recipe.comparisons
+    )
 
 
 def named(config: RunConfig, folder: Path) -> Path:

@@ -19,6 +19,19 @@ class FastWeightsGrowthWarning(RuntimeWarning):
     """The fast weight matrix has left the range that bounded activations can give it."""
 
 
+def default_fast_learning_rate(hidden_size: int) -> float:
+    """η = 2 / hidden_size, 0.5 at most: then what is read from A is as large as what was written.
+
+    After layer norm half of the ReLUs are active and ‖h‖² is about hidden_size / 2, so that a stored state comes back
+    as ``η h hᵀ h ≈ h``. With a constant η of 0.5 it comes back hidden_size / 4 times as large: ``A h`` swamps
+    ``W h + C x``, and some seeds learn to use the memory late or never (``recipes/fast-learning-rate.yaml``).
+
+    Args:
+        hidden_size: units.
+    """
+    return min(0.5, 2 / hidden_size)
+
+
 class FastWeights(Memory):
     """Recurrent network with a fast weight matrix A that stores, and is read by, its own hidden states.
 
@@ -37,7 +50,8 @@ class FastWeights(Memory):
         hidden_size: units.
         inner_steps: S, how often A is read within one time step.
         decay: λ, what is left of A after one step; at least 0.
-        fast_learning_rate: η, how strongly a hidden state is written; at least 0.
+        fast_learning_rate: η, how strongly a hidden state is written; at least 0. Default: 2 / hidden_size, 0.5 at most
+            (:func:`default_fast_learning_rate`); Ba et al. used 0.5 throughout.
         layer_norm: normalise over the units before f, in every inner step.
         nonlinearity: f, ``"relu"`` or ``"tanh"``.
         form: ``"matrix"`` keeps A [batch, hidden, hidden]; ``"attention"`` keeps the past hidden states; both are plain
@@ -72,7 +86,7 @@ class FastWeights(Memory):
         *,
         inner_steps: int = 1,
         decay: float = 0.95,
-        fast_learning_rate: float = 0.5,
+        fast_learning_rate: float | None = None,
         layer_norm: bool = True,
         nonlinearity: Literal["relu", "tanh"] = "relu",
         form: Literal["auto", "matrix", "attention"] = "auto",
@@ -84,6 +98,8 @@ class FastWeights(Memory):
             raise ValueError(f"nonlinearity must be 'relu' or 'tanh', got {nonlinearity!r}")
         if form not in ("auto", "matrix", "attention"):
             raise ValueError(f"form must be 'auto', 'matrix' or 'attention', got {form!r}")
+        if fast_learning_rate is None:
+            fast_learning_rate = default_fast_learning_rate(self.hidden_size)
         if not (decay >= 0 and fast_learning_rate >= 0):
             raise ValueError(f"decay and fast_learning_rate must be at least 0, got {decay} and {fast_learning_rate}")
         if trainable_rates and not (0 < decay < 1 and fast_learning_rate > 0):
