@@ -37,8 +37,10 @@ def special(dtype):
 
 def drawn(dtype):
     edges = special(dtype)
-    scales = torch.logspace(-8, 3, 3000, dtype=dtype)
-    normal = torch.randn(2, 3000, generator=torch.Generator().manual_seed(1), dtype=dtype)
+    info = torch.finfo(dtype)
+    everywhere = torch.logspace(math.log10(info.tiny) + 0.1, math.log10(info.max) - 0.1, 3000, dtype=dtype)
+    scales = torch.cat([torch.logspace(-8, 3, 3000, dtype=dtype), everywhere])
+    normal = torch.randn(2, 6000, generator=torch.Generator().manual_seed(1), dtype=dtype)
     x = torch.cat([edges.repeat_interleave(len(edges)), scales * normal[0]])
     y = torch.cat([edges.repeat(len(edges)), normal[1]])
     whole = len(x) // 33 * 33

@@ -4,6 +4,7 @@ import torch
 from torch import Tensor, nn
 
 from remanence.nn.memory import Memory, State
+from remanence.scan import autocast
 from remanence.scan.addressing import is_transformed
 
 
@@ -39,8 +40,13 @@ class LSTM(Memory):
         h, c = state
         if is_transformed():
             return self._loop(x, h, c)
-        y, (h, c) = self.rnn(x, (h[None], c[None]))
-        return y, (h[0], c[0])
+        if not autocast.lacks_fused_lstm(x.device):
+            y, (h, c) = self.rnn(x, (h[None], c[None]))
+            return y, (h[0], c[0])
+        dtype = torch.get_autocast_dtype(x.device.type)
+        with autocast.off(x.device):
+            y, (h, c) = self.rnn(x.float(), (h[None].float(), c[None].float()))
+        return y.to(dtype), (h[0].to(dtype), c[0].to(dtype))
 
     def _advance(self, x_t: Tensor, state: State) -> tuple[Tensor, State]:
         y, state = self._run(x_t[:, None], state)

@@ -23,3 +23,14 @@ def widen(tensors: Iterable[Tensor]) -> tuple[Tensor, ...]:
 def off(device: torch.device) -> AbstractContextManager[Any]:
     """A context without autocast, on any device."""
     return torch.autocast(device.type, enabled=False) if torch.amp.is_autocast_available(device.type) else nullcontext()
+
+
+def lacks_fused_lstm(device: torch.device) -> bool:
+    """Whether autocast would hand ``torch.nn.LSTM`` to a oneDNN that has no such LSTM for this CPU."""
+    if device.type != "cpu" or not is_on(device) or not torch.backends.mkldnn.is_available():
+        return False
+    supported = {
+        torch.bfloat16: torch.ops.mkldnn._is_mkldnn_bf16_supported,
+        torch.float16: torch.ops.mkldnn._is_mkldnn_fp16_supported,
+    }
+    return not supported[torch.get_autocast_dtype("cpu")]()

@@ -56,6 +56,6 @@ def _path(parts: Sequence[str]) -> Path:
 @functools.cache
 def _versions() -> tuple[str, ...]:
     """Of the compilers, and of our own code that they run."""
-    ours = ("elementary.py", "gather.py", "kernel.py", "lanes.py", "numba_lowering.py", "vector.py")
+    ours = ("elementary.py", "gather.py", "kernel.py", "lanes.py", "numba_lowering.py", "targets.py", "vector.py")
     texts = (Path(__file__).with_name(name).read_text(encoding="utf-8") for name in ours)
     return (*(importlib.metadata.version(name) for name in ("numba", "llvmlite")), *texts)

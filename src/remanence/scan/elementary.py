@@ -63,6 +63,10 @@ ERF_FAR = (
 """Coefficients of (log(1 - erf(x)) + x) / x in x, from 0.9277 to 4."""
 
 
+NEARLY_LINEAR = {32: 2.0**-13, 64: 2.0**-28}
+"""Below this tanh(x) is x, which -2 |x| and what follows would round, or lose below the normal numbers."""
+
+
 def _clamped(x: Vector, low: float, high: float) -> Vector:
     """Between two bounds; NaN stays."""
     x = (x < low).where(low, x)
@@ -88,10 +92,8 @@ def _exp_in_range(x: Vector, sign: float = 1.0) -> tuple[Vector, Vector]:
     magic = ROUNDING[x.bits] + BIAS[x.bits]  # the lowest bits of the sum are the exponent of 2**n as a number has it
     shifted = x.muladd(sign * LOG2E, magic)
     n = shifted - magic
-    if x.bits == 32:  # n ln 2 in one part is off by 2 ulp at most, for it is added before it is rounded
-        r = n.muladd(-sign * math.log(2), x)
-    else:
-        r = n.muladd(-sign * LN2[64][1], n.muladd(-sign * LN2[64][0], x))
+    high, low = LN2[x.bits]  # in two parts also in float32: not every processor multiplies and adds with one rounding
+    r = n.muladd(-sign * low, n.muladd(-sign * high, x))
     coefficients = [sign**k * c for k, c in enumerate(ROUGHER_EXP[x.bits])]
     return (shifted.as_integers() << MANTISSA[x.bits]).as_floats(), r.polynomial(*coefficients)
 
@@ -125,16 +127,17 @@ def sigmoid(x: Vector) -> Vector:
     """1 / (1 + exp(-x)); 0 where that is below the normal numbers."""
     lowest = -87.0 if x.bits == 32 else -708.0
     power, fraction = _exp_in_range(_clamped(x, lowest, -lowest), -1.0)
-    return (x < lowest).where(0.0, fraction.muladd(power, 1.0).reciprocal())
+    return (x < lowest).where(0.0, 1.0 / fraction.muladd(power, 1.0))
 
 
 def tanh(x: Vector) -> Vector:
-    """The hyperbolic tangent, from expm1(-2 |x|)."""
+    """The hyperbolic tangent, from expm1(-2 |x|); x itself where it is that to half an ulp."""
     largest = 20.0 if x.bits == 32 else 44.0
     n, r = _reduced(_clamped(-2.0 * abs(x), -largest, largest))
     power = (n + (BIAS[x.bits] << MANTISSA[x.bits])).as_floats()
     minus = _expm1_near_0(r).muladd(power, power - 1.0)  # expm1(-2 |x|), between -1 and 0
-    return (-minus * (minus + 2.0).reciprocal()).intrinsic("copysign", x)
+    result = (-minus / (minus + 2.0)).intrinsic("copysign", x)
+    return (abs(x) < NEARLY_LINEAR[x.bits]).where(x, result)
 
 
 def log(x: Vector) -> Vector:
@@ -174,7 +177,7 @@ def erf(x: Vector) -> Vector:
     if x.bits == 64:
         return x.each("erf")
     size, square = abs(x), x * x
-    near = x.muladd(square.polynomial(*ERF_NEAR), x)
+    near = x * (1.0 + square.polynomial(*ERF_NEAR))  # the sum first: x times less than 1 may be too small to be normal
     # Where size is beyond 4 the result is 1; the polynomial must not leave its way down.
     size = (size > 4.0).where(4.0, size)
     power, fraction = _exp_in_range(size.muladd(size.polynomial(*ERF_FAR), -size))

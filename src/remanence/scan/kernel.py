@@ -2,14 +2,13 @@
 
 import ctypes
 import functools
-import platform
 from collections.abc import Callable, Sequence
 from dataclasses import dataclass
 from typing import Protocol, runtime_checkable
 
 import llvmlite.binding as llvm
 
-from remanence.scan import cache
+from remanence.scan import cache, targets
 
 ENTRY = """
 {declarations}
@@ -103,9 +102,7 @@ def lane_count(bits: int) -> int:
 @functools.cache
 def register(bits: int) -> int:
     """How many numbers a vector register holds."""
-    features = llvm.get_host_cpu_features()
-    width = 512 if features.get("avx512f") else 256 if features.get("avx2") else 128
-    return width // bits
+    return targets.vector_bits(*_machine()) // bits
 
 
 def build(source: Source, bits: int, lanes: int | None = None) -> Kernel:
@@ -131,17 +128,11 @@ def identity(source: Source, bits: int, lanes: int | None = None) -> tuple[str, 
 
 @functools.cache
 def _machine() -> tuple[str, str]:
-    llvm.initialize_native_target()
-    llvm.initialize_native_asmprinter()
-    features = llvm.get_host_cpu_features()
-    # A tuning of the compiler's, not a feature: narrow vectors where the CPU has wide ones.
-    return llvm.get_host_cpu_name(), f"{features.flatten()},-prefer-256-bit"
+    return targets.chosen()
 
 
 def _target() -> llvm.TargetMachine:
-    cpu, features = _machine()
-    target = llvm.Target.from_triple(llvm.get_process_triple())
-    return target.create_target_machine(cpu=cpu, features=features, opt=2, reloc="pic", codemodel="small", jit=True)
+    return targets.machine(*_machine())
 
 
 def _compile(source: Source, bits: int, lanes: int) -> bytes:
@@ -155,8 +146,7 @@ def _compile(source: Source, bits: int, lanes: int) -> bytes:
         for i in range(len(passed))
     )
     arguments = "".join(f", i64 %arg.{i}" for i in range(len(passed)))
-    x86 = platform.machine() in ("x86_64", "AMD64")
-    around = _FLUSH if x86 else dict.fromkeys(_FLUSH, "")
+    around = _FLUSH if targets.is_x86() else dict.fromkeys(_FLUSH, "")
     module = llvm.parse_assembly(text + ENTRY.format(loads=loads, kernel=name, arguments=arguments, **around))
     module.get_function(name).linkage = llvm.Linkage.internal
     machine = _target()

@@ -159,11 +159,6 @@ class Vector:
         """``self * factor + term``, rounded once where the CPU can."""
         return self.intrinsic("fmuladd", factor, term)
 
-    def reciprocal(self) -> "Vector":
-        """1 / self for finite normal numbers up to 2**126, from the CPU's estimate where it has one."""
-        flags = ("arcp", "ninf", "contract")
-        return Vector(self.builder, self.builder.fdiv(self.like(1.0).value, self.value, flags=flags))
-
     def polynomial(self, *coefficients: float) -> "Vector":
         """``c[0] + c[1] x + c[2] x² + ...``"""
         total = self.like(coefficients[-1])
