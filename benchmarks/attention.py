@@ -45,7 +45,9 @@ def both_ways(layer: torch.nn.Module, x: torch.Tensor) -> None:
 
 
 def slope(lengths: Sequence[int], values: Sequence[float]) -> float:
-    return statistics.linear_regression([math.log(n) for n in lengths], [math.log(v) for v in values]).slope
+    least = 1e-3  # a rise of the memory may be none at all
+    logarithms = [math.log(max(value, least)) for value in values]
+    return statistics.linear_regression([math.log(n) for n in lengths], logarithms).slope
 
 
 def measure(name: str) -> tuple[list[float], list[float]]:

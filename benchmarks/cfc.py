@@ -11,6 +11,7 @@ from _interleaved import medians, show
 from remanence import nn
 
 torch.set_num_threads(2)
+BATCH, TIME = 32, 128
 MODES = {
     "default": {},
     "no_gate": {"mode": "no_gate"},
@@ -28,11 +29,11 @@ def both_ways(layer: torch.nn.Module, x: torch.Tensor):
 
 
 def main():
-    x = torch.randn(32, 128, 16)
+    x = torch.randn(BATCH, TIME, 16)
     for mode, options in MODES.items():
         theirs = ncps.torch.CfC(16, 64, **options)
         ways = {"ncps.torch.CfC": both_ways(theirs, x), "nn.CfC": both_ways(nn.CfC.from_ncps(theirs), x)}
-        show(f"{mode}: batch 32, time 128, 64 units, forward + backward", medians(ways), "nn.CfC")
+        show(f"{mode}: batch {BATCH}, time {TIME}, 64 units, forward + backward", medians(ways), "nn.CfC")
 
 
 if __name__ == "__main__":

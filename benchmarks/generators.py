@@ -13,7 +13,7 @@ from remanence.tasks import expressions
 from remanence.tasks.dashes import DRAWINGS
 from remanence.tasks.scenes import Painter
 
-COUNT = 200
+COUNT, IMAGES = 200, 100
 OPERATORS = {
     "MIN": min,
     "MAX": max,
@@ -50,11 +50,11 @@ def main():
     for name, seconds in figures.items():
         print(f"100,000 expressions, {name}: {seconds * 100_000 / COUNT:.0f} s")
     painters = {size: Painter(drawing, 14) for size, drawing in DRAWINGS.items()}
-    ways = {f"{size} x {size}": (lambda p=p: p.paint(np.random.default_rng(0), 100)) for size, p in painters.items()}
+    ways = {f"{size} x {size}": (lambda p=p: p.paint(np.random.default_rng(0), IMAGES)) for size, p in painters.items()}
     figures = medians(ways, repeats=3)
-    show("Pathfinder: 100 images, one core", figures, "32 x 32")
+    show(f"Pathfinder: {IMAGES} images, one core", figures, "32 x 32")
     for name, seconds in figures.items():
-        print(f"200,000 images of {name}: {seconds * 2000 / 60:.1f} minutes")
+        print(f"200,000 images of {name}: {seconds * 200_000 / IMAGES / 60:.1f} minutes")
 
 
 if __name__ == "__main__":

@@ -11,6 +11,9 @@ from remanence import nn
 torch.set_num_threads(2)
 
 
+BATCH, TIME = 32, 128
+
+
 def both_ways(layer: torch.nn.Module, x: torch.Tensor):
     def call():
         layer.zero_grad()
@@ -19,12 +22,12 @@ def both_ways(layer: torch.nn.Module, x: torch.Tensor):
     return call
 
 
-def layers():
-    x = torch.randn(32, 128, 16)
+def main() -> None:
+    x = torch.randn(BATCH, TIME, 16)
     ways = {"torch.nn.LSTM": both_ways(torch.nn.LSTM(16, 64, batch_first=True), x)}
     ways |= {name: both_ways(nn.create(name, input_size=16, hidden_size=64), x) for name in nn.layers}
-    show("batch 32, time 128, 64 units, float32, forward + backward", medians(ways), "torch.nn.LSTM")
+    show(f"batch {BATCH}, time {TIME}, 64 units, float32, forward + backward", medians(ways), "torch.nn.LSTM")
 
 
 if __name__ == "__main__":
-    layers()
+    main()

@@ -15,14 +15,12 @@ only for fewer than s B / (1060 (k + 1)) lanes: about 160 for s = 0.2 µs, B = 4
 
 import itertools
 import math
-from functools import partial
 
 import torch
 from _interleaved import medians, show
 
 import remanence
 from remanence.nn.flip_flop import CFF
-from remanence.nn.flip_flop_step import flip_flop_step
 
 torch.set_num_threads(1)  # operations as small as Newton's gain nothing from a second thread
 DEVICE = "cuda" if torch.cuda.is_available() else "cpu"
@@ -35,22 +33,20 @@ BISTABILITY = {"as they start": 1.0, "mildly bistable": 0.7}
 
 def problem(batch: int, time: int, factor: float):
     torch.manual_seed(0)
-    layer = CFF(1, CHANNELS, horizon=time).to(DEVICE)
+    layer = CFF(1, CHANNELS, sub_steps=1, horizon=time).to(DEVICE)
     with torch.no_grad():
         layer.log_conductance_mutual += math.log(factor)
         layer.bias.zero_()
     params = list(layer._params().detach())
     inputs = [torch.randn(batch, time, CHANNELS, device=DEVICE) - 2 for _ in range(2)]
-    return inputs, list(layer.initial_state(batch)), params
+    return layer._step, inputs, list(layer.initial_state(batch)), params
 
 
-def call(backend: str, inputs, state, params, backward: bool):
+def call(backend: str, step, inputs, state, params, backward: bool):
     wanted = [x.clone().requires_grad_(backward) for x in (*inputs, *params)]
 
     def run():
-        (q, _), _ = remanence.scan(
-            partial(flip_flop_step, 1, -1.0), wanted[: len(inputs)], state, wanted[len(inputs) :], backend=backend
-        )
+        (q, _), _ = remanence.scan(step, wanted[: len(inputs)], state, wanted[len(inputs) :], backend=backend)
         if backward:
             torch.autograd.grad(q.sum(), wanted)
         if DEVICE == "cuda":

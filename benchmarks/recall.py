@@ -192,7 +192,7 @@ def table(rows: list[dict[str, Any]]) -> str:
 def cell(runs: list[dict[str, Any]]) -> str:
     if not runs:
         return "not run"
-    milliseconds = statistics.median(1000 * row["seconds"] / row["steps"] for row in runs)
+    milliseconds = max(0.01, statistics.median(1000 * row["seconds"] / row["steps"] for row in runs))
     steps = [f"{row['steps']:,}" if row["solved"] else f"({row['steps']:,}: {row['error']:.2f})" for row in runs]
     digits = max(0, 1 - math.floor(math.log10(milliseconds)))
     return f"{', '.join(steps)}; {milliseconds:.{digits}f} ms"

@@ -36,6 +36,7 @@ from remanence.scan.trace import TracedStep
 
 BATCH, TIME, CHANNELS, INPUTS = 32, 128, 64, 16
 RESULTS = Path(__file__).with_name("results") / "scan.md"
+LENGTHS = (128, 512, 2048, 8192, 65536)
 COST = {"sigmoid": 17, "div": 8}
 lines: list[str] = []
 
@@ -199,7 +200,7 @@ def against_compiled(steps: int, repeats: int) -> None:
 def by_length(repeats: int) -> None:
     table("time steps (batch 16, 1 sub-step)", "µs a step, forward + backward", "ratio to 128")
     first = None
-    for steps in (128, 512, 2048, 8192, 65536):
+    for steps in LENGTHS:
         call = scan_alone(1, batch=16, steps=steps)
         seconds = medians({"": call}, max(3, repeats * 128 // steps))[""] / steps
         first = first or seconds

@@ -20,7 +20,6 @@ from rich.console import Console
 from rich.table import Table
 
 from remanence import nn
-from remanence.nn.flip_flop_step import flip_flop_step
 from remanence.scan import scan
 
 
@@ -35,7 +34,7 @@ class Problem:
         layer = nn.CFF(1, channels, sub_steps=max(1, sub_steps), horizon=length).to(device)
         params = layer._params().detach()
         both = 2 if sub_steps else 1
-        self.step = partial(flip_flop_step, sub_steps, -1.0) if sub_steps else leaky
+        self.step = layer._step if sub_steps else leaky
         self.params = [x.clone().requires_grad_() for x in params] if sub_steps else [torch.full_like(params[0], 0.9)]
         self.state = [x.detach() for x in layer.initial_state(batch)][:both]
         drawn = (torch.randn(batch, length, channels, device=device) for _ in range(both))

@@ -15,6 +15,7 @@ from remanence.models import SequenceModel
 from remanence.tasks import Retrieval
 
 UPDATES, BATCH, RATE, PAIRS, SHOWN = 1200, 128, 3e-3, 3, 2
+TEST, FOLLOWED = 5000, 50
 
 
 def trained(task: Retrieval) -> SequenceModel:
@@ -45,7 +46,7 @@ def error_without(model: SequenceModel, memory: nn.FastWeights, found, z, where,
 
 @torch.no_grad()
 def main() -> None:
-    task = Retrieval(pairs=PAIRS, test=5000)
+    task = Retrieval(pairs=PAIRS, test=TEST)
     with torch.enable_grad():
         model = trained(task)
     data, memory = task.dataset("test"), model.memory
@@ -71,7 +72,7 @@ def main() -> None:
         plane.set_title(f"{''.join(symbols)} → {int(data.targets[row])}")
     save(figure, "fast_attention")
     figure, axes = panels(2)
-    analysis.fast_weights_dynamics(memory.double(), embedded[:50].double()).plot(axes)
+    analysis.fast_weights_dynamics(memory.double(), embedded[:FOLLOWED].double()).plot(axes)
     save(figure, "fast_dynamics")
 
 

@@ -6,6 +6,8 @@ from _figure import panels, save
 from remanence import analysis, tasks
 from remanence.nn import Fastlane
 
+UPDATES = 1200
+
 
 def trained() -> tuple[Fastlane, torch.Tensor]:
     """A network that learnt the flip-flop task, and validation inputs of that."""
@@ -14,7 +16,7 @@ def trained() -> tuple[Fastlane, torch.Tensor]:
     readout = torch.nn.Linear(24, 3)
     optimiser = torch.optim.Adam([*layer.parameters(), *readout.parameters()], lr=0.005)
     samples = task.dataset("train")
-    for update in range(1200):
+    for update in range(UPDATES):
         batch = samples.batch(torch.randint(len(samples), (64,)).tolist())
         loss = task.loss(readout(layer(batch.inputs)[0]), batch.targets)
         optimiser.zero_grad()

@@ -59,7 +59,7 @@ def main() -> None:
         flow.semilogy(back, style, color=colour, label=name)
         kept.plot(curve.delays, curve.mean, style, marker=".", color=colour, label=name)
         half = "never" if math.isinf(curve.half_life) else f"{curve.half_life:.0f}"
-        left = {k: f"{float(back[k]):.1e}" for k in (10, 50, 200)}
+        left = {k: f"{float(back[k]):.1e}" for k in (10, 50, 200) if k <= STEPS}
         print(f"{name:13} gradient left {left}, symbol read {[round(v, 2) for v in curve.mean.tolist()]}, half {half}")
     torch.manual_seed(0)
     later = symbol_read(MEMORIES["fast weights"](), washout=5)

@@ -1,0 +1,113 @@
+"""Every script of benchmarks/, docs/figures/ and examples/ runs, at sizes that take a moment."""
+
+import importlib.util
+import subprocess
+import sys
+from pathlib import Path
+
+import pytest
+import torch
+
+ROOT = Path(__file__).parents[2]
+SMALL = {"BATCH": 2, "TIME": 6}
+CONSTANTS = {
+    "benchmarks/attention.py": {"LENGTHS": (256, 512)},
+    "benchmarks/cfc.py": SMALL,
+    "benchmarks/fast_weights.py": {"BATCH": 2, "LENGTHS": (4, 8), "UNITS": 12},
+    "benchmarks/fastlane.py": {**SMALL, "NEURONS": 8, "DENSITIES": (0.5, 1.0)},
+    "benchmarks/flip_flop_start.py": {"PAIRS": 4, "BATCH": 2, "SEEDS": (0,), "UPDATES": {10: 2, 20: 2}},
+    "benchmarks/generators.py": {"COUNT": 2, "IMAGES": 1},
+    "benchmarks/indexed_recall.py": {"MIXERS": ("gru", "full"), "SECONDS": 0.2, "EVERY": 1},
+    "benchmarks/layers.py": SMALL,
+    "benchmarks/liquid.py": {**SMALL, "LENGTHS": (64, 128)},
+    "benchmarks/newton.py": {"LENGTHS": (32,), "LANES": (8,), "CHANNELS": 4},
+    "benchmarks/recall.py": {"DELAYS": (10,), "SEEDS": (0,), "RATES": (1e-2,), "STEPS": 2, "EVERY": 1, "BATCH": 2},
+    "benchmarks/scan.py": {**SMALL, "CHANNELS": 8, "LENGTHS": (4, 8)},
+    "benchmarks/unitary.py": {**SMALL, "UNITS": 8},
+    "docs/figures/associative_memories.py": {"N": 40, "RATIOS": [0.05, 0.3]},
+    "docs/figures/attractors.py": {},
+    "docs/figures/fast_attention.py": {"UPDATES": 3, "BATCH": 4, "TEST": 20, "FOLLOWED": 2},
+    "docs/figures/holding.py": {"UPDATES": 3},
+    "docs/figures/vanishing_gradients.py": {"UNITS": 8, "STEPS": 10},
+    "docs/figures/what_helps.py": {"STEPS": 20, "DELAYS": (1, 5)},
+}
+ARGUMENTS = {"benchmarks/scan.py": ["--repeats", "1"], "benchmarks/recall.py": ["--layers", "gru", "--delays", "10"]}
+ALONE = ("benchmarks/scan_gpu.py", *(f"examples/{name}.py" for name in (
+    "bistable", "linear_feedback", "ltc_control", "minimal_gru", "written_and_read",
+)))  # fmt: skip
+"""With tests of their own: below, and in test_examples.py."""
+
+HERE = [
+    str(path.relative_to(ROOT))
+    for folder in ("benchmarks", "docs/figures", "examples")
+    for path in sorted((ROOT / folder).glob("[a-z]*.py"))
+]
+
+RUNNER = """
+import importlib.util, pathlib, sys
+path, output, constants = pathlib.Path(sys.argv[1]), pathlib.Path(sys.argv[2]), eval(sys.argv[3])
+sys.argv = [str(path), *sys.argv[4:]]
+sys.path.insert(0, str(path.parent))
+if path.parent.name == "benchmarks":
+    import _interleaved, _process
+    measured = _interleaved.samples
+    _interleaved.samples = lambda ways, repeats=1: measured(ways, 1)
+    _process.REPEATS = 1
+else:
+    import _figure
+    _figure.__file__ = str(output / "figure.py")
+spec = importlib.util.spec_from_file_location("script", path)
+script = importlib.util.module_from_spec(spec)
+spec.loader.exec_module(script)
+for name, value in constants.items():
+    assert hasattr(script, name), f"{path} has no {name}"
+    setattr(script, name, value)
+for name, value in list(vars(script).items()):
+    if isinstance(value, pathlib.Path) and "results" in value.parts:
+        setattr(script, name, output / value.name if value.suffix else output)
+script.main()
+"""
+"""Runs a script's main with other constants; what it would write goes to another folder."""
+
+
+def test_every_script_is_known():
+    assert set(HERE) == {*CONSTANTS, *ALONE}, "a new script needs a small size here, or a test of its own"
+
+
+@pytest.mark.slow
+@pytest.mark.parametrize("script", CONSTANTS)
+def test_a_script_runs(script, tmp_path):
+    before = subprocess.run(["git", "status", "--porcelain"], cwd=ROOT, capture_output=True, text=True).stdout
+    command = [sys.executable, "-c", RUNNER, str(ROOT / script), str(tmp_path), repr(CONSTANTS[script])]
+    done = subprocess.run([*command, *ARGUMENTS.get(script, [])], capture_output=True, text=True, timeout=300)
+    assert done.returncode == 0, done.stdout[-1000:] + done.stderr[-3000:]
+    assert done.stdout or list(tmp_path.iterdir())
+    after = subprocess.run(["git", "status", "--porcelain"], cwd=ROOT, capture_output=True, text=True).stdout
+    assert after == before
+
+
+def scan_gpu():
+    sys.path.insert(0, str(ROOT / "benchmarks"))
+    try:
+        spec = importlib.util.spec_from_file_location("scan_gpu", ROOT / "benchmarks" / "scan_gpu.py")
+        module = importlib.util.module_from_spec(spec)
+        spec.loader.exec_module(module)
+    finally:
+        sys.path.pop(0)
+    return module
+
+
+@pytest.mark.parametrize("sub_steps", [0, 1, 6])
+def test_the_problems_for_a_gpu_are_right(sub_steps):
+    """The same as there, by the kernels for CPUs and the plain loop."""
+    problem = scan_gpu().Problem(sub_steps, 2, 5, 3, device="cpu")
+    torch.testing.assert_close(problem.forward("cpu"), problem.forward("reference"))
+    torch.testing.assert_close(problem.both_ways("cpu"), problem.both_ways("reference"), rtol=1e-3, atol=1e-4)
+    torch.testing.assert_close(problem.loop(problem.inputs, problem.state, problem.params), problem.forward("cpu")[0])
+    assert problem.numbers(backward=True) > problem.numbers(backward=False) > 0
+
+
+@pytest.mark.skipif(torch.cuda.is_available(), reason="there is a GPU, the script would measure it")
+def test_without_a_gpu_the_script_says_so():
+    command = [sys.executable, str(ROOT / "benchmarks" / "scan_gpu.py")]
+    assert "no CUDA GPU here" in subprocess.run(command, capture_output=True, text=True, check=True).stdout
