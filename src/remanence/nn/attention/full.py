@@ -4,9 +4,9 @@ from collections.abc import Sequence
 
 import torch
 from torch import Tensor
-from torch.nn import functional as F
 
 from remanence.nn.attention.attention import Attention
+from remanence.nn.attention.fused import attend_fused
 
 
 class FullAttention(Attention):
@@ -28,8 +28,8 @@ class FullAttention(Attention):
     def _attend(self, heads: Sequence[Tensor], mask: Tensor | None) -> Tensor:
         q, k, v = heads
         if mask is None:
-            return F.scaled_dot_product_attention(q, k, v, is_causal=self.causal)
+            return attend_fused(q, k, v, causal=self.causal)
         seen = mask[:, None, None, :]
         if self.causal:
             seen = seen & torch.ones(q.shape[2], q.shape[2], dtype=torch.bool, device=q.device).tril()
-        return F.scaled_dot_product_attention(q, k, v, attn_mask=seen)
+        return attend_fused(q, k, v, mask=seen)

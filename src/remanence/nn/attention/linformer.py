@@ -4,9 +4,9 @@ from collections.abc import Sequence
 
 import torch
 from torch import Tensor, nn
-from torch.nn import functional as F
 
 from remanence.nn.attention.attention import Attention, key_mask
+from remanence.nn.attention.fused import attend_fused
 from remanence.nn.memory import positive_integer
 
 
@@ -46,4 +46,4 @@ class LinformerAttention(Attention):
     def _attend(self, heads: Sequence[Tensor], mask: Tensor | None) -> Tensor:
         q, k, v = heads
         compress, real = self.compress[:, : k.shape[2]], key_mask(mask, k)
-        return F.scaled_dot_product_attention(q, compress @ k.masked_fill(~real, 0), compress @ v.masked_fill(~real, 0))
+        return attend_fused(q, compress @ k.masked_fill(~real, 0), compress @ v.masked_fill(~real, 0))

@@ -1,0 +1,38 @@
+"""PyTorch's fused softmax attention, by those of its backends that are right."""
+
+from jaxtyping import Bool, Float
+from torch import Tensor
+from torch.nn.attention import SDPBackend, sdpa_kernel
+from torch.nn.functional import scaled_dot_product_attention
+
+from remanence.scan.addressing import is_transformed
+
+MASKED = [SDPBackend.FLASH_ATTENTION, SDPBackend.EFFICIENT_ATTENTION, SDPBackend.MATH]
+"""All but cuDNN's: with a mask, at lengths that leave 64 when divided by 128, the gradient of its queries is NaN where
+the logits are very negative (https://github.com/pytorch/pytorch/issues/196678)."""
+
+
+def attend_fused(
+    q: Float[Tensor, "batch heads queries channels"],
+    k: Float[Tensor, "batch heads keys channels"],
+    v: Float[Tensor, "batch heads keys channels"],
+    *,
+    mask: Bool[Tensor, "batch #heads #queries keys"] | None = None,
+    causal: bool = False,
+) -> Float[Tensor, "batch heads queries channels"]:
+    """``softmax(q kᵀ / √channels) v``.
+
+    Args:
+        q: queries.
+        k: keys.
+        v: values.
+        mask: which keys each query sees; default: all.
+        causal: without a mask, whether query t sees only keys up to t.
+    """
+    if is_transformed():  # the fused kernels have no rule for forward mode
+        with sdpa_kernel(SDPBackend.MATH):
+            return scaled_dot_product_attention(q, k, v, attn_mask=mask, is_causal=causal)
+    if mask is None:
+        return scaled_dot_product_attention(q, k, v, is_causal=causal)
+    with sdpa_kernel(MASKED):
+        return scaled_dot_product_attention(q, k, v, attn_mask=mask)
