@@ -143,4 +143,4 @@ def test_what_does_not_fit_is_refused():
 
 def test_the_wiring_is_saved_with_the_layer():
     layer = nn.CFF(2, 6, wiring=WIRINGS["random"]())
-    assert wiring.Wiring.read_from(layer) == WIRINGS["random"]()
+    assert layer.wiring == WIRINGS["random"]()

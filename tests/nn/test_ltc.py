@@ -78,7 +78,7 @@ def test_there_and_back():
     x = torch.randn(2, 4, 3, dtype=torch.float64)
     torch.testing.assert_close(ours.to_ncps()(x)[0], theirs(x)[0], rtol=1e-6, atol=1e-6)
     again = nn.LTC.from_ncps(ours.to_ncps())
-    assert wiring.Wiring.read_from(again) == wiring.Wiring.read_from(ours)
+    assert again.wiring == ours.wiring
 
 
 @pytest.mark.unchecked

@@ -10,6 +10,7 @@ import scipy.sparse
 import torch
 
 from remanence import wiring
+from remanence.nn.structure import Structured
 from remanence.wiring import Wiring
 
 MATRIX = [[0, 1, 0], [0, 0, -1], [1, 0, -1]]  # 1 -> 0, 2 -| 1, 0 -> 2, 2 -| 2
@@ -54,16 +55,16 @@ def whole():
 
 
 @pytest.mark.parametrize("graph", [Wiring.of(MATRIX), wiring.lattice((2, 3), inhibitory=0.5), whole()])
-def test_a_state_dict_carries_it(graph, tmp_path):
-    module = torch.nn.Linear(2, 2)
-    graph.save_in(module)
+def test_a_module_carries_it(graph, tmp_path):
+    module, other = Structured(), Structured()
+    module.fix_wiring(graph)
     torch.save(module.state_dict(), tmp_path / "module.pt")
-    other = torch.nn.Linear(2, 2)
-    same_kind = Wiring(np.abs(graph.adjacency), graph.sensory, graph.layer, graph.shape)
-    same_kind.save_in(other)
-    assert Wiring.read_from(other) != graph
+    other.fix_wiring(Wiring(np.abs(graph.adjacency), graph.sensory, graph.layer, graph.shape), follows=True)
+    assert other.wiring != graph
     other.load_state_dict(torch.load(tmp_path / "module.pt"))
-    assert Wiring.read_from(other.double()) == graph
+    assert other.double().wiring == graph
+    with pytest.raises(AttributeError, match="wiring"):
+        _ = Structured().wiring
 
 
 def test_signs_are_exact_in_number_and_drawn_by_seed():

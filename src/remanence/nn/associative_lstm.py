@@ -1,9 +1,11 @@
 """The associative LSTM of Danihelka et al. (2016): an LSTM whose cells are addressed by complex keys."""
 
+import numpy as np
 import torch
 from torch import Tensor, nn
 
 from remanence.nn.memory import Memory, State, positive_integer
+from remanence.nn.structure import permutation
 from remanence.scan.uncompiled import uncompiled
 
 
@@ -66,9 +68,9 @@ class AssociativeLSTM(Memory):
         self.weight_ih = nn.Parameter(torch.empty(sum(self._split), input_size))
         self.weight_hh = nn.Parameter(torch.empty(sum(self._split), hidden_size))
         self.bias = nn.Parameter(torch.empty(sum(self._split)))
-        orders = torch.stack([torch.randperm(half) for _ in range(copies)])
+        orders = np.stack([permutation(half, seed) for seed in range(copies)])
         # Real and imaginary halves are permuted alike.
-        self.register_buffer("permutations", torch.cat([orders, orders + half], 1))
+        self.fix("permutations", np.concatenate([orders, orders + half], 1), saved=True, follows=True)
         self.reset_parameters()
 
     def reset_parameters(self) -> None:

@@ -151,7 +151,7 @@ class CFF(Memory):
         graph = wiring if isinstance(wiring, Wiring) else Wiring.of(wiring)
         if graph.neurons != self.hidden_size:
             raise ValueError(f"hidden_size is {self.hidden_size} pairs, but the wiring has {graph.neurons}")
-        graph.save_in(self)
+        self.fix_wiring(graph)
         return Lateral(graph)
 
     def reset_parameters(self) -> None:

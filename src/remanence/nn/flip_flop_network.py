@@ -33,13 +33,14 @@ class Lateral(Synapses):
                 f"{np.flatnonzero(np.diagonal(wiring.adjacency))[:5].tolist()}"
             )
         super().__init__(np.concatenate([wiring.adjacency, wiring.adjacency]))
-        i = torch.arange(pairs)
-        q, r = i, i + pairs
+        q = np.arange(pairs)
+        r = q + pairs
         # Mutual onto q and r, onto itself of q and r, then from other pairs.
-        receiver, sender = torch.cat([q, r, q, r, self.receiver]), torch.cat([r, q, q, r, self.sender])
-        order = torch.argsort(receiver * 2 * pairs + sender)
+        between = [self._fixed[name].array for name in ("receiver", "sender")]
+        receiver, sender = np.concatenate([q, r, q, r, between[0]]), np.concatenate([r, q, q, r, between[1]])
+        order = np.argsort(receiver * 2 * pairs + sender)
         for name, places in (("order", order), ("all_receiver", receiver[order]), ("all_sender", sender[order])):
-            self.register_buffer(name, places, persistent=False)
+            self.fix(name, places)
         self._network: Edges | None = None
 
     order: Tensor
@@ -49,7 +50,9 @@ class Lateral(Synapses):
     def reset_for(self, tonic: Tensor) -> None:
         """Draw parameters so that synapses from other pairs are weak beside what holds a neuron up, [2, pairs]."""
         self.reset_parameters()
-        share = SHARE * tonic.flatten()[self.receiver] / torch.bincount(self.receiver)[self.receiver]
+        receiver = self._fixed["receiver"].array
+        many = torch.from_numpy(np.bincount(receiver)[receiver]).to(self.receiver.device)
+        share = SHARE * tonic.flatten()[self.receiver] / many
         with torch.no_grad():
             self.log_weight += share.log()
 

@@ -30,7 +30,7 @@ class LSTM(Memory):
 
     def __init__(self, input_size: int, hidden_size: int):
         super().__init__(input_size, hidden_size)
-        self.rnn = nn.LSTM(input_size, hidden_size, batch_first=True)
+        self.rnn = nn.LSTM(self.input_size, self.hidden_size, batch_first=True)
 
     def initial_state(self, batch_size: int) -> State:
         """(h, c), both zero."""
@@ -86,7 +86,7 @@ class GRU(Memory):
 
     def __init__(self, input_size: int, hidden_size: int):
         super().__init__(input_size, hidden_size)
-        self.rnn = nn.GRU(input_size, hidden_size, batch_first=True)
+        self.rnn = nn.GRU(self.input_size, self.hidden_size, batch_first=True)
 
     def _run(self, x: Tensor, state: State) -> tuple[Tensor, State]:
         if is_transformed():

@@ -86,7 +86,8 @@ class LTC(Memory):
         input_mapping: bool = True,
         output_mapping: bool = True,
     ):
-        positive_integer("hidden_size", hidden_size)
+        input_size = positive_integer("input_size", input_size)
+        hidden_size = positive_integer("hidden_size", hidden_size)
         if wiring is None:
             wiring = dense(hidden_size, self_edges=True, inhibitory=0.5)
         graph = wiring if isinstance(wiring, Wiring) else Wiring.of(wiring)
@@ -104,8 +105,8 @@ class LTC(Memory):
             raise ValueError(f"solver must be one of semi_implicit, {', '.join(SOLVERS)}, got {solver!r}")
         self.sub_steps = positive_integer("sub_steps", sub_steps)
         self.solver = solver
-        graph.save_in(self)
-        self.register_buffer("outputs", torch.tensor(graph.outputs), persistent=False)
+        self.fix_wiring(graph)
+        self.fix("outputs", graph.outputs)
         self.synapses, self.sensory = Synapses(graph.adjacency), Synapses(sensory)
         self.log_capacitance, self.log_leak, self.leak_potential = (
             nn.Parameter(torch.empty(hidden_size)) for _ in range(3)

@@ -7,9 +7,10 @@ from typing import Any, ClassVar, SupportsIndex, TypeAlias
 import numpy as np
 import torch
 from jaxtyping import Float
-from torch import Tensor, nn
+from torch import Tensor
 from torch.utils import _pytree as pytree
 
+from remanence.nn.structure import Structured
 from remanence.scan import autocast
 from remanence.scan.addressing import are_readable
 from remanence.scan.uncompiled import uncompiled
@@ -18,7 +19,7 @@ State: TypeAlias = Any
 """A tensor or a tuple of tensors, the batch always first."""
 
 
-class Memory(nn.Module):
+class Memory(Structured):
     """A recurrent layer: ``layer(x, state) -> (y, state)``, batch first, and ``layer.step(x_t, state)`` for streams.
 
     A sequence cut in two, with the state handed on, gives the same result as the sequence in one piece.
@@ -33,6 +34,9 @@ class Memory(nn.Module):
     Raises:
         ValueError: a size that is not a positive integer.
     """
+
+    in_low_precision: ClassVar[bool] = True
+    """Whether there are operations of 16 bits for all that the layer does; if not, it computes in float32."""
 
     continuous_time: ClassVar[bool] = False
     """Whether the layer knows how long a step lasts: then :meth:`_run` and :meth:`_advance` take ``timespans`` too."""
@@ -71,8 +75,10 @@ class Memory(nn.Module):
         self._check_input(x, "[batch, time, input_size]", 3)
         options = self._timing(timespans, x)
         state = self._checked_state(state, x.shape[0])
-        if x.shape[1] == 0:
-            return x.new_zeros(x.shape[0], 0, self.output_size), pytree.tree_map(torch.clone, state)
+        if 0 in x.shape[:2]:
+            return x.new_zeros(*x.shape[:2], self.output_size), pytree.tree_map(torch.clone, state)
+        if self._is_too_narrow():
+            return self._in_float32(x, state, options)
         return self._run(x, state, **options)
 
     def step(
@@ -97,7 +103,13 @@ class Memory(nn.Module):
         """
         self._check_input(x_t, "[batch, input_size]", 2)
         options = self._timing(timespans, x_t)
-        y_t, after = self._advance(x_t, self._checked_state(state, x_t.shape[0]), **options)
+        state = self._checked_state(state, x_t.shape[0])
+        if x_t.shape[0] == 0:
+            return x_t.new_zeros(0, self.output_size), pytree.tree_map(torch.clone, state)
+        if self._is_too_narrow():
+            y, after = self._in_float32(x_t[:, None], state, {name: each[:, None] for name, each in options.items()})
+            return y[:, 0], after
+        y_t, after = self._advance(x_t, state, **options)
         if any(leaf is y_t for leaf in pytree.tree_leaves(after)):
             y_t = y_t.clone()  # so that a change of the state in place does not change the output
         return y_t, after
@@ -108,6 +120,16 @@ class Memory(nn.Module):
             f"torch.jit.script cannot compile {type(self).__name__}: record it with torch.jit.trace (the loop over "
             "time is unrolled), or export one step with torch.export.export(remanence.nn.Streaming(layer), ...)"
         )
+
+    def _is_too_narrow(self) -> bool:
+        return not self.in_low_precision and next(self.parameters()).dtype in (torch.bfloat16, torch.float16)
+
+    def _in_float32(self, x: Tensor, state: State, options: dict[str, Tensor]) -> tuple[Tensor, State]:
+        """What the layer gives with parameters, input and state in float32, in the dtype of x."""
+        parameters = {name: parameter.float() for name, parameter in self.named_parameters()}
+        wide = pytree.tree_map(torch.Tensor.float, state)
+        y, after = torch.func.functional_call(self, parameters, (x.float(), wide), options)
+        return y.to(x.dtype), pytree.tree_map(lambda leaf: leaf.to(x.dtype), after)
 
     @uncompiled
     def _run(self, x: Tensor, state: State) -> tuple[Tensor, State]:

@@ -53,7 +53,7 @@ def ltc_to_ncps(layer: LTC) -> nn.Module:
         import ncps.wirings
     except ImportError as error:
         raise ImportError("LTC.to_ncps needs the ncps package: pip install ncps") from error
-    graph = Wiring.read_from(layer)
+    graph = layer.wiring
     motor = layer.output_size
     if layer.solver != "semi_implicit":
         raise ValueError(f"ncps has the semi-implicit solver only, this layer has {layer.solver}")

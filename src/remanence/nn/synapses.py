@@ -5,10 +5,11 @@ import torch
 from jaxtyping import Float, Int8
 from torch import Tensor, nn
 
+from remanence.nn.structure import Structured
 from remanence.synaptic import Edges, Strengths, arriving
 
 
-class Synapses(nn.Module):
+class Synapses(Structured):
     """For each synapse from j to i a conductance ``w_ij σ(γ_ij (v_j - μ_ij))`` that pulls i towards ``E_ij``.
 
     Only synapses that exist have parameters, so a sparse wiring has few.
@@ -28,9 +29,9 @@ class Synapses(nn.Module):
     def __init__(self, adjacency: Int8[np.ndarray, "receivers senders"]):
         super().__init__()
         self.receivers, self.senders = adjacency.shape
-        receiver, sender = (torch.from_numpy(places) for places in np.nonzero(adjacency))
-        self.register_buffer("receiver", receiver, persistent=False)
-        self.register_buffer("sender", sender, persistent=False)
+        receiver, sender = np.nonzero(adjacency)
+        self.fix("receiver", receiver)
+        self.fix("sender", sender)
         self.register_buffer("sign", torch.tensor(adjacency[adjacency != 0], dtype=torch.get_default_dtype()))
         count = len(receiver)
         self.log_weight, self.slope, self.threshold, self.log_potential = (

@@ -8,7 +8,6 @@ from typing import TYPE_CHECKING, Any
 import numpy as np
 import torch
 from jaxtyping import Int8, Int64
-from torch import nn
 
 if TYPE_CHECKING:
     from matplotlib.axes import Axes
@@ -113,21 +112,6 @@ class Wiring:
         adjacency = _signed(self.adjacency, inhibitory, rng)
         sensory = None if self.sensory is None else _signed(self.sensory, inhibitory, rng)
         return Wiring(adjacency, sensory, self.layer, self.shape)
-
-    def save_in(self, module: nn.Module, name: str = "wiring") -> None:
-        """Register the arrays as buffers ``{name}_adjacency`` and so on, so that they go with its ``state_dict``."""
-        for part in _PARTS:
-            value = getattr(self, part)
-            module.register_buffer(f"{name}_{part}", None if value is None else torch.tensor(value))
-
-    @classmethod
-    def read_from(cls, module: nn.Module, name: str = "wiring") -> Wiring:
-        """The wiring that :meth:`save_in` put there, or that a ``load_state_dict`` has put in its place."""
-        parts: list[torch.Tensor | None] = [getattr(module, f"{name}_{part}") for part in _PARTS]
-        adjacency, sensory, layer, shape = (None if part is None else part.cpu().numpy().copy() for part in parts)
-        if adjacency is None or shape is None:
-            raise ValueError(f"{type(module).__name__} holds no wiring called {name!r}")
-        return cls(adjacency, sensory, layer, tuple(shape.tolist()))
 
     def to_networkx(self) -> Any:
         """A ``networkx.DiGraph`` with an edge from sender to receiver and its ``sign``; inputs are left out."""

@@ -8,9 +8,10 @@ from jaxtyping import Bool, Float
 from torch import Tensor, nn
 
 from remanence.nn.memory import positive_integer
+from remanence.nn.structure import Structured
 
 
-class Attention(nn.Module):
+class Attention(Structured):
     """Every position reads from others: ``y = attention(x, mask)``, with x and y [batch, time, width].
 
     The input is projected to queries, keys and values (without bias) and split into heads; the method

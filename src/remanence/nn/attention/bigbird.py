@@ -54,16 +54,18 @@ class BigBirdAttention(Attention):
         self.block = positive_integer("block", block)
         self.global_blocks = positive_integer("global_blocks", global_blocks)
         count = -(-self._needed_length() // block)
-        self.register_buffer("drawn", self._draw(count, positive_integer("random_blocks", random_blocks)))
+        drawn = self._draw(count, positive_integer("random_blocks", random_blocks))
+        self.fix("drawn", drawn.numpy(), saved=True, follows=True)
 
     def _draw(self, count: int, size: int) -> Tensor:
         """For each of ``count`` blocks up to ``size`` others; -1 where there are no more."""
-        block = torch.arange(count)
+        block, generator = torch.arange(count, device="cpu"), torch.Generator().manual_seed(0)
         distance = block - block[:, None]
         free = (distance < -1 if self.causal else distance.abs() > 1) & (block >= self.global_blocks)
         # The highest of random numbers are a draw without replacement; what may not be drawn is below them all.
-        lots, drawn = torch.where(free, torch.rand(count, count), -1.0).topk(min(size, count))
-        return torch.where(lots < 0, -1, drawn)
+        lots = torch.rand(count, count, generator=generator, device="cpu")
+        lots, drawn = lots.masked_fill(~free, -1.0).topk(min(size, count))
+        return drawn.masked_fill(lots < 0, -1)
 
     def _attend(self, heads: Sequence[Tensor], mask: Tensor | None) -> Tensor:
         q, k, v = heads

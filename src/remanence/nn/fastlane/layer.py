@@ -16,7 +16,7 @@ from remanence.nn.fastlane.stability import FastlaneOverflowWarning, effective_m
 from remanence.nn.memory import Memory, positive_integer
 from remanence.nn.persistent import NONLINEARITIES, Pointwise, checked_nonlinearity
 from remanence.scan.addressing import are_readable
-from remanence.wiring import Wiring, firing_order
+from remanence.wiring import firing_order
 from remanence.wiring.order import Neurons
 
 DENSE_FROM = 0.35
@@ -111,12 +111,11 @@ class Fastlane(Memory):
         self.nonlinearity = checked_nonlinearity(nonlinearity)
         self.ticks = positive_integer("ticks", ticks)
         self.leak, self.max_norm, self.initial_edges = float(leak), max_norm, initial_edges
-        graph.save_in(self)
-        self.register_buffer("order", torch.from_numpy(firing_order(graph, order, seed)))
-        self.register_buffer("outputs", torch.from_numpy(read), persistent=False)
-        self._selects = not np.array_equal(read, np.arange(hidden_size))
+        self.fix_wiring(graph, follows=True)
+        self.fix("order", firing_order(graph, order, seed), saved=True, follows=True)
+        self.fix("outputs", read, saved=True, follows=True)
         hears = sensory_of(graph, inputs, input_size)
-        self.register_buffer("sensory", torch.from_numpy(hears), persistent=False)
+        self.fix("sensory", hears, saved=True, follows=True)
         everyone = len(graph.edges) == hidden_size * (hidden_size - 1)
         self.weight_ih = nn.Parameter(torch.empty(hears.shape if hears.all() else (int(hears.sum()),)))
         self.weight_hh = nn.Parameter(torch.empty((hidden_size, hidden_size) if everyone else (len(graph.edges),)))
@@ -148,7 +147,7 @@ class Fastlane(Memory):
             ValueError: not each neuron once.
         """
         new = firing_order(self.schedule.wiring, order)
-        self.order.copy_(torch.from_numpy(new))
+        self.fix("order", new, saved=True, follows=True)
         self.schedule = self._scheduled()
 
     def weights(self) -> Float[Tensor, "hidden hidden"]:
@@ -183,12 +182,15 @@ class Fastlane(Memory):
         J = self.effective_map(slopes)
         return float(torch.linalg.eigvals(J).abs().max()) if J.isfinite().all() else math.nan
 
+    @property
+    def _reads_all(self) -> bool:
+        return np.array_equal(self._fixed["outputs"].array, np.arange(self.hidden_size))
+
     def _scheduled(self) -> Schedule:
-        """Who fires when, and how, by the buffers."""
+        """Who fires when, and how, by the wiring and the order."""
         f = self.nonlinearity
         function = NONLINEARITIES[f] if isinstance(f, str) else f
-        order = self.order.cpu().numpy().copy()
-        return Schedule(Wiring.read_from(self), order, function, self.ticks, 1 - self.leak)
+        return Schedule(self.wiring, self._fixed["order"].array, function, self.ticks, 1 - self.leak)
 
     def _run(self, x: Tensor, state: Tensor) -> tuple[Tensor, Tensor]:
         # Neurons first, the batch last: a neuron works on rows of the batch.
@@ -200,7 +202,7 @@ class Fastlane(Memory):
             weight = self.schedule.matrix(weight)
         values, final = fire(self.schedule, drive, state.T, weight)
         self._watch_overflow(values.detach())
-        read = values.index_select(0, self.outputs) if self._selects else values
+        read = values if self._reads_all else values.index_select(0, self.outputs)
         return read.flatten(1).T.contiguous().unflatten(0, (time, batch)).transpose(0, 1), final.T
 
     def _advance(self, x_t: Tensor, state: Tensor) -> tuple[Tensor, Tensor]:
@@ -232,7 +234,7 @@ class Fastlane(Memory):
 
     def _drawn(self, count: int) -> Tensor:
         """1 for so many edges into each neuron, 0 for the others, laid out as weight_hh."""
-        hears = Wiring.read_from(self).adjacency != 0
+        hears = self.wiring.adjacency != 0
         exists = torch.from_numpy(hears)
         chance = torch.rand(hears.shape, device="cpu").masked_fill(~exists, -1)
         chosen = torch.zeros_like(chance).scatter(1, chance.topk(min(count, len(hears)), 1).indices, 1)

@@ -84,8 +84,8 @@ class EUNN(UnitaryMemory):
         self.style = style
         layers = positive_integer("capacity", 2 if capacity is None else capacity)
         mesh = butterfly(hidden_size) if style == "fft" else tunable(hidden_size, layers)
-        self.register_buffer("places", mesh.places, persistent=False)
-        self.register_buffer("partner", mesh.partner, persistent=False)
+        self.fix("places", mesh.places.numpy())
+        self.fix("partner", mesh.partner.numpy())
         self.theta = nn.Parameter(torch.empty(len(mesh.places)))
         self.phi = nn.Parameter(torch.empty(len(mesh.places)))
         self.omega = nn.Parameter(torch.empty(hidden_size))

@@ -22,6 +22,8 @@ class UnitaryMemory(Memory):
     A subclass says what W does (:meth:`_turn`) and draws its own parameters (:meth:`reset_parameters`).
     """
 
+    in_low_precision = False  # there are no complex numbers of bfloat16
+
     def __init__(self, input_size: int, hidden_size: int):
         super().__init__(input_size, hidden_size, 2 * hidden_size)
         self.weight_ih = nn.Parameter(torch.empty(2 * hidden_size, input_size))

@@ -44,6 +44,8 @@ class OrthogonalRNN(Memory):
         (torch.Size([2, 5, 8]), True)
     """
 
+    in_low_precision = False  # matrix exponentials are not computed in 16 bits, nor would Q be orthogonal
+
     def __init__(
         self, input_size: int, hidden_size: int, *, nonlinearity: Literal["modrelu", "tanh", "relu"] = "modrelu"
     ):

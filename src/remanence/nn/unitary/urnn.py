@@ -6,6 +6,7 @@ import torch
 from torch import Tensor, nn
 
 from remanence.nn.memory import State
+from remanence.nn.structure import permutation
 from remanence.nn.unitary import dense
 from remanence.nn.unitary.memory import Turn, UnitaryMemory, halves
 from remanence.scan.uncompiled import uncompiled
@@ -61,7 +62,7 @@ class UnitaryRNN(UnitaryMemory):
         super().__init__(input_size, hidden_size)
         self.phases = nn.Parameter(torch.empty(3, hidden_size))
         self.reflections = nn.Parameter(torch.empty(2, 2, hidden_size))
-        self.register_buffer("permutation", torch.randperm(hidden_size))
+        self.fix("permutation", permutation(hidden_size), saved=True, follows=True)
         self.reset_parameters()
 
     def reset_parameters(self) -> None:

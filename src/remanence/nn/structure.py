@@ -1,0 +1,132 @@
+"""Arrays that say what a module is made of: who is connected to whom, a permutation, an order."""
+
+from collections.abc import Callable, Mapping
+from typing import Any, NamedTuple
+
+import numpy as np
+import torch
+from torch import Tensor, nn
+
+from remanence.wiring import Wiring
+
+WIRING = ("adjacency", "sensory", "layer", "shape")
+
+
+class Fixed(NamedTuple):
+    """One such array.
+
+    Attributes:
+        array: its values.
+        saved: whether the ``state_dict`` has it; else it follows from the arguments of the module.
+        follows: whether other values of a ``state_dict`` take its place; else they are refused.
+    """
+
+    array: np.ndarray
+    saved: bool
+    follows: bool
+
+
+class Structured(nn.Module):
+    """A module with arrays that are neither learned nor averaged, and that never lose their values.
+
+    They are attributes, tensors on the device of the parameters, but no buffers: averages of weights leave them alone
+    (``torch.optim.swa_utils.AveragedModel(use_buffers=True)``), and after ``to("meta")``, ``to_empty`` or construction
+    under ``torch.device("meta")`` they are there again. A ``state_dict`` has those that do not follow from the
+    arguments, and when it is loaded, either they are what runs from then on, or another structure is refused.
+    """
+
+    def __init__(self) -> None:
+        super().__init__()
+        self._fixed: dict[str, Fixed] = {}
+
+    def fix(self, name: str, array: np.ndarray, *, saved: bool = False, follows: bool = False) -> None:
+        """Keep an array as the attribute ``name``.
+
+        Args:
+            name: of the attribute, and of the entry in a ``state_dict``.
+            array: its values.
+            saved: see :class:`Fixed`.
+            follows: likewise.
+        """
+        array = np.array(array)
+        array.flags.writeable = False
+        self._fixed[name] = Fixed(array, saved, follows)
+        self._place(name, torch.get_default_device())
+
+    def fix_wiring(self, wiring: Wiring, *, follows: bool = False) -> None:
+        """Keep a wiring, as ``wiring_adjacency`` and so on; :attr:`wiring` gives it back."""
+        for part in WIRING:
+            if (value := getattr(wiring, part)) is not None:
+                self.fix(f"wiring_{part}", np.asarray(value), saved=True, follows=follows)
+
+    @property
+    def wiring(self) -> Wiring:
+        """Who is connected to whom."""
+        if "wiring_adjacency" not in self._fixed:
+            raise AttributeError(f"{type(self).__name__} has no wiring")
+        adjacency, sensory, layer, shape = (
+            self._fixed[f"wiring_{part}"].array if f"wiring_{part}" in self._fixed else None for part in WIRING
+        )
+        assert adjacency is not None
+        assert shape is not None
+        return Wiring(adjacency, sensory, layer, tuple(shape.tolist()))
+
+    def _place(self, name: str, device: torch.device) -> None:
+        setattr(self, name, torch.from_numpy(self._fixed[name].array.copy()).to(device))
+
+    def _place_all(self) -> None:
+        like = next(self.parameters(), None)
+        for name in self._fixed:
+            self._place(name, torch.get_default_device() if like is None else like.device)
+
+    def _apply(self, fn: Callable[[Tensor], Tensor], recurse: bool = True) -> "Structured":
+        super()._apply(fn, recurse)
+        self._place_all()
+        return self
+
+    def _save_to_state_dict(self, destination: Any, prefix: str, keep_vars: bool) -> None:
+        super()._save_to_state_dict(destination, prefix, keep_vars)
+        for name, fixed in self._fixed.items():
+            if fixed.saved:
+                destination[prefix + name] = torch.from_numpy(fixed.array.copy())
+
+    def _load_from_state_dict(
+        self,
+        state_dict: dict[str, Any],
+        prefix: str,
+        local_metadata: Mapping[str, Any],
+        strict: bool,
+        missing_keys: list[str],
+        unexpected_keys: list[str],
+        error_msgs: list[str],
+    ) -> None:
+        for name, fixed in list(self._fixed.items()):
+            value = state_dict.pop(prefix + name, None) if fixed.saved else None
+            if value is not None and (error := self._take(name, fixed, value)):
+                error_msgs.append(f"{prefix}{name}: {error}")
+        if error_msgs:
+            return  # parameters of another structure must not be mixed into this one
+        super()._load_from_state_dict(
+            state_dict, prefix, local_metadata, strict, missing_keys, unexpected_keys, error_msgs
+        )
+        self._place_all()
+
+    def _take(self, name: str, fixed: Fixed, value: Tensor) -> str | None:
+        """Take a value from a ``state_dict``, or say why not."""
+        array = value.detach().cpu().numpy().astype(fixed.array.dtype)
+        if array.shape != fixed.array.shape:
+            return f"the state_dict has {list(array.shape)}, this module {list(fixed.array.shape)}"
+        if not fixed.follows and not np.array_equal(array, fixed.array):
+            return "the state_dict is that of another structure: build the module with the same wiring"
+        self._fixed[name] = fixed._replace(array=array)
+        return None
+
+
+def permutation(size: int, seed: int = 0) -> np.ndarray:
+    """A permutation that is the same in every process: drawn apart from the parameters, by a seed of its own.
+
+    Args:
+        size: of what is permuted.
+        seed: another one gives another permutation.
+    """
+    return np.random.default_rng(seed).permutation(size)
