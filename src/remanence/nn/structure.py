@@ -38,6 +38,8 @@ class Structured(nn.Module):
     def __init__(self) -> None:
         super().__init__()
         self._fixed: dict[str, Fixed] = {}
+        # A hook, as ``load_state_dict(assign=True)`` brings the parameters of parts after this module's own.
+        self.register_load_state_dict_post_hook(_placed)
 
     def fix(self, name: str, array: np.ndarray, *, saved: bool = False, follows: bool = False) -> None:
         """Keep an array as the attribute ``name``.
@@ -109,7 +111,6 @@ class Structured(nn.Module):
         super()._load_from_state_dict(
             state_dict, prefix, local_metadata, strict, missing_keys, unexpected_keys, error_msgs
         )
-        self._place_all()
 
     def _take(self, name: str, fixed: Fixed, value: Tensor) -> str | None:
         """Take a value from a ``state_dict``, or say why not."""
@@ -120,6 +121,11 @@ class Structured(nn.Module):
             return "the state_dict is that of another structure: build the module with the same wiring"
         self._fixed[name] = fixed._replace(array=array)
         return None
+
+
+def _placed(module: nn.Module, incompatible_keys: Any) -> None:
+    if isinstance(module, Structured):
+        module._place_all()
 
 
 def permutation(size: int, seed: int = 0) -> np.ndarray:
