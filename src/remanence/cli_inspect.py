@@ -1,6 +1,5 @@
 """The command remanence inspect."""
 
-import shlex
 import sys
 from collections.abc import Callable, Iterator
 from contextlib import contextmanager
@@ -10,7 +9,7 @@ from typing import Annotated, Any
 import rich.progress
 import typer
 
-from remanence.console import err, out, print_json
+from remanence.console import err, out, print_json, repeated
 
 
 def inspect(
@@ -50,7 +49,7 @@ def inspect(
     with bars() as tell:
         subjects = found(paths) if module is None else modules(module, paths, settings)
         cards = inspection.inspect(subjects, tell)
-    page = inspection.write(cards, output or place(paths), " ".join(map(shlex.quote, ["remanence", *sys.argv[1:]])))
+    page = inspection.write(cards, output or place(paths), repeated())
     if as_json:
         print_json(inspection.as_json(cards))
     else:

@@ -9,7 +9,7 @@ from rich.markup import escape
 from rich.table import Table
 
 from remanence.cli_progress import bars
-from remanence.console import err, out, print_json
+from remanence.console import err, out, print_json, repeated
 
 if TYPE_CHECKING:
     from remanence.training import Candidate
@@ -38,9 +38,12 @@ def sweep(
     with bars(training.run_count(read)) as tell:
         found = training.sweep(read, folder, jobs=jobs, overwrite=overwrite, tell=tell)
     results = report.load(list(found.runs))
-    page = report.write(results, folder, title=read.title)
+    again = repeated()
+    page = report.write(results, folder, title=read.title, command=again)
     folders = dict.fromkeys(trial.folder for candidate in found.candidates for trial in candidate.trials)
-    tried_page = report.write(report.load(folders), folder / "search", title=f"{read.title}: the search")
+    # Judged by what the choice was made by; the test data are for the winners alone.
+    title = f"{read.title}: the search"
+    tried_page = report.write(report.load(folders), folder / "search", title=title, split="validation", command=again)
     rows = report.summarise(results)
     if as_json:
         tried = [trial for candidate in found.candidates for trial in trials(candidate)]

@@ -2,6 +2,7 @@
 
 import json
 import os
+import shlex
 import sys
 from typing import Any
 
@@ -12,6 +13,11 @@ FILE_WIDTH = 120
 
 out = Console(width=None if sys.stdout.isatty() or "COLUMNS" in os.environ else FILE_WIDTH)
 err = Console(stderr=True)
+
+
+def repeated() -> str:
+    """The command that is running, as a page says it: given again, it goes on or reads what is there."""
+    return shlex.join(["remanence", *(word for word in sys.argv[1:] if word not in ("--overwrite", "--debug"))])
 
 
 def print_json(data: Any) -> None:

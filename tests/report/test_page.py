@@ -189,3 +189,50 @@ def test_the_command_of_a_configuration_repeats_it(make_run, tmp_path):
     assert run_from(data, [value for name, value in given if name == "--set"]) == RunConfig.model_validate(
         run.config | {"versions": run_from(data).versions}
     )
+
+
+def test_a_page_judged_by_validation_shows_no_test_figures(page_of):
+    """As that of a search, whose choice would otherwise look as if it had been made by the test data."""
+    runs = [
+        {"seed": 0, "curve": ((100, 1.0, 0.125),), "test": 0.777, "training": {"learning_rate": 0.01}},
+        {"seed": 0, "curve": ((100, 1.0, 0.25),), "test": 0.333, "training": {"learning_rate": 0.1}},
+    ]
+    page = page_of(*runs, split="validation")
+    text = " ".join(page.texts["main"])
+    assert "12.5" in text
+    assert "Validation set; lower is better" in text
+    assert "validation error rate" in text
+    pictures = [ElementTree.fromstring(base64.b64decode(each.removeprefix(DATA))) for each in page.addresses()]
+    drawn = " ".join(word for picture in pictures for word in picture.itertext())
+    assert "validation error rate" in drawn
+    for source in (text, drawn, *(each["alt"] for each in page.attributes("img"))):
+        assert "77.7" not in source
+        assert "33.3" not in source
+        assert "test " not in source.lower().replace("pytest", "")
+    first, second = page.texts["summary"]
+    assert "learning_rate=0.01" in first
+    assert "learning_rate=0.1" in second
+
+
+@pytest.mark.parametrize(
+    ("given", "output", "command"),
+    [
+        (["runs/a", "runs/b"], "runs", "remanence report runs"),
+        (["runs/a"], "runs/a", "remanence report runs/a"),
+        (["runs/b"], "elsewhere", "remanence report runs/b --output elsewhere"),
+        (["runs/a", "more runs/c"], "runs/a", "remanence report runs/a 'more runs'"),
+    ],
+)
+def test_the_command_of_a_page_reads_the_same_runs(make_run, tmp_path, monkeypatch, given, output, command):
+    for name in ("runs/a", "runs/b", "more runs/c"):
+        folder = make_run(name)
+    monkeypatch.chdir(str(folder).removesuffix("/more runs/c"))
+    page = Page(write(load(given), output))
+    assert page.texts["pre"][-1] == command
+    *paths, place = [word for word in shlex.split(command)[2:] if word != "--output"]
+    paths = paths if "--output" in command else [*paths, place]
+    assert {run.folder.resolve() for run in load(paths)} == {run.folder.resolve() for run in load(given)}
+
+
+def test_a_given_command_is_what_the_page_says(page_of):
+    assert page_of({}, command="remanence compare recipe.yaml").texts["pre"][-1] == "remanence compare recipe.yaml"

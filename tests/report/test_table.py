@@ -34,7 +34,7 @@ def test_mean_and_spread_over_seeds_by_hand(rows_of):
         {"seed": 1, "test": 0.2, "seconds": 4, "parameters": 12345},
     )
     assert [run.seed for run in row.runs] == [0, 1, 2]
-    assert (row.test.mean, row.test.spread) == (pytest.approx(0.3), pytest.approx(sqrt(0.14 / 2)))
+    assert (row.score.mean, row.score.spread) == (pytest.approx(0.3), pytest.approx(sqrt(0.14 / 2)))
     assert (row.seconds.mean, row.seconds.spread) == (pytest.approx(5), pytest.approx(sqrt(26 / 2)))
     assert cells(row) == ("lstm", "50", "30.0 ± 26.5", "12,345", "200", "5.00 ± 3.61", "–", "3")
 

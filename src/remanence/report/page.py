@@ -15,10 +15,11 @@ import yaml
 from remanence.files import replacing, write_text
 from remanence.report.estimate import NOTHING, Estimate, figure
 from remanence.report.plots import Picture, pictures
-from remanence.report.runs import Run
+from remanence.report.runs import Run, run_folders
 from remanence.report.style import DARK, DESKTOP, LIGHT, PHONE, Look, looks
 from remanence.report.table import (
     Row,
+    Split,
     by_task,
     cells,
     chance_cell,
@@ -39,13 +40,22 @@ POLICY = "default-src 'none'; style-src 'unsafe-inline'; img-src data:"
 Element = ElementTree.Element
 
 
-def write(runs: Sequence[Run], folder: Path | str, *, title: str = "Memories compared") -> Path:
+def write(
+    runs: Sequence[Run],
+    folder: Path | str,
+    *,
+    title: str = "Memories compared",
+    split: Split = "test",
+    command: str | None = None,
+) -> Path:
     """Write ``report.html``, and each picture as PNG beside it.
 
     Args:
         runs: as :func:`load` returns them.
         folder: where; made if it is not there.
         title: of the page.
+        split: of the data, by which runs are judged (:func:`summarise`).
+        command: that writes this page again, for the page to say; default: ``remanence report`` with the folders.
 
     Returns:
         The path of the page.
@@ -57,7 +67,7 @@ def write(runs: Sequence[Run], folder: Path | str, *, title: str = "Memories com
     if not runs:
         raise ValueError("a report needs at least one run, got none")
     folder = Path(folder)
-    rows = summarise(runs)
+    rows = summarise(runs, split=split)
     look = looks(run.layer for run in runs)
     body: list[Element | str] = [
         tag("h1", title),
@@ -67,7 +77,7 @@ def write(runs: Sequence[Run], folder: Path | str, *, title: str = "Memories com
     for group in by_task(rows):
         names.append(file_name(group[0].task, names))
         body.append(task_section(group, look, folder, names[-1]))
-    body.append(repeat_section(runs))
+    body.append(repeat_section(runs, command or reading(runs, folder)))
     path = folder / "report.html"
     write_text(path, document(title, body))
     return path
@@ -156,7 +166,7 @@ def result_table(task: str, rows: list[Row]) -> Element:
     body = tag("tbody", *(table_row(cells(row)) for row in rows))
     if (chance := chance_cell(rows)) is not None:
         body.append(table_row(("chance", "", chance, *[""] * 5), class_="chance"))
-    caption = tag("caption", f"Test set; lower is better. {spread_note(rows)}")
+    caption = tag("caption", f"{rows[0].split.capitalize()} set; lower is better. {spread_note(rows)}")
     return scrolling(tag("table", caption, head, body), f"Results on {task}")
 
 
@@ -206,14 +216,14 @@ def configuration(row: Row) -> Element:
 
 def runs_table(row: Row) -> Element:
     """One line for each run."""
-    names = ("seed", f"test {heading(row.metric)}", "steps", "seconds")
+    names = ("seed", f"{row.split} {heading(row.metric)}", "steps", "seconds")
     heads = [tag("th", name, scope="col") for name in names]
     heads += [tag("th", name, scope="col", class_="text") for name in ("stopped", "folder")]
     head = tag("thead", tag("tr", *heads))
     body = tag("tbody")
     for run in row.runs:
         result = run.result or {}
-        metric = result.get("test_metric")
+        metric = result.get(f"{row.split}_metric")
         estimate = None if metric is None else Estimate((metric,))
         values = (str(run.seed), figure(estimate, row.metric), known(result.get("steps")), known(result.get("seconds")))
         line = table_row(values)
@@ -267,7 +277,19 @@ def set_fields(config: dict[str, Any]) -> Iterator[tuple[str, str]]:
             yield f"{part}.{key}", plain(value)
 
 
-def repeat_section(runs: Sequence[Run]) -> Element:
+def reading(runs: Sequence[Run], folder: Path) -> str:
+    """The command that reads these runs and no others, and writes the page in the same place."""
+    given = {run.folder.resolve() for run in runs}
+    whole = {
+        parent: all(each.resolve() in given for each in run_folders(parent))
+        for parent in dict.fromkeys(run.folder.parent for run in runs)
+    }
+    paths = list(dict.fromkeys(run.folder.parent if whole[run.folder.parent] else run.folder for run in runs))
+    words = ["remanence", "report", *map(str, paths)]
+    return shlex.join(words if folder == paths[0] else [*words, "--output", str(folder)])
+
+
+def repeat_section(runs: Sequence[Run], again: str) -> Element:
     """Versions, and the command that writes this page again."""
     section = tag("section", tag("h2", "To repeat it"))
     versions: dict[tuple[str, ...], int] = {}
@@ -278,6 +300,5 @@ def repeat_section(runs: Sequence[Run]) -> Element:
         which = "All runs" if len(versions) == 1 else count(number, "run")
         section.append(tag("p", f"{which} with {', '.join(key) or 'unknown versions'}."))
     section.append(tag("p", "Each configuration above has its own command. This page is written again by:"))
-    parents = dict.fromkeys(str(run.folder.parent) for run in runs)
-    section.append(tag("pre", f"remanence report {' '.join(map(shlex.quote, parents))}", tabindex="0"))
+    section.append(tag("pre", again, tabindex="0"))
     return section

@@ -62,7 +62,7 @@ def pictures(rows: list[Row], looks: dict[str, Look]) -> list[Picture]:
     result = []
     if any(len(run.curve["step"]) for row in rows for run in row.runs):
         result.append(learning_picture(rows, looks))
-    if any(row.test for row in rows):
+    if any(row.score for row in rows):
         result.append(cost_picture(rows, looks))
     return result
 
@@ -76,7 +76,7 @@ def learning_picture(rows: list[Row], looks: dict[str, Look]) -> Picture:
         "better. A line is the mean over seeds, its band one sample standard deviation to each side, and each marker "
         "the place where one seed ended; a seed that ended early counts with its last value from there on."
     )
-    if disagreeing := [row.label for row in rows if row.test and row.test.disagrees]:
+    if disagreeing := [row.label for row in rows if row.score and row.score.disagrees]:
         caption += (
             f" Where seeds went different ways ({'; '.join(disagreeing)}) each has a thin line of its own, and the "
             "thick one is their median."
@@ -99,27 +99,28 @@ def learning_picture(rows: list[Row], looks: dict[str, Look]) -> Picture:
 
 
 def cost_picture(rows: list[Row], looks: dict[str, Look]) -> Picture:
-    """Test metric against parameters and against seconds."""
+    """The metric against parameters and against seconds."""
     metric = metric_of(rows)
-    levels = [value for row in rows for value in row.figures("test_metric")]
+    levels = [value for row in rows for value in row.scores]
     caption = (
-        f"The {metric} on the test set against the size of the model and against the time its training took; best is "
-        "the lower left corner. A point is the mean over seeds, its bars one sample standard deviation to each side; "
-        "the median with the lowest and the highest seed where that would reach beyond what the metric can be."
+        f"The {metric} on the {rows[0].split} set against the size of the model and against the time its training "
+        "took; best is the lower left corner. A point is the mean over seeds, its bars one sample standard deviation "
+        "to each side; the median with the lowest and the highest seed where that would reach beyond what the metric "
+        "can be."
     )
     if len(sizes(rows)) > 1:
         units = ", ".join(map(str, sizes(rows)))
         caption += f" A line joins the sizes of one memory ({units} units)."
     points = [
-        f"{row.label}: {figure(row.test, metric)} with {row.parameters:,} parameters in {figure(row.seconds)} s"
+        f"{row.label}: {figure(row.score, metric)} with {row.parameters:,} parameters in {figure(row.seconds)} s"
         for row in rows
-        if row.test
+        if row.score
     ]
     return Picture(
         name="cost",
         title=f"{metric.capitalize()} against parameters and time",
         caption=caption + scale_note(rows, levels),
-        alt=f"Scatter plots of test {heading(metric)} against parameters and seconds. {'; '.join(points)}.",
+        alt=f"Scatter plots of {rows[0].split} {heading(metric)} against parameters and seconds. {'; '.join(points)}.",
         draw=lambda theme, layout: draw_cost(rows, looks, theme, layout),
     )
 
@@ -162,7 +163,7 @@ def draw_row(
     curve = mean_curve(row.in_state("finished"), against)
     if curve is None:
         return labels
-    if row.test is not None and row.test.disagrees:
+    if row.score is not None and row.score.disagrees:
         for run in row.in_state("finished"):
             x, y = run.curve[against], factor * run.curve["validation_metric"]
             axes.plot(x, y, color=colour, linewidth=0.8, alpha=0.7)
@@ -187,12 +188,12 @@ def draw_row(
 
 def draw_cost(rows: list[Row], looks: dict[str, Look], theme: Theme, layout: Layout) -> Figure:
     """Two panels: against parameters, against seconds."""
-    done = [row for row in rows if row.test]
+    done = [row for row in rows if row.score]
     names = {row: wrapped(short(row, rows), layout.label_letters) for row in done}
     layout = tall(list(names.values()), layout)
     panels = grid(2, layout, room([*names.values(), "chance"], layout))
     factor = unit(rows)
-    levels = [value for row in done for value in row.figures("test_metric")]
+    levels = [value for row in done for value in row.scores]
     quantities: list[tuple[str, Callable[[Row], Estimate | None]]] = [
         ("parameters", lambda row: Estimate.of([float(row.parameters or 0)])),
         ("seconds of training a run", lambda row: row.seconds),
@@ -211,7 +212,7 @@ def draw_cost(rows: list[Row], looks: dict[str, Look], theme: Theme, layout: Lay
         axes.set_xlabel(name)
         bars = [bar for point in taken for bar in point.bars]
         crowded = not label_points(axes, labels, bars, layout.font)
-        finish(axes, rows, labels if crowded else [], theme, layout, f"test {heading(metric_of(rows))}")
+        finish(axes, rows, labels if crowded else [], theme, layout, f"{rows[0].split} {heading(metric_of(rows))}")
     return panels[0].figure  # type: ignore[return-value]
 
 
@@ -226,11 +227,11 @@ class Point:
 
 def draw_point(axes: Axes, row: Row, quantity: Estimate | None, factor: float, look: Look, theme: Theme) -> Point:
     """A point with its bars."""
-    assert row.test is not None
+    assert row.score is not None
     assert quantity is not None
-    x, y = quantity.centre, factor * row.test.centre
+    x, y = quantity.centre, factor * row.score.centre
     left, right = (abs(x - end) for end in quantity.ends)
-    below, above = (abs(y - factor * end) for end in row.test.ends)
+    below, above = (abs(y - factor * end) for end in row.score.ends)
     axes.errorbar(
         x,
         y,

@@ -7,7 +7,7 @@ from collections.abc import Iterable
 from dataclasses import dataclass
 from itertools import groupby
 from statistics import median
-from typing import Any
+from typing import Any, Literal, TypeAlias
 
 from rich.console import Group
 from rich.table import Table
@@ -18,6 +18,8 @@ from remanence.report.runs import Run
 
 LONG = 8  # letters of a number that nobody typed
 
+Split: TypeAlias = Literal["test", "validation"]
+
 
 @dataclass(frozen=True, eq=False)
 class Row:
@@ -26,10 +28,12 @@ class Row:
     Attributes:
         runs: all of them, by seed; failed and unfinished ones too.
         settings: fields of ``model`` and ``training`` in which this row differs from others of its task.
+        split: of the data, by which rows are judged.
     """
 
     runs: tuple[Run, ...]
     settings: dict[str, Any]
+    split: Split = "test"
 
     @property
     def config(self) -> dict[str, Any]:
@@ -64,9 +68,14 @@ class Row:
         return [float(run.result[key]) for run in self.in_state("finished") if run.result is not None]
 
     @property
-    def test(self) -> Estimate | None:
-        """Test metric; None while no run is finished."""
-        return Estimate.of(self.figures("test_metric"), 1.0 if is_share(self.metric) else math.inf)
+    def scores(self) -> list[float]:
+        """The metric of each finished run on the split that counts."""
+        return self.figures(f"{self.split}_metric")
+
+    @property
+    def score(self) -> Estimate | None:
+        """What these come to; None while no run is finished."""
+        return Estimate.of(self.scores, 1.0 if is_share(self.metric) else math.inf)
 
     @property
     def steps(self) -> Estimate | None:
@@ -111,25 +120,27 @@ def plain(value: Any) -> str:
     return f"{value:.4g}" if isinstance(value, float) and len(text) > LONG else text
 
 
-def summarise(runs: Iterable[Run]) -> list[Row]:
+def summarise(runs: Iterable[Run], *, split: Split = "test") -> list[Row]:
     """Put runs that differ in nothing but their seed into one row.
 
     Args:
         runs: as :func:`load` returns them.
+        split: of the data, by which they are judged. A choice among them (a search) is made by ``"validation"``, so
+            that the test data say what the choice is worth.
 
     Returns:
-        Rows by task, the tasks in the order of the runs; then by test metric, those without figures last.
+        Rows by task, the tasks in the order of the runs; then by the metric, those without figures last.
     """
     tasks: dict[str, dict[str, list[Run]]] = {}
     for run in runs:
         task = joined(run.task, run.config["task"]["options"])
         tasks.setdefault(task, {}).setdefault(identity(run), []).append(run)
-    return [row for groups in tasks.values() for row in sorted(told_apart(list(groups.values())), key=rank)]
+    return [row for groups in tasks.values() for row in sorted(told_apart(list(groups.values()), split), key=rank)]
 
 
 def rank(row: Row) -> tuple[float, str]:
     """What the rows of a task are sorted by: the best first, those without figures last."""
-    return (row.test.centre if row.test else math.inf, row.label)
+    return (row.score.centre if row.score else math.inf, row.label)
 
 
 def identity(run: Run) -> str:
@@ -137,7 +148,7 @@ def identity(run: Run) -> str:
     return json.dumps({key: run.config[key] for key in ("task", "layer", "model", "training")}, sort_keys=True)
 
 
-def told_apart(groups: list[list[Run]]) -> list[Row]:
+def told_apart(groups: list[list[Run]], split: Split) -> list[Row]:
     """A row of each group, with those fields of ``model`` and ``training`` that are not the same in all groups."""
     fields = [
         {f"{part}.{key}": value for part in ("model", "training") for key, value in group[0].config[part].items()}
@@ -146,7 +157,11 @@ def told_apart(groups: list[list[Run]]) -> list[Row]:
     keys = dict.fromkeys(key for one in fields for key in one)
     differing = [key for key in keys if len({json.dumps(one.get(key)) for one in fields}) > 1]
     return [
-        Row(tuple(sorted(group, key=lambda run: (run.seed, str(run.folder)))), {key: one.get(key) for key in differing})
+        Row(
+            tuple(sorted(group, key=lambda run: (run.seed, str(run.folder)))),
+            {key: one.get(key) for key in differing},
+            split,
+        )
         for group, one in zip(groups, fields, strict=True)
     ]
 
@@ -181,9 +196,9 @@ def seeds(row: Row) -> str:
     """How many seeds the figures rest on, and of how many; how many solved the task, where they disagree."""
     finished = len(row.in_state("finished"))
     text = str(finished) if finished == len(row.runs) else f"{finished} of {len(row.runs)}"
-    if row.test is None or row.chance is None or not row.test.disagrees:
+    if row.score is None or row.chance is None or not row.score.disagrees:
         return text
-    return f"{text}, {row.test.solved(row.chance)} solved"
+    return f"{text}, {row.score.solved(row.chance)} solved"
 
 
 def notes(row: Row) -> list[str]:
@@ -209,7 +224,7 @@ def cells(row: Row) -> tuple[str, ...]:
     return (
         row.layer,
         str(row.runs[0].hidden_size),
-        figure(row.test, row.metric),
+        figure(row.score, row.metric),
         parameters,
         counted(row.steps),
         figure(row.seconds),
@@ -220,7 +235,7 @@ def cells(row: Row) -> tuple[str, ...]:
 
 def spread_note(rows: Iterable[Row]) -> str:
     """What the figures of these rows are."""
-    estimates = (estimate for row in rows for estimate in (row.test, row.seconds) if estimate is not None)
+    estimates = (estimate for row in rows for estimate in (row.score, row.seconds) if estimate is not None)
     return SPREAD_NOTE + (DISAGREEMENT_NOTE if any(estimate.disagrees for estimate in estimates) else "")
 
 
@@ -302,11 +317,11 @@ def as_json(rows: Iterable[Row]) -> list[dict[str, Any]]:
             "settings": row.settings,
             "metric": row.metric,
             "chance": row.chance,
-            "mean": row.test and row.test.mean,
-            "spread": row.test and row.test.spread,
-            "median": row.test and median(row.test.values),
-            "solved": row.test and row.chance and row.test.solved(row.chance),
-            "values": row.figures("test_metric"),
+            "mean": row.score and row.score.mean,
+            "spread": row.score and row.score.spread,
+            "median": row.score and median(row.score.values),
+            "solved": row.score and row.chance and row.score.solved(row.chance),
+            "values": row.scores,
             "parameters": row.parameters,
             "steps": row.steps and row.steps.mean,
             "seconds": row.seconds and row.seconds.mean,
