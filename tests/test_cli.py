@@ -9,7 +9,9 @@ from pathlib import Path
 import pytest
 import yaml
 
+from remanence import nn, tasks
 from remanence.cli import main
+from remanence.names import complete_layer, complete_task
 
 TINY = ["--set", "task.options.train=64", "--set", "task.options.validation=32", "--set", "task.options.test=32"]
 SMALL = [*TINY, "--set", "training.epochs=1", "--set", "model.embedding=[8]"]
@@ -31,17 +33,24 @@ def remanence(tmp_path):
 
 
 @pytest.fixture
-def listing(monkeypatch, capsys):
-    """Run ``remanence list`` in this process: a new one would import for seconds."""
+def here(monkeypatch, capsys, tmp_path):
+    """Run the command in this process, in an empty folder: a new process would import for seconds."""
+    monkeypatch.chdir(tmp_path)
+    monkeypatch.setattr(sys, "path", sys.path[:])
 
-    def run(*arguments):
-        monkeypatch.setattr(sys, "argv", ["remanence", "list", *arguments])
+    def run(*arguments, code=0):
+        monkeypatch.setattr(sys, "argv", ["remanence", *map(str, arguments)])
         with pytest.raises(SystemExit) as end:
             main()
-        assert not end.value.code
-        return capsys.readouterr().out
+        assert (end.value.code or 0) == code
+        return capsys.readouterr()
 
     return run
+
+
+@pytest.fixture
+def listing(here):
+    return lambda *arguments: here("list", *arguments).out
 
 
 def test_list_has_every_layer_and_task(listing):
@@ -110,12 +119,20 @@ def test_compare_on_a_task_with_json(remanence):
             "layer.hidden_size: input should be",
         ),
         (["train", "retrieval", "--layer", "nowhere.at_all:Thing"], "could be imported from"),
-        (["train", "retrieval", "--layer", "lstm", "--set", "training.epoch=3"], "training.epoch: extra"),
+        (
+            ["train", "retrieval", "--layer", "lstm", "--set", "training.epoch=3"],
+            "training.epoch: extra inputs are not permitted; did you mean epochs",
+        ),
         (["train", "retrieval", "--layer", "lstm", "--set", "layer.options.decay=3"], "layer 'lstm'"),
         (["train", "retrieval", "--layer", "lstm", "--set", "task.options.pairs=99"], "pairs must be between 1 and 26"),
         (["compare", "retrieval"], "needs --layers"),
         (["compare", "none.yaml"], "cannot read the recipe none.yaml"),
         (["compare", "retrieval", "--layers", "lstm", "--seeds", "0"], "seeds: input should be greater than 0"),
+        (["compare", "recipes/dem.yaml"], "with the package come"),
+        (["sweep", "recipes/none.yaml"], "cannot read the recipe recipes/none.yaml"),
+        (["compare", "retrieval", "--layers", "lstm,gur"], "no layer is called 'gur'; did you mean gru"),
+        (["train", "retrieval", "--layer", "lstm", "--epochs", "0"], "training.epochs: input should be greater than 0"),
+        (["train", "retrieval", "--layer", "lstm", "--lr", "-1"], "training.learning_rate: input should be greater"),
         (["report", "nothing-here"], "nothing-here"),
         (["list", "--task", "digit"], "did you mean digits"),
     ],
@@ -134,7 +151,7 @@ def test_a_mistake_is_one_clear_line_and_exit_code_2(monkeypatch, capsys, tmp_pa
 
 
 def test_unknown_options_are_usage_errors(remanence):
-    assert "No such option" in remanence("train", "retrieval", "--layer", "lstm", "--lr", "1", code=2).stderr
+    assert "No such option" in remanence("train", "retrieval", "--layer", "lstm", "--rate", "1", code=2).stderr
 
 
 def test_divergence_is_exit_code_1(remanence):
@@ -165,6 +182,136 @@ def test_ctrl_c_says_how_to_go_on(tmp_path, command):
     assert process.returncode == 130
     assert b"the same command goes on where it stopped" in error
     assert b"Traceback" not in error
+
+
+def test_the_names_for_the_shell_are_those_there_are():
+    assert complete_layer("") == sorted(nn.layers)
+    assert complete_task("") == sorted(tasks.tasks)
+    assert complete_task("re") == ["recall", "retrieval"]
+
+
+HEAVY = ("torch", "numpy", "lightning", "sklearn", "matplotlib", "optuna")
+
+
+@pytest.mark.parametrize(
+    "arguments",
+    [
+        ["--version"],
+        ["--help"],
+        ["train", "--help"],
+        ["inspect", "nowhere.pt"],
+        ["report", "nowhere"],
+        ["compare", "nowhere.yaml"],
+        ["sweep", "nowhere.yaml"],
+        ["preview", "retreival"],
+        ["data", "nowhere"],
+        ["list", "--task", "nowhere"],
+        ["study", "nowhere"],
+        ["train", "retrieval", "--layer", "lsmt"],
+        ["compare", "retrieval", "--layers", "lsmt"],
+        ["compare", "retrieval"],
+    ],
+    ids=" ".join,
+)
+def test_what_needs_no_computing_is_answered_before_anything_large_is_loaded(tmp_path, arguments):
+    program = f"""
+import sys
+from remanence.cli import main
+sys.argv = ["remanence", *{arguments!r}]
+try:
+    main()
+finally:
+    sys.stderr.write(" ".join(sorted({{*{HEAVY!r}}} & {{*sys.modules}})))
+"""
+    done = subprocess.run([sys.executable, "-c", program], cwd=tmp_path, capture_output=True, text=True)
+    assert done.stderr.rpartition("\n")[2] == ""
+    assert "Traceback" not in done.stderr
+
+
+def test_a_tab_loads_nothing_large(tmp_path):
+    environment = {**os.environ, "_REMANENCE_COMPLETE": "complete_bash", "COMP_CWORD": "2"}
+    program = f"""
+import atexit, sys
+sys.argv = ["remanence"]
+atexit.register(lambda: sys.stderr.write(" ".join(sorted({{*{HEAVY!r}}} & {{*sys.modules}}))))
+from remanence.cli import main
+main()
+"""
+    for words, name in (("remanence train re", "retrieval"), ("remanence preview mn", "mnist")):
+        done = subprocess.run(
+            [sys.executable, "-c", program], env={**environment, "COMP_WORDS": words}, capture_output=True, text=True
+        )
+        assert name in done.stdout
+        assert done.stderr == ""
+
+
+CELLS = """
+from torch import nn
+from remanence.nn import Memory
+from remanence.tasks import Retrieval
+
+class Delta(Memory):
+    def __init__(self, input_size, hidden_size):
+        super().__init__(input_size, hidden_size)
+        self.drive = nn.Linear(input_size, hidden_size)
+
+    def _advance(self, x_t, state):
+        h = 0.9 * state + self.drive(x_t)
+        return h, h
+
+class Mine(Retrieval):
+    pass
+"""
+
+
+@pytest.mark.parametrize(
+    "arguments",
+    [
+        ["train", "retrieval", "--layer", "my_cells:Delta", "--output", "run", *SMALL],
+        ["train", "my_cells:Mine", "--layer", "gru", "--output", "run", *SMALL],
+        ["compare", "retrieval", "--layers", "my_cells:Delta", "--seeds", "1", "--output", "run", *SMALL],
+        ["preview", "my_cells:Mine"],
+        ["list", "--task", "my_cells:Mine"],
+    ],
+    ids=lambda words: " ".join(words[:3]),
+)
+def test_what_lies_in_the_current_folder_can_be_named(tmp_path, arguments):
+    (tmp_path / "my_cells.py").write_text(CELLS)
+    command = [os.path.join(os.path.dirname(sys.executable), "remanence"), *arguments]
+    done = subprocess.run(command, cwd=tmp_path, capture_output=True, text=True)
+    assert done.returncode == 0, done.stderr
+
+
+def test_the_recipes_of_the_package_are_found_from_any_folder(here, tmp_path):
+    done = here(
+        *("compare", "recipes/demo.yaml", "--layers", "elman", "--hidden-sizes", "4", "--output", "out"),
+        *("--epochs", "1", "--lr", "0.002", "--set", "seeds=1", "--set", "comparisons.0=null"),
+        code=2,
+    )
+    assert "comparisons" in done.err  # the file was found and read
+    (tmp_path / "recipes").mkdir()
+    (tmp_path / "recipes/demo.yaml").write_text("title: my own")
+    assert "comparisons: field required" in here("compare", "recipes/demo.yaml", code=2).err
+
+
+def test_short_forms_are_the_fields_and_more_epochs_go_on(here, tmp_path):
+    run = ["train", "retrieval", "--layer", "gru", "--hidden-size", "5", *TINY, "--set", "model.embedding=[8]"]
+    here(*run, "--output", "run", "--epochs", 2, "--lr", "1e-5")
+    training = yaml.safe_load((tmp_path / "run/config.yaml").read_text())["training"]
+    assert (training["epochs"], training["learning_rate"]) == (2, 1e-5)
+    here(*run, "--output", "run", "--epochs", 3, "--lr", "1e-5")  # more of the same goes on
+    assert len((tmp_path / "run/metrics.csv").read_text().splitlines()) == 4
+    refused = here(*run, "--output", "run", "--epochs", 3, "--lr", "1e-4", code=2)
+    assert "another training" in refused.err
+
+
+@pytest.mark.parametrize("command", ["train", "compare"])
+def test_where_memory_ends_the_sizes_are_named(remanence, tmp_path, command):
+    layer = {"train": ["--layer", "gru", "--hidden-size"], "compare": ["--layers", "gru", "--hidden-sizes"]}[command]
+    error = remanence(command, "retrieval", *layer, "4000000", "--output", "out", *SMALL, code=1).stderr
+    assert "out of memory: gru with 4,000,000 units on retrieval" in error
+    assert error.count("\n") == 1
+    assert not list(tmp_path.rglob("config.yaml"))
 
 
 def test_the_shell_completes_names():

@@ -1,6 +1,5 @@
 """The command remanence inspect."""
 
-import sys
 from collections.abc import Callable, Iterator
 from contextlib import contextmanager
 from pathlib import Path
@@ -9,7 +8,7 @@ from typing import Annotated, Any
 import rich.progress
 import typer
 
-from remanence.console import err, out, print_json, repeated
+from remanence.console import check_paths, err, out, print_json, repeated
 
 
 def inspect(
@@ -39,13 +38,14 @@ def inspect(
     A run is driven by the validation inputs of its task, the layers of a checkpoint (nn.LSTM, nn.GRU, nn.RNN) and a
     module of your own by white noise.
     """
-    from remanence import inspection
-
     paths = what or []
     if not paths and module is None:
         raise ValueError("what shall be inspected? remanence inspect RUN_OR_CHECKPOINT..., or --module package:Class")
     if settings and module is None:
         raise ValueError("--set is for the class that --module names")
+    check_paths(paths, "give a run folder or a checkpoint file")
+    from remanence import inspection  # slow to load
+
     with bars() as tell:
         subjects = found(paths) if module is None else modules(module, paths, settings)
         cards = inspection.inspect(subjects, tell)
@@ -88,7 +88,6 @@ def modules(name: str, checkpoints: list[Path], settings: list[str]) -> list[Any
             arguments["options"][field[2]] = value
         else:
             raise ValueError(f"{'.'.join(field)} is none of module.options.NAME and module.input_size")
-    sys.path.insert(0, "")  # a module in the current folder
     return [inspection.subject_of_module(name, checkpoint, **arguments) for checkpoint in checkpoints or [None]]
 
 

@@ -8,7 +8,6 @@ from typing import NoReturn, TypeAlias
 
 import rich.progress
 
-from remanence import data
 from remanence.console import err
 
 Message: TypeAlias = tuple[Path, int, int, float | None]  # as training.compare tells it
@@ -23,6 +22,8 @@ def bars(count: int) -> Iterator[Callable[[Message], None]]:
 
     Where the standard error is a file, a line a minute and run takes their place.
     """
+    from remanence import data  # slow to load
+
     columns = (
         rich.progress.TextColumn("{task.description}"),
         rich.progress.BarColumn(bar_width=24),

@@ -8,8 +8,10 @@ from rich.console import Group
 from rich.markup import escape
 from rich.table import Table
 
+from remanence.cli_options import Epochs, Json, LearningRate, Overwrite, Set, short_forms
 from remanence.cli_progress import bars
 from remanence.console import err, out, print_json, repeated
+from remanence.recipes import find_recipe
 
 if TYPE_CHECKING:
     from remanence.training import Candidate
@@ -17,22 +19,22 @@ if TYPE_CHECKING:
 
 def sweep(
     recipe: Annotated[Path, typer.Argument(metavar="RECIPE.yaml", help="A recipe with a search.")],
-    settings: Annotated[
-        list[str],
-        typer.Option("--set", metavar="FIELD=VALUE", help="A field of the recipe, such as seeds=5; several times."),
-    ] = [],  # noqa: B006 (Typer wants a list)
+    epochs: Epochs = None,
+    learning_rate: LearningRate = None,
+    settings: Set = [],  # noqa: B006 (Typer wants a list)
     output: Annotated[Path | None, typer.Option(help="Folder of the runs and the report.")] = None,
     jobs: Annotated[int | None, typer.Option(min=1, help="Runs at a time (default: one for each core).")] = None,
-    overwrite: Annotated[bool, typer.Option("--overwrite", help="Start all runs anew.")] = False,
-    as_json: Annotated[bool, typer.Option("--json", help="Print JSON for machines.")] = False,
+    overwrite: Overwrite = False,
+    as_json: Json = False,
 ) -> None:
     """Try as many settings for every memory, then train the best of each with all seeds; print tables, write a page.
 
     Given again, it goes on where it stopped.
     """
+    file = find_recipe(recipe)
     from remanence import report, training  # slow to load
 
-    read = training.read_recipe(recipe, settings)
+    read = training.read_recipe(file, [*short_forms(epochs, learning_rate), *settings])
     folder = output or Path("runs") / recipe.stem
     jobs = jobs or training.side_by_side(comparison.training for comparison in read.comparisons)
     with bars(training.run_count(read)) as tell:

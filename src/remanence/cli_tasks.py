@@ -1,20 +1,19 @@
 """The commands about tasks: remanence data | preview."""
 
 from pathlib import Path
-from typing import Annotated, Any
+from typing import TYPE_CHECKING, Annotated, Any
 
 import typer
 from rich.markup import escape
 
-from remanence import data, tasks
+from remanence.cli_options import Json
 from remanence.cli_progress import bar
 from remanence.console import err, out, print_json
+from remanence.names import check_names, complete_task
 
-
-def complete_task(incomplete: str) -> list[str]:
-    """Names of tasks, for the shell."""
-    return [name for name in tasks.tasks if name.startswith(incomplete)]
-
+if TYPE_CHECKING:
+    from remanence.data import Source
+    from remanence.tasks import Task
 
 Options = Annotated[
     list[str],
@@ -22,7 +21,6 @@ Options = Annotated[
         "--set", metavar="FIELD=VALUE", help="An option of the task, such as task.options.pairs=8; several times."
     ),
 ]
-Json = Annotated[bool, typer.Option("--json", help="Print JSON for machines.")]
 
 
 def prepare(
@@ -43,19 +41,22 @@ def prepare(
     as_json: Json = False,
 ) -> None:
     """Prepare the data of a task from what its authors publish, or say what is there and what is missing."""
-    if make:
-        if task is None or path is not None:
-            raise ValueError("--make takes a task that makes its data itself, and no --from")
+    if make and (task is None or path is not None):
+        raise ValueError("--make takes a task that makes its data itself, and no --from")
+    if path is not None and task is None:
+        raise ValueError(f"which task is {path} for? remanence data TASK --from {path}")
+    check_names(tasks=[] if task is None else [task])
+    from remanence import data, tasks  # slow to load
+
+    if make and task is not None:
         for split in tasks.SPLITS:
             with bar(f"making the {split} data") as progress, data.watched(progress):
                 created(task, settings).dataset(split)
         err.print(f"Next: [bold]remanence preview {task}[/]")
         return
-    if path is None:
+    if path is None or task is None:
         states(list(tasks.tasks) if task is None else [task], settings, as_json=as_json)
         return
-    if task is None:
-        raise ValueError(f"which task is {path} for? remanence data TASK --from {path}")
     source = created(task, settings).source
     if source is None:
         raise ValueError(f"{task} makes its data itself: there is nothing to prepare")
@@ -78,6 +79,9 @@ def preview(
     as_json: Json = False,
 ) -> None:
     """Draw a few training samples of a task and what is asked of them."""
+    check_names(tasks=[task])
+    from remanence import data  # slow to load
+
     pictures: list[Path] = []
     with bar("making the data") as progress, data.watched(progress):
         made = created(task, settings)
@@ -96,12 +100,14 @@ def preview(
         err.print(f"The pictures are in {output}", highlight=False)
 
 
-def created(name: str, settings: list[str]) -> tasks.Task:
+def created(name: str, settings: list[str]) -> "Task":
     """The task with the options that were set.
 
     Raises:
         ValueError: something else was set, or the task refuses an option.
     """
+    from remanence import tasks  # slow to load
+
     if not settings:
         return tasks.create(name)
     from remanence.training.recipe import parse_override  # slow to load
@@ -116,6 +122,8 @@ def created(name: str, settings: list[str]) -> tasks.Task:
 
 def states(names: list[str], settings: list[str], *, as_json: bool) -> None:
     """Print which tasks need data, and whether they are there."""
+    from remanence import data  # slow to load
+
     rows = [state(name, created(name, settings).source) for name in names]
     if as_json:
         print_json(rows)
@@ -131,8 +139,10 @@ def states(names: list[str], settings: list[str], *, as_json: bool) -> None:
     out.print(f"\nPrepared data are in {data.directory()} (REMANENCE_DATA_DIR)", highlight=False, soft_wrap=True)
 
 
-def state(name: str, source: data.Source | None) -> dict[str, str | None]:
+def state(name: str, source: "Source | None") -> dict[str, str | None]:
     """What a task needs, and whether it is there."""
+    from remanence import data  # slow to load
+
     if source is None:
         return {"task": name, "data": None, "state": "ready"}
     store = data.load(source.name)

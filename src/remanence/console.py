@@ -4,6 +4,8 @@ import json
 import os
 import shlex
 import sys
+from collections.abc import Iterable
+from pathlib import Path
 from typing import Any
 
 from rich.console import Console
@@ -13,6 +15,17 @@ FILE_WIDTH = 120
 
 out = Console(width=None if sys.stdout.isatty() or "COLUMNS" in os.environ else FILE_WIDTH)
 err = Console(stderr=True)
+
+
+def check_paths(paths: Iterable[Path], wanted: str) -> None:
+    """Refuse paths that are not there, before anything is loaded.
+
+    Raises:
+        ValueError: the message has the first of them.
+    """
+    for path in paths:
+        if not path.exists():
+            raise ValueError(f"{path} is not there: {wanted}")
 
 
 def repeated() -> str:

@@ -58,9 +58,14 @@ class Registry(Generic[Item]):
             raise ValueError(f"no {self.kind} could be imported from {path!r}: {error}") from error
 
 
+def nearest(name: str, known: Iterable[str], cutoff: float = 0.4) -> list[str]:
+    """Up to three of the names that are known and nearly this one, by at least ``cutoff`` of their letters."""
+    return difflib.get_close_matches(name, sorted(known), n=3, cutoff=cutoff)
+
+
 def unknown(kind: str, name: str, known: Iterable[str]) -> ValueError:
     """The error that no ``kind`` is called ``name``, with the nearest of those that are known."""
     known = sorted(known)
-    near = difflib.get_close_matches(name, known, n=3, cutoff=0.4)
+    near = nearest(name, known)
     hint = f"did you mean {' or '.join(near)}?" if near else f"there are: {', '.join(known)}"
     return ValueError(f"no {kind} is called {name!r}; {hint}")

@@ -6,7 +6,7 @@ from typer.testing import CliRunner
 from remanence import report, training
 from remanence.cli import app
 from remanence.errors import RunError
-from remanence.study import holding, places
+from remanence.study import holding
 
 RECIPE = """\
 title: {part}
@@ -22,12 +22,12 @@ comparisons:
 
 @pytest.fixture
 def small_recipes(tmp_path, monkeypatch):
-    folder = tmp_path / "recipes"
-    folder.mkdir()
+    folder = tmp_path / "recipes/holding"
+    folder.mkdir(parents=True)
     for part in holding.PARTS:
         more = "keep: 1" if part == "holding" else "solved: 0.3"
         (folder / f"{part}.yaml").write_text(RECIPE.format(part=part, more=more))
-    monkeypatch.setattr(holding, "recipes", lambda name: folder)
+    monkeypatch.setattr(holding, "recipe_folder", lambda: folder.parent)
 
 
 def test_the_page_answers_from_the_runs(tmp_path, small_recipes):
@@ -74,6 +74,7 @@ def test_a_study_that_does_not_exist_is_named():
     assert "there is no study 'hodling'; there is holding" in str(result.exception)
 
 
-def test_missing_recipes_are_named():
-    with pytest.raises(ValueError, match="the recipes of the study nothing are missing"):
-        places.recipes("nothing")
+def test_missing_recipes_are_named(tmp_path, monkeypatch):
+    monkeypatch.setattr(holding, "recipe_folder", lambda: tmp_path / "recipes")
+    with pytest.raises(ValueError, match=r"cannot read the recipe .*recipes/holding/holding\.yaml"):
+        holding.plan(tmp_path)

@@ -99,6 +99,34 @@ def test_wrong_overrides(override, message):
         recipe_from(data, [override])
 
 
+@pytest.mark.parametrize(
+    ("override", "hint"),
+    [
+        ("training.epoch=1", "epochs"),
+        ("training.lerning_rate=0.1", "learning_rate"),
+        ("model.transformer.head=2", "heads"),
+        ("model.embeding=[3]", "embedding"),
+        ("task.option.pairs=3", "options"),
+        ("hidden_size=[3]", "hidden_sizes"),
+        ("layers=[{name: gru, hiden_size: 3}]", "hidden_size"),
+        ("search={feilds: {training.epochs: [1]}, trials: 3}", "fields"),
+    ],
+)
+def test_a_field_that_is_nearly_one_gets_a_hint(override, hint):
+    data = {"title": "t", "comparisons": [{"task": {"name": "digits"}, "layers": ["gru"]}]}
+    with pytest.raises(ValueError, match=rf"did you mean ([a-z_]+ or )*{hint}\b") as error:
+        recipe_from(data, [override])
+    assert "\n" not in str(error.value)
+
+
+def test_a_task_may_be_given_by_its_name(recipe_file):
+    short = RECIPE.replace("{name: retrieval, options: {pairs: 2}}", "retrieval")
+    assert {run.task.name for run in read_recipe(recipe_file(short)).runs()} == {"retrieval"}
+    runs = read_recipe(recipe_file(short), ["task.options.pairs=2"]).runs()
+    assert runs == read_recipe(recipe_file(RECIPE)).runs()
+    assert read_recipe(recipe_file(RECIPE), ["task=digits"]).runs()[0].task.name == "digits"
+
+
 @given(st.floats(allow_nan=False, allow_infinity=False), st.integers())
 def test_numbers_come_through_whole(real, whole):
     assert parse_override(f"a.b={real!r}") == (["a", "b"], real)

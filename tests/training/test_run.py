@@ -7,6 +7,7 @@ import signal
 import subprocess
 import sys
 import time
+from pathlib import Path
 
 import pytest
 import torch
@@ -128,6 +129,107 @@ def test_a_folder_of_something_else_is_never_touched(tmp_path, make_config, over
     assert (tmp_path / "thesis.tex").read_text() == "years of work"
 
 
+def record_of(folder):
+    return (folder / "config.yaml").read_bytes(), *(path.read_bytes() for path in sorted(folder.glob("metrics.csv")))
+
+
+def test_overwriting_removes_the_files_of_a_run_and_nothing_else(finished, tmp_path, make_config):
+    folder = shutil.copytree(finished, tmp_path / "run")
+    for name in ("notes.txt", "src/work.py", "checkpoints/mine.pt", "report.html"):
+        (folder / name).parent.mkdir(exist_ok=True)
+        (folder / name).write_text("precious")
+    train(make_config(seed=1, epochs=1), folder, overwrite=True)
+    for name in ("notes.txt", "src/work.py", "checkpoints/mine.pt", "report.html"):
+        assert (folder / name).read_text() == "precious"
+    assert outcome(folder)["seed"] == 1
+
+
+@pytest.mark.parametrize("content", ["a: 1\n", "task: retrieval\n", "[", ""])
+@pytest.mark.parametrize("overwrite", [False, True])
+def test_what_is_no_run_is_not_overwritten(tmp_path, make_config, content, overwrite):
+    folder = tmp_path / "project"
+    (folder / "src").mkdir(parents=True)
+    (folder / "src/work.py").write_text("precious")
+    (folder / "config.yaml").write_text(content)
+    with pytest.raises(ValueError, match=r"config\.yaml"):
+        train(make_config(), folder, overwrite=overwrite)
+    assert (folder / "src/work.py").read_text() == "precious"
+    assert (folder / "config.yaml").read_text() == content
+
+
+@pytest.mark.parametrize("place", [".", "", "..", "../.."])
+def test_the_current_folder_and_those_above_it_are_not_overwritten(finished, tmp_path, make_config, monkeypatch, place):
+    folder = shutil.copytree(finished, tmp_path / "run")
+    inner = {".": folder, "": folder, "..": folder / "a", "../..": folder / "a/b"}[place]
+    inner.mkdir(parents=True, exist_ok=True)
+    monkeypatch.chdir(inner)
+    before = record_of(folder)
+    with pytest.raises(ValueError, match="the current folder or one above it"):
+        train(make_config(seed=1), Path(place), overwrite=True)
+    assert record_of(folder) == before
+
+
+def test_what_a_killed_process_left_half_written_does_not_hold_the_folder(tmp_path, make_config):
+    folder = tmp_path / "run"
+    folder.mkdir()
+    (folder / ".config.yaml.1.part").touch()
+    train(make_config(epochs=1), folder)
+    assert not list(folder.rglob("*.part"))
+
+
+@pytest.mark.parametrize("layer", ["elman", "fast_weights"])
+@pytest.mark.parametrize("decay", ["none", "rsqrt"])
+def test_more_epochs_extend_a_run_to_what_it_would_have_been(tmp_path, make_config, layer, decay):
+    settings = {"layer": layer, "decay": decay, "warmup": 3}
+    train(make_config(epochs=2, **settings), tmp_path / "extended")
+    train(make_config(epochs=5, **settings), tmp_path / "extended")
+    train(make_config(epochs=5, **settings), tmp_path / "whole")
+    assert metrics(tmp_path / "extended") == metrics(tmp_path / "whole")
+    assert outcome(tmp_path / "extended") == outcome(tmp_path / "whole")
+    with pytest.raises(ValueError, match="another training"):
+        train(make_config(epochs=4, **settings), tmp_path / "extended")
+
+
+def test_a_rate_that_fell_to_zero_is_not_extended(tmp_path, make_config):
+    train(make_config(epochs=1, decay="cosine"), tmp_path / "run")
+    before = record_of(tmp_path / "run")
+    with pytest.raises(ValueError, match=r"falls to 0 at epoch 1 \(decay: cosine\), so more epochs make another run"):
+        train(make_config(epochs=2, decay="cosine"), tmp_path / "run")
+    assert record_of(tmp_path / "run") == before
+
+
+def test_a_run_that_failed_before_its_first_checkpoint_does_not_hold_its_folder(tmp_path, make_config):
+    with pytest.raises(DivergenceError):
+        train(make_config(layer="irnn", learning_rate=1e30, clip=0), tmp_path / "run")
+    assert train(make_config(layer="irnn", learning_rate=1e-3), tmp_path / "run").failure is None
+    (tmp_path / "run/checkpoints/last.ckpt").unlink()  # a user who saves space; the run did not fail
+    with pytest.raises(ValueError, match="another seed"):
+        train(make_config(layer="irnn", learning_rate=1e-3, seed=1), tmp_path / "run")
+
+
+@pytest.mark.parametrize("error", [MemoryError("x"), RuntimeError("[enforce fail] not enough memory")])
+def test_memory_that_ends_in_training_is_an_error_with_the_sizes(tmp_path, make_config, monkeypatch, error):
+    def fail(*_):
+        raise error
+
+    with monkeypatch.context() as patched:
+        patched.setattr(Experiment, "training_step", fail)
+        with pytest.raises(RunError, match="out of memory: elman with 6 units on retrieval, in batches of 16"):
+            train(make_config(), tmp_path / "run")
+    assert not (tmp_path / "run").exists()
+    train(make_config(epochs=1), tmp_path / "run")
+
+
+def test_other_errors_of_the_layer_keep_their_traceback(tmp_path, make_config, monkeypatch):
+    def fail(*_):
+        raise RuntimeError("a bug")
+
+    monkeypatch.setattr(Experiment, "training_step", fail)
+    with pytest.raises(RuntimeError, match="a bug") as raised:
+        train(make_config(), tmp_path / "run")
+    assert not isinstance(raised.value, RunError)
+
+
 def test_a_nan_loss_stops_with_step_and_cause(tmp_path, make_config):
     with pytest.raises(
         DivergenceError, match=r"loss is nan at step \d+ \(epoch 1\); likely the updates were too large .*learning_rate"
@@ -183,7 +285,7 @@ def test_wherever_the_disk_ends_it_is_an_os_error(tmp_path, limit_files):
         ("result.json", b'{"task": ', "result.json is damaged: remove it, and the same command tests the run again"),
         ("result.json", b'{"task": "retrieval"}', "result.json is damaged: remove it"),
         ("config.yaml", b"task: [", "config.yaml, line 1: "),
-        ("config.yaml", b"task", "config.yaml is damaged: remove the folder"),
+        ("config.yaml", b"task", "config.yaml is damaged, or no configuration of a run: .*remove the folder"),
     ],
 )
 def test_a_damaged_file_is_named_and_its_remedy_works(finished, tmp_path, make_config, file, content, message):

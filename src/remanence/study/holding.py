@@ -4,12 +4,12 @@ from collections.abc import Callable, Sequence
 from pathlib import Path
 
 from remanence import report, training
+from remanence.recipes import recipe_folder
 from remanence.report import Run
 from remanence.study import answers, markdown
 from remanence.study.exact import silent
 from remanence.study.figures import Histories
 from remanence.study.neurons import Neurons, over_training
-from remanence.study.places import recipes
 from remanence.study.success import label, successes
 from remanence.training import RunConfig
 
@@ -40,7 +40,7 @@ def plan(folder: Path, overrides: Sequence[str] = ()) -> dict[str, dict[Path, Ru
     Raises:
         ValueError: the recipes are missing, or an override does not fit.
     """
-    source = recipes("holding")
+    source = recipe_folder() / "holding"
     return {
         part: training.plan(training.read_recipe(source / f"{part}.yaml", overrides).runs(), folder / part)
         for part in PARTS

@@ -16,9 +16,10 @@ from pathlib import Path
 from typing import TypeAlias
 
 from remanence.errors import DivergenceError, RunError
+from remanence.training.claim import claim, release
 from remanence.training.config import RunConfig, TrainingConfig
 from remanence.training.experiment import Experiment
-from remanence.training.run import Result, claim, read_result, train
+from remanence.training.run import Result, read_result, train
 
 Message: TypeAlias = tuple[Path, int, int, float | None]
 """Folder of the run, steps done, steps in all, last validation metric."""
@@ -81,7 +82,7 @@ def compare(
     Raises:
         ValueError: a configuration that cannot be built, or a folder that holds another run; nothing was trained.
         OSError: a run could not be written; the same call goes on where it stopped.
-        RunError: a process was killed from outside; the same call goes on where it stopped.
+        RunError: a process was killed from outside, or memory ended; the same call goes on where it stopped.
     """
     with workers(jobs, tell) as train_all:
         return completed(runs, train_all, overwrite=overwrite)
@@ -94,8 +95,12 @@ def completed(runs: Mapping[Path, RunConfig], train_all: TrainAll, *, overwrite:
     for folder, config in runs.items():
         claim(folder, config, overwrite=overwrite)
     waiting = {folder: config for folder, config in runs.items() if not (folder / "result.json").exists()}
-    if waiting:
-        train_all(waiting)
+    try:
+        if waiting:
+            train_all(waiting)
+    finally:
+        for folder in waiting:
+            release(folder)
     return {folder: read_result(folder) for folder in runs}
 
 
@@ -118,6 +123,7 @@ def workers(jobs: int, tell: Callable[[Message], None]) -> Iterator[TrainAll]:
             # The runs that are under way would otherwise be waited for; they resume from their checkpoints.
             for child in multiprocessing.active_children():
                 child.kill()
+                child.join()
             pool.shutdown(wait=False, cancel_futures=True)
             if isinstance(error, BrokenProcessPool):
                 raise RunError(

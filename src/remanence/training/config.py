@@ -25,6 +25,11 @@ class TaskConfig(Strict):
     name: str
     options: dict[str, Any] = {}
 
+    @model_validator(mode="before")
+    @classmethod
+    def _by_name(cls, data: Any) -> Any:
+        return {"name": data} if isinstance(data, str) else data
+
 
 class LayerConfig(Strict):
     """Which memory, and how large."""

@@ -1,5 +1,7 @@
 """A task, a model and an optimiser, as Lightning wants them."""
 
+from collections.abc import Iterator
+from contextlib import contextmanager
 from functools import partial
 from typing import Any
 
@@ -11,7 +13,7 @@ from torch.utils.data import DataLoader, Dataset, DistributedSampler
 
 from remanence import tasks
 from remanence.data import prepared
-from remanence.errors import DivergenceError
+from remanence.errors import DivergenceError, RunError, is_out_of_memory
 from remanence.models import SequenceModel, Transformer
 from remanence.models.sequence import encoded_size
 from remanence.nn import create
@@ -33,6 +35,7 @@ class Experiment(lightning.LightningModule):
 
     Raises:
         ValueError: the task or the layer refuses its options, or the task's data are not prepared.
+        RunError: the model does not fit into the memory.
     """
 
     def __init__(self, config: RunConfig):
@@ -41,7 +44,8 @@ class Experiment(lightning.LightningModule):
         self.task = tasks.create(config.task.name, **config.task.options)
         if self.task.source is not None:
             prepared(self.task.source, config.task.name)
-        self.model = build_model(config, self.task)
+        with enough_memory(config):
+            self.model = build_model(config, self.task)
         start(self.model, config)
 
     def training_step(self, batch: Batch, index: int) -> Tensor:
@@ -124,6 +128,20 @@ class Experiment(lightning.LightningModule):
             f"clip harder (training.clip, now {training.clip:g})" if training.clip else "clip gradients (training.clip)"
         )
         return f"{start}; likely {cause}. Lower training.learning_rate (now {training.learning_rate:g}) or {clip}."
+
+
+@contextmanager
+def enough_memory(config: RunConfig) -> Iterator[None]:
+    """Where memory ends, an error that says what was too large."""
+    try:
+        yield
+    except (RuntimeError, MemoryError) as error:
+        if isinstance(error, RunError) or not is_out_of_memory(error):
+            raise
+        raise RunError(
+            f"out of memory: {config.layer.name} with {config.layer.hidden_size:,} units on {config.task.name}, in "
+            f"batches of {config.training.batch_size:,}; fewer units or a smaller training.batch_size need less"
+        ) from error
 
 
 class Batched(Dataset[Batch]):

@@ -2,12 +2,13 @@
 
 from collections.abc import Iterator, Mapping, Sequence
 from pathlib import Path
-from typing import Any, TypeVar
+from typing import Any, TypeVar, get_args
 
 import yaml
-from pydantic import Field, PositiveInt, ValidationError, model_validator
+from pydantic import BaseModel, Field, PositiveInt, ValidationError, model_validator
 
 from remanence.files import parse_yaml, read_text
+from remanence.registry import nearest
 from remanence.training.config import LayerConfig, ModelConfig, RunConfig, Strict, TaskConfig, TrainingConfig
 from remanence.training.search import Search
 from remanence.training.sizes import sized
@@ -170,6 +171,8 @@ def set_field(data: dict[str, Any], field: Sequence[str], value: Any) -> None:
     """Set ``data[a][b] = value`` for the field a.b, making sections as needed."""
     for key in field[:-1]:
         inner = data.setdefault(key, {})
+        if key in ("task", "layer") and isinstance(inner, str):  # given by its name alone
+            inner = data[key] = {"name": inner}
         if not isinstance(inner, dict):
             raise ValueError(f"--set {'.'.join(field)}: {key} is a value, it has no fields")
         data = inner
@@ -181,14 +184,37 @@ def checked(model: type[Model], data: Mapping[str, Any], *, where: str, text: st
     try:
         return model.model_validate(data)
     except ValidationError as error:
-        # Of a union's alternatives the one that went furthest into the data is what was meant.
-        first = max(error.errors(), key=lambda item: len(item["loc"]))
+        # Of a union's alternatives the one that went furthest into the data is what was meant. A field that is missing
+        # may be there under a wrong name, and then that is what to say.
+        first = max(error.errors(), key=lambda item: (len(item["loc"]), item["type"] != "missing"))
         # pydantic adds the name of a union's member to the place; only keys and indices are in the file.
         place = [part for part in first["loc"] if part not in ("str", "LayerConfig")]
         line = f", line {line_of(text, place)}" if text else ""
         wrong = first["msg"].lower().replace("tuple", "list").replace("dictionary", "mapping")
+        if first["type"] == "extra_forbidden" and (
+            near := nearest(str(place[-1]), fields_at(model, place[:-1]), cutoff=0.6)
+        ):
+            wrong += f"; did you mean {' or '.join(near)}?"
         came = "" if first["type"] in ("missing", "extra_forbidden") else f", got {first['input']!r}"
         raise ValueError(f"{where}{line}: {'.'.join(map(str, place))}: {wrong}{came}") from error
+
+
+def fields_at(section: type[BaseModel], place: Sequence[str | int]) -> set[str]:
+    """Names of the fields that there are at a place in the data of ``section``."""
+    sections = [section]
+    for part in place:
+        if isinstance(part, str):
+            found = [each.model_fields[part].annotation for each in sections if part in each.model_fields]
+            sections = [inner for annotation in found for inner in sections_in(annotation)]
+    return {name for each in sections for name in each.model_fields}
+
+
+def sections_in(annotation: Any) -> Iterator[type[BaseModel]]:
+    """The sections that a type holds, in lists and alternatives too."""
+    if isinstance(annotation, type) and issubclass(annotation, BaseModel):
+        yield annotation
+    for inner in get_args(annotation):
+        yield from sections_in(inner)
 
 
 def line_of(text: str, place: Sequence[str | int]) -> int:

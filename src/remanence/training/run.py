@@ -4,7 +4,6 @@ import csv
 import io
 import json
 import logging
-import shutil
 import time
 import warnings
 from collections.abc import Callable, Mapping
@@ -14,14 +13,13 @@ from typing import Any
 
 import lightning
 import torch
-import yaml
 from lightning.pytorch.plugins import TorchCheckpointIO
-from pydantic import ValidationError
 
 from remanence.errors import DivergenceError, RunError
-from remanence.files import parse_yaml, read_text, replacing, write_text
+from remanence.files import replacing, write_text
+from remanence.training.claim import claim, release, remedy
 from remanence.training.config import RunConfig, TrainingConfig
-from remanence.training.experiment import Experiment
+from remanence.training.experiment import Experiment, enough_memory
 from remanence.training.peak import forget_peak, peak_mib
 
 Progress = Callable[[int, int, float | None], None]
@@ -63,7 +61,8 @@ def train(config: RunConfig, folder: Path, *, overwrite: bool = False, progress:
     Args:
         config: the run.
         folder: gets ``config.yaml``, ``metrics.csv``, ``checkpoints/`` and, at the end, ``result.json``.
-        overwrite: start anew where the folder holds a run already.
+        overwrite: start anew where the folder holds a run already. Without it, a finished run with fewer epochs goes
+            on, and one that failed before its first checkpoint is replaced.
         progress: told how far it is, a few times a second.
 
     Returns:
@@ -72,7 +71,7 @@ def train(config: RunConfig, folder: Path, *, overwrite: bool = False, progress:
     Raises:
         ValueError: the folder holds a run of another configuration, or the task or layer refuses its options.
         DivergenceError: the loss became infinite or NaN; the folder's result says so too.
-        RunError: a file of an interrupted run is damaged.
+        RunError: a file of an interrupted run is damaged, or there is not enough memory.
         OSError: the folder cannot be written; what was complete before stays.
     """
     quiet_lightning()
@@ -87,16 +86,17 @@ def train(config: RunConfig, folder: Path, *, overwrite: bool = False, progress:
     forget_peak()
     last = folder / "checkpoints" / "last.ckpt"
     try:
-        if recorder.restored(last) is None:
-            # weights_only=False: Lightning's loop state holds its own classes; the file is the user's own run.
-            trainer.fit(
-                experiment,
-                experiment.loader("train"),
-                experiment.loader("validation"),
-                ckpt_path=last if last.exists() else None,
-                weights_only=False,
-            )
-        result = tested(experiment, trainer, recorder)
+        with enough_memory(config):
+            if recorder.restored(last) is None:
+                # weights_only=False: Lightning's loop state holds its own classes; the file is the user's own run.
+                trainer.fit(
+                    experiment,
+                    experiment.loader("train"),
+                    experiment.loader("validation"),
+                    ckpt_path=last if last.exists() else None,
+                    weights_only=False,
+                )
+            result = tested(experiment, trainer, recorder)
     except DivergenceError as error:
         record(folder, described(experiment, recorder, failure=str(error)))
         raise
@@ -104,37 +104,10 @@ def train(config: RunConfig, folder: Path, *, overwrite: bool = False, progress:
         # Lightning turns Ctrl-C into exit(1); whoever called us may want to say something first.
         raise KeyboardInterrupt from None
     finally:
+        release(folder)
         if progress:
             progress(1, 1, None)
     return record(folder, result)
-
-
-def claim(folder: Path, config: RunConfig, *, overwrite: bool) -> None:
-    """Make the folder ready for this run, or for going on with it.
-
-    Raises:
-        ValueError: another configuration, or files that are no run, are in the way.
-    """
-    path = folder / "config.yaml"
-    if overwrite and path.exists():
-        shutil.rmtree(folder)
-    if path.exists():
-        stored = parse_yaml(read_text(path), path)
-        try:
-            earlier = RunConfig.model_validate(stored)
-        except ValidationError as error:
-            raise ValueError(f"{path} is damaged: {remedy(folder)}") from error
-        # As configurations, not as text: a field that is left out has its default.
-        parts = ("layer", "model", "seed", "task", "training")
-        changed = [part for part in parts if getattr(earlier, part) != getattr(config, part)]
-        if changed:
-            raise ValueError(
-                f"{folder} holds a run with another {' and '.join(changed)}: choose another --output, or --overwrite it"
-            )
-        return
-    if folder.exists() and any(folder.iterdir()):
-        raise ValueError(f"{folder} holds files that are no run of ours: choose another --output")
-    write_text(path, yaml.safe_dump(config.model_dump(mode="json"), sort_keys=False))
 
 
 def read_result(folder: Path) -> Result:
@@ -171,11 +144,6 @@ def read_checkpoint(path: Path, device: torch.device | str, *, weights_only: boo
         if isinstance(error, OSError) and path.exists():
             raise
         raise RunError(f"{path} is missing or damaged: {remedy(path.parents[1])}") from error
-
-
-def remedy(folder: Path) -> str:
-    """What to do with a run that cannot go on."""
-    return f"remove the folder {folder}, and the same command starts this run anew"
 
 
 def record(folder: Path, result: Result) -> Result:

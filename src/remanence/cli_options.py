@@ -1,0 +1,25 @@
+"""Options that several commands have."""
+
+from typing import Annotated
+
+import typer
+
+Set = Annotated[
+    list[str],
+    typer.Option(
+        "--set",
+        metavar="FIELD=VALUE",
+        help="Set any field of the configuration, such as training.learning_rate=0.003 or task.options.pairs=8. "
+        "May be given several times.",
+    ),
+]
+Epochs = Annotated[int | None, typer.Option(help="Short for --set training.epochs=N.")]
+LearningRate = Annotated[float | None, typer.Option("--lr", help="Short for --set training.learning_rate=RATE.")]
+Overwrite = Annotated[bool, typer.Option("--overwrite", help="Start anew where the folder holds runs already.")]
+Json = Annotated[bool, typer.Option("--json", help="Print JSON for machines instead of a table.")]
+
+
+def short_forms(epochs: int | None, learning_rate: float | None) -> list[str]:
+    """What stands for these options after ``--set``."""
+    fields = {"training.epochs": epochs, "training.learning_rate": learning_rate}
+    return [f"{field}={value!r}" for field, value in fields.items() if value is not None]
