@@ -11,7 +11,7 @@ except ImportError as missing:
 
 import remanence
 from remanence import cli_inspect, cli_list, cli_study, cli_sweep, cli_tasks
-from remanence.cli_options import Epochs, Json, LearningRate, Overwrite, Set, short_forms
+from remanence.cli_options import AllowImport, Epochs, Json, LearningRate, Overwrite, Set, short_forms
 from remanence.cli_progress import bars, fail
 from remanence.console import check_paths, err, out, print_json, repeated
 from remanence.errors import RunError, is_out_of_memory
@@ -104,6 +104,7 @@ def compare(
     output: Annotated[Path | None, typer.Option(help="Folder of the runs and the report.")] = None,
     jobs: Annotated[int | None, typer.Option(min=1, help="Runs at a time (default: one for each core).")] = None,
     overwrite: Overwrite = False,
+    allow_import: AllowImport = False,
     as_json: Json = False,
 ) -> None:
     """Train several memories on the same task with several seeds; print a table and write a page.
@@ -120,7 +121,7 @@ def compare(
     overrides = [f"{field}={value}" for field, value in choices.items() if value is not None]
     overrides += [*short_forms(epochs, learning_rate), *settings]
     if file is not None:
-        recipe = training.read_recipe(file, overrides)
+        recipe = training.read_recipe(file, overrides, allow_import=allow_import)
         if recipe.search is not None:
             raise ValueError(f"{what} has a search: remanence sweep {what}, or --set search=null for no search")
     else:

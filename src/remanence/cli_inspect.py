@@ -8,6 +8,7 @@ from typing import Annotated, Any
 import rich.progress
 import typer
 
+from remanence.cli_options import AllowImport, Json
 from remanence.console import check_paths, err, out, print_json, repeated
 
 
@@ -31,7 +32,8 @@ def inspect(
     output: Annotated[
         Path | None, typer.Option(help="Where inspection.html goes (default: the folder of the first argument).")
     ] = None,
-    as_json: Annotated[bool, typer.Option("--json", help="Print JSON for machines instead of a table.")] = False,
+    allow_import: AllowImport = False,
+    as_json: Json = False,
 ) -> None:
     """Say how long a trained memory remembers, and why it stops; several: side by side.
 
@@ -47,7 +49,7 @@ def inspect(
     from remanence import inspection  # slow to load
 
     with bars() as tell:
-        subjects = found(paths) if module is None else modules(module, paths, settings)
+        subjects = found(paths, allow_import=allow_import) if module is None else modules(module, paths, settings)
         cards = inspection.inspect(subjects, tell)
     page = inspection.write(cards, output or place(paths), repeated())
     if as_json:
@@ -57,7 +59,7 @@ def inspect(
     err.print(f"The page is {page}", highlight=False, soft_wrap=True)
 
 
-def found(paths: list[Path]) -> list[Any]:
+def found(paths: list[Path], *, allow_import: bool) -> list[Any]:
     """The memories of runs and checkpoints."""
     from remanence import inspection
     from remanence.report.runs import run_folders
@@ -71,7 +73,7 @@ def found(paths: list[Path]) -> list[Any]:
         if not folders:
             raise ValueError(f"no run in {path}: remanence train or remanence compare makes one")
         for folder in folders:
-            subjects += inspection.subjects_of_run(folder)
+            subjects += inspection.subjects_of_run(folder, allow_import=allow_import)
     return subjects
 
 

@@ -16,6 +16,13 @@ Set = Annotated[
 Epochs = Annotated[int | None, typer.Option(help="Short for --set training.epochs=N.")]
 LearningRate = Annotated[float | None, typer.Option("--lr", help="Short for --set training.learning_rate=RATE.")]
 Overwrite = Annotated[bool, typer.Option("--overwrite", help="Start anew where the folder holds runs already.")]
+AllowImport = Annotated[
+    bool,
+    typer.Option(
+        "--allow-import",
+        help="Import what a recipe or a stored configuration names as package.module:Class. It runs the code there.",
+    ),
+]
 Json = Annotated[bool, typer.Option("--json", help="Print JSON for machines instead of a table.")]
 
 

@@ -8,7 +8,7 @@ from rich.console import Group
 from rich.markup import escape
 from rich.table import Table
 
-from remanence.cli_options import Epochs, Json, LearningRate, Overwrite, Set, short_forms
+from remanence.cli_options import AllowImport, Epochs, Json, LearningRate, Overwrite, Set, short_forms
 from remanence.cli_progress import bars
 from remanence.console import err, out, print_json, repeated
 from remanence.recipes import find_recipe
@@ -25,6 +25,7 @@ def sweep(
     output: Annotated[Path | None, typer.Option(help="Folder of the runs and the report.")] = None,
     jobs: Annotated[int | None, typer.Option(min=1, help="Runs at a time (default: one for each core).")] = None,
     overwrite: Overwrite = False,
+    allow_import: AllowImport = False,
     as_json: Json = False,
 ) -> None:
     """Try as many settings for every memory, then train the best of each with all seeds; print tables, write a page.
@@ -34,7 +35,8 @@ def sweep(
     file = find_recipe(recipe)
     from remanence import report, training  # slow to load
 
-    read = training.read_recipe(file, [*short_forms(epochs, learning_rate), *settings])
+    overrides = [*short_forms(epochs, learning_rate), *settings]
+    read = training.read_recipe(file, overrides, allow_import=allow_import)
     folder = output or Path("runs") / recipe.stem
     jobs = jobs or training.side_by_side(comparison.training for comparison in read.comparisons)
     with bars(training.run_count(read)) as tell:

@@ -1,12 +1,16 @@
 """Files that are whole or not there: written beside their place, then moved into it; and what people wrote by hand."""
 
 import os
+import secrets
 from collections.abc import Iterator
 from contextlib import contextmanager
 from pathlib import Path
 from typing import IO, Any
 
 import yaml
+
+PART = ".part"
+"""Ends the names of files that are being written."""
 
 
 @contextmanager
@@ -17,18 +21,29 @@ def replacing(path: Path) -> Iterator[IO[bytes]]:
         OSError: with the name of the file, which a full disk does not give by itself; what was there before stays.
     """
     path.parent.mkdir(parents=True, exist_ok=True)
-    temporary = path.with_name(f".{path.name}.{os.getpid()}.part")
+    temporary = path.with_name(f".{path.name}.{secrets.token_hex(8)}{PART}")
     try:
-        with temporary.open("wb") as file:
+        with temporary.open("xb") as file:  # x: never what is there, nor what a link there leads to
             yield file
             file.flush()
             os.fsync(file.fileno())
         os.replace(temporary, path)
+        keep_names(path.parent)
     except BaseException as error:
         temporary.unlink(missing_ok=True)
         if isinstance(error, OSError) and error.filename is None:
             error.filename = str(path)
         raise
+
+
+def keep_names(folder: Path) -> None:
+    """Bring to the disk which files a folder has: after a power cut a renamed file is there under its new name."""
+    if os.name == "posix":
+        opened = os.open(folder, os.O_RDONLY)
+        try:
+            os.fsync(opened)
+        finally:
+            os.close(opened)
 
 
 def write_text(path: Path, text: str) -> None:

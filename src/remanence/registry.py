@@ -16,11 +16,13 @@ class Registry(Generic[Item]):
     Args:
         kind: what is registered, for error messages ("layer").
         group: the entry point group from which installed packages add their own ("remanence.layers").
+        base: of which the imported ones are subclasses; nothing else that can be imported is ever called.
     """
 
-    def __init__(self, kind: str, group: str):
+    def __init__(self, kind: str, group: str, base: type):
         self.kind = kind
         self.group = group
+        self.base = base
         self._own: dict[str, Callable[..., Item]] = {}
 
     def add(self, name: str, factory: Callable[..., Item]) -> None:
@@ -53,9 +55,27 @@ class Registry(Generic[Item]):
     def _imported(self, path: str) -> Callable[..., Item]:
         module_name, _, attribute = path.partition(":")
         try:
-            return getattr(importlib.import_module(module_name), attribute)
-        except (ImportError, AttributeError) as error:
+            found = getattr(importlib.import_module(module_name), attribute)
+        except (ImportError, AttributeError, TypeError, ValueError) as error:  # the last two: odd names
             raise ValueError(f"no {self.kind} could be imported from {path!r}: {error}") from error
+        if not (isinstance(found, type) and issubclass(found, self.base)):
+            base = f"{self.base.__module__}.{self.base.__qualname__}"
+            raise ValueError(f"{path!r} is no {self.kind}: expected a subclass of {base}")
+        return found
+
+
+def refuse_imports(names: Iterable[str], where: object) -> None:
+    """Refuse names that would import a module, where somebody else may have written them.
+
+    Raises:
+        ValueError: there is one.
+    """
+    for name in names:
+        if ":" in name:
+            raise ValueError(
+                f"{where} names {name!r}, which would run code from outside of this package: --allow-import "
+                "(in Python, allow_import=True) if you trust it"
+            )
 
 
 def nearest(name: str, known: Iterable[str], cutoff: float = 0.4) -> list[str]:

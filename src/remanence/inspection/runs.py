@@ -9,20 +9,28 @@ from remanence.errors import RunError
 from remanence.inspection.subject import ROWS, STEPS, Subject
 from remanence.models import Transformer
 from remanence.models.mixer import MemoryMixer
+from remanence.registry import refuse_imports
 from remanence.report.runs import Run, read_run
 from remanence.training import Experiment, RunConfig
 from remanence.training.recipe import checked
-from remanence.training.run import read_checkpoint
+from remanence.training.run import load_weights
 
 
-def subjects_of_run(folder: Path) -> list[Subject]:
+def subjects_of_run(folder: Path, *, allow_import: bool = False) -> list[Subject]:
     """The memory of a run with the weights of its best epoch; of a transformer, that of each block.
 
+    Args:
+        folder: of the run.
+        allow_import: whether its configuration may name task and layer as ``package.module:Class``, whose code is run
+            then.
+
     Raises:
-        ValueError: no run of ours, or one without a recurrent memory.
+        ValueError: no run of ours, or one without a recurrent memory; it names what would have to be imported.
         RunError: no weights yet, or damaged ones.
     """
     run = read_run(folder)
+    if not allow_import:
+        refuse_imports([run.task, run.layer], folder / "config.yaml")
     experiment = Experiment(checked(RunConfig, run.config, where=str(folder / "config.yaml")))
     memories = memories_of(experiment.model)
     if not memories:
@@ -57,11 +65,7 @@ def load_best(experiment: Experiment, folder: Path) -> None:
     path = folder / "checkpoints" / "best.ckpt"
     if not path.exists():
         raise RunError(f"{folder} has no weights yet: its first epoch is not over, train it further")
-    weights = read_checkpoint(path, "cpu", weights_only=True)
-    try:
-        experiment.model.load_state_dict(weights)
-    except RuntimeError as error:  # missing keys, other shapes
-        raise RunError(f"{path} does not fit {folder / 'config.yaml'}: train the run anew") from error
+    load_weights(experiment, path)
 
 
 @torch.no_grad()

@@ -3,8 +3,9 @@
 from pathlib import Path
 from typing import Any
 
-import torch
 from torch import Tensor
+
+from remanence.checkpoints import read_tensors
 
 NESTED = ("state_dict", "model_state_dict", "model")  # where training programs put the weights in a larger checkpoint
 
@@ -43,14 +44,6 @@ def _safetensors(path: Path) -> dict[str, Tensor]:
 
 def _pickled(path: Path) -> Any:
     try:
-        return torch.load(path, map_location="cpu", weights_only=True)
-    except Exception as error:  # what a damaged pickle raises is anything
-        if isinstance(error, OSError):
-            raise
-        objects = "weights_only" in str(error) and "GLOBAL" in str(error)
-        why = (
-            "it holds other Python objects, which are not loaded: save model.state_dict()"
-            if objects
-            else "it is damaged, or of another kind"
-        )
-        raise ValueError(f"{path} is no checkpoint of tensors: {why}") from error
+        return read_tensors(path)
+    except ValueError as error:
+        raise ValueError(f"{path} is no checkpoint of tensors: {error}; save model.state_dict()") from error

@@ -2,6 +2,8 @@
 
 from functools import partial
 
+from torch.nn import Module
+
 from remanence.nn import attention
 from remanence.nn.associative_lstm import AssociativeLSTM
 from remanence.nn.cfc import CfC
@@ -49,7 +51,7 @@ __all__ = [
     "layers",
 ]
 
-layers: Registry[Memory] = Registry("layer", "remanence.layers")
+layers: Registry[Memory] = Registry("layer", "remanence.layers", Module)
 layers.add("elman", Elman)
 layers.add("irnn", partial(Elman, nonlinearity="relu", identity_init=True))
 layers.add("lstm", LSTM)
@@ -85,6 +87,9 @@ def create(name: str, *, input_size: int, hidden_size: int, **options: object) -
     """
     factory = layers[name]
     try:
-        return factory(input_size=input_size, hidden_size=hidden_size, **options)
+        layer = factory(input_size=input_size, hidden_size=hidden_size, **options)
     except TypeError as error:
         raise ValueError(f"layer {name!r}: {error}") from error
+    if not isinstance(layer, Memory):
+        raise ValueError(f"layer {name!r} is no remanence.nn.Memory, whose contract every layer keeps: make it one")
+    return layer

@@ -14,7 +14,7 @@ from remanence.models import SequenceModel
 from remanence.report import Run
 from remanence.study.phases import Phases, phases
 from remanence.training import Experiment, RunConfig
-from remanence.training.run import read_checkpoint
+from remanence.training.run import load_weights
 
 PROBED = 256  # sequences at most
 AWAY = 1e-3  # of its spread: nearer to 0, a neuron counts as at 0
@@ -62,7 +62,7 @@ def over_training(run: Run) -> list[Neurons]:
     batch = samples.batch(range(min(PROBED, len(samples))))
     found = []
     for epoch, path in kept_weights(run.folder):
-        experiment.model.load_state_dict(read_checkpoint(path, "cpu", weights_only=True))
+        load_weights(experiment, path)
         assert isinstance(experiment.model, SequenceModel)
         step = 0 if epoch == 0 else int(run.curve["step"][epoch - 1])
         found.append(measured(experiment.model, experiment.task, batch, step))

@@ -66,7 +66,7 @@ __all__ = [
     "tasks",
 ]
 
-tasks: Registry[Task] = Registry("task", "remanence.tasks")
+tasks: Registry[Task] = Registry("task", "remanence.tasks", Task)
 tasks.add("retrieval", Retrieval)
 tasks.add("digits", Digits)
 tasks.add("recall", Recall)

@@ -1,18 +1,23 @@
 """Whose a folder is: that of one run, which may go on, be extended, or be replaced where nothing is lost."""
 
 import json
+import secrets
+import shutil
+from collections.abc import Iterator
+from contextlib import contextmanager, nullcontext
 from pathlib import Path
 
 import yaml
 from pydantic import ValidationError
 
-from remanence.files import parse_yaml, read_text, write_text
+from remanence.files import PART, parse_yaml, read_text, write_text
+from remanence.locks import LOCK
 from remanence.training.config import RunConfig
 
 CONFIG, RESULT, METRICS, LAST = "config.yaml", "result.json", "metrics.csv", "checkpoints/last.ckpt"
-PART = ".*.part"
-OURS = (METRICS, RESULT, "checkpoints/*.ckpt", PART, f"checkpoints/{PART}")
-"""All files of a run but its configuration, which goes last: what holds it is still a run."""
+PARTS = f".*{PART}"
+OURS = (METRICS, RESULT, "checkpoints/*.ckpt", PARTS, f"checkpoints/{PARTS}")
+"""All files of a run but its configuration."""
 
 
 def claim(folder: Path, config: RunConfig, *, overwrite: bool = False) -> None:
@@ -29,27 +34,34 @@ def claim(folder: Path, config: RunConfig, *, overwrite: bool = False) -> None:
         ValueError: another configuration, or files that are no run, are in the way; or ``overwrite`` would remove
             from the current folder or one above it.
     """
-    earlier = stored(folder)
+    earlier, replaces = stored(folder), False
     if earlier is not None and overwrite:
         if Path.cwd().resolve().is_relative_to(folder.resolve()):
             raise ValueError(f"{folder} is the current folder or one above it: nothing is removed from there")
-        remove(folder)
+        replaces = True
     elif earlier is None:
-        if folder.exists() and any(not path.match(PART) for path in folder.iterdir()):
+        if folder.exists() and any(not is_scrap(path) for path in folder.iterdir()):
             raise ValueError(f"{folder} holds files that are no run of ours: choose another --output")
     elif not (changed := differences(earlier, config)):
         return
     elif failed_at_once(folder):
-        remove(folder)
+        replaces = True
     elif changed == ["training"] and is_extension(earlier, config):
         extend(folder, earlier)
     else:
         raise ValueError(
             f"{folder} holds a run with another {' and '.join(changed)}: choose another --output, or --overwrite it"
         )
-    for path in folder.glob(PART):
-        path.unlink()
-    write_text(folder / CONFIG, yaml.safe_dump(config.model_dump(mode="json"), sort_keys=False))
+    for path in folder.glob(PARTS):
+        discard(path)
+    with set_aside(folder) if replaces else nullcontext():
+        write_text(folder / CONFIG, yaml.safe_dump(config.model_dump(mode="json"), sort_keys=False))
+
+
+def is_finished(folder: Path, config: RunConfig) -> bool:
+    """Whether the folder has the result of this very run."""
+    earlier = stored(folder)
+    return earlier is not None and not differences(earlier, config) and (folder / RESULT).exists()
 
 
 def extend(folder: Path, earlier: RunConfig) -> None:
@@ -64,6 +76,11 @@ def extend(folder: Path, earlier: RunConfig) -> None:
             "epochs make another run: choose another --output, or --overwrite it"
         )
     (folder / RESULT).unlink(missing_ok=True)
+
+
+def is_scrap(path: Path) -> bool:
+    """Whether a file is no more than a trace of a process: its lock, or what it had half written when it was killed."""
+    return path.name == LOCK or path.match(PARTS)
 
 
 def stored(folder: Path) -> RunConfig | None:
@@ -90,6 +107,11 @@ def differences(earlier: RunConfig, config: RunConfig) -> list[str]:
     return [part for part in parts if getattr(earlier, part) != getattr(config, part)]
 
 
+def identity(config: RunConfig) -> str:
+    """All that makes a run what it is, whatever version it was begun with and however far it goes."""
+    return config.model_dump_json(exclude={"versions": True, "training": {"epochs"}}, exclude_defaults=True)
+
+
 def is_extension(earlier: RunConfig, config: RunConfig) -> bool:
     """Whether ``config`` differs by nothing but more epochs."""
     more = config.training.epochs > earlier.training.epochs
@@ -114,13 +136,44 @@ def release(folder: Path) -> None:
 
 def remove(folder: Path) -> None:
     """Remove the files of a run, and what is empty then; whatever else lies in its folder stays."""
-    for pattern in OURS:
-        for path in folder.glob(pattern):
-            path.unlink()
-    (folder / CONFIG).unlink(missing_ok=True)
+    for path in ours(folder):
+        discard(path)
     for path in (folder / "checkpoints", folder):
         if path.is_dir() and not any(path.iterdir()):
             path.rmdir()
+
+
+@contextmanager
+def set_aside(folder: Path) -> Iterator[None]:
+    """Put the files of a run out of the way of another one; they come back if that could not begin."""
+    aside = folder / f".{secrets.token_hex(8)}{PART}"
+    moved = [(path, aside / path.relative_to(folder)) for path in ours(folder) if not is_scrap(path)]
+    try:
+        for path, place in moved:
+            place.parent.mkdir(parents=True, exist_ok=True)
+            path.rename(place)
+        yield
+    except BaseException:
+        for path, place in moved:
+            if place.exists():
+                place.replace(path)
+        raise
+    finally:
+        if aside.exists():
+            discard(aside)
+
+
+def ours(folder: Path) -> list[Path]:
+    """All files of a run; its configuration is the last, as what has one is still a run."""
+    return [path for pattern in (*OURS, CONFIG) for path in folder.glob(pattern)]
+
+
+def discard(path: Path) -> None:
+    """Remove a file, or a folder of ours with all that is in it."""
+    if path.is_dir() and not path.is_symlink():
+        shutil.rmtree(path)
+    else:
+        path.unlink(missing_ok=True)
 
 
 def remedy(folder: Path) -> str:

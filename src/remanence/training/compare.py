@@ -16,7 +16,8 @@ from pathlib import Path
 from typing import TypeAlias
 
 from remanence.errors import DivergenceError, RunError
-from remanence.training.claim import claim, release
+from remanence.locks import locked
+from remanence.training.claim import claim, is_finished, release
 from remanence.training.config import RunConfig, TrainingConfig
 from remanence.training.experiment import Experiment
 from remanence.training.run import Result, read_result, train
@@ -92,15 +93,17 @@ def completed(runs: Mapping[Path, RunConfig], train_all: TrainAll, *, overwrite:
     """The result of each run, trained if it has none yet: :func:`compare` with processes that are there already."""
     for config in {digest(config): config for config in runs.values()}.values():
         Experiment(config)
-    for folder, config in runs.items():
-        claim(folder, config, overwrite=overwrite)
-    waiting = {folder: config for folder, config in runs.items() if not (folder / "result.json").exists()}
+    waiting = {folder: config for folder, config in runs.items() if overwrite or not is_finished(folder, config)}
+    for folder, config in waiting.items():
+        with locked(folder):
+            claim(folder, config, overwrite=overwrite)
     try:
         if waiting:
             train_all(waiting)
     finally:
         for folder in waiting:
-            release(folder)
+            with suppress(RunError, OSError), locked(folder):
+                release(folder)
     return {folder: read_result(folder) for folder in runs}
 
 

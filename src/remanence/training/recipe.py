@@ -8,7 +8,7 @@ import yaml
 from pydantic import BaseModel, Field, PositiveInt, ValidationError, model_validator
 
 from remanence.files import parse_yaml, read_text
-from remanence.registry import nearest
+from remanence.registry import nearest, refuse_imports
 from remanence.training.config import LayerConfig, ModelConfig, RunConfig, Strict, TaskConfig, TrainingConfig
 from remanence.training.search import Search
 from remanence.training.sizes import sized
@@ -95,20 +95,28 @@ class Recipe(Strict):
         """The configuration of every run, as the recipe has it before a search."""
         return [run for comparison in self.comparisons for run in comparison.runs(range(self.seeds_of(comparison)))]
 
+    def names(self) -> Iterator[str]:
+        """Of all its tasks and layers."""
+        for comparison in self.comparisons:
+            yield comparison.task.name
+            yield from (layer if isinstance(layer, str) else layer.name for layer in comparison.layers)
+
     def seeds_of(self, comparison: Comparison) -> int:
         """How many seeds the runs of a comparison have."""
         return comparison.seeds or self.seeds
 
 
-def read_recipe(path: Path, overrides: Sequence[str] = ()) -> Recipe:
+def read_recipe(path: Path, overrides: Sequence[str] = (), *, allow_import: bool = False) -> Recipe:
     """Read a recipe and set the overridden fields in each of its comparisons.
 
     Args:
         path: a YAML file.
         overrides: ``field=value``, such as ``seeds=5`` or ``training.learning_rate=0.01``.
+        allow_import: whether the file may name tasks and layers as ``package.module:Class``, whose code is run then.
 
     Raises:
-        ValueError: the file is missing, is no YAML or has a wrong field (the message has the line).
+        ValueError: the file is missing, is no YAML or has a wrong field (the message has the line), or it names what
+            would have to be imported.
     """
     try:
         text = read_text(path)
@@ -117,7 +125,9 @@ def read_recipe(path: Path, overrides: Sequence[str] = ()) -> Recipe:
     data = parse_yaml(text, path)
     if not isinstance(data, dict):
         raise ValueError(f"{path}, line 1: a recipe is a mapping with title and comparisons")
-    checked(Recipe, data, where=f"{path}", text=text)
+    recipe = checked(Recipe, data, where=f"{path}", text=text)
+    if not allow_import:
+        refuse_imports(recipe.names(), path)
     return recipe_from(data, overrides)
 
 

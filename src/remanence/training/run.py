@@ -15,9 +15,11 @@ import lightning
 import torch
 from lightning.pytorch.plugins import TorchCheckpointIO
 
+from remanence.checkpoints import read_tensors
 from remanence.errors import DivergenceError, RunError
 from remanence.files import replacing, write_text
-from remanence.training.claim import claim, release, remedy
+from remanence.locks import Lock, locked
+from remanence.training.claim import CONFIG, claim, identity, is_finished, release, remedy
 from remanence.training.config import RunConfig, TrainingConfig
 from remanence.training.experiment import Experiment, enough_memory
 from remanence.training.peak import forget_peak, peak_mib
@@ -71,33 +73,42 @@ def train(config: RunConfig, folder: Path, *, overwrite: bool = False, progress:
     Raises:
         ValueError: the folder holds a run of another configuration, or the task or layer refuses its options.
         DivergenceError: the loss became infinite or NaN; the folder's result says so too.
-        RunError: a file of an interrupted run is damaged, or there is not enough memory.
+        RunError: another process trains in this folder, or it was removed meanwhile; a file of an interrupted run is
+            damaged; there is not enough memory.
         OSError: the folder cannot be written; what was complete before stays.
     """
     quiet_lightning()
     torch.set_num_threads(config.training.threads)
     lightning.seed_everything(config.seed, verbose=False)
     experiment = Experiment(config)
-    claim(folder, config, overwrite=overwrite)
-    if (folder / "result.json").exists():
-        return read_result(folder)
-    recorder = Recorder(folder, config, progress)
+    if not overwrite and is_finished(folder, config):
+        return read_result(folder)  # without the lock: the folder may be one that cannot be written
+    with locked(folder) as lock:
+        claim(folder, config, overwrite=overwrite)
+        if is_finished(folder, config):  # by another process, meanwhile
+            return read_result(folder)
+        return complete(experiment, folder, lock, progress)
+
+
+def complete(experiment: Experiment, folder: Path, lock: Lock, progress: Progress | None) -> Result:
+    """Train from the last checkpoint on, or from the start; then test."""
+    config = experiment.config
+    recorder = Recorder(folder, config, lock, progress)
     trainer = make_trainer(config.training, recorder)
     forget_peak()
     last = folder / "checkpoints" / "last.ckpt"
     try:
         with enough_memory(config):
-            if recorder.restored(last) is None:
-                # weights_only=False: Lightning's loop state holds its own classes; the file is the user's own run.
+            if recorder.restored(experiment) is None:
                 trainer.fit(
                     experiment,
                     experiment.loader("train"),
                     experiment.loader("validation"),
                     ckpt_path=last if last.exists() else None,
-                    weights_only=False,
                 )
             result = tested(experiment, trainer, recorder)
     except DivergenceError as error:
+        lock.check()
         record(folder, described(experiment, recorder, failure=str(error)))
         raise
     except SystemExit:
@@ -107,6 +118,7 @@ def train(config: RunConfig, folder: Path, *, overwrite: bool = False, progress:
         release(folder)
         if progress:
             progress(1, 1, None)
+    lock.check()
     return record(folder, result)
 
 
@@ -132,17 +144,16 @@ def write_checkpoint(path: Path, content: Mapping[str, Any]) -> None:
         file.write(memory.getbuffer())
 
 
-def read_checkpoint(path: Path, device: torch.device | str, *, weights_only: bool) -> dict[str, Any]:
-    """A checkpoint of a run of ours.
+def read_checkpoint(path: Path) -> Any:
+    """What a checkpoint of a run holds.
 
     Raises:
         RunError: it is missing or damaged.
+        OSError: it cannot be read.
     """
     try:
-        return torch.load(path, map_location=device, weights_only=weights_only)
-    except Exception as error:  # what a damaged pickle raises is anything
-        if isinstance(error, OSError) and path.exists():
-            raise
+        return read_tensors(path)
+    except (FileNotFoundError, ValueError) as error:
         raise RunError(f"{path} is missing or damaged: {remedy(path.parents[1])}") from error
 
 
@@ -161,7 +172,7 @@ def make_trainer(training: TrainingConfig, recorder: "Recorder") -> lightning.Tr
         precision=training.precision,
         devices=1,
         callbacks=[recorder],
-        plugins=[AtomicCheckpoints()],
+        plugins=[SafeCheckpoints()],
         num_sanity_val_steps=0,
         logger=False,
         enable_checkpointing=False,
@@ -172,10 +183,23 @@ def make_trainer(training: TrainingConfig, recorder: "Recorder") -> lightning.Tr
 
 def tested(experiment: Experiment, trainer: lightning.Trainer, recorder: "Recorder") -> Result:
     """Test at the weights of the best validation."""
-    best = read_checkpoint(recorder.best_path, experiment.device, weights_only=True)
-    experiment.model.load_state_dict(best)
+    load_weights(experiment, recorder.best_path)
     (test,) = trainer.test(experiment, experiment.loader("test"), verbose=False)
     return described(experiment, recorder, test=test)
+
+
+def load_weights(experiment: Experiment, path: Path) -> None:
+    """Give the model of a run the weights of one of its checkpoints.
+
+    Raises:
+        RunError: they are missing, damaged, or those of another run.
+    """
+    weights = read_checkpoint(path)
+    try:
+        experiment.model.load_state_dict(weights)
+    except (RuntimeError, TypeError, AttributeError) as error:  # missing keys, other shapes, no weights at all
+        folder = path.parents[1]
+        raise RunError(f"{path} does not fit {folder / CONFIG}: {remedy(folder)}") from error
 
 
 def described(
@@ -226,27 +250,41 @@ class Recorder(lightning.Callback):
     The rows travel in the checkpoint, so that a resumed run has the record of an unbroken one.
     """
 
-    def __init__(self, folder: Path, config: RunConfig, progress: Progress | None):
+    def __init__(self, folder: Path, config: RunConfig, lock: Lock, progress: Progress | None):
+        self.lock = lock
         self.metrics_path = folder / "metrics.csv"
         self.best_path = folder / "checkpoints" / "best.ckpt"
         self.last_path = folder / "checkpoints" / "last.ckpt"
         self.training = config.training
         self.seed = config.seed
+        self.identity = identity(config)
+        self.remedy = remedy(folder)
         self.rows: list[dict[str, Any]] = []
         self._progress = progress
         self._reported = 0.0
         self._started = time.monotonic()
 
-    def restored(self, checkpoint: Path) -> str | None:
-        """Take up the rows of a checkpoint; return why that run was over, if it was."""
-        if checkpoint.exists():
-            state = read_checkpoint(checkpoint, "cpu", weights_only=False)
-            self.load_state_dict(state["callbacks"][self.state_key])
+    def restored(self, experiment: Experiment) -> str | None:
+        """Take up the rows of the last checkpoint; return why that run was over, if it was.
+
+        Raises:
+            RunError: it is damaged, or that of another run.
+        """
+        if self.last_path.exists():
+            state = read_checkpoint(self.last_path)
+            try:
+                own = state["callbacks"][self.state_key]
+                experiment.load_state_dict(state["state_dict"])
+                self.load_state_dict(own)
+            except (LookupError, TypeError, AttributeError, RuntimeError) as error:
+                raise RunError(f"{self.last_path} is damaged, or that of another run: {self.remedy}") from error
+            if own.get("run", self.identity) != self.identity:  # runs of earlier versions do not say it
+                raise RunError(f"{self.last_path} is the checkpoint of another run: {self.remedy}")
         return stop_reason(self.rows, self.training)
 
     def state_dict(self) -> dict[str, Any]:
-        """The rows, for the checkpoint."""
-        return {"rows": self.rows}
+        """The rows, for the checkpoint, and whose they are."""
+        return {"rows": self.rows, "run": self.identity}
 
     def load_state_dict(self, state_dict: dict[str, Any]) -> None:
         """Take up the rows of a checkpoint."""
@@ -269,11 +307,13 @@ class Recorder(lightning.Callback):
 
     def on_fit_start(self, trainer: lightning.Trainer, pl_module: lightning.LightningModule) -> None:
         """Keep the weights that training starts from, if any are kept."""
+        self.lock.check()
         if self.training.keep and not self.rows:
             self._keep(pl_module, epoch=0)
 
     def on_train_epoch_end(self, trainer: lightning.Trainer, pl_module: lightning.LightningModule) -> None:
         """Record the epoch; stop if it was the last that is needed."""
+        self.lock.check()
         metrics = {name: float(value) for name, value in trainer.callback_metrics.items()}
         epoch, step = trainer.current_epoch + 1, trainer.global_step
         self.rows.append({"epoch": epoch, "step": step, "seconds": time.monotonic() - self._started, **metrics})
@@ -290,8 +330,12 @@ class Recorder(lightning.Callback):
         write_checkpoint(path, experiment.model.state_dict())  # type: ignore[union-attr]
 
 
-class AtomicCheckpoints(TorchCheckpointIO):
-    """Checkpoints that replace the last one only once they are whole."""
+class SafeCheckpoints(TorchCheckpointIO):
+    """Checkpoints that replace the last one only once they are whole; nothing in them is run when they are read."""
+
+    def load_checkpoint(self, path: Any, map_location: Any = None, weights_only: bool | None = None) -> dict[str, Any]:
+        """Read a checkpoint."""
+        return read_checkpoint(Path(path))
 
     def save_checkpoint(self, checkpoint: dict[str, Any], path: Any, storage_options: Any = None) -> None:
         """Write a checkpoint."""

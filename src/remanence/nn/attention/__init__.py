@@ -31,7 +31,7 @@ __all__ = [
     "methods",
 ]
 
-methods: Registry[Attention] = Registry("attention", "remanence.attention")
+methods: Registry[Attention] = Registry("attention", "remanence.attention", Attention)
 methods.add("full", FullAttention)
 methods.add("local", LocalAttention)
 methods.add("strided", StridedAttention)

@@ -1,0 +1,108 @@
+"""A lock on a folder that dies with its process, also where processes do not see each other (containers)."""
+
+import os
+import platform
+from collections.abc import Iterator
+from contextlib import contextmanager, suppress
+from pathlib import Path
+from types import ModuleType
+
+from remanence.errors import RunError
+
+fcntl: ModuleType | None
+try:
+    import fcntl
+except ImportError:  # Windows
+    fcntl = None
+
+LOCK = ".lock"
+
+
+class Lock:
+    """A folder that this process holds.
+
+    Args:
+        file: descriptor of the lock's file.
+        path: of the same.
+    """
+
+    def __init__(self, file: int, path: Path):
+        self._file = file
+        self._path = path
+
+    def check(self) -> None:
+        """Make sure that the folder is still there and still ours.
+
+        Raises:
+            RunError: it is not.
+        """
+        try:
+            there = os.path.samestat(os.fstat(self._file), os.stat(self._path))
+        except FileNotFoundError:
+            there = False
+        if not there:
+            raise RunError(f"{self._path.parent} was removed while its run was going on: nothing more is written there")
+
+
+@contextmanager
+def locked(folder: Path) -> Iterator[Lock]:
+    """Hold a folder for this process; made if it is not there, and gone afterwards if it is empty then.
+
+    Raises:
+        RunError: another process holds it.
+        OSError: it cannot be written.
+    """
+    folder.mkdir(parents=True, exist_ok=True)
+    path = folder / LOCK
+    file = _opened(path)
+    try:
+        os.truncate(file, 0)
+        os.write(file, f"process {os.getpid()} on {platform.node()}".encode())
+        yield Lock(file, path)
+    finally:
+        _close(file, path)
+        with suppress(OSError):  # not empty, or removed meanwhile
+            folder.rmdir()
+
+
+def _opened(path: Path) -> int:
+    """The lock's file, locked."""
+    while True:
+        # O_NOFOLLOW: a link that somebody put there must not make us write elsewhere.
+        file = os.open(path, os.O_RDWR | os.O_CREAT | getattr(os, "O_NOFOLLOW", 0), 0o644)
+        try:
+            _lock(file)
+            if os.path.samestat(os.fstat(file), os.stat(path)):
+                return file
+        except FileNotFoundError:
+            pass  # who held it removed it between the two calls
+        except (BlockingIOError, PermissionError) as error:
+            holder = os.read(file, 200).decode("utf-8", "replace") or "another process"
+            os.close(file)
+            raise RunError(
+                f"{path.parent} is being trained by {holder}: wait for it, or choose another folder"
+            ) from error
+        os.close(file)
+
+
+def _lock(file: int) -> None:
+    if fcntl is not None:
+        fcntl.flock(file, fcntl.LOCK_EX | fcntl.LOCK_NB)
+    else:
+        import msvcrt
+
+        os.lseek(file, 1000, os.SEEK_SET)  # beyond what others read
+        msvcrt.locking(file, msvcrt.LK_NBLCK, 1)  # type: ignore[attr-defined]
+        os.lseek(file, 0, os.SEEK_SET)
+
+
+def _close(file: int, path: Path) -> None:
+    if fcntl is None:
+        os.close(file)  # an open file cannot be removed there
+        with suppress(OSError):
+            path.unlink()
+        return
+    with suppress(OSError):
+        if os.path.samestat(os.fstat(file), os.stat(path)):
+            path.unlink()  # while it is ours: the next one makes its own
+    os.close(file)
