@@ -135,6 +135,12 @@ def test_compare_on_a_task_with_json(remanence):
         (["train", "retrieval", "--layer", "lstm", "--lr", "-1"], "training.learning_rate: input should be greater"),
         (["report", "nothing-here"], "nothing-here"),
         (["list", "--task", "digit"], "did you mean digits"),
+        (["train", "os:system", "--layer", "gru"], "'os:system' is no task: expected a subclass of"),
+        (["train", "retrieval", "--layer", "os:system"], "'os:system' is no layer: expected a subclass of"),
+        (["train", "retrieval", "--layer", "torch.nn:LSTM"], "is no remanence.nn.Memory"),
+        (["train", "retrieval", "--layer", ":"], "could be imported from"),
+        (["train", "retrieval", "--layer", "gru", "--set", "training.epochs=" + "[" * 5000], "is not a value"),
+        (["train", "retrieval", "--layer", "gru", "--set", "a" + ".b" * 5000 + "=1"], "no field is that deep"),
     ],
 )
 def test_a_mistake_is_one_clear_line_and_exit_code_2(monkeypatch, capsys, tmp_path, arguments, message):
@@ -148,6 +154,60 @@ def test_a_mistake_is_one_clear_line_and_exit_code_2(monkeypatch, capsys, tmp_pa
     assert not list(tmp_path.iterdir())
     assert error.startswith("Error: ")
     assert error.count("\n") == 1
+
+
+IMPORTING = """
+title: from somebody else
+seeds: 1
+comparisons:
+  - task: {task}
+    layers: [{layer}]
+    model: {{embedding: [4], readout: []}}
+    training: {{epochs: 1}}
+"""
+
+
+@pytest.mark.parametrize(
+    ("task", "layer"),
+    [
+        ('{name: "os:system", options: {command: "touch owned"}}', "gru"),
+        ("os:system", "gru"),
+        ("retrieval", '{name: "my_own:Delta"}'),
+        ("retrieval", '"my_own:Delta"'),
+    ],
+)
+@pytest.mark.parametrize("command", ["compare", "sweep"])
+def test_what_a_recipe_names_is_not_imported_without_leave(here, tmp_path, task, layer, command):
+    (tmp_path / "my_own.py").write_text("open('owned', 'w')")
+    (tmp_path / "recipe.yaml").write_text(IMPORTING.format(task=task, layer=layer))
+    error = here(command, "recipe.yaml", code=2).err
+    assert "recipe.yaml names" in error
+    assert "--allow-import" in error
+    assert not (tmp_path / "owned").exists()
+
+
+def test_with_leave_it_must_still_be_of_the_right_kind(here, tmp_path):
+    (tmp_path / "recipe.yaml").write_text(IMPORTING.format(task='"os:system"', layer="gru"))
+    assert "'os:system' is no task" in here("compare", "recipe.yaml", "--allow-import", code=2).err
+
+
+def test_a_stored_configuration_is_not_imported_without_leave(here, tmp_path):
+    (tmp_path / "my_stored.py").write_text(CELLS)
+    here("train", "retrieval", "--layer", "my_stored:Delta", "--hidden-size", "4", "--output", "run", *SMALL)
+    assert "config.yaml names 'my_stored:Delta'" in here("inspect", "run", code=2).err
+    here("report", "run")  # runs nothing
+    config = (tmp_path / "run/config.yaml").read_text()
+    (tmp_path / "run/config.yaml").write_text(config.replace("my_stored:Delta", "os:system"))
+    (tmp_path / "run/result.json").unlink()
+    assert "'os:system' is no layer" in here("inspect", "run", "--allow-import", code=2).err
+
+
+def test_paths_are_printed_as_they_are(here, tmp_path):
+    run = ["train", "retrieval", "--layer", "gru", "--hidden-size", "5", *SMALL]
+    (tmp_path / "a[").mkdir()
+    for name in ("a[red]c", "a[/b]c"):
+        assert f"The run is in {name}" in here(*run, "--output", name).err
+        assert f"The page is {name}/report.html" in here("report", name).err
 
 
 def test_unknown_options_are_usage_errors(remanence):

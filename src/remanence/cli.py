@@ -1,5 +1,6 @@
 """The command line: remanence list | data | preview | train | compare | sweep | study | report | inspect."""
 
+import shlex
 import sys
 from pathlib import Path
 from typing import Annotated, Any
@@ -13,7 +14,7 @@ import remanence
 from remanence import cli_inspect, cli_list, cli_study, cli_sweep, cli_tasks
 from remanence.cli_options import AllowImport, Epochs, Json, LearningRate, Overwrite, Set, short_forms
 from remanence.cli_progress import bars, fail
-from remanence.console import check_paths, err, out, print_json, repeated
+from remanence.console import check_paths, out, print_json, repeated, say
 from remanence.errors import RunError, is_out_of_memory
 from remanence.names import check_names, complete_layer, complete_task
 from remanence.recipes import find_recipe
@@ -82,7 +83,7 @@ def train(
             progress=lambda done, total, metric: tell((folder, done, total, metric)),
         )
     present(report.load([folder]), as_json=as_json)
-    err.print(f"The run is in {folder}; [bold]remanence report {folder}[/] draws it.")
+    say(f"The run is in {folder}; remanence report {shlex.quote(str(folder))} draws it.")
 
 
 @app.command()
@@ -139,7 +140,7 @@ def compare(
     results = report.load(list(runs))
     page = report.write(results, folder, title=recipe.title, command=repeated())
     present(results, as_json=as_json)
-    err.print(f"The page is {page}", highlight=False)
+    say(f"The page is {page}")
 
 
 @app.command("report")
@@ -161,7 +162,7 @@ def report_(
         out.print(report.markdown(report.summarise(results)), markup=False, highlight=False, soft_wrap=True)
     else:
         present(results, as_json=as_json)
-    err.print(f"The page is {page}", highlight=False)
+    say(f"The page is {page}")
 
 
 def separated(names: str | None) -> list[str]:
@@ -202,6 +203,8 @@ def main() -> None:
     except OSError as error:
         place = f"{error.filename}: " if error.filename else ""
         fail(f"{place}{error.strerror or error}. Once that is mended, the same command goes on where it stopped.", 1)
+    except RecursionError as error:
+        fail(f"something is nested too deeply ({error}); --debug shows where", code=1)
     except (RuntimeError, MemoryError) as error:
         if not isinstance(error, RunError) and not is_out_of_memory(error):
             raise

@@ -9,7 +9,7 @@ import rich.progress
 import typer
 
 from remanence.cli_options import AllowImport, Json
-from remanence.console import check_paths, err, out, print_json, repeated
+from remanence.console import check_paths, err, out, print_json, repeated, say
 
 
 def inspect(
@@ -56,7 +56,7 @@ def inspect(
         print_json(inspection.as_json(cards))
     else:
         out.print(inspection.table(cards))
-    err.print(f"The page is {page}", highlight=False, soft_wrap=True)
+    say(f"The page is {page}")
 
 
 def found(paths: list[Path], *, allow_import: bool) -> list[Any]:

@@ -55,7 +55,7 @@ def describe_task(name: str, examples: int, *, as_json: bool) -> None:
         if as_json:
             print_json({"name": name, "summary": summary(type(task)), "missing": str(missing)})
             return
-        out.print(f"[bold]{name}[/]: {summary(type(task))}")
+        out.print(f"[bold]{escape(name)}[/]: {escape(summary(type(task)))}")
         out.print(str(missing), highlight=False, markup=False, soft_wrap=True)
         return
     facts = {
@@ -71,7 +71,7 @@ def describe_task(name: str, examples: int, *, as_json: bool) -> None:
     if as_json:
         print_json(facts)
         return
-    out.print(f"[bold]{name}[/]: {facts['summary']}")
+    out.print(f"[bold]{escape(name)}[/]: {escape(summary(type(task)))}")
     source = f"{len(task.vocabulary)} symbols" if task.vocabulary else f"{task.input_size} channels"
     out.print(f"{source} in, {task.target_size} numbers out; {task.metric}, {task.chance:.3g} by chance\n")
     for example in shown:

@@ -8,7 +8,7 @@ import typer
 from rich.markdown import Markdown
 
 from remanence.cli_progress import bar, bars
-from remanence.console import err, out
+from remanence.console import out, say
 
 STUDIES = ("holding",)
 
@@ -43,4 +43,4 @@ def study(
         out.print(Markdown(text))
     else:
         out.print(text, markup=False, highlight=False, soft_wrap=True)
-    err.print(f"The page is {page}", highlight=False)
+    say(f"The page is {page}")

@@ -10,7 +10,7 @@ from rich.table import Table
 
 from remanence.cli_options import AllowImport, Epochs, Json, LearningRate, Overwrite, Set, short_forms
 from remanence.cli_progress import bars
-from remanence.console import err, out, print_json, repeated
+from remanence.console import out, print_json, repeated, say
 from remanence.recipes import find_recipe
 
 if TYPE_CHECKING:
@@ -54,7 +54,7 @@ def sweep(
         print_json({"trials": tried, "results": report.as_json(rows)})
     else:
         out.print(*map(table, found.candidates), report.table(rows), sep="\n")
-    err.print(f"The page is {page}, that of the search {tried_page}", highlight=False, soft_wrap=True)
+    say(f"The page is {page}, that of the search {tried_page}")
 
 
 def trials(candidate: "Candidate") -> list[dict[str, object]]:

@@ -8,7 +8,7 @@ from rich.markup import escape
 
 from remanence.cli_options import Json
 from remanence.cli_progress import bar
-from remanence.console import err, out, print_json
+from remanence.console import err, out, print_json, say
 from remanence.names import check_names, complete_task
 
 if TYPE_CHECKING:
@@ -52,7 +52,7 @@ def prepare(
         for split in tasks.SPLITS:
             with bar(f"making the {split} data") as progress, data.watched(progress):
                 created(task, settings).dataset(split)
-        err.print(f"Next: [bold]remanence preview {task}[/]")
+        say(f"Next: remanence preview {task}")
         return
     if path is None or task is None:
         states(list(tasks.tasks) if task is None else [task], settings, as_json=as_json)
@@ -65,10 +65,10 @@ def prepare(
     if as_json:
         print_json({"task": task, "source": source.name, "folder": str(store.folder), **store.facts})
         return
-    out.print(f"{source.title} is prepared in {store.folder}", highlight=False, soft_wrap=True)
+    out.print(f"{source.title} is prepared in {store.folder}", markup=False, highlight=False, soft_wrap=True)
     if unverified and source.checksums:
         err.print("[bold]Not verified:[/] the files may differ from those that are published.")
-    err.print(f"Next: [bold]remanence preview {task}[/]")
+    say(f"Next: remanence preview {task}")
 
 
 def preview(
@@ -97,7 +97,7 @@ def preview(
         out.rule(f"{task}, sample {number}", align="left")
         out.print(sample, highlight=False, markup=False, soft_wrap=True)
     if pictures:
-        err.print(f"The pictures are in {output}", highlight=False)
+        say(f"The pictures are in {output}")
 
 
 def created(name: str, settings: list[str]) -> "Task":
@@ -135,8 +135,9 @@ def states(names: list[str], settings: list[str], *, as_json: bool) -> None:
             out.print(f"    {row['command']}", highlight=False, soft_wrap=True)
         elif row["data"] is not None or len(rows) == 1:
             what = escape(row["data"] or "needs no files")
-            out.print(f"[bold]{row['task']}[/]  {row['state']}: {what}", highlight=False)
-    out.print(f"\nPrepared data are in {data.directory()} (REMANENCE_DATA_DIR)", highlight=False, soft_wrap=True)
+            out.print(f"[bold]{escape(str(row['task']))}[/]  {row['state']}: {what}", highlight=False)
+    place = escape(str(data.directory()))
+    out.print(f"\nPrepared data are in {place} (REMANENCE_DATA_DIR)", highlight=False, soft_wrap=True)
 
 
 def state(name: str, source: "Source | None") -> dict[str, str | None]:

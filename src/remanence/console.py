@@ -33,6 +33,11 @@ def repeated() -> str:
     return shlex.join(["remanence", *(word for word in sys.argv[1:] if word not in ("--overwrite", "--debug"))])
 
 
+def say(text: str) -> None:
+    """A line beside the results, as it is: what a path or a message holds is no markup."""
+    err.print(text, markup=False, highlight=False, soft_wrap=True)
+
+
 def print_json(data: Any) -> None:
     """Plain JSON on the standard output."""
     sys.stdout.write(json.dumps(data, indent=2) + "\n")

@@ -1,13 +1,11 @@
-"""Files that are whole or not there: written beside their place, then moved into it; and what people wrote by hand."""
+"""Files that are whole or not there: written beside their place, then moved into it."""
 
 import os
 import secrets
 from collections.abc import Iterator
 from contextlib import contextmanager
 from pathlib import Path
-from typing import IO, Any
-
-import yaml
+from typing import IO
 
 PART = ".part"
 """Ends the names of files that are being written."""
@@ -62,19 +60,3 @@ def read_text(path: Path) -> str:
         return path.read_text(encoding="utf-8")
     except UnicodeDecodeError as error:
         raise ValueError(f"{path}: not text, byte {error.start} cannot be read") from error
-
-
-def parse_yaml(text: str, path: Path) -> Any:
-    """The data in the text of a file.
-
-    Raises:
-        ValueError: it is no YAML; the message has the line.
-    """
-    try:
-        return yaml.safe_load(text)
-    except yaml.MarkedYAMLError as error:
-        line = error.problem_mark.line + 1 if error.problem_mark else "?"
-        raise ValueError(f"{path}, line {line}: {error.problem}") from error
-    except yaml.reader.ReaderError as error:
-        line = text[: error.position].count("\n") + 1
-        raise ValueError(f"{path}, line {line}: the character {chr(error.character)!a} has no place in YAML") from error

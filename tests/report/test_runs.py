@@ -1,3 +1,5 @@
+import json
+
 import numpy as np
 import pytest
 
@@ -31,6 +33,27 @@ def test_runs_come_in_the_order_given_and_each_once(make_run):
     assert [run.folder for run in load([b.parent])] == [b, a]
 
 
+@pytest.mark.parametrize(
+    ("field", "value"),
+    [("steps", None), ("seconds", "long"), ("parameters", 1.5), ("test_metric", None), ("chance", [])],
+)
+def test_a_result_without_a_number_is_named(make_run, field, value):
+    folder = make_run("run")
+    result = json.loads((folder / "result.json").read_text())
+    (folder / "result.json").write_text(json.dumps(result | {field: value}))
+    with pytest.raises(ValueError, match=rf"result\.json: {field} should be a number"):
+        load([folder])
+
+
+@pytest.mark.parametrize(("field", "value"), [("seed", 1), ("layer", "gru"), ("task", "digits"), ("hidden_size", 51)])
+def test_a_result_of_another_run_is_refused(make_run, field, value):
+    folder = make_run("run")
+    result = json.loads((folder / "result.json").read_text())
+    (folder / "result.json").write_text(json.dumps(result | {field: value}))
+    with pytest.raises(ValueError, match=rf"result\.json is that of another run, its {field} is "):
+        load([folder])
+
+
 def test_nothing_to_read(tmp_path):
     with pytest.raises(ValueError, match="none is no folder: give the folder of a run"):
         load([tmp_path / "none"])
@@ -52,6 +75,10 @@ def test_nothing_to_read(tmp_path):
         ("result.json", "[]", r"result\.json: .*metric, .*failure is missing"),
         ("result.json", "{}", r"result\.json: .*metric, .*failure is missing"),
         ("result.json", "\udcff\udcfe", r"result\.json: not text, byte 0"),
+        ("result.json", "[" * 100_000, r"result\.json: .*nested too deeply"),
+        ("config.yaml", "[" * 5000 + "]" * 5000, r"config\.yaml, line 1: more than"),
+        ("config.yaml", "a: &a [*a]", r"config\.yaml, line 1: .*an alias to what surrounds it"),
+        ("metrics.csv", "step,seconds,validation_metric\n1,2," + "9" * 200_000, r"metrics\.csv, line 2: longer than"),
     ],
 )
 def test_a_damaged_file_is_named_with_its_line(make_run, file, text, message):

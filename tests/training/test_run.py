@@ -14,7 +14,9 @@ import torch
 import yaml
 
 from remanence.errors import DivergenceError, RunError
-from remanence.training import Experiment, RunConfig, TrainingConfig, peak, train
+from remanence.locks import locked
+from remanence.training import Experiment, RunConfig, TrainingConfig, compare, peak, train
+from remanence.training.claim import claim
 from remanence.training.run import stop_reason, write_checkpoint
 
 TRAIN_IN_A_PROCESS = """
@@ -228,6 +230,97 @@ def test_other_errors_of_the_layer_keep_their_traceback(tmp_path, make_config, m
     with pytest.raises(RuntimeError, match="a bug") as raised:
         train(make_config(), tmp_path / "run")
     assert not isinstance(raised.value, RunError)
+
+
+def test_a_run_that_another_process_trains_is_left_alone(finished, tmp_path, make_config):
+    folder = shutil.copytree(finished, tmp_path / "run")
+    (folder / "result.json").unlink()
+    before = record_of(folder)
+    with locked(folder):  # by a second descriptor: as another process would
+        for overwrite in (False, True):
+            with pytest.raises(RunError, match=rf"is being trained by process {os.getpid()} on "):
+                train(make_config(seed=1), folder, overwrite=overwrite)
+            with pytest.raises(RunError, match="is being trained by"):
+                compare({folder: make_config()}, overwrite=overwrite)
+    assert record_of(folder) == before
+
+
+def test_a_finished_run_is_read_where_nothing_can_be_written(finished, tmp_path, make_config, monkeypatch):
+    folder = shutil.copytree(finished, tmp_path / "run")
+    monkeypatch.setattr("remanence.training.run.locked", lambda *_: pytest.fail("locked"))
+    train(make_config(), folder)
+
+
+@pytest.mark.parametrize("when", [1, 6])
+def test_a_run_whose_folder_is_removed_stops_and_does_not_come_back(tmp_path, make_config, monkeypatch, when):
+    monkeypatch.setattr("remanence.training.run.PROGRESS_INTERVAL", -1.0)  # told at every step
+    folder = tmp_path / "run"
+
+    def tell(done, total, metric):
+        if done == when and folder.exists():
+            shutil.rmtree(folder)
+
+    with pytest.raises(RunError, match="run was removed while its run was going on"):
+        train(make_config(epochs=5), folder, progress=tell)
+    assert not folder.exists()
+
+
+def test_where_the_next_run_cannot_begin_the_old_one_comes_back(finished, tmp_path, make_config, limit_files):
+    folder = shutil.copytree(finished, tmp_path / "run")
+    before = {path: path.read_bytes() for path in folder.rglob("*") if path.is_file()}
+    with locked(folder):
+        limit_files(100)
+        with pytest.raises(OSError, match="File too large"):
+            claim(folder, make_config(seed=1), overwrite=True)
+        limit_files(resource.RLIM_INFINITY)
+    assert {path: path.read_bytes() for path in folder.rglob("*") if path.is_file()} == before
+
+
+def test_wherever_a_checkpoint_is_cut_off_the_file_is_named(finished, tmp_path, make_config):
+    folder = shutil.copytree(finished, tmp_path / "run")
+    (folder / "result.json").unlink()
+    content = (finished / "checkpoints/last.ckpt").read_bytes()
+    for place in range(0, len(content) - 1, len(content) // 25):
+        (folder / "checkpoints/last.ckpt").write_bytes(content[:place])
+        with pytest.raises(RunError, match=r"last\.ckpt is missing or damaged: remove the folder"):
+            train(make_config(), folder)
+
+
+@pytest.mark.parametrize("file", ["last", "best"])
+@pytest.mark.parametrize("other", ["last", "best", "size", "layer", "seed"])
+def test_a_checkpoint_of_another_run_or_kind_is_named(finished, tmp_path, make_config, file, other):
+    folder = shutil.copytree(finished, tmp_path / "run")
+    (folder / "result.json").unlink()
+    if other in ("last", "best"):
+        source = finished / f"checkpoints/{other}.ckpt"
+    else:
+        config = make_config(**{"layer": {"layer": "gru"}, "seed": {"seed": 1}}.get(other, {}))
+        if other == "size":
+            config = config.model_copy(update={"layer": config.layer.model_copy(update={"hidden_size": 7})})
+        train(config, tmp_path / "other")
+        source = tmp_path / f"other/checkpoints/{file}.ckpt"
+    shutil.copy(source, folder / f"checkpoints/{file}.ckpt")
+    if (file, other) in {("last", "last"), ("best", "best"), ("best", "seed")}:  # right, or not to be told
+        train(make_config(), folder)
+        return
+    with pytest.raises(RunError, match=rf"{file}\.ckpt .*: remove the folder") as error:
+        train(make_config(), folder)
+    assert "\n" not in str(error.value)
+
+
+class Owned:
+    def __reduce__(self):
+        return (print, ("it ran",))
+
+
+def test_nothing_in_a_checkpoint_is_run(finished, tmp_path, make_config, capsys):
+    folder = shutil.copytree(finished, tmp_path / "run")
+    (folder / "result.json").unlink()
+    last = torch.load(finished / "checkpoints/last.ckpt", weights_only=True)
+    torch.save({**last, "loops": Owned()}, folder / "checkpoints/last.ckpt")
+    with pytest.raises(RunError, match=r"last\.ckpt is missing or damaged"):
+        train(make_config(), folder)
+    assert "it ran" not in capsys.readouterr().out
 
 
 def test_a_nan_loss_stops_with_step_and_cause(tmp_path, make_config):

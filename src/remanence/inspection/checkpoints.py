@@ -3,7 +3,6 @@
 from pathlib import Path
 from typing import Any
 
-import torch
 from torch import Tensor, nn
 
 from remanence.inspection.subject import Subject
@@ -34,7 +33,7 @@ def _subject(path: Path, prefix: str, weights: dict[str, Tensor]) -> Subject:
     where = prefix.rstrip(".")
     try:
         layer, about = rebuilt(own)
-    except (RuntimeError, KeyError) as error:
+    except (RuntimeError, KeyError, ValueError) as error:
         raise ValueError(f"{path}: the weights under {prefix!r} do not fit together: {error}") from error
     about = f"{about} found in {path}" + f" under {where}" * bool(where)
     return Subject.driven_by_noise(f"{path.name} {where}".strip(), about, layer)
@@ -44,9 +43,12 @@ def rebuilt(weights: dict[str, Tensor]) -> tuple[nn.RNNBase, str]:
     """The layer that has these weights, and what it is; of one that reads both ways, the first layer forwards.
 
     Raises:
-        ValueError: no known number of gates.
+        ValueError: no known number of gates, or weights that are no matrices.
         RuntimeError: shapes that do not fit together.
     """
+    for name in (FIRST, "weight_hh_l0", "weight_hr_l0"):
+        if name in weights and (weights[name].ndim != 2 or 0 in weights[name].shape):
+            raise ValueError(f"{name} should be a matrix, got the shape {list(weights[name].shape)}")
     rows, input_size = weights[FIRST].shape
     both_ways = f"{FIRST}_reverse" in weights
     projected = weights.get("weight_hr_l0")
@@ -58,9 +60,9 @@ def rebuilt(weights: dict[str, Tensor]) -> tuple[nn.RNNBase, str]:
     options: dict[str, Any] = {"num_layers": layers, "bias": "bias_ih_l0" in weights, "batch_first": True}
     if projected is not None:
         options["proj_size"] = projected.shape[0]
-    layer = KINDS[gates](input_size, hidden_size, **options)
-    with torch.no_grad():
-        layer.load_state_dict({name: weights[name] for name in layer.state_dict()})
+    # Nothing is allocated for the layer: it takes these weights if they are all there and fit.
+    layer = KINDS[gates](input_size, hidden_size, **options, device="meta")
+    layer.load_state_dict({name: weights[name] for name in layer.state_dict()}, assign=True)
     about = f"{type(layer).__name__} of {hidden_size} units" + f" in {layers} layers" * (layers > 1)
     if both_ways:
         about += " (first layer, forwards: it reads both ways)"

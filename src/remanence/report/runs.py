@@ -9,9 +9,11 @@ from typing import Any, Literal
 
 import numpy as np
 
-from remanence.files import parse_yaml, read_text
+from remanence.files import read_text
+from remanence.yaml_files import parse_yaml
 
 COLUMNS = ("step", "seconds", "validation_metric")
+LONGEST = 10_000  # letters in a line of metrics.csv
 RESULT_KEYS = ("metric", "chance", "parameters", "test_metric", "seconds", "steps", "stopped", "failure")
 
 
@@ -104,12 +106,19 @@ def run_folders(path: Path) -> list[Path]:
 
 def read_run(folder: Path) -> Run:
     """Read one run folder."""
-    return Run(
+    run = Run(
         folder,
         config=read_config(folder / "config.yaml"),
         curve=read_curve(folder / "metrics.csv"),
         result=read_result(folder / "result.json"),
     )
+    for field in ("task", "layer", "hidden_size", "seed"):
+        if run.result is not None and run.result.get(field, getattr(run, field)) != getattr(run, field):
+            raise ValueError(
+                f"{folder}: result.json is that of another run, its {field} is {run.result[field]!r} and that of "
+                f"config.yaml {getattr(run, field)!r}: remove result.json and train the run again"
+            )
+    return run
 
 
 def read_config(path: Path) -> dict[str, Any]:
@@ -136,7 +145,11 @@ def read_curve(path: Path) -> dict[str, np.ndarray]:
     """Read ``metrics.csv``; empty columns where it is not there yet."""
     if not path.exists():
         return {column: np.empty(0) for column in COLUMNS}
-    reader = csv.DictReader(read_text(path).splitlines())
+    lines = read_text(path).splitlines()
+    long = next((number for number, line in enumerate(lines, start=1) if len(line) > LONGEST), None)
+    if long is not None:
+        raise ValueError(f"{path}, line {long}: longer than any line of numbers")
+    reader = csv.DictReader(lines)
     missing = [column for column in COLUMNS if column not in (reader.fieldnames or ())]
     if missing:
         raise ValueError(f"{path}, line 1: no column {', '.join(missing)} in the header")
@@ -158,9 +171,15 @@ def read_result(path: Path) -> dict[str, Any] | None:
         result = json.loads(read_text(path))
     except json.JSONDecodeError as error:
         raise ValueError(f"{path}, line {error.lineno}: {error.msg}") from error
+    except RecursionError as error:
+        raise ValueError(f"{path}: no result of a run, values are nested too deeply") from error
     missing = [key for key in RESULT_KEYS if key not in result] if isinstance(result, dict) else list(RESULT_KEYS)
     if missing:
         raise ValueError(f"{path}: no result of a run, {', '.join(missing)} is missing")
-    if result["failure"] is None and not isinstance(result["test_metric"], int | float):
-        raise ValueError(f"{path}: test_metric should be a number, as the run did not fail")
+    numbers = {"parameters": int, "steps": int, "seconds": int | float, "chance": int | float}
+    if result["failure"] is None:  # else what is not known is None
+        numbers["test_metric"] = int | float
+    for field, kind in numbers.items():
+        if not isinstance(result[field], kind):
+            raise ValueError(f"{path}: {field} should be a number, got {result[field]!r}")
     return result

@@ -10,9 +10,10 @@ from pathlib import Path
 import yaml
 from pydantic import ValidationError
 
-from remanence.files import PART, parse_yaml, read_text, write_text
+from remanence.files import PART, read_text, write_text
 from remanence.locks import LOCK
 from remanence.training.config import RunConfig
+from remanence.yaml_files import parse_yaml
 
 CONFIG, RESULT, METRICS, LAST = "config.yaml", "result.json", "metrics.csv", "checkpoints/last.ckpt"
 PARTS = f".*{PART}"

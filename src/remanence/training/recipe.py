@@ -7,11 +7,12 @@ from typing import Any, TypeVar, get_args
 import yaml
 from pydantic import BaseModel, Field, PositiveInt, ValidationError, model_validator
 
-from remanence.files import parse_yaml, read_text
+from remanence.files import read_text
 from remanence.registry import nearest, refuse_imports
 from remanence.training.config import LayerConfig, ModelConfig, RunConfig, Strict, TaskConfig, TrainingConfig
 from remanence.training.search import Search
 from remanence.training.sizes import sized
+from remanence.yaml_files import DEEPEST, load_yaml, parse_yaml
 
 Model = TypeVar("Model", bound=Strict)
 
@@ -164,7 +165,7 @@ def parse_override(override: str) -> tuple[list[str], Any]:
     if not equals or not field:
         raise ValueError(f"--set takes FIELD=VALUE, such as training.learning_rate=0.01; got {override!r}")
     try:
-        return field.split("."), number(yaml.safe_load(value))
+        return field.split("."), number(load_yaml(value))
     except yaml.YAMLError as error:
         raise ValueError(f"--set {field}: {value!r} is not a value") from error
 
@@ -179,6 +180,8 @@ def number(value: Any) -> Any:
 
 def set_field(data: dict[str, Any], field: Sequence[str], value: Any) -> None:
     """Set ``data[a][b] = value`` for the field a.b, making sections as needed."""
+    if len(field) > DEEPEST:
+        raise ValueError(f"--set {field[0]}...: no field is that deep")
     for key in field[:-1]:
         inner = data.setdefault(key, {})
         if key in ("task", "layer") and isinstance(inner, str):  # given by its name alone

@@ -19,7 +19,7 @@ from remanence.checkpoints import read_tensors
 from remanence.errors import DivergenceError, RunError
 from remanence.files import replacing, write_text
 from remanence.locks import Lock, locked
-from remanence.training.claim import CONFIG, claim, identity, is_finished, release, remedy
+from remanence.training.claim import CONFIG, RESULT, claim, identity, is_finished, release, remedy
 from remanence.training.config import RunConfig, TrainingConfig
 from remanence.training.experiment import Experiment, enough_memory
 from remanence.training.peak import forget_peak, peak_mib
@@ -128,10 +128,10 @@ def read_result(folder: Path) -> Result:
     Raises:
         RunError: the file is damaged.
     """
-    path = folder / "result.json"
+    path = folder / RESULT
     try:
         return Result(**json.loads(path.read_text(encoding="utf-8")))
-    except (ValueError, TypeError) as error:
+    except (ValueError, TypeError, RecursionError) as error:
         raise RunError(f"{path} is damaged: remove it, and the same command tests the run again") from error
 
 
@@ -159,7 +159,7 @@ def read_checkpoint(path: Path) -> Any:
 
 def record(folder: Path, result: Result) -> Result:
     """Write ``result.json``, the sign that the run is over."""
-    write_text(folder / "result.json", json.dumps(asdict(result), indent=2) + "\n")
+    write_text(folder / RESULT, json.dumps(asdict(result), indent=2) + "\n")
     return result
 
 

@@ -1,0 +1,67 @@
+import os
+import shutil
+import signal
+import subprocess
+import sys
+
+import pytest
+
+from remanence.errors import RunError
+from remanence.locks import LOCK, locked
+
+HOLD = """
+import pathlib, sys, time
+from remanence.locks import locked
+with locked(pathlib.Path(sys.argv[1])):
+    print("held", flush=True)
+    time.sleep(600)
+"""
+
+
+@pytest.fixture
+def holder(tmp_path):
+    """Another process that holds the folder."""
+    process = subprocess.Popen([sys.executable, "-c", HOLD, tmp_path / "run"], stdout=subprocess.PIPE, text=True)
+    assert process.stdout.readline() == "held\n"
+    yield process
+    process.kill()
+    process.wait()
+    process.stdout.close()
+
+
+def test_one_process_at_a_time_and_the_lock_dies_with_it(holder, tmp_path):
+    with pytest.raises(RunError, match=rf"run is being trained by process {holder.pid} on "), locked(tmp_path / "run"):
+        pytest.fail("two processes hold it")
+    os.kill(holder.pid, signal.SIGKILL)
+    holder.wait()
+    with locked(tmp_path / "run"):
+        pass
+    assert not (tmp_path / "run").exists()
+
+
+def test_a_folder_stays_unless_it_is_empty(tmp_path):
+    with locked(tmp_path / "a/b"):
+        assert [path.name for path in (tmp_path / "a/b").iterdir()] == [LOCK]
+        (tmp_path / "a/b/file").touch()
+    assert [path.name for path in (tmp_path / "a/b").iterdir()] == ["file"]
+
+
+def test_a_folder_that_is_gone_or_held_by_another_is_noticed(tmp_path):
+    with locked(tmp_path / "run") as lock:
+        lock.check()
+        shutil.rmtree(tmp_path / "run")
+        with pytest.raises(RunError, match="run was removed while its run was going on"):
+            lock.check()
+        with locked(tmp_path / "run"), pytest.raises(RunError, match="was removed"):
+            lock.check()
+    with locked(tmp_path / "run") as first:
+        first.check()
+
+
+def test_a_link_in_the_place_of_the_lock_is_not_followed(tmp_path):
+    (tmp_path / "run").mkdir()
+    (tmp_path / "precious").write_text("years of work")
+    (tmp_path / "run" / LOCK).symlink_to(tmp_path / "precious")
+    with pytest.raises(OSError, match="symbolic links"), locked(tmp_path / "run"):
+        pass
+    assert (tmp_path / "precious").read_text() == "years of work"
