@@ -1,5 +1,7 @@
 import io
 import tarfile
+import tracemalloc
+from contextlib import contextmanager
 
 import pytest
 
@@ -25,3 +27,19 @@ def make_tar(tmp_path):
         return path
 
     return make
+
+
+@pytest.fixture
+def within():
+    """A bound on the bytes that Python and NumPy hold at a time, in what follows."""
+
+    @contextmanager
+    def bounded(most):
+        tracemalloc.start()
+        try:
+            yield
+            assert tracemalloc.get_traced_memory()[1] < most
+        finally:
+            tracemalloc.stop()
+
+    return bounded

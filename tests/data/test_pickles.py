@@ -55,3 +55,19 @@ def test_damaged_pickles_are_named():
             read_plain("file", wrong)
     with pytest.raises(ValueError, match="not the size it claims"):
         read_plain("file", content.replace(b"K\x04K\x06\x86", b"K\x04K\x07\x86"))
+
+
+@pytest.mark.parametrize(
+    "content",
+    [
+        b"\x80\x02]r\xff\xff\xff\x3f.",  # the place of an object: 2**30 - 1
+        b"\x80\x05\x96" + (1 << 33).to_bytes(8, "little") + b".",  # bytes that can be changed: 8 GiB
+        b"\x80\x04\x8e" + (1 << 33).to_bytes(8, "little") + b".",  # bytes
+        b"\x80\x04\x8d" + (1 << 33).to_bytes(8, "little") + b".",  # text
+        b"\x80\x04\x95" + (1 << 33).to_bytes(8, "little") + b".",  # a frame
+        b"\x80\x02" + b"]" * 100_000 + b"a" * 99_999 + b".",
+    ],
+)
+def test_no_more_is_made_than_the_file_holds(content, within):
+    with within(1 << 25), pytest.raises(ValueError, match="file cannot be read"):
+        read_plain("file", content)

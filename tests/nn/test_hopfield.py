@@ -1,3 +1,5 @@
+import re
+
 import numpy as np
 import pytest
 import torch
@@ -122,11 +124,23 @@ def test_saves_what_it_holds(make):
     assert "4" in repr(memory)
 
 
+@pytest.mark.parametrize("patterns", [torch.tensor([[0.0, 1, 0, 1]]), torch.tensor([[0, 1, 1, 1]])])
+def test_what_the_message_about_zeros_and_ones_advises_is_accepted(patterns):
+    with pytest.raises(ValueError, match="if they are of 0 and 1") as error:
+        Hopfield(4).store(patterns.float())
+    (advice,) = re.findall(r"pass (.*?), if", str(error.value))
+    memory, advised = Hopfield(4), eval(advice, {"patterns": patterns.float()})
+    memory.store(advised)
+    assert torch.equal(memory(advised), advised)
+    (other,) = re.findall(r"or (torch\.where.*)$", str(error.value))
+    assert torch.equal(eval(other, {"torch": torch, "patterns": patterns, "threshold": 0.5}), advised)
+
+
 @pytest.mark.unchecked
 def test_refuses():
     with pytest.raises(ValueError, match="hebb, pseudo_inverse, storkey"):
         Hopfield(3, rule="delta")
-    with pytest.raises(ValueError, match="-1 and 1"):
+    with pytest.raises(ValueError, match=r"-1 and 1: pass 2 \* patterns - 1, if they are of 0 and 1"):
         Hopfield(3).store(torch.zeros(1, 3))
     with pytest.raises(ValueError, match=r"\[batch, 3\].*\[1, 4\]"):
         Hopfield(3)(torch.ones(1, 4))

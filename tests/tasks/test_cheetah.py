@@ -61,7 +61,7 @@ def test_loss_and_chance(folder, traces):
         (as_npy(np.zeros((9, 17), int)), r"should be an array \[steps, 17\]"),
         (as_npy(np.full((9, 17), np.nan)), "not finite"),
         (as_npy(np.zeros((9, 17)))[:-5], "truncated"),
-        (as_npy(np.array([{}], object), allow_pickle=True), "truncated or no .npy file"),
+        (as_npy(np.array([{}], object), allow_pickle=True), "holds no numbers"),
     ],
 )
 def test_wrong_files_are_named(folder, content, message):

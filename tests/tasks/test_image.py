@@ -86,6 +86,8 @@ def test_a_missing_file_is_named(files, make_tar, data_directory):
         ({b"data": np.zeros((ROWS, 3071), np.uint8)}, "no images of 3 x 32 x 32"),
         ({b"labels": [0] * (ROWS - 1)}, "a label from 0 to 9 for each"),
         ({b"labels": [10] * ROWS}, "a label from 0 to 9 for each"),
+        ({b"labels": [[]] * ROWS}, "a label from 0 to 9 for each"),
+        ({b"labels": [1.5] * ROWS}, "a label from 0 to 9 for each"),
         ({b"labels": [0], b"data": np.zeros((1, 3072), np.uint8)}, "should hold 20 images, it holds 1"),
     ],
 )

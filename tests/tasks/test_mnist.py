@@ -91,6 +91,16 @@ def test_wrong_files_are_named(tmp_path, files, name, change, message):
     assert load("mnist") is None
 
 
+@pytest.mark.parametrize("packed", [True, False])
+def test_a_file_that_unpacks_to_more_than_there_can_be_is_named(tmp_path, files, packed):
+    folder = write(tmp_path / "mnist", files, packed=packed)
+    path = folder / f"train-images-idx3-ubyte{'.gz' * packed}"
+    content = bytes(mnist.LARGEST + 1)
+    path.write_bytes(gzip.compress(content, 1) if packed else content)
+    with pytest.raises(ValueError, match=f"{path.name} .*67,108,864 bytes that were expected"):
+        prepare(mnist.MNIST, folder, verify=False)
+
+
 def test_a_truncated_gzip_file_is_named(tmp_path, files):
     folder = write(tmp_path / "mnist", files)
     path = folder / "train-images-idx3-ubyte.gz"

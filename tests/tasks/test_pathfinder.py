@@ -1,4 +1,6 @@
 import io
+import struct
+import zlib
 
 import numpy as np
 import pytest
@@ -7,6 +9,7 @@ from PIL import Image
 
 from remanence import tasks
 from remanence.data import load, prepare
+from remanence.data import pathfinder as released_pathfinder
 from remanence.tasks import pathfinder
 from remanence.tasks.curves import below, free_place
 from remanence.tasks.dashes import DRAWINGS, dashed, disc, stamps
@@ -185,17 +188,22 @@ def test_wrong_options_are_refused(options):
 
 
 @pytest.fixture
-def released(tmp_path):
+def released(tmp_path, monkeypatch):
     """Two folders of ten images each, in the released layout; the metadata are text under the name of an array."""
-    folder = tmp_path / "pathfinder32"
-    rng = np.random.default_rng(0)
+    monkeypatch.setattr(released_pathfinder, "IMAGES", 20)
+    return written(tmp_path / "lra/pathfinder32", 32)
+
+
+def written(folder, size, turn=0):
+    """Images of that size, of which every second, from ``turn`` on, has label 0."""
+    rng = np.random.default_rng(size)
     for part in range(2):
         images = folder / f"curv_contour_length_14/imgs/{part}"
         images.mkdir(parents=True)
         rows = []
         for number in range(10):
-            Image.fromarray(rng.integers(0, 256, (32, 32), np.uint8)).save(images / f"sample_{number}.png")
-            rows.append(f"imgs/{part} sample_{number}.png {number} {number % 2} 1.0 14 4 2 0.5 1 1")
+            Image.fromarray(rng.integers(0, 256, (size, size), np.uint8)).save(images / f"sample_{number}.png")
+            rows.append(f"imgs/{part} sample_{number}.png {number} {(number + turn) % 2} 1.0 14 4 2 0.5 1 1")
         metadata = folder / "curv_contour_length_14/metadata"
         metadata.mkdir(exist_ok=True)
         if part == 0:
@@ -220,10 +228,62 @@ def test_released_images(released):
                 assert rows[tuple(np.asarray(Image.open(path)).reshape(-1).tolist())] == number % 2
 
 
+@pytest.mark.parametrize("size", [32, 64])
+@pytest.mark.parametrize("order", [[32, 64], [64, 32]])
+def test_of_several_sizes_the_one_that_is_meant_is_read(released, make_tar, size, order):
+    """They have the same names of files; labels are turned, so that those of the wrong size would be seen."""
+    written(released.parent / "pathfinder64", 64, turn=1)
+    files = {}
+    for each in order:
+        files |= {
+            f"lra_release/pathfinder{each}/{path.relative_to(released.parent / f'pathfinder{each}')}": path.read_bytes()
+            for path in sorted((released.parent / f"pathfinder{each}").rglob("*"))
+            if path.is_file()
+        }
+    task = tasks.create("pathfinder", released=True, size=size)
+    for place in (released.parent, make_tar(files)):
+        prepare(task.source, place)
+        rows = {tuple(x.tolist()): int(y) for split in tasks.SPLITS for x, y in task.dataset(split)}
+        assert len(rows) == 20
+        for number in range(10):
+            path = released.parent / f"pathfinder{size}/curv_contour_length_14/imgs/0/sample_{number}.png"
+            label = (number + (size == 64)) % 2
+            assert rows[tuple(np.asarray(Image.open(path)).reshape(-1).tolist())] == label
+
+
+def test_the_same_folder_twice_is_refused(released):
+    written(released.parent / "copy/pathfinder32", 32, turn=1)
+    with pytest.raises(ValueError, match="in several places, '/copy/pathfinder32' and '/pathfinder32': give one"):
+        prepare(tasks.create("pathfinder", released=True).source, released.parent)
+
+
+def test_an_archive_without_the_folder_of_the_size_is_read(released, make_tar):
+    files = {
+        f"curv_contour_length_14/{path.relative_to(released / 'curv_contour_length_14')}": path.read_bytes()
+        for path in released.rglob("*")
+        if path.is_file()
+    }
+    prepare(tasks.create("pathfinder", released=True).source, make_tar(files))
+
+
+def test_a_part_of_the_images_is_refused(released, monkeypatch):
+    monkeypatch.setattr(released_pathfinder, "IMAGES", 200_000)
+    with pytest.raises(ValueError, match="should name 200,000 images, they name 20: get all of"):
+        prepare(tasks.create("pathfinder", released=True).source, released)
+
+
 def png(size):
     file = io.BytesIO()
     Image.new("L", (size, size)).save(file, "PNG")
     return file.getvalue()
+
+
+def bomb():
+    """An image of 2**31 - 1 by 2**31 - 1 pixels, as its header says."""
+    header = struct.pack(">II", 2**31 - 1, 2**31 - 1)
+    content = png(32)
+    changed = content[:16] + header + content[24:]
+    return changed[:29] + struct.pack(">I", zlib.crc32(changed[12:29])) + changed[33:]
 
 
 @pytest.mark.parametrize(
@@ -234,7 +294,8 @@ def png(size):
         ("imgs/1/sample_4.png", png(32)[:50], "sample_4.png cannot be read"),
         ("imgs/1/sample_4.png", None, "lacks 1 images of its metadata, such as imgs/1/sample_4.png"),
         ("metadata/0.npy", b"imgs/0 sample_0.png 0 2\n", "0.npy, row 1: expected folder, file, number and label"),
-        ("metadata/0.npy", b"\x93NUMPY broken", "0.npy cannot be read"),
+        ("imgs/1/sample_4.png", bomb(), "sample_4.png cannot be read"),
+        ("metadata/0.npy", b"\x93NUMPY broken", "0.npy is truncated or no .npy file"),
     ],
 )
 def test_wrong_files_are_named(released, name, content, message):
@@ -247,5 +308,7 @@ def test_wrong_files_are_named(released, name, content, message):
 
 def test_missing_metadata_are_named(tmp_path):
     (tmp_path / "empty").mkdir()
-    with pytest.raises(ValueError, match="lacks curv_contour_length_14/metadata; for the released Pathfinder images"):
+    with pytest.raises(
+        ValueError, match="lacks pathfinder32/curv_contour_length_14/metadata; for the released Pathfinder images"
+    ):
         prepare(tasks.create("pathfinder", released=True).source, tmp_path / "empty")

@@ -82,6 +82,12 @@ def test_missing_values_become_the_mean(folder):
         (lambda t: t.replace(":up", ":left", 1), "the class 'left' is not in the header"),
         (lambda t: t + "1,2:up\n", "1 channels, the lines before have 2"),
         (lambda t: t + "1,x:1,2:up\n", "line 30: could not convert string to float: 'x'"),
+        (lambda t: t + "1,2:inf,1:up\n", "line 30: the value inf is not finite"),
+        (lambda t: t + "1,2:1e39,1:up\n", "line 30: the value 1e39 is not finite"),
+        (
+            lambda t: t + "1," * 20_000 + "1:" + "1:" * 20_000 + "up\n",
+            "20,001 channels, of which the longest has 20,001 values",
+        ),
         (lambda t: t + "up\n", "no series before the class"),
         (lambda t: HEAD, "Waves_TRAIN.ts holds no series"),
         (lambda t: t.replace("up down", "down up"), "differ in their classes"),

@@ -8,10 +8,27 @@ import zlib
 from collections.abc import Callable, Iterator
 from contextlib import contextmanager
 from dataclasses import dataclass
-from pathlib import Path, PureWindowsPath
+from pathlib import Path, PurePosixPath, PureWindowsPath
 from typing import IO, cast
 
-DAMAGED = (tarfile.TarError, zipfile.BadZipFile, gzip.BadGzipFile, lzma.LZMAError, zlib.error, EOFError)
+DAMAGED = (
+    tarfile.TarError,
+    zipfile.BadZipFile,
+    gzip.BadGzipFile,
+    lzma.LZMAError,
+    zlib.error,
+    EOFError,
+    NotImplementedError,  # a zip file that wants a way of packing that Python does not know
+)
+EXTENSIONS = (
+    tarfile.GNUTYPE_LONGNAME,
+    tarfile.GNUTYPE_LONGLINK,
+    tarfile.XHDTYPE,
+    tarfile.XGLTYPE,
+    tarfile.SOLARIS_XHDTYPE,
+)
+LONGEST_NAME = 1 << 16  # bytes
+LITTER = (".DS_Store", "Thumbs.db", "desktop.ini")
 LARGEST = 1 << 30  # bytes of one file
 LONGEST_LINE = 1 << 26
 CHUNK = 1 << 20
@@ -37,11 +54,15 @@ class Member:
         Raises:
             ValueError: it is longer than ``limit`` bytes, or its archive is damaged.
         """
+        pieces, length = [], 0
         with naming(self.archive), self.open() as file:
-            content = file.read(limit + 1)
-        if len(content) > limit:
+            # Piece by piece: a file makes room for all that it is asked for, however short it is.
+            while length <= limit and (piece := file.read(CHUNK)):
+                pieces.append(piece)
+                length += len(piece)
+        if length > limit:
             raise ValueError(f"{self.archive}: {self.name} is longer than the {limit:,} bytes that were expected")
-        return content
+        return b"".join(pieces)
 
     def lines(self, limit: int = LONGEST_LINE) -> Iterator[bytes]:
         """Its lines, one at a time.
@@ -68,29 +89,51 @@ def naming(path: Path) -> Iterator[None]:
 def members(path: Path) -> Iterator[Member]:
     """The files of a folder, of a tar or zip archive, or the one file that ``path`` is.
 
+    What systems add by themselves (``__MACOSX``, ``._name``, ``.DS_Store``, ``Thumbs.db``) is left out.
+
     Raises:
         ValueError: an archive that is damaged, or that holds links, devices or names that lead out of it.
     """
-    if path.is_dir():
-        yield from (
-            Member(file.relative_to(path).as_posix(), path, lambda file=file: file.open("rb"))
-            for file in sorted(path.rglob("*"))
-            if file.is_file()
-        )
-        return
     with naming(path):
-        if tarfile.is_tarfile(path):
-            yield from tar_members(path)
+        if path.is_dir():
+            found = folder_members(path)
+        elif is_tar(path):
+            found = tar_members(path)
         elif zipfile.is_zipfile(path):
-            yield from zip_members(path)
+            found = zip_members(path)
         else:
             yield Member(path.name, path, lambda: path.open("rb"))
+            return
+        yield from (member for member in found if not is_litter(member.name))
+
+
+def is_litter(name: str) -> bool:
+    """Whether a file is one that no author meant to publish."""
+    parts = PurePosixPath(name).parts or ("",)
+    return "__MACOSX" in parts or parts[-1].startswith("._") or parts[-1] in LITTER
+
+
+def folder_members(path: Path) -> Iterator[Member]:
+    """The files of a folder."""
+    for file in sorted(path.rglob("*")):
+        if file.is_file():
+            yield Member(file.relative_to(path).as_posix(), path, lambda file=file: file.open("rb"))
+
+
+def is_tar(path: Path) -> bool:
+    """Whether a file is a tar archive, whatever its compression."""
+    try:
+        tarfile.open(path, "r:*", tarinfo=BoundedInfo).close()
+    except tarfile.TarError:
+        return False
+    return True
 
 
 def tar_members(path: Path) -> Iterator[Member]:
     """The files of a tar archive, whatever its compression."""
-    with tarfile.open(path, "r:*") as archive:
-        for info in archive:
+    with tarfile.open(path, "r:*", tarinfo=BoundedInfo) as archive:
+        while (info := archive.next()) is not None:
+            archive.members = []  # type: ignore[attr-defined] (else the names of all that was read stay in memory)
             inside(info.name, path)
             if not info.isfile() and not info.isdir():
                 raise ValueError(f"{path}: {info.name!r} is a link or a device, which no data set needs")
@@ -101,11 +144,22 @@ def tar_members(path: Path) -> Iterator[Member]:
             pass
 
 
+class BoundedInfo(tarfile.TarInfo):
+    """A header whose name is no longer than any system's."""
+
+    def _proc_member(self, tarfile_: tarfile.TarFile) -> tarfile.TarInfo:
+        if self.type in EXTENSIONS and self.size > LONGEST_NAME:
+            raise ValueError(f"{tarfile_.name} has a name or comment of {self.size:,} bytes")
+        return super()._proc_member(tarfile_)  # type: ignore[misc]
+
+
 def zip_members(path: Path) -> Iterator[Member]:
     """The files of a zip archive."""
     with zipfile.ZipFile(path) as archive:
         for info in archive.infolist():
             inside(info.filename, path)
+            if info.flag_bits & 1:
+                raise ValueError(f"{path}: {info.filename!r} is encrypted: unpack it, and give the folder")
             if (info.external_attr >> 16) & 0o170000 == 0o120000:
                 raise ValueError(f"{path}: {info.filename!r} is a link, which no data set needs")
             if not info.is_dir():
@@ -113,8 +167,10 @@ def zip_members(path: Path) -> Iterator[Member]:
 
 
 def inside(name: str, path: Path) -> None:
-    """Raise a ``ValueError`` if a name leads out of its archive."""
+    """Raise a ``ValueError`` if there is no name, or one that leads out of its archive."""
     parts = PureWindowsPath(name).parts  # splits at both kinds of slashes, and knows drives
+    if not parts and name not in (".", "./"):
+        raise ValueError(f"{path}: a file in it has no name")
     if PureWindowsPath(name).anchor or ".." in parts:
         raise ValueError(f"{path}: the name {name!r} leads out of the archive")
 

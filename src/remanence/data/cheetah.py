@@ -1,16 +1,17 @@
 """Half-cheetah traces, as they come with the code of Hasani et al. (2020)."""
 
-import io
 from pathlib import Path, PurePosixPath
 
 import numpy as np
 
 from remanence.data.archive import members
+from remanence.data.npy import read_npy
 from remanence.data.source import Progress, Source, lacking
 from remanence.data.store import Writer
 
 CHANNELS = 17
 FILES = 25
+MOST = 100
 LARGEST = 1 << 24  # bytes of a trace
 
 
@@ -20,6 +21,8 @@ def read(source: Source, path: Path, writer: Writer, progress: Progress) -> None
     for member in members(path):
         name = PurePosixPath(member.name).name
         if name.startswith("trace_") and name.endswith(".npy"):
+            if len(found) == MOST:
+                raise ValueError(f"{path} has more than {MOST} traces: it is another set of data")
             found[name] = trace(f"{path}: {member.name}", member.read(LARGEST))
             progress(len(found), max(FILES, len(found)))
     if len(found) < FILES:
@@ -35,11 +38,8 @@ def trace(name: str, content: bytes) -> np.ndarray:
     Raises:
         ValueError: it is truncated, or no array of 17 channels.
     """
-    try:
-        values = np.load(io.BytesIO(content), allow_pickle=False)
-    except (ValueError, EOFError, OSError) as error:
-        raise ValueError(f"{name} is truncated or no .npy file of numbers: {error}") from error
-    if not isinstance(values, np.ndarray) or values.dtype.kind != "f" or values.shape[1:] != (CHANNELS,):
+    values = read_npy(name, content)
+    if values.dtype.kind != "f" or values.shape[1:] != (CHANNELS,):
         raise ValueError(f"{name} should be an array [steps, {CHANNELS}] of numbers")
     if not np.isfinite(values).all():
         raise ValueError(f"{name} holds values that are not finite")

@@ -10,6 +10,7 @@ from remanence.data.source import Progress, Source, contents
 from remanence.data.store import Writer
 
 SIDE = 32
+LARGEST = 1 << 26  # bytes of a file
 ROWS = 10_000  # of a file
 LABELS = ["airplane", "automobile", "bird", "cat", "deer", "dog", "frog", "horse", "ship", "truck"]
 GREY = np.array([0.2989, 0.5870, 0.1140], np.float32)
@@ -28,7 +29,7 @@ def read(source: Source, path: Path, writer: Writer, progress: Progress) -> None
     """Grey images [images, 1024] and labels, the training files in their order."""
     names = (*TRAIN, "test_batch")
     files: dict[str, tuple[np.ndarray, np.ndarray]] = {}
-    for name, content in contents(source, path, names):
+    for name, content in contents(source, path, names, LARGEST):
         files[name] = batch(f"{path}: {name}", read_plain(f"{path}: {name}", content))
         progress(len(files), len(names))
     for name in names:
@@ -47,7 +48,8 @@ def batch(name: str, data: dict[str, Any]) -> tuple[np.ndarray, np.ndarray]:
     images, labels = data.get("data"), data.get("labels")
     if not isinstance(images, np.ndarray) or images.ndim != 2 or images.shape[1] != 3 * SIDE**2:
         raise ValueError(f"{name} holds no images of 3 x {SIDE} x {SIDE} bytes")
-    if not isinstance(labels, list) or len(labels) != len(images) or not set(labels) <= set(range(len(LABELS))):
+    known = isinstance(labels, list) and all(type(label) is int and 0 <= label < len(LABELS) for label in labels)
+    if not isinstance(labels, list) or not known or len(labels) != len(images):
         raise ValueError(f"{name} should have a label from 0 to {len(LABELS) - 1} for each of its {len(images)} images")
     if len(images) != ROWS:
         raise ValueError(f"{name} should hold {ROWS:,} images, it holds {len(images):,}")

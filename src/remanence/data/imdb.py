@@ -13,17 +13,23 @@ LABELS = ["neg", "pos"]
 REVIEWS = 12_500  # of each label in each split
 PLACE = re.compile(r"(?:^|/)(train|test)/(neg|pos)/(\d+)_\d+\.txt$")
 LONGEST = 1 << 20  # bytes of a review
+LARGEST = 1 << 28  # bytes of all
+MOST = 100_000
 
 
 def read(source: Source, path: Path, writer: Writer, progress: Progress) -> None:
     """The bytes of the reviews end to end, where each starts, and its label, for each split, in the order of their
     numbers, the bad reviews first."""
     found: dict[tuple[str, int, int], bytes] = {}
+    total = 0
     for member in members(path):
         place = PLACE.search(member.name)
         if place:
             split, label, number = place.groups()
-            found[split, LABELS.index(label), int(number)] = member.read(LONGEST)
+            text = found[split, LABELS.index(label), int(number)] = member.read(LONGEST)
+            total += len(text)
+            if len(found) > MOST or total > LARGEST:
+                raise ValueError(f"{path} has more or longer reviews than were published: download it anew")
             if len(found) % 500 == 0:
                 progress(len(found), 4 * REVIEWS)
     for split in ("train", "test"):

@@ -10,6 +10,8 @@ from remanence.data.archive import Member, members
 from remanence.data.source import Progress, Source
 from remanence.data.store import Writer
 
+LATEST = 1e100  # so that no difference of times overflows
+LARGEST = 1e30  # of a value; single precision goes to 3e38
 KEYS = ["series", "time", "label"]
 
 
@@ -84,10 +86,10 @@ def series_of(member: Member) -> Iterator[tuple[np.ndarray, np.ndarray, str, lis
         try:
             key, time = (row[0], row[2]), float(row[1])
             cells = [float(cell) if cell.strip() else np.nan for cell in row[3:]]
-            if len(row) != len(names) or not np.isfinite(time):
+            if len(row) != len(names) or not abs(time) < LATEST or any(abs(cell) > LARGEST for cell in cells):
                 raise ValueError
         except (ValueError, IndexError):
-            raise ValueError(f"{place}, row {number}: expected {', '.join(names)}") from None
+            raise ValueError(f"{place}, row {number}: expected {', '.join(names)}, all finite") from None
         if current is not None and key != current:
             yield np.array(values), np.array(times), current[1], names[3:]
             values, times = [], []

@@ -9,6 +9,7 @@ from remanence.data.source import Progress, Source, contents
 from remanence.data.store import Writer
 
 SIDE = 28
+LARGEST = 1 << 26  # bytes of a file
 ROWS = {"train": 60_000, "t10k": 10_000}
 SPLITS = {"train": "train", "t10k": "test"}
 CHECKSUMS = {
@@ -22,7 +23,7 @@ CHECKSUMS = {
 
 def read(source: Source, path: Path, writer: Writer, progress: Progress) -> None:
     """Images [images, 784] and labels for each split."""
-    for done, (name, content) in enumerate(contents(source, path, tuple(CHECKSUMS)), start=1):
+    for done, (name, content) in enumerate(contents(source, path, tuple(CHECKSUMS), LARGEST), start=1):
         part, kind = name.split("-")[:2]
         shape = (ROWS[part], SIDE, SIDE) if kind == "images" else (ROWS[part],)
         array = idx(f"{path}: {name}", content, shape)

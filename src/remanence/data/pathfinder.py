@@ -1,19 +1,23 @@
 """Pathfinder images as the Long Range Arena released them."""
 
 import io
+import re
 from collections.abc import Iterator
-from pathlib import Path, PurePosixPath
+from pathlib import Path
 
 import numpy as np
 
 from remanence.data.archive import Member, members
+from remanence.data.npy import MAGIC, read_npy
 from remanence.data.source import Progress, Source, lacking
 from remanence.data.store import Writer
 
-IMAGES = 200_000
+IMAGES = 200_000  # of each size and length of curves
 FOLDERS = {6: "curv_baseline", 9: "curv_contour_length_9", 14: "curv_contour_length_14"}
+SIZED = re.compile(r"/pathfinder(\d+)(?:/|$)")  # the folder that says how large the images are
 COLUMNS = 4  # of the metadata that are read: folder, file, number, label
 LARGEST = 1 << 20  # bytes of an image
+LARGEST_TABLE = 1 << 26  # bytes of metadata
 
 
 def released_images(size: int, contour_length: int) -> Source:
@@ -21,10 +25,10 @@ def released_images(size: int, contour_length: int) -> Source:
     folder = FOLDERS[contour_length]
 
     def read(source: Source, path: Path, writer: Writer, progress: Progress) -> None:
-        labels = found_labels(source, path, folder)
+        tree, labels = found_labels(source, path, folder, size)
         for member in members(path):
-            place = inside(member.name, folder)
-            if place in labels:
+            root, place = inside(member.name, folder)
+            if root == tree and place in labels:
                 pixels = image(member, size)
                 if pixels is None:  # a few are released empty, and left out by the released code too
                     del labels[place]
@@ -46,35 +50,43 @@ def released_images(size: int, contour_length: int) -> Source:
     )
 
 
-def found_labels(source: Source, path: Path, folder: str) -> dict[str, int]:
-    """The label of each image, by its place inside ``folder``."""
-    labels: dict[str, int] = {}
+def found_labels(source: Source, path: Path, folder: str, size: int) -> tuple[str, dict[str, int]]:
+    """Where ``folder`` lies that has images of that size, and the label of each of them, by its place inside."""
+    trees: dict[str, dict[str, int]] = {}
     for member in members(path):
-        place = inside(member.name, folder)
-        if place.startswith("metadata/") and place.endswith(".npy"):
-            for number, row in enumerate(metadata(member), start=1):
-                if len(row) < COLUMNS or row[3] not in ("0", "1"):
-                    raise ValueError(f"{path}: {member.name}, row {number}: expected folder, file, number and label")
-                labels[f"{row[0]}/{row[1]}"] = int(row[3])
-    if not labels:
-        raise lacking(source, path, f"{folder}/metadata")
-    return labels
+        root, place = inside(member.name, folder)
+        other = SIZED.search(root)
+        if not place.startswith("metadata/") or not place.endswith(".npy") or (other and int(other[1]) != size):
+            continue
+        labels = trees.setdefault(root, {})
+        for number, row in enumerate(metadata(member), start=1):
+            if len(row) < COLUMNS or row[3] not in ("0", "1"):
+                raise ValueError(f"{path}: {member.name}, row {number}: expected folder, file, number and label")
+            labels[f"{row[0]}/{row[1]}"] = int(row[3])
+    if not trees:
+        raise lacking(source, path, f"pathfinder{size}/{folder}/metadata")
+    if len(trees) > 1:
+        raise ValueError(f"{path} has {folder} in several places, {' and '.join(map(repr, trees))}: give one of them")
+    (root, labels) = trees.popitem()
+    if len(labels) != IMAGES:
+        raise ValueError(
+            f"{path}: the metadata of {folder} should name {IMAGES:,} images, they name {len(labels):,}: "
+            f"get all of {source.wanted} from {source.publisher}"
+        )
+    return root, labels
 
 
-def inside(name: str, folder: str) -> str:
-    """The part of a path below ``folder``, or nothing."""
-    parts = PurePosixPath(name).parts
-    return "/".join(parts[parts.index(folder) + 1 :]) if folder in parts else ""
+def inside(name: str, folder: str) -> tuple[str, str]:
+    """The parts of a path before and below ``folder``; nothing below, where it is not in it."""
+    before, found, below = f"/{name}".partition(f"/{folder}/")
+    return before, below if found else ""
 
 
 def metadata(member: Member) -> Iterator[list[str]]:
     """Rows of metadata: text with spaces between, whatever its name says, or an array of text."""
-    content = member.read()
-    if content.startswith(b"\x93NUMPY"):
-        try:
-            rows = np.load(io.BytesIO(content), allow_pickle=False)
-        except (ValueError, EOFError) as error:
-            raise ValueError(f"{member.archive}: {member.name} cannot be read: {error}") from error
+    content = member.read(LARGEST_TABLE)
+    if content.startswith(MAGIC):
+        rows = read_npy(f"{member.archive}: {member.name}", content)
         yield from np.atleast_2d(rows).astype(str).tolist()
         return
     for line in content.decode("utf-8", "replace").splitlines():
@@ -97,5 +109,5 @@ def image(member: Member, size: int) -> np.ndarray | None:
             if picture.size != (size, size):
                 raise ValueError(f"it has {picture.size[0]} x {picture.size[1]} pixels instead of {size} x {size}")
             return np.asarray(picture.convert("L")).reshape(-1)
-    except (UnidentifiedImageError, OSError, SyntaxError, ValueError) as error:
+    except (UnidentifiedImageError, Image.DecompressionBombError, OSError, SyntaxError, ValueError) as error:
         raise ValueError(f"{member.archive}: {member.name} cannot be read: {error}") from error

@@ -92,14 +92,14 @@ def streams(source: Source, path: Path, names: tuple[str, ...]) -> Iterator[tupl
         raise lacking(source, path, ", ".join(missing))
 
 
-def contents(source: Source, path: Path, names: tuple[str, ...]) -> Iterator[tuple[str, bytes]]:
-    """As :func:`streams`, but whole, unpacked if need be and checked.
+def contents(source: Source, path: Path, names: tuple[str, ...], limit: int) -> Iterator[tuple[str, bytes]]:
+    """As :func:`streams`, but whole, unpacked if need be and checked; each has at most ``limit`` bytes.
 
     Raises:
         ValueError: a file is missing, damaged, or not the published one.
     """
     for name, member in streams(source, path, names):
-        content = unpacked(f"{path}: {member.name}", member.read())
+        content = unpacked(f"{path}: {member.name}", member.read(limit), limit)
         check(source, name, content, path)
         yield name, content
 

@@ -2,7 +2,6 @@
 
 from dataclasses import dataclass, field
 from pathlib import Path
-from typing import Any
 
 import numpy as np
 
@@ -10,6 +9,8 @@ from remanence.data.archive import Member
 from remanence.data.source import Progress, Source, streams
 from remanence.data.store import Writer
 
+FLOAT_MAX = float(np.finfo(np.float32).max)
+SPARSEST = 100  # an array may have so many times the values that a line has
 MISSING = ("?", "NaN", "nan", "")
 
 
@@ -115,6 +116,19 @@ def header(line: str, found: Problem) -> bool:
     return key == "@data"
 
 
+def number(text: str) -> float:
+    """A value, NaN where it is missing.
+
+    Raises:
+        ValueError: it is no number, or not a finite one.
+    """
+    if text.strip() in MISSING:
+        return np.nan
+    if not abs(value := float(text)) <= FLOAT_MAX:
+        raise ValueError(f"the value {text.strip()} is not finite")
+    return value
+
+
 def case(line: str, labels: list[str]) -> tuple[np.ndarray, int]:
     """A series [steps, channels] and the number of its class; of channels of different lengths, the end is missing.
 
@@ -126,9 +140,9 @@ def case(line: str, labels: list[str]) -> tuple[np.ndarray, int]:
         raise ValueError(f"the class {label.strip()!r} is not in the header")
     if not channels:
         raise ValueError("there is no series before the class")
-    columns: list[Any] = [
-        [np.nan if value.strip() in MISSING else float(value) for value in channel.split(",")] for channel in channels
-    ]
+    columns = [[number(value) for value in channel.split(",")] for channel in channels]
+    if max(map(len, columns)) * len(columns) > SPARSEST * sum(map(len, columns)):
+        raise ValueError(f"{len(columns):,} channels, of which the longest has {max(map(len, columns)):,} values")
     values = np.full((max(map(len, columns)), len(columns)), np.nan, np.float32)
     for channel, column in enumerate(columns):
         values[: len(column), channel] = column

@@ -70,7 +70,10 @@ class Hopfield(nn.Module):
         """
         self._check(patterns)
         if not bool((patterns.abs() == 1).all()):
-            raise ValueError("patterns must be of -1 and 1; pass patterns.sign(), where none is 0")
+            raise ValueError(
+                "patterns must be of -1 and 1: pass 2 * patterns - 1, if they are of 0 and 1, or "
+                "torch.where(patterns > threshold, 1.0, -1.0)"
+            )
         if self.rule == "hebb":
             self.weight += patterns.T @ patterns / self.size
             self.weight.fill_diagonal_(0)

@@ -1,0 +1,40 @@
+"""Files of ``numpy.save``, whose size is checked before an array is made."""
+
+import io
+import math
+
+import numpy as np
+from numpy.lib import format as npy
+
+MAGIC = npy.MAGIC_PREFIX
+DIMENSIONS = 32
+
+
+def read_npy(name: str, content: bytes) -> np.ndarray:
+    """The array in a file.
+
+    Args:
+        name: of the file, for errors.
+        content: of the file.
+
+    Raises:
+        ValueError: it is truncated, of another kind, or has not the size it claims.
+    """
+    try:
+        file = io.BytesIO(content)
+        version = npy.read_magic(file)
+        header = npy.read_array_header_1_0 if version == (1, 0) else npy.read_array_header_2_0
+        shape, column_major, dtype = header(file)
+    except (ValueError, EOFError, OSError, SyntaxError, RecursionError, MemoryError, OverflowError) as error:
+        raise ValueError(f"{name} is truncated or no .npy file: {first_line(error)}") from error
+    data = memoryview(content)[file.tell() :]
+    if dtype.hasobject or dtype.itemsize == 0:
+        raise ValueError(f"{name} holds no numbers or text of a fixed length")
+    if len(shape) > DIMENSIONS or any(size < 0 for size in shape) or math.prod(shape) * dtype.itemsize != len(data):
+        raise ValueError(f"{name} is truncated: it claims the shape {list(shape)} and holds {len(data):,} bytes")
+    return np.frombuffer(data, dtype).reshape(shape, order="F" if column_major else "C")
+
+
+def first_line(error: Exception) -> str:
+    """What an error says, in a line."""
+    return str(error).partition("\n")[0]
