@@ -12,6 +12,7 @@ from remanence.analysis.adapters import as_step
 from remanence.analysis.canvas import GREY, on
 from remanence.analysis.fixed_points import FixedPoints, draw_points, fixed_points
 from remanence.analysis.step import Step
+from remanence.extras import needing
 
 Region = tuple[tuple[float, float], tuple[float, float]]
 SECTIONS, CUTS = 16, 8  # of a stretch in which the border lies: 16^-8 of a cell is left
@@ -47,7 +48,8 @@ class Basins:
         Args:
             axes: where; default: a new figure.
         """
-        from matplotlib.colors import ListedColormap
+        with needing("analysis", "a picture"):
+            from matplotlib.colors import ListedColormap
 
         axes = on(axes)
         count = len(self.points.attractors)

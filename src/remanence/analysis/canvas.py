@@ -2,12 +2,15 @@
 
 from typing import Any
 
+from remanence.extras import needing
+
 BLUE, ORANGE, GREEN, GREY = "#0072b2", "#d55e00", "#009e73", "#5a6169"
 
 
 def on(axes: Any, columns: int = 1) -> Any:
     """The axes to draw on: those given, or a new figure's, as many in a row as wanted."""
-    from matplotlib import pyplot
+    with needing("analysis", "a picture"):
+        from matplotlib import pyplot
 
     if axes is not None:
         return axes

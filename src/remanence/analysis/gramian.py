@@ -9,6 +9,7 @@ from jaxtyping import Float, Int
 from torch import Tensor
 
 from remanence.analysis.canvas import BLUE, GREY, ORANGE, on
+from remanence.extras import needing
 
 FLOOR = 1e-12  # of the largest energy: what a picture still shows
 
@@ -83,7 +84,8 @@ class Gramian:
 
 def draw_energy(axes: Any, energy: Tensor, rows: str) -> None:
     """A heat map of rows and numbers of the state, by powers of 10."""
-    from matplotlib.ticker import MaxNLocator
+    with needing("analysis", "a picture"):
+        from matplotlib.ticker import MaxNLocator
 
     largest = energy.max().clamp_min(torch.finfo(energy.dtype).tiny)
     shown = energy.clamp_min(float(FLOOR * largest)).log10().cpu().numpy()

@@ -11,6 +11,7 @@ from torch.nn import functional as F
 
 from remanence.analysis.adapters import as_step
 from remanence.analysis.canvas import on
+from remanence.extras import needing
 from remanence.nn.fastlane import Fastlane
 from remanence.nn.fastlane.firing import fire
 from remanence.nn.memory import Memory
@@ -86,7 +87,8 @@ class Holding:
         Edges go from sender to receiver and have a ``weight``; neurons have ``place`` (0 fires first), ``sensory`` (it
         hears an input), ``output``, ``share`` and ``holds``.
         """
-        from remanence.analysis.neuron_graph import build
+        with needing("analysis", "a graph of neurons"):
+            from remanence.analysis.neuron_graph import build
 
         return build(self)
 
@@ -96,7 +98,8 @@ class Holding:
         Args:
             axes: where; default: a new figure.
         """
-        from remanence.analysis.neuron_graph import draw
+        with needing("analysis", "a picture"):
+            from remanence.analysis.neuron_graph import draw
 
         return draw(self, on(axes))
 

@@ -11,6 +11,7 @@ from torch import Tensor
 from remanence.analysis.adapters import as_step
 from remanence.analysis.canvas import BLUE, GREEN, ORANGE, on
 from remanence.analysis.stability import MARGIN
+from remanence.extras import needing
 
 HORIZON = 100  # steps, at least, where the infinite sums diverge
 
@@ -69,7 +70,8 @@ class LinearControl:
     @property
     def state_space(self) -> Any:
         """The linearisation as python-control's ``StateSpace``, in steps: for Bode plots, regulators and the like."""
-        import control
+        with needing("analysis", "a linearisation as a state space"):
+            import control
 
         return control.ss(*(each.cpu().numpy() for each in (self.A, self.B, self.C, self.D)), True)
 
@@ -150,7 +152,8 @@ def linear_control(
 def _gramian(A: Tensor, B: Tensor, horizon: int | None) -> Tensor:
     """``Σ_k A^k B Bᵀ (A^k)ᵀ``."""
     if horizon is None:
-        from control import dlyap
+        with needing("analysis", "a Gramian over all time"):
+            from control import dlyap
 
         return torch.from_numpy(dlyap(A.cpu().numpy(), (B @ B.T).cpu().numpy())).to(A)
     W, passed_on = torch.zeros_like(A), B

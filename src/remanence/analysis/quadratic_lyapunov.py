@@ -10,6 +10,7 @@ from torch import Tensor
 from remanence.analysis.adapters import as_step
 from remanence.analysis.canvas import on
 from remanence.analysis.lyapunov_function import LyapunovCheck, lyapunov_function
+from remanence.extras import needing
 
 ROUNDS = 50  # of sampling ever smaller level sets
 BEYOND = 1.5  # times the level: so far a picture shows
@@ -112,7 +113,8 @@ def quadratic_lyapunov(
 
 
 def _solved(A: Tensor, Q: Tensor) -> Tensor:
-    from scipy.linalg import solve_discrete_lyapunov
+    with needing("analysis", "a quadratic Lyapunov function"):
+        from scipy.linalg import solve_discrete_lyapunov
 
     if Q.shape != A.shape or not torch.equal(Q, Q.T) or not bool(torch.linalg.eigvalsh(Q)[0] > 0):
         raise ValueError(f"expected Q symmetric and positive definite, {list(A.shape)}, got {list(Q.shape)}")

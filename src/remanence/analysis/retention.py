@@ -12,6 +12,7 @@ from torch import Tensor
 from remanence.analysis.adapters import as_step
 from remanence.analysis.retention_curve import RetentionCurve
 from remanence.analysis.step import Step
+from remanence.extras import needing
 
 DELAYS = (1, 2, 4, 8, 16, 32, 64, 128)
 
@@ -58,7 +59,8 @@ def memory_capacity(
         >>> round(float(curve.area.mean()), 1)  # of a linear unit: 0.8²
         0.6
     """
-    from sklearn.linear_model import Ridge
+    with needing("analysis", "memory_capacity"):
+        from sklearn.linear_model import Ridge
 
     step = as_step(system)
     _check(step, delays, washout + steps // 4)
@@ -182,7 +184,8 @@ def _squared_correlation(found: np.ndarray, expected: np.ndarray) -> np.ndarray:
 
 
 def _accuracy(h: np.ndarray, answer: np.ndarray) -> float:
-    from sklearn.linear_model import LogisticRegression
+    with needing("analysis", "retention"):
+        from sklearn.linear_model import LogisticRegression
 
     learn, test = np.array_split(np.arange(len(h)), 2)
     features = _standardised(h, learn)

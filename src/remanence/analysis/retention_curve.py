@@ -9,6 +9,7 @@ from jaxtyping import Float, Int
 from torch import Tensor
 
 from remanence.analysis.canvas import BLUE, GREY, on
+from remanence.extras import needing
 
 
 @dataclass(frozen=True, eq=False)
@@ -38,7 +39,8 @@ class RetentionCurve:
         Args:
             confidence: that it covers the mean at one delay.
         """
-        from scipy.stats import t
+        with needing("analysis", "a confidence band"):
+            from scipy.stats import t
 
         trials = len(self.values)
         if trials < 2:

@@ -11,6 +11,7 @@ from remanence.data.archive import Member, members
 from remanence.data.npy import MAGIC, read_npy
 from remanence.data.source import Progress, Source, lacking
 from remanence.data.store import Writer
+from remanence.extras import needing
 
 IMAGES = 200_000  # of each size and length of curves
 FOLDERS = {6: "curv_baseline", 9: "curv_contour_length_9", 14: "curv_contour_length_14"}
@@ -99,7 +100,8 @@ def image(member: Member, size: int) -> np.ndarray | None:
     Raises:
         ValueError: it is no image of that size.
     """
-    from PIL import Image, UnidentifiedImageError
+    with needing("train", "reading images"):
+        from PIL import Image, UnidentifiedImageError
 
     content = member.read(LARGEST)
     if not content:

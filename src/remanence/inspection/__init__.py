@@ -1,13 +1,16 @@
 """A report card of a recurrent memory: how long it remembers, how its state moves, and why it stops."""
 
-from remanence.inspection.card import LINES, Card, Line, inspect
-from remanence.inspection.checkpoints import subjects_of_checkpoint
-from remanence.inspection.finding import Finding
-from remanence.inspection.page import write
-from remanence.inspection.runs import subjects_of_run
-from remanence.inspection.subject import Subject
-from remanence.inspection.terminal import as_json, table
-from remanence.inspection.user_module import subject_of_module
+from remanence.extras import needing
+
+with needing("train", "remanence.inspection"):
+    from remanence.inspection.card import LINES, Card, Line, inspect
+    from remanence.inspection.checkpoints import subjects_of_checkpoint
+    from remanence.inspection.finding import Finding
+    from remanence.inspection.page import write
+    from remanence.inspection.runs import subjects_of_run
+    from remanence.inspection.subject import Subject
+    from remanence.inspection.terminal import as_json, table
+    from remanence.inspection.user_module import subject_of_module
 
 __all__ = [
     "LINES",

@@ -6,6 +6,7 @@ import warnings
 from torch.utils import _pytree as pytree
 
 from remanence.analysis import Step, retention
+from remanence.extras import needing
 from remanence.inspection.finding import Finding, counted, number
 from remanence.inspection.subject import LARGEST, Subject
 
@@ -15,7 +16,8 @@ NOISE = 0.1  # of the spread of the inputs
 
 def measure(subject: Subject) -> Finding:
     """Half-life of an input that is followed by others, as a linear probe reads it from the state."""
-    from sklearn.exceptions import ConvergenceWarning
+    with needing("analysis", "the report card"):
+        from sklearn.exceptions import ConvergenceWarning
 
     seen = _seen(subject.step)
     symbols = subject.symbols()

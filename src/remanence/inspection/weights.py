@@ -6,6 +6,7 @@ from typing import Any
 from torch import Tensor
 
 from remanence.checkpoints import read_tensors
+from remanence.extras import needing
 
 NESTED = ("state_dict", "model_state_dict", "model")  # where training programs put the weights in a larger checkpoint
 
@@ -30,12 +31,9 @@ def read_weights(path: Path) -> dict[str, Tensor]:
 
 
 def _safetensors(path: Path) -> dict[str, Tensor]:
-    try:
+    with needing("analysis", str(path)):
         from safetensors import SafetensorError
         from safetensors.torch import load_file
-    except ImportError as missing:
-        raise ValueError(f"{path} needs {missing.name}: pip install 'remanence[analysis]'") from missing
-
     try:
         return load_file(path)
     except SafetensorError as error:

@@ -3,6 +3,7 @@
 import numpy as np
 import torch
 
+from remanence.extras import needing
 from remanence.tasks.classification import Classification
 from remanence.tasks.samples import Samples
 from remanence.tasks.task import Split, checked_split
@@ -38,7 +39,8 @@ class Digits(Classification):
 
     def dataset(self, split: Split) -> Samples:
         """Pixels [samples, 64, 1] between 0 and 1, and digits [samples]."""
-        from sklearn.datasets import load_digits
+        with needing("train", "the task digits"):
+            from sklearn.datasets import load_digits
 
         images, labels = (np.asarray(part) for part in load_digits(return_X_y=True))
         chosen, test = self._divide(np.arange(len(labels)), labels, 400)
@@ -48,7 +50,8 @@ class Digits(Classification):
         return Samples(pixels[..., None], torch.from_numpy(labels[rows]).long())
 
     def _divide(self, rows: np.ndarray, labels: np.ndarray, held_out: int) -> tuple[np.ndarray, np.ndarray]:
-        from sklearn.model_selection import train_test_split
+        with needing("train", "the task digits"):
+            from sklearn.model_selection import train_test_split
 
         kept, held = train_test_split(rows, test_size=held_out, random_state=self.seed, stratify=labels[rows])
         return np.asarray(kept), np.asarray(held)

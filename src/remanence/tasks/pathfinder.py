@@ -10,6 +10,7 @@ import torch
 
 from remanence.data import Source, Store, Writer, made, prepared
 from remanence.data.pathfinder import FOLDERS, released_images
+from remanence.extras import needing
 from remanence.tasks.checks import at_least
 from remanence.tasks.classification import Classification
 from remanence.tasks.image import SHADES, pixel_inputs
@@ -134,7 +135,8 @@ class Pathfinder(Classification):
                 writer.progress(writer.count("labels"), size)
 
     def _painter(self) -> "Painter":
-        from remanence.tasks.dashes import DRAWINGS
+        with needing("train", "the task pathfinder"):
+            from remanence.tasks.dashes import DRAWINGS
         from remanence.tasks.scenes import Painter  # Numba compiles for seconds
 
         return Painter(DRAWINGS[self.size], self.contour_length)

@@ -1,20 +1,23 @@
 """Configuration, recipes, runs on disk, many runs side by side."""
 
-from remanence.training.compare import compare, plan, side_by_side
-from remanence.training.config import (
-    LayerConfig,
-    ModelConfig,
-    RunConfig,
-    TaskConfig,
-    TrainingConfig,
-    TransformerConfig,
-)
-from remanence.training.experiment import Experiment
-from remanence.training.recipe import Comparison, Recipe, read_recipe, recipe_from, run_from
-from remanence.training.run import Result, train
-from remanence.training.search import Range, Search
-from remanence.training.sizes import sized
-from remanence.training.sweep import Candidate, Sweep, Trial, run_count, sweep
+from remanence.extras import needing
+
+with needing("train", "remanence.training"):
+    from remanence.training.compare import compare, plan, side_by_side
+    from remanence.training.config import (
+        LayerConfig,
+        ModelConfig,
+        RunConfig,
+        TaskConfig,
+        TrainingConfig,
+        TransformerConfig,
+    )
+    from remanence.training.experiment import Experiment
+    from remanence.training.recipe import Comparison, Recipe, read_recipe, recipe_from, run_from
+    from remanence.training.run import Result, train
+    from remanence.training.search import Range, Search
+    from remanence.training.sizes import sized
+    from remanence.training.sweep import Candidate, Sweep, Trial, run_count, sweep
 
 __all__ = [
     "Candidate",

@@ -4,6 +4,7 @@ from collections.abc import Sequence
 
 import numpy as np
 
+from remanence.extras import needing
 from remanence.wiring.graph import Wiring
 
 
@@ -104,7 +105,8 @@ def small_world(
     References:
         Watts and Strogatz 1998, Collective dynamics of "small-world" networks.
     """
-    import networkx
+    with needing("analysis", "a small world"):
+        import networkx
 
     if _count("neighbours", neighbours) > _count("neurons", neurons):
         raise ValueError(f"neighbours must be at most the {neurons} neurons, got {neighbours}")

@@ -9,6 +9,8 @@ import numpy as np
 import torch
 from jaxtyping import Int8, Int64
 
+from remanence.extras import needing
+
 if TYPE_CHECKING:
     from matplotlib.axes import Axes
 
@@ -115,7 +117,8 @@ class Wiring:
 
     def to_networkx(self) -> Any:
         """A ``networkx.DiGraph`` with an edge from sender to receiver and its ``sign``; inputs are left out."""
-        import networkx
+        with needing("analysis", "a graph of networkx"):
+            import networkx
 
         graph = networkx.DiGraph()
         graph.add_nodes_from(range(self.neurons))
@@ -127,7 +130,8 @@ class Wiring:
 
     def plot(self, axes: Axes | None = None) -> Axes:
         """Draw it: arrows excite, dots inhibit; see :func:`remanence.wiring.picture.draw`."""
-        from remanence.wiring.picture import draw
+        with needing("analysis", "a picture"):
+            from remanence.wiring.picture import draw
 
         return draw(self, axes)
 
