@@ -1,5 +1,6 @@
 """What the commands print with."""
 
+import io
 import json
 import os
 import shlex
@@ -15,6 +16,10 @@ with needing("train", "the remanence command"):
 
 FILE_WIDTH = 120
 """Letters in a line where no terminal and no COLUMNS say how many there are."""
+
+for stream in (sys.stdout, sys.stderr):
+    if isinstance(stream, io.TextIOWrapper):
+        stream.reconfigure(errors="replace")  # a terminal that cannot show a letter shows a question mark
 
 out = Console(width=None if sys.stdout.isatty() or "COLUMNS" in os.environ else FILE_WIDTH)
 err = Console(stderr=True)

@@ -8,12 +8,21 @@ STATUS, CLEAR = Path("/proc/self/status"), Path("/proc/self/clear_refs")
 RESET_PEAK = "5"  # what Linux takes for: forget the peak of the resident memory
 
 
+_from_then = False
+
+
 def forget_peak() -> None:
-    """Measure from now on."""
+    """Measure from now on, where the system lets us."""
+    global _from_then
     if torch.cuda.is_available():
         torch.cuda.reset_peak_memory_stats()
-    elif CLEAR.exists():
+        return
+    try:
         CLEAR.write_text(RESET_PEAK)
+    except OSError:  # not Linux, or a container that forbids it
+        _from_then = False
+    else:
+        _from_then = True
 
 
 def peak_mib() -> float | None:
@@ -23,7 +32,7 @@ def peak_mib() -> float | None:
     """
     if torch.cuda.is_available():
         return torch.cuda.max_memory_allocated() / 2**20
-    if not CLEAR.exists():
+    if not _from_then:
         return None
-    (line,) = (line for line in STATUS.read_text().splitlines() if line.startswith("VmHWM:"))
-    return int(line.split()[1]) / 2**10
+    lines = (line for line in STATUS.read_text().splitlines() if line.startswith("VmHWM:"))
+    return next((int(line.split()[1]) / 2**10 for line in lines), None)
