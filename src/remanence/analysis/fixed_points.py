@@ -126,7 +126,7 @@ def fixed_points(
     Example:
         >>> step = as_step(lambda x_t, h: torch.tanh(2 * h), state=torch.zeros(1, 1, dtype=torch.float64))
         >>> found = fixed_points(step)
-        >>> sorted((round(float(point), 3), each.kind) for point, each in zip(found.points, found.verdicts))
+        >>> sorted((round(float(point), 3) + 0.0, each.kind) for point, each in zip(found.points, found.verdicts))
         [(-0.958, 'asymptotically stable'), (0.0, 'unstable'), (0.958, 'asymptotically stable')]
     """
     step = as_step(system)
