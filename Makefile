@@ -21,7 +21,7 @@ demo: $(STAMP) ## Train four memories on two tasks, print the table, write runs/
 	$(BIN)/remanence compare recipes/demo.yaml --output runs/demo --overwrite
 
 test: $(STAMP) ## Run the whole test suite
-	$(BIN)/python -m pytest -n 2 --dist worksteal -q
+	$(BIN)/python -m pytest -n 2 --dist loadfile -q
 
 lint: $(STAMP) ## Check style and types
 	$(BIN)/ruff check .
