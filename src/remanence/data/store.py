@@ -122,8 +122,12 @@ class Store:
 
 def directory() -> Path:
     """``REMANENCE_DATA_DIR``, else ``data`` in the directory of the caches (:func:`remanence.scan.cache.directory`)."""
-    chosen = os.environ.get("REMANENCE_DATA_DIR")
-    return Path(chosen) if chosen else cache.directory() / "data"
+    if chosen := os.environ.get("REMANENCE_DATA_DIR"):
+        return Path(chosen)
+    caches = cache.directory()
+    if caches is None:
+        raise ValueError("there is no home directory to keep data in: set REMANENCE_DATA_DIR")
+    return caches / "data"
 
 
 def folder_of(name: str) -> Path:
