@@ -115,15 +115,19 @@ def build(source: Source, bits: int, lanes: int | None = None) -> Kernel:
     """
     parts = identity(source, bits, lanes)
     code = cache.load(parts)
-    if code is None:
+    kernel = _loaded(code) if code is not None else None
+    if kernel is None:
         code = _compile(source, bits, lanes or lane_count(bits))
         cache.save(parts, code)
-    return _loaded(code)
+        kernel = _loaded(code)
+    assert kernel is not None
+    return kernel
 
 
 def identity(source: Source, bits: int, lanes: int | None = None) -> tuple[str, ...]:
-    """What the machine code of a kernel depends on, the versions of the compilers apart."""
-    return (source.text, f"{bits} bits, {lanes or lane_count(bits)} lanes", *_machine())
+    """What the machine code of a kernel depends on, the versions of the packages that compile it apart."""
+    system = llvm.get_process_triple(), f"LLVM {llvm.llvm_version_info}"  # a home directory may serve several
+    return (source.text, f"{bits} bits, {lanes or lane_count(bits)} lanes", *_machine(), *system)
 
 
 @functools.cache
@@ -157,10 +161,13 @@ def _compile(source: Source, bits: int, lanes: int) -> bytes:
     return machine.emit_object(module)
 
 
-def _loaded(code: bytes) -> Kernel:
+def _loaded(code: bytes) -> Kernel | None:
+    """A kernel ready to be called; None if this is the code of something else."""
     _machine()
     engine = llvm.create_mcjit_compiler(llvm.parse_assembly(""), _target())
     engine.add_object_file(llvm.ObjectFileRef.from_data(code))
     engine.finalize_object()
     address = engine.get_function_address("remanence_entry")
+    if not address:
+        return None
     return Kernel(address, engine, ctypes.CFUNCTYPE(None, ctypes.c_void_p)(address))
