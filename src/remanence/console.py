@@ -1,5 +1,6 @@
 """What the commands print with."""
 
+import io
 import json
 import os
 import shlex
@@ -15,6 +16,13 @@ FILE_WIDTH = 120
 
 out = Console(width=None if sys.stdout.isatty() or "COLUMNS" in os.environ else FILE_WIDTH)
 err = Console(stderr=True)
+
+
+def accept_all_letters() -> None:
+    """Print what an encoding such as ASCII or cp1252 has no letter for as ``?``, instead of ending with an error."""
+    for stream in (sys.stdout, sys.stderr):
+        if isinstance(stream, io.TextIOWrapper) and stream.errors in ("strict", "surrogateescape"):
+            stream.reconfigure(errors="replace")
 
 
 def check_paths(paths: Iterable[Path], wanted: str) -> None:
