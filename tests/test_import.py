@@ -10,11 +10,11 @@ import remanence, remanence.nn
 print(*{name.partition(".")[0] for name in set(sys.modules) - before})
 """
 
-SECONDS = """
-import time, torch
-start = time.process_time()
+COUNTED = """
+import sys, torch
+before = set(sys.modules)
 import remanence, remanence.nn
-print(time.process_time() - start)
+print(len(set(sys.modules) - before))
 """
 
 TRACED = """
@@ -42,8 +42,9 @@ def test_instruments_load_what_they_draw_and_fit_with_only_when_they_do():
     assert not {*HEAVY} & {*run(program).split()}
 
 
-def test_importing_the_layers_is_quick():
-    assert min(float(run(SECONDS)) for _ in range(3)) < 0.3
+def test_importing_the_layers_loads_little():
+    """By modules, not by seconds, which a busy machine stretches: 164 when this was written, a quarter of a second."""
+    assert int(run(COUNTED)) < 200
 
 
 def test_tracing_loads_no_compiler():

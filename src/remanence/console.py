@@ -9,7 +9,10 @@ from collections.abc import Iterable
 from pathlib import Path
 from typing import Any
 
-from rich.console import Console
+from remanence.extras import needing
+
+with needing("train", "the remanence command"):
+    from rich.console import Console
 
 FILE_WIDTH = 120
 """Letters in a line where no terminal and no COLUMNS say how many there are."""

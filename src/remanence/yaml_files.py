@@ -3,7 +3,10 @@
 from pathlib import Path
 from typing import Any
 
-import yaml
+from remanence.extras import needing
+
+with needing("train", "reading YAML"):
+    import yaml
 
 LARGEST = 1 << 20  # letters in a file
 DEEPEST = 50  # levels in one another

@@ -6,7 +6,8 @@ from scipy.optimize import brentq
 from torch import nn
 
 from remanence.analysis import as_step, fixed_points
-from remanence.nn import CFF, equilibria
+from remanence.analysis.step import Step
+from remanence.nn import CFF, create, equilibria
 
 
 def system(function, size):
@@ -172,3 +173,55 @@ def test_large_states_with_several_threads():
         torch.set_num_threads(1)
     assert len(found.points) == 1
     torch.testing.assert_close(torch.tanh(found.points @ pull.T + 0.1), found.points)
+
+
+DEGENERATE = {
+    "cubic": lambda h: h - h**3,
+    "pitchfork": torch.tanh,
+    "repelling": lambda h: h + h**3 * (h.abs() < 1),
+    "double": lambda h: h + h.square() * (h.abs() < 1),
+    "fifth": lambda h: h - h**5,
+    "one of two directions": lambda h: torch.cat([h[:, :1] - h[:, :1] ** 3, h[:, 1:] / 2], -1),
+    "sine": torch.sin,
+}
+
+
+@pytest.mark.parametrize("name", DEGENERATE)
+@pytest.mark.parametrize("dtype", [torch.float32, torch.float64])
+def test_a_point_where_newton_is_slow_is_listed_once(name, dtype):
+    size = 2 if name == "one of two directions" else 1
+    step = as_step(lambda x_t, h: DEGENERATE[name](h), state=torch.zeros(1, size).to(dtype))
+    starts = 0.5 * torch.randn(100, size, dtype=dtype)
+    found = fixed_points(step, starts=starts, steps=20)
+    near = found.points.norm(dim=-1) < 0.3
+    assert near.sum() == 1, found.points
+    assert found.arrivals[near] > 50
+
+
+@pytest.mark.parametrize("distance", [0.01, 0.03, 0.3])
+@pytest.mark.parametrize("dtype", [torch.float32, torch.float64])
+def test_points_that_are_near_each_other_stay_apart(distance, dtype):
+    """As long as what is between them is faster than the tolerance, which in single precision takes a steep map."""
+    steep = 1.0 if dtype == torch.float64 else 0.5 / distance**2
+
+    def function(x_t, h):
+        return h - steep * h * (h - distance) * (h + distance)
+
+    starts = torch.linspace(-1.5 * distance, 1.5 * distance, 50, dtype=dtype)[:, None]
+    found = fixed_points(as_step(function, state=torch.zeros(1, 1, dtype=dtype)), starts=starts, steps=10)
+    expected = torch.tensor([[-distance], [0.0], [distance]], dtype=dtype)
+    torch.testing.assert_close(found.points.sort(0)[0], expected, atol=1e-3 * distance, rtol=1e-3)
+
+
+@pytest.mark.parametrize("layer", ["gru", "lstm", "elman", "cfc", "ltc"])
+@pytest.mark.parametrize("dtype", [torch.float32, torch.float64])
+def test_the_search_needs_few_jacobians(layer, dtype, monkeypatch):
+    """What it costs: single precision, where rounding keeps a row from coming nearer, no more than twice as many."""
+    counted = []
+    jacobian = Step.jacobian
+    monkeypatch.setattr(Step, "jacobian", lambda self, x, h: counted.append(len(h)) or jacobian(self, x, h))
+    memory = create(layer, input_size=3, hidden_size=16).to(dtype)
+    found = fixed_points(memory, starts=64, steps=200)
+    assert len(found.points) == 1
+    assert found.lost == 0
+    assert sum(counted) < 5 * 64

@@ -130,3 +130,13 @@ def test_what_is_prepared_again_replaces_the_old(data_directory):
         writer.append("values", np.zeros(5))
     assert len(load("set")["values"]) == 5
     assert held.all()
+
+
+def test_a_link_in_the_place_of_a_lock_is_not_followed(data_directory):
+    data_directory.mkdir()
+    precious = data_directory / "precious"
+    precious.write_text("years of work")
+    (data_directory / ".numbers.lock").symlink_to(precious)
+    with pytest.raises(OSError, match="symbolic links"):
+        made("numbers", lambda writer: writer.append("a", np.arange(3)))
+    assert precious.read_text() == "years of work"

@@ -124,23 +124,30 @@ def test_saves_what_it_holds(make):
     assert "4" in repr(memory)
 
 
-@pytest.mark.parametrize("patterns", [torch.tensor([[0.0, 1, 0, 1]]), torch.tensor([[0, 1, 1, 1]])])
-def test_what_the_message_about_zeros_and_ones_advises_is_accepted(patterns):
+@pytest.mark.unchecked
+@pytest.mark.parametrize("rule", ["hebb", "pseudo_inverse", "storkey"])
+@pytest.mark.parametrize("dtype", [torch.float32, torch.float64, torch.int64, torch.uint8, torch.bool])
+@pytest.mark.parametrize("advice", [r"pass (.*?), if", r"or (torch\.where.*)$"])
+def test_what_the_message_about_zeros_and_ones_advises_is_accepted(rule, dtype, advice):
+    """Pixels, as they come: 2 * 0 - 1 is 255 in bytes."""
+    pixels = torch.tensor([[0, 1, 0, 1, 0], [1, 1, 0, 0, 1]]).to(dtype)
+    memory = Hopfield(5, rule=rule)
     with pytest.raises(ValueError, match="if they are of 0 and 1") as error:
-        Hopfield(4).store(patterns.float())
-    (advice,) = re.findall(r"pass (.*?), if", str(error.value))
-    memory, advised = Hopfield(4), eval(advice, {"patterns": patterns.float()})
+        memory.store(pixels)
+    (expression,) = re.findall(advice, str(error.value))
+    advised = eval(expression, {"torch": torch, "patterns": pixels, "threshold": 0.5})
+    assert advised.tolist() == [[-1, 1, -1, 1, -1], [1, 1, -1, -1, 1]]
     memory.store(advised)
-    assert torch.equal(memory(advised), advised)
-    (other,) = re.findall(r"or (torch\.where.*)$", str(error.value))
-    assert torch.equal(eval(other, {"torch": torch, "patterns": patterns, "threshold": 0.5}), advised)
+    expected = Hopfield(5, rule=rule)
+    expected.store(advised.float())
+    assert torch.equal(memory.weight, expected.weight)
 
 
 @pytest.mark.unchecked
 def test_refuses():
     with pytest.raises(ValueError, match="hebb, pseudo_inverse, storkey"):
         Hopfield(3, rule="delta")
-    with pytest.raises(ValueError, match=r"-1 and 1: pass 2 \* patterns - 1, if they are of 0 and 1"):
+    with pytest.raises(ValueError, match=r"-1 and 1: pass 2\.0 \* patterns - 1, if they are of 0 and 1"):
         Hopfield(3).store(torch.zeros(1, 3))
     with pytest.raises(ValueError, match=r"\[batch, 3\].*\[1, 4\]"):
         Hopfield(3)(torch.ones(1, 4))

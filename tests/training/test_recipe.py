@@ -2,7 +2,9 @@ import pytest
 from hypothesis import given
 from hypothesis import strategies as st
 
-from remanence.training import Experiment, read_recipe, recipe_from
+from remanence import tasks
+from remanence.errors import RunError
+from remanence.training import Experiment, read_recipe, recipe_from, run_from
 from remanence.training.recipe import parse_override
 
 RECIPE = """\
@@ -117,6 +119,65 @@ def test_a_field_that_is_nearly_one_gets_a_hint(override, hint):
     with pytest.raises(ValueError, match=rf"did you mean ([a-z_]+ or )*{hint}\b") as error:
         recipe_from(data, [override])
     assert "\n" not in str(error.value)
+
+
+@pytest.mark.parametrize(
+    "override",
+    [
+        "training.batch_size=1000000000000000000",
+        "training.epochs=1e18",
+        "training.threads=1000000",
+        "training.epoch_steps=1000000000000",
+        "model.transformer.layers=1000000000",
+        "model.transformer.heads=1000000000000",
+        "model.transformer.max_length=1000000000000",
+        "model.embedding=[1000000000000]",
+        "model.readout=[1000000000000]",
+        "hidden_sizes=[1000000000000]",
+        "seeds=1000000000",
+        "layers=[{name: gru, hidden_size: 1000000000000}]",
+        "search={fields: {training.learning_rate: [0.1]}, trials: 1000000000}",
+    ],
+)
+def test_numbers_without_bounds_are_refused_before_anything_is_made(override, within):
+    data = {"title": "t", "comparisons": [{"task": {"name": "digits"}, "layers": ["gru"]}]}
+    with within(1 << 24), pytest.raises(ValueError, match=r"less than or equal to|at most|valid integer") as error:
+        recipe_from(data, [override])
+    assert "\n" not in str(error.value)
+
+
+def test_more_runs_than_can_be_planned_are_refused():
+    comparison = {"task": "digits", "layers": ["gru"] * 100, "hidden_sizes": list(range(1, 101))}
+    with pytest.raises(ValueError, match="make 1,000,000 runs, at most 100,000"):
+        recipe_from({"title": "t", "comparisons": [comparison]}, ["seeds=100"])
+
+
+@pytest.mark.parametrize(
+    ("layer", "fields"),
+    [
+        ("gru", {"layer": {"name": "gru", "hidden_size": 2_000_000}}),
+        ("elman", {"model": {"embedding": [3_000_000, 3_000_000]}}),
+        ("lstm", {"layer": {"name": "lstm", "hidden_size": 100_000}}),
+        ("full", {"layer": {"name": "full", "hidden_size": 100_000}, "model": {"transformer": {"layers": 1000}}}),
+    ],
+)
+def test_a_model_that_no_memory_holds_is_refused_before_it_is_made(layer, fields, within):
+    config = run_from({"task": "retrieval", "layer": layer_of(layer), **fields})
+    with within(1 << 26), pytest.raises(RunError, match=rf"out of memory: {layer} with [0-9,]+ units on retrieval"):
+        Experiment(config)
+
+
+def layer_of(name):
+    return {"name": name, "hidden_size": 4}
+
+
+@pytest.mark.parametrize(
+    ("task", "option"),
+    [("copy", "delay"), ("adding", "length"), ("denoise", "stretch"), ("flipflop", "length"), ("mqar", "pairs")],
+)
+def test_sequences_without_bounds_are_refused(task, option, within):
+    with within(1 << 24), pytest.raises(ValueError, match=f"{option}.*(at most|must be|between)"):
+        tasks.create(task, **{option: 10**9})
 
 
 def test_a_task_may_be_given_by_its_name(recipe_file):

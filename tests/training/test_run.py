@@ -466,6 +466,14 @@ def test_the_peak_of_the_memory_is_that_of_the_run():
     assert peak.peak_mib() - after > 200
 
 
+@pytest.mark.parametrize("state", ["missing", "forbidden"])
+def test_where_the_peak_cannot_be_measured_runs_go_on_without(tmp_path, make_config, monkeypatch, state):
+    monkeypatch.setattr(peak, "CLEAR", tmp_path / "no/such" if state == "missing" else tmp_path)
+    assert train(make_config(epochs=1), tmp_path / "run").memory is None
+    monkeypatch.undo()
+    peak.forget_peak()
+
+
 def test_a_run_of_an_earlier_version_with_fewer_fields_is_the_same_run(finished, tmp_path, make_config):
     folder = tmp_path / "run"
     shutil.copytree(finished, folder)

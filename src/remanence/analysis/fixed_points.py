@@ -1,5 +1,6 @@
 """Fixed points of a step under a constant input, and their stability."""
 
+from collections.abc import Callable
 from dataclasses import dataclass, replace
 from typing import Any
 
@@ -16,6 +17,7 @@ from remanence.analysis.step import Step
 ITERATIONS = 200
 DETOUR = 200  # steps that a lost start is simulated
 TOLERANCE = {torch.float64: 1e-9, torch.float32: 1e-5}
+ORDER = 5  # up to which the speed may vanish at a point that is found as one
 SAME = 1e-4  # fixed points nearer to each other than this are one
 
 
@@ -101,7 +103,8 @@ def fixed_points(
     """Search for fixed points, linearise, and judge each one's stability.
 
     From every start by Newton's method and minimisation of the speed (batched); a start that ends where the state is
-    slow but does not stay is simulated for a while and tries again; duplicates are merged. The kind follows from the
+    slow but does not stay is simulated for a while and tries again; duplicates are merged, and so are points near each
+    other between which the state stays too. The kind follows from the
     eigenvalues of the Jacobian (all inside the unit circle: asymptotically stable; some outside: saddle, all outside:
     unstable), or, where the largest modulus is 1, from simulation alone. A ball of starts around each point is
     simulated, and the verdict says whether it agrees. Where a single point is found and every start ends there when
@@ -123,7 +126,7 @@ def fixed_points(
     Example:
         >>> step = as_step(lambda x_t, h: torch.tanh(2 * h), state=torch.zeros(1, 1, dtype=torch.float64))
         >>> found = fixed_points(step)
-        >>> sorted((round(float(point), 3), each.kind) for point, each in zip(found.points, found.verdicts))
+        >>> sorted((round(float(point), 3) + 0.0, each.kind) for point, each in zip(found.points, found.verdicts))
         [(-0.958, 'asymptotically stable'), (0.0, 'unstable'), (0.958, 'asymptotically stable')]
     """
     step = as_step(system)
@@ -131,8 +134,14 @@ def fixed_points(
     if isinstance(starts, int):
         starts = step.initial_state(starts)
         starts = starts + spread * torch.randn_like(starts)
-    h, arrived, norm = _search(step, x, starts, iterations)
-    points, arrivals = _merged(h[arrived], norm[arrived])
+
+    def after(h: Tensor) -> Tensor:
+        return step(x.expand(len(h), -1), h)
+
+    tolerance = TOLERANCE.get(step.dtype, 1e-3)
+    h, norm = _search(step, x, starts, iterations, after, tolerance)
+    arrived = norm < tolerance
+    points, arrivals = _merged(h[arrived], norm[arrived], after, tolerance)
     jacobians = step.jacobian(x.expand(len(points), -1), points) if len(points) else h.new_zeros(0, *[step.size] * 2)
     eigenvalues = torch.linalg.eigvals(jacobians)
     eigenvalues = eigenvalues.gather(-1, eigenvalues.abs().argsort(-1, descending=True))
@@ -142,16 +151,14 @@ def fixed_points(
     return FixedPoints(points, jacobians, eigenvalues, tuple(verdicts), arrivals, int((~arrived).sum()))
 
 
-def _search(step: Step, x: Tensor, starts: Tensor, iterations: int) -> tuple[Tensor, Tensor, Tensor]:
-    """Where each start ended, whether the state stays there, and how fast it moves."""
-
-    def after(h: Tensor) -> Tensor:
-        return step(x.expand(len(h), -1), h)
+def _search(
+    step: Step, x: Tensor, starts: Tensor, iterations: int, after: Callable[[Tensor], Tensor], tolerance: float
+) -> tuple[Tensor, Tensor]:
+    """Where each start ended, and how fast the state moves there."""
 
     def jacobian(h: Tensor) -> Tensor:
         return step.jacobian(x.expand(len(h), -1), h)
 
-    tolerance = TOLERANCE.get(step.dtype, 1e-3)
     h, norm = search(after, jacobian, starts, iterations, tolerance)
     lost = norm >= tolerance
     if bool(lost.any()):  # in a place that is slow, but not a fixed point: again, from where the system itself goes
@@ -159,20 +166,32 @@ def _search(step: Step, x: Tensor, starts: Tensor, iterations: int) -> tuple[Ten
         for _ in range(DETOUR):
             again = after(again)
         h[lost], norm[lost] = search(after, jacobian, again, iterations, tolerance)
-    return h, norm < tolerance, norm
+    return h, norm
 
 
-def _merged(h: Tensor, norm: Tensor) -> tuple[Tensor, Tensor]:
+def _merged(h: Tensor, norm: Tensor, after: Callable[[Tensor], Tensor], tolerance: float) -> tuple[Tensor, Tensor]:
     """One point of each heap, the slowest, and how many there were."""
     rest, points, arrivals = h[norm.argsort()], [], []
     while len(rest):
-        near = (rest - rest[0]).norm(dim=-1) < SAME * (1 + rest[0].norm())
+        distance, scale = (rest - rest[0]).norm(dim=-1), 1 + rest[0].norm()
+        near = distance < SAME * scale
+        # Around a point where F(h) - h vanishes to a high order, all that is near by is as slow as the tolerance asks.
+        doubtful = torch.nonzero(~near & (distance < 2 * tolerance ** (1 / ORDER) * scale))[:, 0]
+        if len(doubtful):
+            near[doubtful] = _is_slow_between(rest[0], rest[doubtful], after, tolerance)
         points.append(rest[0])
         arrivals.append(int(near.sum()))
         rest = rest[~near]
     order = torch.tensor(arrivals, dtype=torch.long).argsort(descending=True, stable=True)
     stacked = torch.stack(points) if points else h
     return stacked[order.to(h.device)], torch.tensor(arrivals, dtype=torch.long)[order]
+
+
+def _is_slow_between(point: Tensor, others: Tensor, after: Callable[[Tensor], Tensor], tolerance: float) -> Tensor:
+    """Whether the state stays all the way from a point to each of the others."""
+    between = torch.stack([point + share * (others - point) for share in (1 / 8, 1 / 4, 1 / 2, 3 / 4, 7 / 8)])
+    moved = after(between.flatten(0, 1)).view_as(between) - between
+    return (moved.norm(dim=-1) < tolerance).all(0)
 
 
 def _globally(step: Step, x: Tensor, point: Tensor, starts: Tensor, local: Verdict, steps: int) -> Verdict:

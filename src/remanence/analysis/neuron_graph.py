@@ -4,16 +4,18 @@ from __future__ import annotations
 
 from typing import TYPE_CHECKING, Any
 
-import networkx
 import numpy as np
-from matplotlib import rcParams
-from matplotlib.cm import ScalarMappable
-from matplotlib.lines import Line2D
 
 from remanence.analysis.canvas import BLUE, GREY, ORANGE
+from remanence.extras import needing
+
+with needing("analysis", "a graph of neurons"):
+    import networkx
 
 if TYPE_CHECKING:
     from matplotlib.axes import Axes
+    from matplotlib.cm import ScalarMappable
+    from matplotlib.lines import Line2D
 
     from remanence.analysis.holding import Holding
 
@@ -114,6 +116,10 @@ def _edges(graph: networkx.DiGraph, places: Any, axes: Axes, size: float) -> Non
 
 def _neurons(graph: networkx.DiGraph, places: Any, axes: Axes, size: float) -> list[Line2D]:
     """Draw them; what the legend says."""
+    with needing("analysis", "a picture"):
+        from matplotlib import rcParams
+        from matplotlib.lines import Line2D
+
     neurons = {node: facts for node, facts in graph.nodes(data=True) if "place" in facts}
     ink = rcParams["text.color"]
     marks = []
@@ -143,6 +149,9 @@ def _neurons(graph: networkx.DiGraph, places: Any, axes: Axes, size: float) -> l
 
 
 def _shades() -> ScalarMappable:
+    with needing("analysis", "a picture"):
+        from matplotlib.cm import ScalarMappable
+
     shades = ScalarMappable(cmap="YlGn")
     shades.set_clim(0, 1)
     return shades

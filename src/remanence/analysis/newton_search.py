@@ -1,13 +1,15 @@
 """Roots of F(h) - h from many starts at once."""
 
-from collections.abc import Callable
+from collections.abc import Callable, Iterator
+from contextlib import contextmanager
 
 import torch
 from torch import Tensor
 
 DAMPING = 1e-2, 1e-12, 1e12  # at first, least, most
 SHRINK, GROW = 0.2, 5.0
-BATCHED = 100  # the largest side of matrices that are solved at once
+GOOD = 0.5  # a step that makes the speed so many times smaller needs no comparison with another
+REACHED = 1e-4  # of the tolerance: nearer to a root no row needs to be
 
 
 def search(
@@ -15,47 +17,109 @@ def search(
 ) -> tuple[Tensor, Tensor]:
     """Go from every row to where it does not move.
 
-    Of Newton's step and a damped step down the speed ``½ ‖F(h) - h‖²`` (Levenberg and Marquardt) each row takes the one
-    that ends slower; where both are faster than before it stays and damps more.
+    A row takes Newton's step, with the Jacobian of before as long as that at least halves its speed ``‖F(h) - h‖``.
+    Where a fresh one does not either, it takes the better of that and a damped step down the speed squared (Levenberg
+    and Marquardt); where both are faster than before, it stays and damps more. A row whose speed is below the
+    tolerance is done when a step does not halve it any more: it is as slow as rounding lets it be.
 
     Returns:
         Where the rows ended, and ``‖F(h) - h‖`` there.
     """
-    h = h.clone()
-    residual = step(h) - h
-    norm = _norm(residual)
-    damping = torch.full_like(norm, DAMPING[0])
-    for _ in range(iterations):
-        # A row below the tolerance still goes on while that helps: Newton ends far below it.
-        rows = torch.nonzero((norm > 1e-4 * tolerance) & norm.isfinite() & (damping < DAMPING[2]))[:, 0]
-        if not len(rows):
-            break
-        at, moves = h[rows], residual[rows]
-        candidates = torch.stack([at + change for change in _changes(jacobian(at), moves, damping[rows])])
-        after = step(candidates.flatten(0, 1)).view_as(candidates) - candidates
-        speeds, which = _norm(after).min(0)
-        better = speeds < norm[rows]
-        index, taken = rows[better], (which[better], torch.nonzero(better)[:, 0])
-        h[index], residual[index], norm[index] = candidates[taken], after[taken], speeds[better]
-        damping[rows] = (damping[rows] * torch.where(better, SHRINK, GROW)).clamp(*DAMPING[1:])
-    return h, norm
+    return _Search(step, jacobian, h.clone(), tolerance).run(iterations)
+
+
+class _Search:
+    def __init__(
+        self, step: Callable[[Tensor], Tensor], jacobian: Callable[[Tensor], Tensor], h: Tensor, tolerance: float
+    ):
+        self.step, self.jacobian, self.tolerance = step, jacobian, tolerance
+        self.h = h
+        self.residual = step(h) - h
+        self.norm = _norm(self.residual)
+        self.damping = torch.full_like(self.norm, DAMPING[0])
+        self.settled = torch.zeros_like(self.norm, dtype=torch.bool)
+        self.factors: tuple[Tensor, Tensor] | None = None  # of J - I, where each row last had its Jacobian
+        self.factored = torch.zeros_like(self.settled)
+
+    def run(self, iterations: int) -> tuple[Tensor, Tensor]:
+        for _ in range(iterations):
+            open_ = (self.norm > REACHED * self.tolerance) & self.norm.isfinite() & (self.damping < DAMPING[2])
+            rows = torch.nonzero(open_ & ~self.settled)[:, 0]
+            if not len(rows):
+                break
+            before = self.norm[rows]
+            fresh = rows[~self._chord(rows)]
+            if len(fresh):
+                self._newton(fresh)
+            halved = self.norm[rows] < GOOD * before
+            self.settled[rows] = (self.norm[rows] < self.tolerance) & ~halved
+        return self.h, self.norm
+
+    def _chord(self, rows: Tensor) -> Tensor:
+        """Newton's step with the Jacobian of before; which rows it served well."""
+        served = torch.zeros_like(rows, dtype=torch.bool)
+        place = torch.nonzero(self.factored[rows])[:, 0]
+        if len(place) and self.factors is not None:
+            known = rows[place]
+            with _one_thread():
+                moved = torch.linalg.lu_solve(*(each[known] for each in self.factors), -self.residual[known, :, None])
+            served[place] = self._take(known, self.h[known] + moved[..., 0], GOOD * self.norm[known])
+        return served
+
+    def _newton(self, rows: Tensor) -> None:
+        A, b = self.jacobian(self.h[rows]), -self.residual[rows, :, None]
+        A.diagonal(dim1=-2, dim2=-1).sub_(1)
+        with _one_thread():
+            LU, pivots, _ = torch.linalg.lu_factor_ex(A)  # of a singular one the step is not finite
+            newton = torch.linalg.lu_solve(LU, pivots, b)[..., 0]
+        if self.factors is None:
+            size, count = self.h.shape[1], len(self.h)
+            self.factors = LU.new_zeros(count, size, size), pivots.new_ones(count, size)
+        for kept, new in zip(self.factors, (LU, pivots), strict=True):
+            kept[rows] = new
+        self.factored[rows] = newton.isfinite().all(-1)
+        good = self._take(rows, self.h[rows] + newton, GOOD * self.norm[rows])
+        self._damp(rows[good], SHRINK)
+        if not bool(good.all()):
+            self._descend(rows[~good], A[~good], b[~good], newton[~good])
+
+    def _descend(self, rows: Tensor, A: Tensor, b: Tensor, newton: Tensor) -> None:
+        """The better of Newton's step and a damped one, if it is slower there at all."""
+        normal = A.mT @ A
+        normal.diagonal(dim1=-2, dim2=-1).add_(self.damping[rows, None])
+        with _one_thread():
+            damped = torch.linalg.solve_ex(normal, A.mT @ b)[0][..., 0]
+        candidates = torch.stack([self.h[rows] + newton, self.h[rows] + damped])
+        after = self.step(candidates.flatten(0, 1)).view_as(candidates) - candidates
+        which = _norm(after).argmin(0)
+        better = self._take(rows, candidates[which, torch.arange(len(rows), device=which.device)], self.norm[rows])
+        self._damp(rows[better], SHRINK)
+        self._damp(rows[~better], GROW)
+
+    def _take(self, rows: Tensor, candidates: Tensor, below: Tensor) -> Tensor:
+        """Move the rows that are slower than ``below`` where they would go; which they are."""
+        residual = self.step(candidates) - candidates
+        norm = _norm(residual)
+        taken = norm < below
+        index = rows[taken]
+        self.h[index], self.residual[index], self.norm[index] = candidates[taken], residual[taken], norm[taken]
+        return taken
+
+    def _damp(self, rows: Tensor, factor: float) -> None:
+        self.damping[rows] = (self.damping[rows] * factor).clamp(*DAMPING[1:])
+
+
+@contextmanager
+def _one_thread() -> Iterator[None]:
+    # With several threads, MKL's LU decomposition of a batch of matrices above 128 never comes to an end, and that of
+    # single ones waits for threads that autograd's own have left spinning: a hundred times longer.
+    threads = torch.get_num_threads()
+    torch.set_num_threads(1)
+    try:
+        yield
+    finally:
+        torch.set_num_threads(threads)
 
 
 def _norm(residual: Tensor) -> Tensor:
     return residual.norm(dim=-1).nan_to_num(torch.inf)
-
-
-def _changes(jacobian: Tensor, residual: Tensor, damping: Tensor) -> tuple[Tensor, Tensor]:
-    """Newton's step and the damped one; where a matrix is singular, not finite."""
-    identity = torch.eye(jacobian.shape[-1], dtype=jacobian.dtype, device=jacobian.device)
-    A, b = jacobian - identity, -residual[..., None]
-    newton = _solved(A, b)
-    damped = _solved(A.mT @ A + damping[:, None, None] * identity, A.mT @ b)
-    return newton[..., 0], damped[..., 0]
-
-
-def _solved(A: Tensor, b: Tensor) -> Tensor:
-    if len(A[0]) <= BATCHED:
-        return torch.linalg.solve_ex(A, b)[0]
-    # One by one: with several threads, MKL's LU decomposition of a batch of matrices above 128 never comes to an end.
-    return torch.stack([torch.linalg.solve_ex(*pair)[0] for pair in zip(A, b, strict=True)])

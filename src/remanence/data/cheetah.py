@@ -6,7 +6,7 @@ import numpy as np
 
 from remanence.data.archive import members
 from remanence.data.npy import read_npy
-from remanence.data.source import Progress, Source, lacking
+from remanence.data.source import Progress, Source, lacking, several
 from remanence.data.store import Writer
 
 CHANNELS = 17
@@ -18,11 +18,15 @@ LARGEST = 1 << 24  # bytes of a trace
 def read(source: Source, path: Path, writer: Writer, progress: Progress) -> None:
     """Traces end to end [steps, 17], in the order of their names, and where each starts."""
     found: dict[str, np.ndarray] = {}
+    places: dict[str, str] = {}
     for member in members(path):
         name = PurePosixPath(member.name).name
         if name.startswith("trace_") and name.endswith(".npy"):
             if len(found) == MOST:
                 raise ValueError(f"{path} has more than {MOST} traces: it is another set of data")
+            if name in found:
+                raise several(path, name, places[name], member.name)
+            places[name] = member.name
             found[name] = trace(f"{path}: {member.name}", member.read(LARGEST))
             progress(len(found), max(FILES, len(found)))
     if len(found) < FILES:

@@ -6,7 +6,7 @@ from pathlib import Path
 import numpy as np
 
 from remanence.data.archive import members
-from remanence.data.source import Progress, Source, lacking
+from remanence.data.source import Progress, Source, lacking, several
 from remanence.data.store import Writer
 
 LABELS = ["neg", "pos"]
@@ -21,12 +21,17 @@ def read(source: Source, path: Path, writer: Writer, progress: Progress) -> None
     """The bytes of the reviews end to end, where each starts, and its label, for each split, in the order of their
     numbers, the bad reviews first."""
     found: dict[tuple[str, int, int], bytes] = {}
+    places: dict[tuple[str, int, int], str] = {}
     total = 0
     for member in members(path):
         place = PLACE.search(member.name)
         if place:
             split, label, number = place.groups()
-            text = found[split, LABELS.index(label), int(number)] = member.read(LONGEST)
+            key = split, LABELS.index(label), int(number)
+            if key in found:
+                raise several(path, f"review {number} of {split}/{label}", places[key], member.name)
+            places[key] = member.name
+            text = found[key] = member.read(LONGEST)
             total += len(text)
             if len(found) > MOST or total > LARGEST:
                 raise ValueError(f"{path} has more or longer reviews than were published: download it anew")

@@ -9,7 +9,7 @@ import numpy as np
 
 from remanence.data.archive import Member, members
 from remanence.data.npy import MAGIC, read_npy
-from remanence.data.source import Progress, Source, lacking
+from remanence.data.source import Progress, Source, lacking, several
 from remanence.data.store import Writer
 from remanence.extras import needing
 
@@ -67,7 +67,7 @@ def found_labels(source: Source, path: Path, folder: str, size: int) -> tuple[st
     if not trees:
         raise lacking(source, path, f"pathfinder{size}/{folder}/metadata")
     if len(trees) > 1:
-        raise ValueError(f"{path} has {folder} in several places, {' and '.join(map(repr, trees))}: give one of them")
+        raise several(path, folder, *trees)
     (root, labels) = trees.popitem()
     if len(labels) != IMAGES:
         raise ValueError(

@@ -80,14 +80,18 @@ def streams(source: Source, path: Path, names: tuple[str, ...]) -> Iterator[tupl
         names: without folders, and without ``.gz``.
 
     Raises:
-        ValueError: a file is missing, or the archive is damaged.
+        ValueError: a file is missing, or there in several folders, or the archive is damaged.
     """
-    missing = list(names)
+    places: dict[str, str] = {}
     for member in members(path):
-        name = PurePosixPath(member.name).name.removesuffix(".gz")
-        if name in missing:
-            missing.remove(name)
+        place = member.name.removesuffix(".gz")  # packed and unpacked, side by side, are the same
+        name = PurePosixPath(place).name
+        if name in names and name not in places:
+            places[name] = place
             yield name, member
+        elif name in names and places[name] != place:
+            raise several(path, name, places[name], place)
+    missing = [name for name in names if name not in places]
     if missing:
         raise lacking(source, path, ", ".join(missing))
 
@@ -113,6 +117,11 @@ def check(source: Source, name: str, content: bytes, path: Path) -> None:
             f"{path}: {name} is not the file that is published (MD5 {found} instead of {expected}): download it anew "
             f"from {source.publisher}, or read it as it is with --unverified"
         )
+
+
+def several(path: Path, what: str, *places: str) -> ValueError:
+    """The error that the same is there several times."""
+    return ValueError(f"{path} has {what} in several places, {' and '.join(map(repr, places))}: give one of them")
 
 
 def lacking(source: Source, path: Path, what: str) -> ValueError:

@@ -69,9 +69,10 @@ class Hopfield(nn.Module):
             ValueError: another shape, or other values.
         """
         self._check(patterns)
+        patterns = patterns.to(self.weight)  # pixels are often bytes or truth values
         if not bool((patterns.abs() == 1).all()):
             raise ValueError(
-                "patterns must be of -1 and 1: pass 2 * patterns - 1, if they are of 0 and 1, or "
+                "patterns must be of -1 and 1: pass 2.0 * patterns - 1, if they are of 0 and 1, or "
                 "torch.where(patterns > threshold, 1.0, -1.0)"
             )
         if self.rule == "hebb":

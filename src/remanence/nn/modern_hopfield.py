@@ -69,15 +69,18 @@ class ModernHopfield(nn.Module):
         Raises:
             ValueError: another shape, or nothing stored yet.
         """
-        self._check(state)
-        if not len(self.patterns):
-            raise ValueError("nothing is stored yet: call store first")
+        self._check_recall(state)
         for _ in range(updates):
             state = torch.softmax(self.beta * state @ self.patterns.T, -1) @ self.patterns
         return state
 
     def energy(self, state: Float[Tensor, "batch size"]) -> Float[Tensor, " batch"]:
-        """E; 0 or more."""
+        """E; 0 or more.
+
+        Raises:
+            ValueError: another shape, or nothing stored yet.
+        """
+        self._check_recall(state)
         similarity = torch.logsumexp(self.beta * state @ self.patterns.T, -1) / self.beta
         constant = math.log(len(self.patterns)) / self.beta + 0.5 * self.patterns.square().sum(1).max()
         return 0.5 * state.square().sum(-1) - similarity + constant
@@ -92,6 +95,11 @@ class ModernHopfield(nn.Module):
     def _check(self, state: Tensor) -> None:
         if state.ndim != 2 or state.shape[1] != self.size:
             raise ValueError(f"expected [batch, {self.size}], got {list(state.shape)}")
+
+    def _check_recall(self, state: Tensor) -> None:
+        self._check(state)
+        if not len(self.patterns):
+            raise ValueError("nothing is stored yet: call store first")
 
     def extra_repr(self) -> str:
         """Size and β, as `print(memory)` shows them."""

@@ -9,6 +9,7 @@ from typing import Any, Literal
 
 import numpy as np
 
+from remanence.extras import needing
 from remanence.files import read_text
 from remanence.yaml_files import parse_yaml
 
@@ -87,9 +88,10 @@ def load(paths: Iterable[Path | str]) -> list[Run]:
 
 def whole(config: dict[str, Any]) -> dict[str, Any]:
     """A configuration with the defaults of fields that its version did not have; as it is if it has others."""
-    from pydantic import ValidationError  # Lightning comes with the next line: only where it is needed
+    with needing("train", "remanence.report"):
+        from pydantic import ValidationError  # Lightning comes with the next line: only where it is needed
 
-    from remanence.training.config import RunConfig
+        from remanence.training.config import RunConfig
 
     try:
         return RunConfig.model_validate(config).model_dump(mode="json")

@@ -3,15 +3,18 @@
 from collections.abc import Iterable, Mapping, Sequence
 from typing import Any
 
-import matplotlib
 import numpy as np
-from matplotlib.axes import Axes
-from matplotlib.figure import Figure
 
+from remanence.extras import needing
 from remanence.report.style import DESKTOP, LIGHT, MARKERS, settings
 from remanence.study.exact import Held
 from remanence.study.neurons import Neurons
 from remanence.study.success import Success
+
+with needing("train", "remanence.study"):
+    import matplotlib
+    from matplotlib.axes import Axes
+    from matplotlib.figure import Figure
 
 Histories = Mapping[str, Sequence[Sequence[Neurons]]]
 """Of each layer, of each seed, the neurons over training."""

@@ -4,9 +4,11 @@ from collections.abc import Sequence
 from dataclasses import dataclass
 from pathlib import Path
 
-from matplotlib.figure import Figure
-
+from remanence.extras import needing
 from remanence.files import replacing, write_text
+
+with needing("train", "remanence.study"):
+    from matplotlib.figure import Figure
 
 
 @dataclass(frozen=True)

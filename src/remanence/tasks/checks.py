@@ -1,11 +1,16 @@
 """Checks of a task's options."""
 
+MOST = 10_000_000
+"""Steps of a sequence, or samples that are held, beyond which memory ends before anything is learnt."""
 
-def at_least(least: int, **values: int) -> None:
-    """Raise a ``ValueError`` that names the first of the values below ``least``."""
+
+def at_least(least: int, *, most: int = MOST, **values: int) -> None:
+    """Raise a ``ValueError`` that names the first of the values below ``least`` or above ``most``."""
     for name, value in values.items():
         if value < least:
             raise ValueError(f"{name} must be at least {least}, got {value}")
+        if not value <= most:
+            raise ValueError(f"{name} must be at most {most:,}, got {value:,}")
 
 
 def probability(**values: float) -> None:

@@ -3,7 +3,11 @@
 from dataclasses import dataclass
 
 import numpy as np
-from PIL import Image, ImageDraw
+
+from remanence.extras import needing
+
+with needing("train", "drawing the images of Pathfinder"):
+    from PIL import Image, ImageDraw
 
 FINER = 2  # drawn so many times finer, then reduced
 DEGREES = 360

@@ -27,8 +27,8 @@ class Generated(Task):
 
     def __init__(self, *, train: int, validation: int, test: int, seed: int):
         self.sizes: dict[Split, int] = {"train": train, "validation": validation, "test": test}
-        at_least(1, **self.sizes)
-        at_least(0, seed=seed)
+        at_least(1, most=10**12, **self.sizes)
+        at_least(0, most=2**63, seed=seed)
         self.seed = seed
 
     @abstractmethod

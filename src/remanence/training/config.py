@@ -9,7 +9,9 @@ from pydantic import BaseModel, ConfigDict, Field, NonNegativeInt, PositiveFloat
 from remanence import __version__
 from remanence.training.schedule import Decay
 
-Sizes = tuple[PositiveInt, ...]
+Size = Annotated[int, Field(gt=0, le=10_000_000)]
+Sizes = Annotated[tuple[Size, ...], Field(max_length=1000)]
+Count = Annotated[int, Field(gt=0, le=1_000_000_000)]
 Beta = Annotated[float, Field(ge=0, lt=1)]
 
 
@@ -35,17 +37,17 @@ class LayerConfig(Strict):
     """Which memory, and how large."""
 
     name: str
-    hidden_size: PositiveInt = 50
+    hidden_size: Size = 50
     options: dict[str, Any] = {}
 
 
 class TransformerConfig(Strict):
     """The blocks of a transformer (:class:`remanence.models.Transformer`), as wide as the layer's hidden size."""
 
-    layers: PositiveInt = 2
-    heads: PositiveInt = 1
-    mlp: PositiveInt | None = None
-    max_length: PositiveInt = 1024
+    layers: Annotated[int, Field(gt=0, le=1000)] = 2
+    heads: Size = 1
+    mlp: Size | None = None
+    max_length: Size = 1024
     causal: bool = False
     pooling: Literal["cls", "mean", "last"] = "cls"
     positions: Literal["learned", "sinusoidal", "none"] = "learned"
@@ -94,9 +96,9 @@ class TrainingConfig(Strict):
             ``"64-true"``.
     """
 
-    batch_size: PositiveInt = 128
-    epochs: PositiveInt = 20
-    epoch_steps: PositiveInt | None = None
+    batch_size: Size = 128
+    epochs: Count = 20
+    epoch_steps: Count | None = None
     learning_rate: PositiveFloat = 1e-3
     warmup: NonNegativeInt = 0
     decay: Decay = "none"
@@ -108,7 +110,7 @@ class TrainingConfig(Strict):
     evaluation_samples: PositiveInt | None = None
     frozen: tuple[str, ...] = ()
     keep: PositiveInt | None = None
-    threads: PositiveInt = 1
+    threads: Annotated[int, Field(gt=0, le=1024)] = 1
     precision: Literal["32-true", "bf16-mixed", "64-true"] = "32-true"
 
     @model_validator(mode="after")

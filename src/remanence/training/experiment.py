@@ -1,5 +1,6 @@
 """A task, a model and an optimiser, as Lightning wants them."""
 
+import os
 from collections.abc import Iterator
 from contextlib import contextmanager
 from functools import partial
@@ -24,6 +25,8 @@ from remanence.training.schedule import factor
 
 EVALUATION_BATCH = 1000
 EVALUATION_POSITIONS = 1 << 18  # in a batch: long sequences are evaluated fewer at a time
+LARGE = 4096  # units of a layer from which on its parameters may not fit into the memory
+COPIES = 4  # parameters, their gradients, two moments of Adam
 HUGE = 1e6  # no parameter of a working network is that large
 
 
@@ -45,6 +48,7 @@ class Experiment(lightning.LightningModule):
         if self.task.source is not None:
             prepared(self.task.source, config.task.name)
         with enough_memory(config):
+            check_size(config, self.task)
             self.model = build_model(config, self.task)
         start(self.model, config)
 
@@ -197,6 +201,29 @@ def build_model(config: RunConfig, task: tasks.Task) -> nn.Module:
         )
     pooling = "none" if task.stepwise else "last"
     return SequenceModel(memory, task.target_size, embedding=config.model.embedding, pooling=pooling, **ends)
+
+
+def check_size(config: RunConfig, task: tasks.Task) -> None:
+    """Refuse a model that the memory of this machine cannot hold, before it takes all there is.
+
+    Raises:
+        MemoryError: its parameters, with gradients and the two moments of Adam, are larger.
+    """
+    blocks = config.model.transformer
+    sizes = [config.layer.hidden_size, *config.model.embedding, *config.model.readout]
+    if blocks is not None:
+        sizes += [64 * blocks.layers, blocks.mlp or 0, blocks.max_length]
+    if max(sizes) < LARGE or not hasattr(os, "sysconf"):
+        return
+    try:
+        with torch.random.fork_rng([]), torch.device("meta"):  # sizes, no values, and the same seed afterwards
+            model = build_model(config, task)
+    except (RuntimeError, NotImplementedError, TypeError):  # a layer of somebody's that cannot be built without
+        return
+    needed = COPIES * sum(each.numel() * each.element_size() for each in model.parameters())
+    there = os.sysconf("SC_PHYS_PAGES") * os.sysconf("SC_PAGE_SIZE")
+    if needed > there:
+        raise MemoryError(f"{needed:,} bytes of {there:,}")
 
 
 def start(model: nn.Module, config: RunConfig) -> None:

@@ -2,18 +2,20 @@
 
 from collections.abc import Iterator, Mapping, Sequence
 from pathlib import Path
-from typing import Any, TypeVar, get_args
+from typing import Annotated, Any, TypeVar, get_args
 
 import yaml
 from pydantic import BaseModel, Field, PositiveInt, ValidationError, model_validator
 
 from remanence.files import read_text
 from remanence.registry import nearest, refuse_imports
-from remanence.training.config import LayerConfig, ModelConfig, RunConfig, Strict, TaskConfig, TrainingConfig
+from remanence.training.config import LayerConfig, ModelConfig, RunConfig, Sizes, Strict, TaskConfig, TrainingConfig
 from remanence.training.search import Search
 from remanence.training.sizes import sized
 from remanence.yaml_files import DEEPEST, load_yaml, parse_yaml
 
+Seeds = Annotated[int, Field(gt=0, le=10_000)]
+MOST_RUNS = 100_000
 Model = TypeVar("Model", bound=Strict)
 
 
@@ -28,9 +30,9 @@ class Comparison(Strict):
 
     task: TaskConfig
     layers: tuple[str | LayerConfig, ...] = Field(min_length=1)
-    hidden_sizes: tuple[PositiveInt, ...] = (50,)
+    hidden_sizes: Sizes = (50,)
     parameters: PositiveInt | None = None
-    seeds: PositiveInt | None = None
+    seeds: Seeds | None = None
     model: ModelConfig = ModelConfig()
     training: TrainingConfig = TrainingConfig()
 
@@ -88,9 +90,19 @@ class Recipe(Strict):
     """
 
     title: str
-    seeds: PositiveInt = 3
+    seeds: Seeds = 3
     comparisons: tuple[Comparison, ...] = Field(min_length=1)
     search: Search | None = None
+
+    @model_validator(mode="after")
+    def _not_too_many(self) -> "Recipe":
+        runs = sum(
+            len(comparison.layers) * len(comparison.hidden_sizes) * self.seeds_of(comparison)
+            for comparison in self.comparisons
+        )
+        if runs > MOST_RUNS:
+            raise ValueError(f"layers, hidden sizes and seeds make {runs:,} runs, at most {MOST_RUNS:,} can be planned")
+        return self
 
     def runs(self) -> list[RunConfig]:
         """The configuration of every run, as the recipe has it before a search."""

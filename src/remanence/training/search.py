@@ -5,7 +5,7 @@ import math
 from collections.abc import Iterator
 from typing import Annotated, Any
 
-from pydantic import Field, PositiveInt, model_validator
+from pydantic import Field, model_validator
 
 from remanence.training.config import Strict
 
@@ -49,7 +49,7 @@ class Search(Strict):
     """
 
     fields: dict[str, Range | Values] = Field(min_length=1)
-    trials: PositiveInt | None = None
+    trials: Annotated[int, Field(gt=0, le=100_000)] | None = None
     seed: Annotated[int, Field(ge=0)] = 0
 
     @model_validator(mode="after")

@@ -1,13 +1,16 @@
 """A picture of a wiring."""
 
 import numpy as np
-from matplotlib import pyplot
-from matplotlib.axes import Axes
-from matplotlib.collections import LineCollection
-from matplotlib.lines import Line2D
 
+from remanence.extras import needing
 from remanence.wiring.graph import Wiring
 from remanence.wiring.ncp import LAYERS
+
+with needing("analysis", "a picture"):
+    from matplotlib import pyplot
+    from matplotlib.axes import Axes
+    from matplotlib.collections import LineCollection
+    from matplotlib.lines import Line2D
 
 EXCITES, INHIBITS, NEURON, INPUT = "#0072b2", "#d55e00", "#404040", "#009e73"
 BEND = 0.12  # how far a synapse swings out, in its length: one each way does not hide the other
