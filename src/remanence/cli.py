@@ -14,7 +14,7 @@ import remanence
 from remanence import cli_inspect, cli_list, cli_study, cli_sweep, cli_tasks
 from remanence.cli_options import AllowImport, Epochs, Json, LearningRate, Overwrite, Set, short_forms
 from remanence.cli_progress import bars, fail
-from remanence.console import check_paths, out, print_json, repeated, say
+from remanence.console import accept_all_letters, check_paths, out, print_json, repeated, say
 from remanence.errors import RunError, is_out_of_memory
 from remanence.names import check_names, complete_layer, complete_task
 from remanence.recipes import find_recipe
@@ -188,6 +188,7 @@ def present(runs: Any, *, as_json: bool) -> None:
 
 def main() -> None:
     """Run the command; a mistake of the user is one line and exit code 2, a failure one line and exit code 1."""
+    accept_all_letters()
     sys.path.append("")  # whatever a module in the current folder is named for, every command finds it
     if "--debug" in sys.argv:
         app()

@@ -17,12 +17,15 @@ with needing("train", "the remanence command"):
 FILE_WIDTH = 120
 """Letters in a line where no terminal and no COLUMNS say how many there are."""
 
-for stream in (sys.stdout, sys.stderr):
-    if isinstance(stream, io.TextIOWrapper):
-        stream.reconfigure(errors="replace")  # a terminal that cannot show a letter shows a question mark
-
 out = Console(width=None if sys.stdout.isatty() or "COLUMNS" in os.environ else FILE_WIDTH)
 err = Console(stderr=True)
+
+
+def accept_all_letters() -> None:
+    """Print what an encoding such as ASCII or cp1252 has no letter for as ``?``, instead of ending with an error."""
+    for stream in (sys.stdout, sys.stderr):
+        if isinstance(stream, io.TextIOWrapper) and stream.errors in ("strict", "surrogateescape"):
+            stream.reconfigure(errors="replace")
 
 
 def check_paths(paths: Iterable[Path], wanted: str) -> None:

@@ -17,6 +17,7 @@ from typing import IO, Any, TypeAlias
 
 import numpy as np
 
+from remanence import private
 from remanence.files import write_text
 from remanence.scan import cache
 
@@ -130,6 +131,14 @@ def directory() -> Path:
     return caches / "data"
 
 
+def _make(folder: Path) -> None:
+    """Make the folder: as the umask has it where the user chose it, else private, for machine code lies there too."""
+    if os.environ.get("REMANENCE_DATA_DIR"):
+        folder.mkdir(parents=True, exist_ok=True)
+    else:
+        private.make(folder)
+
+
 def folder_of(name: str) -> Path:
     """Where the arrays of that name lie.
 
@@ -168,7 +177,7 @@ def alone(name: str) -> Iterator[None]:
         yield
         return
     path = folder_of(name).with_name(f".{name}.lock")
-    path.parent.mkdir(parents=True, exist_ok=True)
+    _make(path.parent)
     # O_NOFOLLOW: a link that somebody put there must not make us write elsewhere.
     file = os.open(path, os.O_RDWR | os.O_CREAT | os.O_NOFOLLOW, 0o600)
     try:
@@ -187,7 +196,7 @@ def writing(name: str, *, replace: bool = False) -> Iterator[Writer]:
         OSError: with the name of the folder, which a full disk does not give by itself.
     """
     place = folder_of(name)
-    place.parent.mkdir(parents=True, exist_ok=True)
+    _make(place.parent)
     remove_abandoned(place.parent)
     temporary = Path(tempfile.mkdtemp(prefix=f".{os.getpid()}@{platform.node()}.", suffix=".part", dir=place.parent))
     old = temporary.with_suffix(".old.part")

@@ -4,104 +4,104 @@ import functools
 import hashlib
 import importlib.metadata
 import os
-import stat
 import tempfile
 import warnings
 from collections.abc import Iterator, Sequence
 from contextlib import contextmanager, suppress
 from pathlib import Path
 
+from remanence import private
+from remanence.scan import object_file
+
 _DIGEST = 32
-_OBJECTS = (b"\x7fELF", b"\xcf\xfa\xed\xfe", b"\x64\x86", b"\x64\xaa")  # ELF; Mach-O; COFF of x86-64 and of ARM64
-_ATTENDED = os.name == "posix"  # elsewhere a file's owner and mode say nothing
 
 
 def directory() -> Path | None:
     """``REMANENCE_CACHE_DIR``, else ``remanence`` in the user's cache directory; None if the user has no home."""
-    if chosen := os.environ.get("REMANENCE_CACHE_DIR"):
-        return Path(chosen)
+    return _chosen() or _own()
+
+
+def _chosen() -> Path | None:
+    chosen = os.environ.get("REMANENCE_CACHE_DIR")
+    return Path(chosen) if chosen else None
+
+
+def _own() -> Path | None:
     base = Path(os.environ.get("XDG_CACHE_HOME", ""))
     if not base.is_absolute():  # the XDG specification: such a path is to be ignored
         try:
             base = Path.home() / ".cache"
         except RuntimeError:
             return None
-    return base / "remanence"
+    return base / "remanence" if base.is_absolute() else None
 
 
 def load(parts: Sequence[str]) -> bytes | None:
     """What was saved for these parts; None if nothing was, if it is damaged, or if others could have written it."""
     name, key = _name(parts)
-    with suppress(OSError), _folder(make=False) as folder:
+    with _told():
+        folder = _checked()
         if folder is None:
             return None
-        content = _read(name, folder)
+        content = private.read(folder / name)
         digest, code = content[:_DIGEST], content[_DIGEST:]
-        if hashlib.sha256(key + code).digest() == digest and code.startswith(_OBJECTS):
+        if hashlib.sha256(key + code).digest() == digest and object_file.is_whole(code):
             return code
     return None
 
 
 def save(parts: Sequence[str], code: bytes) -> None:
-    """Keep code for the next process; where the directory cannot be written it is silently not kept."""
+    """Keep code for the next process, if there is a folder for it that can be written, and by nobody else."""
     name, key = _name(parts)
-    with suppress(OSError), _folder(make=True) as folder:
+    with _told():
         place = directory()
-        if folder is None or place is None:
-            return
-        handle, temporary = tempfile.mkstemp(dir=place, prefix=name)
-        try:
-            with os.fdopen(handle, "wb") as file:
-                file.write(hashlib.sha256(key + code).digest() + code)
-            os.replace(temporary, place / name)
-        except BaseException:
-            os.unlink(temporary)
-            raise
+        if place is not None:
+            private.make(place)
+        folder = _checked()
+        if folder is not None:
+            _write(folder / name, hashlib.sha256(key + code).digest() + code)
+
+
+def _checked() -> Path | None:
+    """The folder, which nobody else can write; a folder that the user chose is left as the user made it."""
+    folder = directory()
+    if folder is None:
+        return None
+    if _chosen() is None:
+        with suppress(OSError):  # then the check says why
+            private.tighten(folder)
+    private.check(folder)
+    return folder
+
+
+def _write(path: Path, content: bytes) -> None:
+    handle, temporary = tempfile.mkstemp(dir=path.parent, prefix=path.name)
+    try:
+        with os.fdopen(handle, "wb") as file:
+            file.write(content)
+        os.replace(temporary, path)
+    except BaseException:
+        os.unlink(temporary)
+        raise
 
 
 @contextmanager
-def _folder(*, make: bool) -> Iterator[int | None]:
-    """A descriptor of the folder, so that what was checked is what is read; None if it is not to be trusted."""
-    place = directory()
-    if place is None or not _ATTENDED:
-        if place is not None and make:
-            place.mkdir(parents=True, exist_ok=True)
-        yield None if place is None else -1
-        return
-    if make and not place.exists():
-        place.parent.mkdir(parents=True, exist_ok=True)
-        with suppress(FileExistsError):  # by another process, meanwhile
-            place.mkdir(mode=0o700)
-    folder = os.open(place, os.O_RDONLY | os.O_DIRECTORY)
+def _told() -> Iterator[None]:
+    """Do without where the folder does not serve, and say so once where others meddle, or the user chose it."""
     try:
-        if make and "REMANENCE_CACHE_DIR" not in os.environ and os.fstat(folder).st_uid == os.geteuid():
-            os.fchmod(folder, 0o700)  # earlier versions made it as the umask had it
-        yield folder if _is_ours(os.fstat(folder), str(place)) else None
-    finally:
-        os.close(folder)
-
-
-def _read(name: str, folder: int) -> bytes:
-    if folder < 0:
-        return (directory() or Path()).joinpath(name).read_bytes()
-    handle = os.open(name, os.O_RDONLY | os.O_NOFOLLOW, dir_fd=folder)
-    with os.fdopen(handle, "rb") as file:
-        facts = os.fstat(handle)
-        return file.read() if stat.S_ISREG(facts.st_mode) and _is_ours(facts, name) else b""
-
-
-def _is_ours(facts: os.stat_result, name: str) -> bool:
-    if facts.st_uid == os.geteuid() and not facts.st_mode & (stat.S_IWGRP | stat.S_IWOTH):
-        return True
-    _say_once(name)
-    return False
+        yield
+    except FileNotFoundError:
+        return
+    except OSError as error:
+        if isinstance(error, private.NotPrivateError) or _chosen() is not None:
+            _warn(str(error))
 
 
 @functools.cache
-def _say_once(name: str) -> None:
+def _warn(reason: str) -> None:
     warnings.warn(
-        f"compiled kernels are not taken from {name}: it belongs to another user, or others can write it. Make it "
-        "yours (chmod go-w), or set REMANENCE_CACHE_DIR to a folder of your own",
+        f"compiled kernels are not kept, and compiled again by every process: {reason}. Mend that, or set "
+        "REMANENCE_CACHE_DIR to a folder that only you can write",
         stacklevel=2,
     )
 

@@ -6,7 +6,6 @@ are features of LLVM's, such as ``+avx2,-fma``. A name without features means wh
 
 import functools
 import os
-import platform
 
 import llvmlite.binding as llvm
 
@@ -20,9 +19,18 @@ define void @add(ptr %a) {
 """
 
 
+def family(triple: str) -> str:
+    """``"x86"`` or ``"arm"`` (64 bits each) or whatever else LLVM's name of a system begins with."""
+    processor = triple.partition("-")[0]
+    return {"x86_64": "x86", "amd64": "x86", "aarch64": "arm", "arm64": "arm"}.get(processor, processor)
+
+
 def is_x86() -> bool:
-    """Whether this is a processor of the x86-64 family."""
-    return platform.machine() in ("x86_64", "AMD64")
+    """Whether this process is one for processors of the x86-64 family.
+
+    Not asked of :mod:`platform`, which names the machine: an ARM machine may run such a process, by translation.
+    """
+    return family(llvm.get_process_triple()) == "x86"
 
 
 def chosen() -> tuple[str, str]:
@@ -38,9 +46,9 @@ def chosen() -> tuple[str, str]:
     return name, ",".join([part for part in (features or "").split(",") if part] + tuning)
 
 
-def machine(name: str, features: str) -> llvm.TargetMachine:
-    """What writes machine code for this processor."""
-    target = llvm.Target.from_triple(llvm.get_process_triple())
+def machine(name: str, features: str, triple: str | None = None) -> llvm.TargetMachine:
+    """What writes machine code for this processor, on the system of that triple (default: this one)."""
+    target = llvm.Target.from_triple(triple or llvm.get_process_triple())
     return target.create_target_machine(cpu=name, features=features, opt=2, reloc="pic", codemodel="small", jit=True)
 
 

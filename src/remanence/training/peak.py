@@ -6,23 +6,22 @@ import torch
 
 STATUS, CLEAR = Path("/proc/self/status"), Path("/proc/self/clear_refs")
 RESET_PEAK = "5"  # what Linux takes for: forget the peak of the resident memory
+PEAK = "VmHWM:"
 
-
-_from_then = False
+_forgotten = False
 
 
 def forget_peak() -> None:
-    """Measure from now on, where the system lets us."""
-    global _from_then
+    """Measure from now on."""
+    global _forgotten
     if torch.cuda.is_available():
         torch.cuda.reset_peak_memory_stats()
         return
     try:
-        CLEAR.write_text(RESET_PEAK)
-    except OSError:  # not Linux, or a container that forbids it
-        _from_then = False
-    else:
-        _from_then = True
+        CLEAR.write_text(RESET_PEAK, encoding="ascii")
+        _forgotten = True
+    except OSError:  # not Linux, or one that does not let us: a figure less is no reason not to train
+        _forgotten = False
 
 
 def peak_mib() -> float | None:
@@ -32,7 +31,11 @@ def peak_mib() -> float | None:
     """
     if torch.cuda.is_available():
         return torch.cuda.max_memory_allocated() / 2**20
-    if not _from_then:
+    if not _forgotten:
         return None
-    lines = (line for line in STATUS.read_text().splitlines() if line.startswith("VmHWM:"))
-    return next((int(line.split()[1]) / 2**10 for line in lines), None)
+    try:
+        lines = STATUS.read_text(encoding="utf-8", errors="replace").splitlines()
+    except OSError:
+        return None
+    sizes = (int(line.split()[1]) for line in lines if line.startswith(PEAK))  # in KiB
+    return next((size / 2**10 for size in sizes), None)
