@@ -2,6 +2,11 @@
 PYTHON ?= python3
 BIN := .venv/bin
 STAMP := .venv/.installed
+INSTALL := $(BIN)/python -m pip install -qq --disable-pip-version-check --no-deps
+# pip takes the CPU build of torch or the CUDA build, whichever it finds; only the latter needs NVIDIA's libraries.
+IS_CUDA_BUILD := import importlib.metadata as m, sys; sys.exit(not any("nvidia" in r for r in m.requires("torch")))
+# Of torch-2.13.0+cpu-cp311-cp311-manylinux_2_28_x86_64.whl, which is not on PyPI.
+CPU_TORCH := 6746dbcbeb526eb61330b76b41ff1b4eb848951103a892eeb080dfa2b264667b
 
 .DEFAULT_GOAL := help
 .PHONY: help demo test lint bench docs lock clean
@@ -9,12 +14,13 @@ STAMP := .venv/.installed
 help: ## Show this list
 	@grep -E '^[a-z]+:.*## ' $(MAKEFILE_LIST) | awk -F ':.*## ' '{printf "  make %-7s %s\n", $$1, $$2}'
 
-$(STAMP): pyproject.toml requirements.lock
+$(STAMP): pyproject.toml requirements.lock requirements-cuda.lock
 	@$(PYTHON) -c 'import sys; sys.exit(f"Python 3.11 or later is needed, this is {sys.version.split()[0]}: make PYTHON=python3.11 ...") if sys.version_info < (3, 11) else None'
 	@test -x $(BIN)/python || $(PYTHON) -m venv --clear .venv
 	@echo "Installing into .venv (once; two to three minutes)..."
-	@$(BIN)/python -m pip install -qq --disable-pip-version-check -r requirements.lock
-	@$(BIN)/python -m pip install -qq --disable-pip-version-check --no-deps --editable .
+	@$(INSTALL) --require-hashes -r requirements.lock
+	@! $(BIN)/python -c '$(IS_CUDA_BUILD)' || $(INSTALL) --require-hashes -r requirements-cuda.lock
+	@$(INSTALL) --no-build-isolation --editable .
 	@touch $@
 
 demo: $(STAMP) ## Train four memories on two tasks, print the table, write runs/demo/report.html
@@ -34,13 +40,15 @@ bench: $(STAMP) ## Measure speed beside what a user would pick instead
 docs: $(STAMP) ## Build the documentation into site/
 	NO_MKDOCS_2_WARNING=1 $(BIN)/mkdocs build --strict --quiet
 
-lock: ## Write requirements.lock anew from pyproject.toml
+lock: ## Write requirements.lock and requirements-cuda.lock anew from pyproject.toml
 	rm -rf .venv-lock && $(PYTHON) -m venv .venv-lock
-	.venv-lock/bin/pip install --quiet torch==2.13.0
-	.venv-lock/bin/pip install --quiet --editable '.[dev]'
-	{ echo "# Written by 'make lock'. torch==2.13.0 is the CPU or the CUDA build, whichever pip finds."; \
-	  .venv-lock/bin/pip freeze --exclude-editable | sed -e 's/^torch==.*/torch==2.13.0/' \
-	  -e 's/^triton==.*/& ; platform_system == "Linux" and platform_machine == "x86_64"/'; } > requirements.lock
+	.venv-lock/bin/pip install --quiet uv
+	.venv-lock/bin/uv pip compile --quiet --universal --python-version 3.11.5 --generate-hashes --no-annotate --no-header \
+	  --extra dev --output-file .venv-lock/all pyproject.toml
+	sed -i 's/^torch==.*/&\n    --hash=sha256:$(CPU_TORCH) \\/' .venv-lock/all
+	for part in "" -cuda; do { echo "# Written by 'make lock'."; \
+	  awk -v part="$$part" '/^[^ ]/ { cuda = /^(cuda|nvidia)-/ } cuda == (part == "-cuda")' .venv-lock/all; \
+	  } > requirements$$part.lock; done
 	rm -rf .venv-lock
 
 clean: ## Remove what the other targets made

@@ -21,6 +21,7 @@ from remanence.checkpoints import read_tensors
 from remanence.files import PART
 
 KILLS = 50
+COMMANDS = ("train", "compare", "sweep")
 SLOWEST = 9.0  # seconds until a kill; a start takes three to five
 EPOCHS = 60
 OUTPUT = Path(__file__).parent / "results" / "kills.md"
@@ -116,11 +117,12 @@ def main() -> None:
     with tempfile.TemporaryDirectory() as name:
         folder = Path(name)
         every = commands(folder)
-        for number, (title, command) in enumerate(every.items()):
+        for number, title in enumerate(COMMANDS):
+            command = every[title]
             finish(command, folder, f"{title}-alone")
             kills = broken = tracebacks = 0
             place = folder / f"{title}-killed"
-            for _ in range(KILLS // len(every) + (number < KILLS % len(every))):
+            for _ in range(KILLS // len(COMMANDS) + (number < KILLS % len(COMMANDS))):
                 said, over = kill(command, folder, place.name, draw.uniform(0.5, SLOWEST))
                 kills += not over
                 tracebacks += "Traceback" in said

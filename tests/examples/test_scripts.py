@@ -18,7 +18,7 @@ CONSTANTS = {
     "benchmarks/flip_flop_start.py": {"PAIRS": 4, "BATCH": 2, "SEEDS": (0,), "UPDATES": {10: 2, 20: 2}},
     "benchmarks/generators.py": {"COUNT": 2, "IMAGES": 1},
     "benchmarks/indexed_recall.py": {"MIXERS": ("gru", "full"), "SECONDS": 0.2, "EVERY": 1},
-    "benchmarks/kills.py": {"KILLS": 3, "SLOWEST": 6.0, "EPOCHS": 2},
+    "benchmarks/kills.py": {"KILLS": 2, "COMMANDS": ("train",), "SLOWEST": 6.0, "EPOCHS": 2},
     "benchmarks/layers.py": SMALL,
     "benchmarks/liquid.py": {**SMALL, "LENGTHS": (64, 128)},
     "benchmarks/newton.py": {"LENGTHS": (32,), "LANES": (8,), "CHANNELS": 4},

@@ -2,6 +2,7 @@
 
 import torch
 
+from remanence import synaptic
 from remanence.synaptic import Edges, Strengths
 
 TOLERANCE = {torch.float64: 1e-9, torch.float32: 2e-4}
@@ -27,3 +28,20 @@ def gradients(results, leaves):
     generator = torch.Generator().manual_seed(0)
     loss = sum((torch.randn(y.shape, generator=generator, dtype=y.dtype).to(y.device) * y).sum() for y in results)
     return torch.autograd.grad(loss, leaves, allow_unused=True)
+
+
+def assert_spreads_along_synapses(backend, device="cpu"):
+    """What is infinite or NaN reaches the neurons that have a synapse from it, as in the formulas, and no other."""
+    edges, strengths = synapses(9, 9, 0.3, torch.float64, device)
+    x = torch.rand(3, 9, dtype=torch.float64, device=device)
+    x[1, 4], x[2, 2] = torch.nan, torch.inf
+    outside = [torch.rand(3, 2, 9, dtype=torch.float64, device=device) for _ in range(2)]
+    results = []
+    with torch.no_grad():
+        for name in ("reference", backend):
+            sums = synaptic.arriving(x, edges, strengths, backend=name)
+            capacitance = torch.ones_like(x[0])
+            states = synaptic.evolve(x, *outside, capacitance, edges, strengths, sub_steps=1, backend=name)
+            results.append((*sums, *states))
+    assert all(0 < result.isfinite().float().mean() < 1 for result in (results[0][0], results[0][2]))
+    torch.testing.assert_close(*results, equal_nan=True, rtol=1e-9, atol=1e-9)

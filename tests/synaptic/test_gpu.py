@@ -7,7 +7,7 @@ import sys
 
 import pytest
 import torch
-from problems import TOLERANCE, gradients, leaf, synapses
+from problems import TOLERANCE, assert_spreads_along_synapses, gradients, leaf, synapses
 
 from remanence import nn, synaptic
 from remanence.synaptic import gpu
@@ -51,6 +51,10 @@ def test_arriving_equals_the_formula(device, dtype, receivers, senders, batch, d
     edges, strengths = synapses(receivers, senders, density, dtype, device)
     x = leaf(batch, time, senders, dtype=dtype, device=device)
     assert_equal(lambda backend: synaptic.arriving(x, edges, strengths, backend=backend), [x, *strengths], dtype)
+
+
+def test_what_is_not_finite_spreads_along_synapses(device):
+    assert_spreads_along_synapses("gpu", device)
 
 
 @pytest.mark.parametrize("dtype", [torch.float32, torch.float64], ids=str)

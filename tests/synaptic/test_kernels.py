@@ -4,7 +4,7 @@ import pytest
 import torch
 from hypothesis import given, settings
 from hypothesis import strategies as st
-from problems import TOLERANCE, gradients, leaf, synapses
+from problems import TOLERANCE, assert_spreads_along_synapses, gradients, leaf, synapses
 
 from remanence import nn, synaptic
 from remanence.synaptic import Edges, Strengths, dense, dispatch, sparse
@@ -201,6 +201,10 @@ def test_no_time_steps_leave_the_state(layout):
     y, last = synaptic.evolve(v, none, none, torch.ones(3), edges, strengths, sub_steps=1)
     assert y.shape == (2, 0, 3)
     assert torch.equal(last, v)
+
+
+def test_what_is_not_finite_spreads_along_synapses(layout):
+    assert_spreads_along_synapses("cpu")
 
 
 @pytest.mark.parametrize("dtype", [torch.float32, torch.float64], ids=str)

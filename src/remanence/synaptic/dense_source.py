@@ -35,11 +35,14 @@ for j in range(senders):
     shift = load_full(edge + plane)
     weight = load_full(edge + 2 * plane)
     drive = load_full(edge + 3 * plane)
-    s$ = sigmoid(muladd(slope, broadcast(x$ + j * SIZE), shift))
+    s$ = sigmoid(muladd(slope, where(slope != 0.0, broadcast(x$ + j * SIZE), 0.0), shift))
     c$ = muladd(weight, s$, c$)
     q$ = muladd(drive, s$, q$)
 """
-"""Conductances c and currents q that arrive at a block of receivers from senders at address x."""
+"""Conductances c and currents q that arrive at a block of receivers from senders at address x.
+
+The slope is 0 where there is no synapse; what is infinite or NaN does not pass there.
+"""
 
 _PULL = """\
 for j in range(senders):

@@ -34,7 +34,8 @@ def sums(x_at, planes_at, i, receivers, senders, ROWS: tl.constexpr, COLUMNS: tl
         tile = planes_at + i[:, None] * senders + j[None, :]
         inside = (i < receivers)[:, None] & (j < senders)[None, :]
         x = tl.load(x_at + j, j < senders, 0.0)[None, :]
-        s = sigmoid(tl.load(tile, inside, 0.0) * x + tl.load(tile + plane, inside, 0.0))
+        slope = tl.load(tile, inside, 0.0)  # 0 where there is no synapse: infinities and NaN do not pass there
+        s = sigmoid(slope * tl.where(slope != 0, x, 0.0) + tl.load(tile + plane, inside, 0.0))
         c += tl.reduce(tl.load(tile + 2 * plane, inside, 0.0) * s, 1, add)
         q += tl.reduce(tl.load(tile + 3 * plane, inside, 0.0) * s, 1, add)
     return c, q

@@ -67,7 +67,8 @@ for block in range(blocks):
     squares = muladd(centred, centred, squares)
 store(cell, lanes(0.0), one)
 add_total(cell, squares)
-steep = 1.0 / sqrt(muladd(broadcast(cell), share, eps))
+variance = muladd(broadcast(cell), share, eps)
+steep = 1.0 / sqrt(variance) + 0.0 * variance
 store(scale, steep, one)
 for block in range(blocks):
     offset = block * LANES * SIZE

@@ -37,16 +37,20 @@ class Rule(NamedTuple):
     eps: float
 
 
+def normed(rule: Rule, z: Float[Tensor, "batch hidden"]) -> Float[Tensor, "batch hidden"]:
+    """What the layer norm makes of z; NaN where the squares overflow, which torch takes for a scale of 0 in float32."""
+    size = z.shape[-1]
+    squares = z.detach().var(-1, correction=size - 1, keepdim=True)  # the sum, for it is divided by 1
+    return torch.nn.functional.layer_norm(z, (size,), rule.gain, rule.shift, rule.eps) + 0 * squares
+
+
 def iterates(
     rule: Rule, drive: Float[Tensor, "batch hidden"], h: Float[Tensor, "batch hidden"], read: Read, steps: int
 ) -> list[Tensor]:
     """The inner loop over s, h⁰ ... h^steps; the boundary conditions W h + C x + b stay in force throughout."""
 
     def f(z: Tensor) -> Tensor:
-        normed = (
-            z if rule.gain is None else torch.nn.functional.layer_norm(z, z.shape[-1:], rule.gain, rule.shift, rule.eps)
-        )
-        return NONLINEARITIES[rule.nonlinearity](normed)
+        return NONLINEARITIES[rule.nonlinearity](z if rule.gain is None else normed(rule, z))
 
     boundary = drive + torch.nn.functional.linear(h, rule.weight_hh)
     found = [f(boundary)]
