@@ -1,5 +1,6 @@
 """What every test and doctest starts from."""
 
+import gc
 import os
 import shutil
 import tempfile
@@ -10,6 +11,8 @@ import torch
 
 # One thread a worker, so that two workers on two cores do not fight.
 torch.set_num_threads(1)
+# Compiling makes millions of small objects, none of them in cycles: look for cycles a hundred times less often.
+gc.set_threshold(70_000, 20, 20)
 
 
 def pytest_configure(config):

@@ -12,6 +12,7 @@ from remanence.console import err
 
 Message: TypeAlias = tuple[Path, int, int, float | None]  # as training.compare tells it
 
+LONGEST = 1000  # letters of an error; what a file holds may be quoted in it
 INTERRUPTED = 130  # exit code of a program that Ctrl-C ended
 LINE_INTERVAL = 60  # seconds between lines about a run, where no bar can be drawn
 
@@ -74,7 +75,9 @@ def bar(title: str) -> Iterator[Callable[[int, int], None]]:
 
 
 def fail(message: str, code: int) -> NoReturn:
-    """End with one line on the standard error."""
+    """End with one line on the standard error; of a longer message its two ends."""
+    if len(message) > LONGEST:
+        message = f"{message[: LONGEST // 2]} [...] {message[-LONGEST // 2 :]}"
     err.print("[bold red]Error:[/]", end=" ")
     err.print(message, markup=False, highlight=False, soft_wrap=True)
     raise SystemExit(code)

@@ -81,7 +81,7 @@ def test_a_wired_layer_is_an_ltc(name, timed):
 @pytest.mark.parametrize("kind", ["gate", "affine", "exact"])
 @pytest.mark.parametrize("self_synapse", ["inhibitory", "shunting", "excitatory"])
 def test_without_edges_it_is_the_isolated_layer(kind, self_synapse):
-    options = {"sub_steps": 3, "input_synapse": kind, "self_synapse": self_synapse, "horizon": 5}
+    options = {"sub_steps": 2, "input_synapse": kind, "self_synapse": self_synapse, "horizon": 5}
     alone = noisy(nn.CFF(3, 4, **options))
     wired = nn.CFF(3, 4, wiring=wiring.isolated(4), **options).double()
     wired.load_state_dict(alone.state_dict(), strict=False)

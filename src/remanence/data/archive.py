@@ -1,5 +1,6 @@
 """The files in a folder or an archive, one after the other, without unpacking anything."""
 
+import errno
 import gzip
 import lzma
 import tarfile
@@ -82,7 +83,10 @@ def naming(path: Path) -> Iterator[None]:
     """Turn what a truncated or wrong archive raises into an error that names it."""
     try:
         yield
-    except DAMAGED as error:
+    except (*DAMAGED, OSError) as error:
+        # Of the errors of the system, that a place in a file is impossible: its table of contents has led there.
+        if isinstance(error, OSError) and not isinstance(error, DAMAGED) and error.errno != errno.EINVAL:
+            raise
         raise ValueError(f"{path} is truncated or damaged: {error}. Download it anew") from error
 
 
