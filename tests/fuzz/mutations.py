@@ -8,8 +8,9 @@ from collections.abc import Sequence
 NUMBERS = [b"\0" * 4, b"\xff" * 4, b"\xff\xff\xff\x7f", b"\x7f\xff\xff\xff", b"\0\0\0\x80", b"\xff" * 8, b"\0" * 8]
 TOKENS = [
     b"nan", b"inf", b"-1", b"1e999", b"99999999999999999999", b"0", b"", b"null", b"true", b"[", b"]", b"{", b"}",
-    b"[" * 500, b"&a [*a, *a]", b"!!python/object:os.system ls", b"os:system", b"../../x", b"/etc/passwd", b"\0", b"\xff\xfe",
-    b'"', b"'", b"\n", b"\r", b",", b":", b"\t", b"%s", b"${HOME}", b"\xe2\x80\xae", b"9" * 400, b"a" * 20_000, b"- " * 300,
+    b"[" * 500, b"&a [*a, *a]", b"!!python/object:os.system ls", b"os:system", b"../../x", b"/etc/passwd", b"\x00",
+    b"\xff\xfe", b'"', b"'", b"\n", b"\r", b",", b":", b"\t", b"%s", b"${HOME}", b"\xe2\x80\xae", b"9" * 400,
+    b"a" * 20_000, b"- " * 300,
 ]  # fmt: skip
 
 
