@@ -4,6 +4,7 @@ BIN := .venv/bin
 STAMP := .venv/.installed
 INSTALL := $(BIN)/python -m pip install -qq --disable-pip-version-check --no-deps
 # pip takes the CPU build of torch or the CUDA build, whichever it finds; only the latter needs NVIDIA's libraries.
+# It is downloaded first, for where hashes are required pip prefers what an index lists to the newest of what it finds.
 IS_CUDA_BUILD := import importlib.metadata as m, sys; sys.exit(not any("nvidia" in r for r in m.requires("torch")))
 # Of torch-2.13.0+cpu-cp311-cp311-manylinux_2_28_x86_64.whl, which is not on PyPI.
 CPU_TORCH := 6746dbcbeb526eb61330b76b41ff1b4eb848951103a892eeb080dfa2b264667b
@@ -14,10 +15,13 @@ CPU_TORCH := 6746dbcbeb526eb61330b76b41ff1b4eb848951103a892eeb080dfa2b264667b
 help: ## Show this list
 	@grep -E '^[a-z]+:.*## ' $(MAKEFILE_LIST) | awk -F ':.*## ' '{printf "  make %-7s %s\n", $$1, $$2}'
 
-$(STAMP): pyproject.toml requirements.lock requirements-cuda.lock
+$(STAMP): pyproject.toml requirements.lock requirements-torch.lock requirements-cuda.lock
 	@$(PYTHON) -c 'import sys; sys.exit(f"Python 3.11 or later is needed, this is {sys.version.split()[0]}: make PYTHON=python3.11 ...") if sys.version_info < (3, 11) else None'
 	@test -x $(BIN)/python || $(PYTHON) -m venv --clear .venv
 	@echo "Installing into .venv (once; two to three minutes)..."
+	@$(BIN)/python -m pip download -qq --disable-pip-version-check --no-deps --dest .venv/torch "$$(grep -o '^torch==[^ ]*' requirements-torch.lock)"
+	@$(INSTALL) --require-hashes --no-index --find-links .venv/torch -r requirements-torch.lock
+	@rm -r .venv/torch
 	@$(INSTALL) --require-hashes -r requirements.lock
 	@! $(BIN)/python -c '$(IS_CUDA_BUILD)' || $(INSTALL) --require-hashes -r requirements-cuda.lock
 	@$(INSTALL) --no-build-isolation --editable .
@@ -40,14 +44,14 @@ bench: $(STAMP) ## Measure speed beside what a user would pick instead
 docs: $(STAMP) ## Build the documentation into site/
 	NO_MKDOCS_2_WARNING=1 $(BIN)/mkdocs build --strict --quiet
 
-lock: ## Write requirements.lock and requirements-cuda.lock anew from pyproject.toml
+lock: ## Write the requirements*.lock anew from pyproject.toml
 	rm -rf .venv-lock && $(PYTHON) -m venv .venv-lock
 	.venv-lock/bin/pip install --quiet uv
 	.venv-lock/bin/uv pip compile --quiet --universal --python-version 3.11.5 --generate-hashes --no-annotate --no-header \
 	  --extra dev --output-file .venv-lock/all pyproject.toml
 	sed -i 's/^torch==.*/&\n    --hash=sha256:$(CPU_TORCH) \\/' .venv-lock/all
-	for part in "" -cuda; do { echo "# Written by 'make lock'."; \
-	  awk -v part="$$part" '/^[^ ]/ { cuda = /^(cuda|nvidia)-/ } cuda == (part == "-cuda")' .venv-lock/all; \
+	for part in "" -torch -cuda; do { echo "# Written by 'make lock'."; awk -v part="$$part" \
+	  '/^[^ ]/ { its = /^torch==/ ? "-torch" : /^(cuda|nvidia)-/ ? "-cuda" : "" } its == part' .venv-lock/all; \
 	  } > requirements$$part.lock; done
 	rm -rf .venv-lock
 
