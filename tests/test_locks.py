@@ -3,11 +3,29 @@ import shutil
 import signal
 import subprocess
 import sys
+import threading
+import time
 
 import pytest
 
+from remanence import locks
 from remanence.errors import RunError
 from remanence.locks import LOCK, locked
+
+AS_ON_WINDOWS = """
+import fcntl, sys, types
+from remanence import locks
+
+def locking(file, mode, size):
+    try:
+        fcntl.flock(file, fcntl.LOCK_EX | fcntl.LOCK_NB)
+    except BlockingIOError:
+        raise PermissionError(13, "Permission denied") from None
+
+locks.fcntl = None
+sys.modules["msvcrt"] = types.SimpleNamespace(LK_NBLCK=2, locking=locking)
+"""
+"""As :mod:`remanence.locks` finds the system there."""
 
 HOLD = """
 import pathlib, sys, time
@@ -18,10 +36,20 @@ with locked(pathlib.Path(sys.argv[1])):
 """
 
 
+@pytest.fixture(params=["", AS_ON_WINDOWS], ids=["flock", "msvcrt"])
+def system(request, monkeypatch):
+    """What a process has to run first; this one has."""
+    monkeypatch.setattr(locks, "fcntl", locks.fcntl)
+    monkeypatch.setitem(sys.modules, "msvcrt", None)
+    exec(request.param, {})
+    return request.param
+
+
 @pytest.fixture
-def holder(tmp_path):
+def holder(tmp_path, system):
     """Another process that holds the folder."""
-    process = subprocess.Popen([sys.executable, "-c", HOLD, tmp_path / "run"], stdout=subprocess.PIPE, text=True)
+    command = [sys.executable, "-c", system + HOLD, tmp_path / "run"]
+    process = subprocess.Popen(command, stdout=subprocess.PIPE, text=True)
     assert process.stdout.readline() == "held\n"
     yield process
     process.kill()
@@ -37,6 +65,25 @@ def test_one_process_at_a_time_and_the_lock_dies_with_it(holder, tmp_path):
     with locked(tmp_path / "run"):
         pass
     assert not (tmp_path / "run").exists()
+
+
+def test_who_waits_is_next(system, tmp_path):
+    held, order = threading.Event(), []
+
+    def hold():
+        with locks.waited_for(tmp_path / "lock"):
+            held.set()
+            time.sleep(0.3)
+            order.append("first")
+
+    first = threading.Thread(target=hold)
+    first.start()
+    held.wait(10)
+    with locks.waited_for(tmp_path / "lock"):
+        order.append("second")
+    first.join()
+    assert order == ["first", "second"]
+    assert not (tmp_path / "lock").exists()
 
 
 def test_a_folder_stays_unless_it_is_empty(tmp_path):

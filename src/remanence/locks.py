@@ -2,6 +2,7 @@
 
 import os
 import platform
+import time
 from collections.abc import Iterator
 from contextlib import contextmanager, suppress
 from pathlib import Path
@@ -16,6 +17,7 @@ except ImportError:  # Windows
     fcntl = None
 
 LOCK = ".lock"
+PAUSE = 0.1  # seconds between two tries, where the system does not wake who waits
 
 
 class Lock:
@@ -54,29 +56,47 @@ def locked(folder: Path) -> Iterator[Lock]:
     """
     folder.mkdir(parents=True, exist_ok=True)
     path = folder / LOCK
-    file = _opened(path)
+    file = acquire(path)
     try:
         os.truncate(file, 0)
         os.write(file, f"process {os.getpid()} on {platform.node()}".encode())
         yield Lock(file, path)
     finally:
-        _close(file, path)
+        release(file, path)
         with suppress(OSError):  # not empty, or removed meanwhile
             folder.rmdir()
 
 
-def _opened(path: Path) -> int:
-    """The lock's file, locked."""
+@contextmanager
+def waited_for(path: Path) -> Iterator[None]:
+    """Hold the lock whose file is at a path, once no other process does."""
+    file = acquire(path, wait=True)
+    try:
+        yield
+    finally:
+        release(file, path)
+
+
+def acquire(path: Path, *, wait: bool = False) -> int:
+    """The lock's file, locked.
+
+    Raises:
+        RunError: another process has it, and this one does not wait.
+    """
     while True:
         # O_NOFOLLOW: a link that somebody put there must not make us write elsewhere.
         file = os.open(path, os.O_RDWR | os.O_CREAT | getattr(os, "O_NOFOLLOW", 0), 0o644)
         try:
-            _lock(file)
+            _lock(file, wait)
             if os.path.samestat(os.fstat(file), os.stat(path)):
                 return file
         except FileNotFoundError:
             pass  # who held it removed it between the two calls
         except (BlockingIOError, PermissionError) as error:
+            if wait:
+                os.close(file)
+                time.sleep(PAUSE)
+                continue
             holder = os.read(file, 200).decode("utf-8", "replace") or "another process"
             os.close(file)
             raise RunError(
@@ -85,18 +105,21 @@ def _opened(path: Path) -> int:
         os.close(file)
 
 
-def _lock(file: int) -> None:
+def _lock(file: int, wait: bool) -> None:
     if fcntl is not None:
-        fcntl.flock(file, fcntl.LOCK_EX | fcntl.LOCK_NB)
+        fcntl.flock(file, fcntl.LOCK_EX | (0 if wait else fcntl.LOCK_NB))
     else:
         import msvcrt
 
         os.lseek(file, 1000, os.SEEK_SET)  # beyond what others read
-        msvcrt.locking(file, msvcrt.LK_NBLCK, 1)  # type: ignore[attr-defined]
-        os.lseek(file, 0, os.SEEK_SET)
+        try:
+            msvcrt.locking(file, msvcrt.LK_NBLCK, 1)  # type: ignore[attr-defined]
+        finally:
+            os.lseek(file, 0, os.SEEK_SET)
 
 
-def _close(file: int, path: Path) -> None:
+def release(file: int, path: Path) -> None:
+    """Remove the lock's file and let go of it."""
     if fcntl is None:
         os.close(file)  # an open file cannot be removed there
         with suppress(OSError):

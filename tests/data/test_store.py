@@ -2,6 +2,7 @@ import os
 import signal
 import subprocess
 import sys
+from pathlib import Path
 
 import numpy as np
 import pytest
@@ -130,6 +131,23 @@ def test_what_is_prepared_again_replaces_the_old(data_directory):
         writer.append("values", np.zeros(5))
     assert len(load("set")["values"]) == 5
     assert held.all()
+
+
+def test_arrays_in_use_stay_where_the_system_does_not_rename_them(data_directory, monkeypatch):
+    made("set", lambda writer: writer.append("values", np.ones(2)))
+    rename = Path.rename
+
+    def refused(path, target):
+        if path.name == "set":
+            raise PermissionError(13, "Permission denied")
+        return rename(path, target)
+
+    monkeypatch.setattr(Path, "rename", refused)
+    in_use = pytest.raises(PermissionError, match=r"end the programs that read them: '.*/set'")
+    with in_use, writing("set", replace=True) as writer:
+        writer.append("values", np.zeros(5))
+    assert load("set")["values"].all()
+    assert [path.name for path in data_directory.iterdir()] == ["set"]
 
 
 def test_a_link_in_the_place_of_a_lock_is_not_followed(data_directory):

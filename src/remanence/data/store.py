@@ -12,20 +12,13 @@ from collections.abc import Callable, Iterator
 from contextlib import contextmanager
 from contextvars import ContextVar
 from pathlib import Path
-from types import ModuleType
 from typing import IO, Any, TypeAlias
 
 import numpy as np
 
-from remanence import private
+from remanence import locks, private
 from remanence.files import write_text
 from remanence.scan import cache
-
-fcntl: ModuleType | None
-try:
-    import fcntl
-except ImportError:
-    fcntl = None
 
 FORMAT = 1
 MANIFEST = "manifest.json"
@@ -172,20 +165,11 @@ def made(name: str, make: Callable[[Writer], None]) -> Store:
 
 @contextmanager
 def alone(name: str) -> Iterator[None]:
-    """Wait until no other process makes the arrays of that name (on Windows each makes its own, and one is kept)."""
-    if fcntl is None:
-        yield
-        return
+    """Wait until no other process makes the arrays of that name."""
     path = folder_of(name).with_name(f".{name}.lock")
     _make(path.parent)
-    # O_NOFOLLOW: a link that somebody put there must not make us write elsewhere.
-    file = os.open(path, os.O_RDWR | os.O_CREAT | os.O_NOFOLLOW, 0o600)
-    try:
-        fcntl.flock(file, fcntl.LOCK_EX)
+    with locks.waited_for(path):
         yield
-    finally:
-        path.unlink(missing_ok=True)
-        os.close(file)
 
 
 @contextmanager
@@ -205,7 +189,7 @@ def writing(name: str, *, replace: bool = False) -> Iterator[Writer]:
         yield writer
         writer.finish()
         if replace and place.exists():
-            place.rename(old)
+            _rename_used(place, old)
         with contextlib.suppress(FileExistsError):
             move(temporary, place)
     except OSError as error:
@@ -215,6 +199,19 @@ def writing(name: str, *, replace: bool = False) -> Iterator[Writer]:
         writer.close()
         shutil.rmtree(temporary, ignore_errors=True)
         shutil.rmtree(old, ignore_errors=True)
+
+
+def _rename_used(place: Path, old: Path) -> None:
+    """Rename a folder of arrays that may be mapped into memory, here or by another process.
+
+    Raises:
+        PermissionError: Windows does not rename what is mapped; the folder stays as it is.
+    """
+    try:
+        place.rename(old)
+    except PermissionError as error:
+        what = "its arrays are in use, and this system does not replace what is: end the programs that read them"
+        raise PermissionError(error.errno, what, str(place)) from error
 
 
 def move(folder: Path, place: Path) -> None:
