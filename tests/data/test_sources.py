@@ -82,6 +82,14 @@ def test_a_part_of_what_is_published_is_refused(small, packed, name):
         prepare(found.source, packed(files, "folder"), verify=False)
 
 
+@pytest.mark.parametrize("name", ["aan", "listops"])
+def test_more_than_what_is_published_is_refused(small, packed, name):
+    found = small(name)
+    place, line = found.fewer
+    with pytest.raises(ValueError, match=r"should hold 2 .* it holds 3"):
+        prepare(found.source, packed({**found.files, place: 3 * line}, "folder"), verify=False)
+
+
 @pytest.mark.parametrize("kind", ["zip", "tar", "folder"])
 @pytest.mark.parametrize("name", ALONE)
 def test_files_of_two_copies_are_not_mixed(small, packed, name, kind):

@@ -27,7 +27,7 @@ def read(source: Source, path: Path, writer: Writer, progress: Progress) -> None
             writer.append(f"{split}.targets", np.array([label], np.uint8))
             progress(read_so_far + number, sum(SIZES.values()))
         count = (len(ends) - 1) // 2
-        if count < SIZES[split]:
+        if count != SIZES[split]:
             raise ValueError(f"{path}: {name} should hold {SIZES[split]:,} pairs, it holds {count:,}: download it anew")
         read_so_far += count
         writer.append(f"{split}.starts", np.array(ends))
