@@ -17,7 +17,7 @@ import torch
 from _interleaved import rows, samples
 
 from remanence import nn
-from remanence.nn.fastlane import reference
+from remanence.ops.firing import reference
 
 OUTPUT = Path(__file__).parent / "results" / "fastlane.md"
 BATCH, TIME, INPUTS, NEURONS = 32, 128, 16, 256

@@ -58,9 +58,9 @@ def call(backend: str, step, inputs, state, params, backward: bool):
 def main():
     for lanes, time, (kind, factor) in itertools.product(LANES, LENGTHS, BISTABILITY.items()):
         tensors = problem(lanes // CHANNELS, time, factor)
-        remanence.scan.reset_statistics()
+        remanence.reset_scan_statistics()
         call("newton", *tensors, backward=False)()
-        counted = remanence.scan.statistics()
+        counted = remanence.scan_statistics()
         ways = {
             f"{name}, {what}": call(name, *tensors, backward=backward)
             for backward, what in ((False, "forward"), (True, "forward + backward"))

@@ -28,11 +28,13 @@ import torch
 from _interleaved import medians, samples
 from torch import nn
 
+from remanence._kernels import kernel
+from remanence._kernels.source import HEAD, Source
+from remanence._kernels.threads import run as run_kernel
 from remanence.nn import CFF
-from remanence.scan import kernel, numba_source, scan
-from remanence.scan.graph import Graph
-from remanence.scan.threads import run as run_kernel
-from remanence.scan.trace import TracedStep
+from remanence.ops.scan import numba_source, scan
+from remanence.ops.scan.graph import Graph
+from remanence.ops.scan.trace import TracedStep
 
 BATCH, TIME, CHANNELS, INPUTS = 32, 128, 64, 16
 RESULTS = Path(__file__).with_name("results") / "scan.md"
@@ -228,15 +230,15 @@ def by_threads(repeats: int) -> None:
 
 def multiply_adds(repeats: int, threads: int) -> float:
     """Fused multiply-adds of so many threads in a second: twenty registers, nothing but that."""
-    lanes, count = kernel.lane_count(32), 100_000
+    lanes, count = 2 * kernel.register(32), 100_000
     rows = [f"    c{i} = load(x0_at + {4 * lanes * i}, inside)" for i in range(10)]
     adds = [f"        c{i} = muladd(c{i}, a, b)" for i in range(10)]
     stores = [f"    store(x0_at + {4 * lanes * i}, c{i}, inside)" for i in range(10)]
     start = f"    inside = first({lanes})\n    a = load(x0_at, inside)\n    b = load(x0_at, inside)"
     text = "\n".join([start, *rows, "    for _ in range(time):", *adds, *stores, ""])
     place = numba_source.Place("x", 0, 0)
-    head = ", ".join([*numba_source.HEAD, *place.arguments])
-    code = kernel.build(numba_source.Source(f"def forward({head}):\n{text}", (place,)), 32)
+    arguments = (*HEAD, *numba_source.SIZES, *place.arguments)
+    code = kernel.build(Source(f"def forward({', '.join(arguments)}):\n{text}", arguments), 32, lanes)
     x = torch.rand(10 * lanes) / 2
     seconds: list[float] = []
     for _ in range(repeats):
@@ -260,7 +262,7 @@ def against_bound(repeats: int) -> None:
     say(f"two together {rate / 1e9:.0f}, {rate / alone:.2f} times as many: no kernel gains more by the second.")
     heads = ("operations", "bound, ms", "kernel and call, ms", "ratio", "best, ms", "ratio of the best", "target")
     table("against the arithmetic bound, 2 threads", *heads)
-    from remanence.scan import cpu
+    from remanence.ops.scan import cpu
 
     for sub_steps in (1, 6):
         counts = (2, 2, 13)
@@ -311,8 +313,8 @@ def in_child(what: str) -> None:
         needs = (True,) * 17
         traced.vjp(needs)
         middle = time.perf_counter()
-        kernel.build(numba_source.forward(traced), 32)
-        kernel.build(numba_source.backward(traced, needs), 32)
+        for source in (numba_source.forward(traced), numba_source.backward(traced, needs)):
+            kernel.build(source, 32, 2 * kernel.register(32))
         print(f"{middle - start:.2f} {time.perf_counter() - middle:.2f}")
     else:
         scan_alone(1)()

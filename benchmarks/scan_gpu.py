@@ -20,7 +20,7 @@ from rich.console import Console
 from rich.table import Table
 
 from remanence import nn
-from remanence.scan import scan
+from remanence.ops.scan import scan
 
 
 def leaky(state, inputs, params):

@@ -19,7 +19,7 @@ BROUGHT = {"train": {"scipy"}, "analysis": {"PIL"}}
 """By what is in an extra: scikit-learn needs SciPy, matplotlib needs Pillow."""
 
 CALLS = {
-    "import remanence.nn, remanence.models, remanence.scan": None,
+    "import remanence.nn, remanence.models, remanence.ops.scan": None,
     "remanence.tasks.create('retrieval').dataset('test')": None,
     "remanence.tasks.create('copy').dataset('test')": None,
     "[remanence.tasks.create(name) for name in remanence.tasks.tasks]": None,

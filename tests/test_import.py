@@ -20,7 +20,7 @@ print(len(set(sys.modules) - before))
 TRACED = """
 import sys, torch
 from remanence.nn import CFF
-from remanence.scan.trace import TracedStep
+from remanence.ops.scan.trace import TracedStep
 before = set(sys.modules)
 layer = CFF(2, 3)
 TracedStep(layer._step, (2, 2, len(layer._params())), 4, 3, torch.float32).vjp((True,) * (4 + len(layer._params())))

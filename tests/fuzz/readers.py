@@ -20,11 +20,11 @@ import yaml
 from mutations import damaged
 from safetensors.torch import save as safetensors
 
+from remanence._kernels import cache
 from remanence.data import prepare
 from remanence.inspection.checkpoints import subjects_of_checkpoint
 from remanence.inspection.runs import subjects_of_run
 from remanence.report import as_json, load, markdown, summarise
-from remanence.scan import cache
 from remanence.training import Experiment, RunConfig, TrainingConfig
 from remanence.training.claim import claim
 from remanence.training.recipe import Recipe, read_recipe, recipe_from

@@ -6,7 +6,7 @@ import pytest
 import torch
 
 from remanence import nn
-from remanence.nn import chain
+from remanence.ops import chain
 
 MODES = {
     "default": {},

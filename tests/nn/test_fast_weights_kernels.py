@@ -6,8 +6,9 @@ from hypothesis import given, settings
 from hypothesis import strategies as st
 
 from remanence.nn import FastWeights
-from remanence.nn.fast_weights import cpu, evolution, reference
-from remanence.nn.fast_weights.reference import Rule
+from remanence.ops.fast_weights import cpu, reference
+from remanence.ops.fast_weights import operation as evolution
+from remanence.ops.fast_weights.reference import Rule
 
 
 def drawn(size, time, batch, *, seed=0, dtype=torch.float64, norm=True, nonlinearity="relu", inner_steps=1):
@@ -67,7 +68,7 @@ def test_float32_and_threads(threads, batch):
 
 @pytest.mark.parametrize("size", [1, 2, 5, 8])
 def test_narrow_registers(size, monkeypatch):
-    monkeypatch.setattr("remanence.scan.kernel.register", lambda bits: 128 // bits)
+    monkeypatch.setattr("remanence._kernels.kernel.register", lambda bits: 128 // bits)
     assert_same(*drawn(size, 6, 2))
 
 

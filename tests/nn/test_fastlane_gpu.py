@@ -8,12 +8,12 @@ import pytest
 import torch
 
 from remanence import wiring
-from remanence.nn.fastlane import gpu
-from remanence.nn.fastlane.firing import fire
-from remanence.nn.fastlane.gpu_source import backward_source, forward_source
-from remanence.nn.fastlane.schedule import Schedule
-from remanence.scan.generated import functions
-from remanence.scan.trace import TracedStep
+from remanence._kernels.generated import functions
+from remanence.ops.firing import gpu
+from remanence.ops.firing.gpu_source import backward_source, forward_source
+from remanence.ops.firing.operation import fire
+from remanence.ops.firing.schedule import Schedule
+from remanence.ops.scan.trace import TracedStep
 
 HAS_TRITON = importlib.util.find_spec("triton") is not None
 needs_triton = pytest.mark.skipif(not HAS_TRITON, reason="triton is not installed")

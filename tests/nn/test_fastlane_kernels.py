@@ -7,10 +7,10 @@ from hypothesis import strategies as st
 from torch.nn import functional as F
 
 from remanence import wiring
-from remanence.nn.fastlane import reference
-from remanence.nn.fastlane.firing import fire
-from remanence.nn.fastlane.schedule import Schedule
-from remanence.scan import UntraceableWarning
+from remanence.ops.firing import reference
+from remanence.ops.firing.operation import fire
+from remanence.ops.firing.schedule import Schedule
+from remanence.ops.scan import UntraceableWarning
 
 
 def drawn(neurons, time, batch, *, density=0.3, function=torch.relu, ticks=1, keep=1.0, seed=0, dtype=torch.float64):

@@ -9,7 +9,7 @@ from hypothesis import given, settings
 from hypothesis import strategies as st
 
 from remanence import nn
-from remanence.nn.unitary.reference import modrelu
+from remanence.ops.rotations.reference import modrelu
 
 SIZES = st.integers(1, 17)
 SCALES = st.sampled_from([0.0, 1e-30, 1e-3, 1.0, 1e4])
@@ -88,7 +88,7 @@ def test_urnn_multiplied_out_is_the_loop_of_fourier_transforms(hidden, time, bat
 
 
 def test_urnn_of_many_units_keeps_to_fourier_transforms(monkeypatch):
-    monkeypatch.setattr("remanence.nn.unitary.dense.run", lambda *_: pytest.fail("multiplied out"))
+    monkeypatch.setattr("remanence.ops.rotations.dense.run", lambda *_: pytest.fail("multiplied out"))
     nn.UnitaryRNN(1, 257)(torch.randn(1, 3, 1))
     nn.UnitaryRNN(1, 8)(torch.randn(1, 1, 1))
 

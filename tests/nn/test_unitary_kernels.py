@@ -6,9 +6,9 @@ from hypothesis import given, settings
 from hypothesis import strategies as st
 
 from remanence import nn
-from remanence.nn.unitary import cpu
-from remanence.nn.unitary.evolution import evolve
-from remanence.nn.unitary.mesh import butterfly, tunable
+from remanence.ops.rotations import cpu
+from remanence.ops.rotations.mesh import butterfly, tunable
+from remanence.ops.rotations.operation import evolve
 
 
 def drawn(mesh, time, batch, *, seed=0, dtype=torch.float64):

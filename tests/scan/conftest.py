@@ -5,12 +5,12 @@ from pathlib import Path
 
 import pytest
 
-from remanence.scan import backend
+from remanence.ops.scan import backend
 
 sys.path.insert(0, str(Path(__file__).parent))  # grammar, for the tests beside it
 
 
 @pytest.fixture
 def graph_backend(monkeypatch):
-    monkeypatch.setitem(backend.MODULES, "graph", "remanence.scan.loop")
+    monkeypatch.setitem(backend.MODULES, "graph", "remanence.ops.scan.loop")
     return "graph"

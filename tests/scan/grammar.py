@@ -136,7 +136,7 @@ def problems(draw, dtypes=(torch.float32, torch.float64), max_states=3):
 def results(problem, backend, **options):
     """States, final states and the gradients that are asked for, of a loss that weighs each of them differently."""
     inputs, state, params = problem.tensors()
-    states, final = remanence.scan.scan(problem.step, inputs, state, params, backend=backend, **options)
+    states, final = remanence.scan(problem.step, inputs, state, params, backend=backend, **options)
     outputs = [*states, *final]
     wanted = [tensor for tensor in (*state, *inputs, *params) if tensor.requires_grad]
     if not wanted:

@@ -13,10 +13,11 @@ import llvmlite.binding as llvm
 import pytest
 import torch
 
-from remanence import private
+from remanence import caches, private
+from remanence._kernels import cache, kernel, numba_lowering, object_file
 from remanence.data import store
-from remanence.scan import cache, kernel, numba_lowering, numba_source, object_file
-from remanence.scan.trace import TracedStep
+from remanence.ops.scan import numba_source
+from remanence.ops.scan.trace import TracedStep
 
 posix = pytest.mark.skipif(os.name != "posix", reason="who owns a file is a matter of POSIX")
 only_root = pytest.mark.skipif(os.name != "posix" or os.geteuid() != 0, reason="only root gives files away")
@@ -38,12 +39,12 @@ def source():
 
 @pytest.fixture(scope="module")
 def code(source):
-    return kernel._compile(source, 32, kernel.lane_count(32))
+    return kernel._compile(source, 32, 2 * kernel.register(32))
 
 
 @pytest.fixture
 def parts(source):
-    return kernel.identity(source, 32)
+    return kernel.identity(source, 32, 8)
 
 
 @pytest.fixture(autouse=True)
@@ -167,7 +168,7 @@ class TestWhatOthersCouldHaveWritten:
 
 class TestWhatIsNotWhatWasSaved:
     def test_the_code_of_another_kernel(self, source, directory, file, parts, code):
-        cache.save(kernel.identity(source, 64), code)
+        cache.save(kernel.identity(source, 64, 8), code)
         (other,) = set(directory.iterdir()) - {file}
         other.replace(file)
         assert cache.load(parts) is None
@@ -212,13 +213,13 @@ WRONG = {
 
 def build_in_spite_of_everything():
     source = make_source()
-    parts = kernel.identity(source, 32)
-    code = kernel._compile(source, 32, kernel.lane_count(32))
+    parts = kernel.identity(source, 32, 8)
+    code = kernel._compile(source, 32, 2 * kernel.register(32))
     for what, wrong in WRONG.items():
         sys.stdout.write(f"{what}\n")
         sys.stdout.flush()
         cache.save(parts, wrong(code))
-        assert kernel.build(source, 32).address
+        assert kernel.build(source, 32, 8).address
         assert object_file.is_whole(cache.load(parts) or b"")
 
 
@@ -245,9 +246,9 @@ class TestPlace:
     def test_a_relative_base_is_ignored(self, own, monkeypatch, tmp_path, base):
         monkeypatch.setenv("XDG_CACHE_HOME", base)
         monkeypatch.setenv("HOME", str(tmp_path))
-        assert cache.directory() == tmp_path / ".cache/remanence"
+        assert caches.directory() == tmp_path / ".cache/remanence"
         monkeypatch.setenv("HOME", "nor/here")
-        assert cache.directory() is None
+        assert caches.directory() is None
 
     @posix
     def test_without_a_home_nothing_is_kept(self, own, monkeypatch, parts, code):
@@ -259,7 +260,7 @@ class TestPlace:
         monkeypatch.delenv("XDG_CACHE_HOME")
         monkeypatch.delenv("HOME")
         monkeypatch.setattr(pwd, "getpwuid", unknown)
-        assert cache.directory() is None
+        assert caches.directory() is None
         cache.save(parts, code)
         assert cache.load(parts) is None
         monkeypatch.delenv("REMANENCE_DATA_DIR", raising=False)

@@ -9,7 +9,7 @@ from grammar import assert_same, problems
 from hypothesis import given, settings
 
 import remanence
-from remanence.scan import cpu, scan
+from remanence.ops.scan import cpu, scan
 
 
 def pair(state, inputs, params):
@@ -231,7 +231,7 @@ def test_refuses_what_it_cannot_compute():
 
 
 def test_source_is_readable():
-    text = remanence.scan.source(pair, *tensors())
+    text = remanence.scan_source(pair, *tensors())
     compile(text, "<source>", "exec")
     for part in (
         "def forward(",
@@ -243,4 +243,4 @@ def test_source_is_readable():
         "store(dx0",
     ):
         assert part in text
-    assert text == remanence.scan.source(pair, *tensors())
+    assert text == remanence.scan_source(pair, *tensors())

@@ -6,9 +6,10 @@ import llvmlite.binding as llvm
 import pytest
 import torch
 
-from remanence.scan import entry, scan, targets
-from remanence.scan.graph import BOOLEAN, REAL
-from remanence.scan.interpreter import FUNCTIONS
+from remanence._kernels import entry, targets
+from remanence.ops.scan import scan
+from remanence.ops.scan.graph import BOOLEAN, REAL
+from remanence.ops.scan.interpreter import FUNCTIONS
 
 FAMILY = targets.family(llvm.get_process_triple())
 BINARY = {"add", "sub", "mul", "div", "pow", "minimum", "maximum"}

@@ -9,8 +9,8 @@ import pytest
 import torch
 
 import remanence
-from remanence.scan import UntraceableWarning, scan
-from remanence.scan.enter import enter
+from remanence._kernels.enter import enter
+from remanence.ops.scan import UntraceableWarning, scan
 
 
 def step(state, inputs, params):
@@ -116,7 +116,7 @@ def test_auto_runs_what_cannot_be_fused_and_says_why_once():
     with pytest.raises(ValueError, match="'cpu' cannot run this step: mean"):
         scan(mixing, [x], [h], [a], backend="cpu")
     with pytest.raises(ValueError, match="cannot be fused: mean"):
-        remanence.scan.source(mixing, [x], [h], [a])
+        remanence.scan_source(mixing, [x], [h], [a])
 
 
 @pytest.mark.unchecked

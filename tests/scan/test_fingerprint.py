@@ -6,8 +6,8 @@ from types import ModuleType
 import pytest
 import torch
 
-from remanence.scan import scan
-from remanence.scan.fingerprint import fingerprint
+from remanence.ops.scan import scan
+from remanence.ops.scan.fingerprint import fingerprint
 
 GAIN = 2.0
 

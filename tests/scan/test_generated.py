@@ -3,7 +3,7 @@
 import inspect
 import linecache
 
-from remanence.scan.generated import functions
+from remanence._kernels.generated import functions
 
 SOURCE = "def one():\n    return 1\n\n\ndef two():\n    return one() + 1\n"
 

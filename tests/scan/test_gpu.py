@@ -10,12 +10,12 @@ from grammar import assert_same, problems
 from hypothesis import HealthCheck, given, settings
 
 import remanence
-from remanence.scan import gpu, scan
-from remanence.scan.aten import Emitter
-from remanence.scan.backend import Backend
-from remanence.scan.graph import BOOLEAN, REAL, Builder
-from remanence.scan.interpreter import evaluate
-from remanence.scan.trace import TracedStep
+from remanence.ops.scan import gpu, scan
+from remanence.ops.scan.aten import Emitter
+from remanence.ops.scan.backend import Backend
+from remanence.ops.scan.graph import BOOLEAN, REAL, Builder
+from remanence.ops.scan.interpreter import evaluate
+from remanence.ops.scan.trace import TracedStep
 
 HAS_TRITON = importlib.util.find_spec("triton") is not None
 needs_triton = pytest.mark.skipif(not HAS_TRITON, reason="triton is not installed")
@@ -201,7 +201,7 @@ def test_parameters_of_a_module(device):
 
 def test_source_is_for_reading():
     inputs, state, params = drawn("cpu", 2, 3, 4, dtype=torch.float32)
-    source = remanence.scan.source(flip_flop, inputs, state, params, backend="gpu")
+    source = remanence.scan_source(flip_flop, inputs, state, params, backend="gpu")
     compile(source, "source", "exec")
     for line in (
         "def step(",
@@ -213,7 +213,7 @@ def test_source_is_for_reading():
     ):
         assert line in source
     assert max(map(len, source.splitlines())) <= 120
-    assert source == remanence.scan.source(flip_flop, inputs, state, params, backend="gpu")
+    assert source == remanence.scan_source(flip_flop, inputs, state, params, backend="gpu")
 
 
 @pytest.mark.unchecked

@@ -6,10 +6,10 @@ import pytest
 import torch
 from grammar import BINARY, UNARY
 
-from remanence.scan import gpu, scan
-from remanence.scan.generated import functions
-from remanence.scan.trace import TracedStep
-from remanence.scan.triton_source import backward_source, forward_source
+from remanence._kernels.generated import functions
+from remanence.ops.scan import gpu, scan
+from remanence.ops.scan.trace import TracedStep
+from remanence.ops.scan.triton_source import backward_source, forward_source
 
 HAS_TRITON = importlib.util.find_spec("triton") is not None
 needs_triton = pytest.mark.skipif(not HAS_TRITON, reason="triton is not installed")

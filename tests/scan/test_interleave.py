@@ -3,7 +3,7 @@
 import numpy as np
 import pytest
 
-from remanence.scan.interleave import transposed
+from remanence._kernels.interleave import transposed
 
 
 @pytest.mark.parametrize("lanes", [2, 4, 8, 16, 32])

@@ -2,8 +2,8 @@ import weakref
 
 import torch
 
-from remanence.scan import interpreter
-from remanence.scan.graph import Builder
+from remanence.ops.scan import interpreter
+from remanence.ops.scan.graph import Builder
 
 
 def test_holds_only_what_is_still_needed(monkeypatch):

@@ -1,9 +1,9 @@
 import pytest
 import torch
 
-from remanence.scan.interpreter import evaluate
-from remanence.scan.jacobian import approximate, exact
-from remanence.scan.trace import TracedStep
+from remanence.ops.scan.interpreter import evaluate
+from remanence.ops.scan.jacobian import approximate, exact
+from remanence.ops.scan.trace import TracedStep
 
 
 def pair(state, inputs, params):

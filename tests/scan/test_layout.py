@@ -3,7 +3,7 @@
 import pytest
 import torch
 
-from remanence.scan import layout, scan
+from remanence.ops.scan import layout, scan
 
 
 def step(state, inputs, params):

@@ -3,7 +3,7 @@ import torch
 from hypothesis import given, settings
 from hypothesis import strategies as st
 
-from remanence.scan import linear
+from remanence.ops.scan import linear
 
 
 def looped(a, b, start, reverse):

@@ -9,16 +9,16 @@ from grammar import assert_same, problems
 from hypothesis import HealthCheck, given, settings
 
 import remanence
-from remanence.scan import linear, loop, newton, reset_statistics, scan, statistics, trajectory
-from remanence.scan.backend import load
-from remanence.scan.trace import TracedStep
+from remanence.ops.scan import linear, loop, newton, reset_scan_statistics, scan, scan_statistics, trajectory
+from remanence.ops.scan.backend import load
+from remanence.ops.scan.trace import TracedStep
 
 
 @pytest.fixture(autouse=True)
 def plain_fallback(monkeypatch):
     """The fallback is the plain loop over graphs: quick to start, and its answer is known to the last bit."""
     monkeypatch.setattr(newton, "load", lambda name: loop)
-    reset_statistics()
+    reset_scan_statistics()
 
 
 def flip_flop(state, inputs, params):
@@ -135,8 +135,8 @@ def test_the_loop_answers_where_the_search_fails(step, problem, reason):
     states, final = scan(step, *problem, backend="newton")
     torch.testing.assert_close(states, expected, rtol=0, atol=0, equal_nan=True)
     torch.testing.assert_close(final, tuple(x[:, -1] for x in expected), rtol=0, atol=0, equal_nan=True)
-    assert statistics().calls == 1
-    assert statistics().fallbacks == {reason: 1}
+    assert scan_statistics().calls == 1
+    assert scan_statistics().fallbacks == {reason: 1}
 
 
 def test_one_lane_that_fails_leaves_no_lane_wrong():
@@ -167,7 +167,7 @@ def test_the_compiled_loop_answers_to_the_last_bit(monkeypatch):
     monkeypatch.setattr(newton, "load", load)
     results = [scan(logistic, *chaotic(512), backend=backend) for backend in ("cpu", "newton")]
     torch.testing.assert_close(results[0], results[1], rtol=0, atol=0)
-    assert statistics().fallbacks == {"not converged": 1}
+    assert scan_statistics().fallbacks == {"not converged": 1}
 
 
 def cubic(state, inputs, params):
@@ -217,7 +217,7 @@ def test_a_small_residual_is_not_enough(monkeypatch):
     assert point.size.max() < 1e-15
     assert (other[0] - expected[0]).abs().max() > 0.5
     torch.testing.assert_close(scan(logistic, *problem, backend="newton")[0], expected, rtol=0, atol=0)
-    assert statistics().fallbacks == {"ill-conditioned": 1}
+    assert scan_statistics().fallbacks == {"ill-conditioned": 1}
 
 
 def many(states):
@@ -250,7 +250,7 @@ def test_values_and_gradients(states, time):
         loss = sum((x * (i + 1)).cos().sum() for i, x in enumerate(over_time)) + sum(x.square().sum() for x in final)
         results.append([*over_time, *final, *torch.autograd.grad(loss, [*inputs, *state, *params])])
     torch.testing.assert_close(results[0], results[1], rtol=1e-9, atol=1e-10)
-    assert not statistics().fallbacks
+    assert not scan_statistics().fallbacks
 
 
 @pytest.mark.parametrize("states", [1, 2, 3, 4, 5])
@@ -261,7 +261,7 @@ def test_gradcheck(states):
 
     inputs, state, params = drawn(states, 1, 4, 2)
     assert torch.autograd.gradcheck(run, (*inputs, *state, *params))
-    assert not statistics().fallbacks
+    assert not scan_statistics().fallbacks
 
 
 @pytest.mark.parametrize("checkpoint_every", [None, 7])
@@ -284,7 +284,7 @@ def test_gradients_in_float32_over_a_long_time():
         for backend in ("reference", "newton")
     ]
     torch.testing.assert_close(grads[0], grads[1], rtol=1e-4, atol=1e-4)
-    assert not statistics().fallbacks
+    assert not scan_statistics().fallbacks
 
 
 @pytest.mark.usefixtures("graph_backend")
@@ -296,7 +296,7 @@ def test_gradients_that_overflow_are_the_loops():
         states, _ = scan(logistic, inputs, wanted, params, backend=backend)
         grads.append(torch.autograd.grad(states[0].sum(), wanted))
     torch.testing.assert_close(grads[0], grads[1], rtol=0, atol=0, equal_nan=True)
-    assert statistics().fallbacks == {"not converged": 1, "gradients": 1}
+    assert scan_statistics().fallbacks == {"not converged": 1, "gradients": 1}
 
 
 def gated(state, inputs, params):
@@ -314,7 +314,7 @@ def test_a_product_of_jacobians_that_overflows_spoils_nothing():
         results.append([*states, *torch.autograd.grad(states[0][:, 20].sum(), wanted)])
         assert all(x.isfinite().all() for x in results[-1])
     torch.testing.assert_close(results[0], results[1], rtol=0, atol=0)
-    assert statistics().fallbacks["gradients"] == 1
+    assert scan_statistics().fallbacks["gradients"] == 1
 
 
 @settings(max_examples=8, deadline=None, derandomize=True, suppress_health_check=[HealthCheck.function_scoped_fixture])
@@ -332,16 +332,16 @@ def test_half_precision_is_refused():
 def test_statistics_count_until_reset():
     scan(flip_flop, *flip_flops(2.0, 8.0, 64), backend="newton")
     scan(logistic, *chaotic(64), backend="newton")
-    counted = statistics()
+    counted = scan_statistics()
     assert counted.calls == 2
     assert counted.iterations > 4
     assert counted.fallbacks == {"not converged": 1}
-    reset_statistics()
-    assert statistics().calls == statistics().iterations == 0
+    reset_scan_statistics()
+    assert scan_statistics().calls == scan_statistics().iterations == 0
     assert counted.calls == 2
-    assert not statistics().fallbacks
+    assert not scan_statistics().fallbacks
 
 
 def test_source_shows_the_jacobian():
-    text = remanence.scan.source(flip_flop, *flip_flops(2.0, 8.0, 4), backend="newton")
+    text = remanence.scan_source(flip_flop, *flip_flops(2.0, 8.0, 4), backend="newton")
     assert "Jacobian" in text

@@ -6,10 +6,11 @@ import llvmlite.binding as llvm
 import pytest
 import torch
 
-from remanence.scan import kernel, numba_source, object_file, targets
-from remanence.scan.graph import REAL
-from remanence.scan.interpreter import FUNCTIONS
-from remanence.scan.trace import TracedStep
+from remanence._kernels import kernel, object_file, targets
+from remanence.ops.scan import numba_source
+from remanence.ops.scan.graph import REAL
+from remanence.ops.scan.interpreter import FUNCTIONS
+from remanence.ops.scan.trace import TracedStep
 
 BINARY = {"add", "sub", "mul", "div", "pow", "minimum", "maximum"}
 OPERATIONS = [op for op in REAL if op != "where"]

@@ -4,10 +4,10 @@ import torch
 from grammar import problems
 from hypothesis import given, settings
 
-from remanence.scan.graph import Graph
-from remanence.scan.interpreter import evaluate
-from remanence.scan.sums import factored
-from remanence.scan.trace import TracedStep
+from remanence.ops.scan.graph import Graph
+from remanence.ops.scan.interpreter import evaluate
+from remanence.ops.scan.sums import factored
+from remanence.ops.scan.trace import TracedStep
 
 
 def both_totals(graph: Graph, first: int, values):

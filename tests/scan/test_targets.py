@@ -8,7 +8,8 @@ from pathlib import Path
 import llvmlite.binding as llvm
 import pytest
 
-from remanence.scan import kernel, targets
+from remanence._kernels import kernel, targets
+from remanence._kernels.source import Source
 
 ROOT = Path(__file__).parents[2]
 NEEDS = {
@@ -60,12 +61,10 @@ def test_features_can_be_taken_away(monkeypatch):
 def test_a_kernel_for_another_processor_is_another_kernel(monkeypatch):
     monkeypatch.setattr(kernel, "_machine", lambda: ("one", ""))
 
-    class Text:
-        text, arguments = "def forward(): pass", ()
-
-    first = kernel.identity(Text(), 32, 4)
+    source = Source("def forward(): pass", ())
+    first = kernel.identity(source, 32, 4)
     monkeypatch.setattr(kernel, "_machine", lambda: ("another", ""))
-    assert kernel.identity(Text(), 32, 4) != first
+    assert kernel.identity(source, 32, 4) != first
 
 
 @only_x86

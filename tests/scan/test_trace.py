@@ -6,10 +6,10 @@ import torch.nn.functional as F
 from grammar import BINARY, UNARY, assert_same, problems
 from hypothesis import HealthCheck, given, settings
 
-from remanence.scan import loop
-from remanence.scan.backend import MODULES
-from remanence.scan.interpreter import evaluate
-from remanence.scan.trace import TracedStep, UntraceableError
+from remanence.ops.scan import loop
+from remanence.ops.scan.backend import MODULES
+from remanence.ops.scan.interpreter import evaluate
+from remanence.ops.scan.trace import TracedStep, UntraceableError
 
 SPECIAL = torch.tensor(
     [0.0, -0.0, 1.0, -1.0, 0.5, -2.5, 3.5, 30.0, -30.0, 200.0, 1e-30, torch.inf, -torch.inf, torch.nan]

@@ -2,8 +2,8 @@
 
 import torch
 
-from remanence import synaptic
-from remanence.synaptic import Edges, Strengths
+from remanence.ops import ltc as synaptic
+from remanence.ops.ltc import Edges, Strengths
 
 TOLERANCE = {torch.float64: 1e-9, torch.float32: 2e-4}
 

@@ -9,8 +9,9 @@ import pytest
 import torch
 from problems import TOLERANCE, assert_spreads_along_synapses, gradients, leaf, synapses
 
-from remanence import nn, synaptic
-from remanence.synaptic import gpu
+from remanence import nn
+from remanence.ops import ltc as synaptic
+from remanence.ops.ltc import gpu
 
 HAS_TRITON = importlib.util.find_spec("triton") is not None
 needs_triton = pytest.mark.skipif(not HAS_TRITON, reason="triton is not installed")
@@ -94,8 +95,8 @@ COMPILE = """
 import sys, triton
 from triton.backends.compiler import GPUTarget
 from triton.compiler import ASTSource
-from remanence.scan.generated import functions
-from remanence.synaptic.triton_source import TEXT
+from remanence._kernels.generated import functions
+from remanence.ops.ltc.triton_source import TEXT
 
 numbers, capability = sys.argv[1], int(sys.argv[2])
 real = getattr(triton.language, {"fp32": "float32", "fp64": "float64"}[numbers])

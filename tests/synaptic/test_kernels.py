@@ -6,8 +6,10 @@ from hypothesis import given, settings
 from hypothesis import strategies as st
 from problems import TOLERANCE, assert_spreads_along_synapses, gradients, leaf, synapses
 
-from remanence import nn, synaptic
-from remanence.synaptic import Edges, Strengths, dense, dispatch, sparse
+from remanence import nn
+from remanence.ops import ltc as synaptic
+from remanence.ops.ltc import Edges, Strengths, dense, sparse
+from remanence.ops.ltc import operation as dispatch
 
 LAYOUTS = [dense, sparse]
 

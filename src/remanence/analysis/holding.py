@@ -13,9 +13,9 @@ from remanence.analysis.adapters import as_step
 from remanence.analysis.canvas import on
 from remanence.extras import needing
 from remanence.nn.fastlane import Fastlane
-from remanence.nn.fastlane.firing import fire
 from remanence.nn.memory import Memory
 from remanence.nn.persistent import PersistentLinear
+from remanence.ops.firing.operation import fire
 
 MOST = 0.5  # of the time: from there on a neuron is said to hold
 NAMED = 40  # so many neurons still have room for their names

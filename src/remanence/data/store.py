@@ -16,9 +16,8 @@ from typing import IO, Any, TypeAlias
 
 import numpy as np
 
-from remanence import locks, private
+from remanence import caches, locks, private
 from remanence.files import write_text
-from remanence.scan import cache
 
 FORMAT = 1
 MANIFEST = "manifest.json"
@@ -115,13 +114,13 @@ class Store:
 
 
 def directory() -> Path:
-    """``REMANENCE_DATA_DIR``, else ``data`` in the directory of the caches (:func:`remanence.scan.cache.directory`)."""
+    """``REMANENCE_DATA_DIR``, else ``data`` in :func:`remanence.caches.directory`."""
     if chosen := os.environ.get("REMANENCE_DATA_DIR"):
         return Path(chosen)
-    caches = cache.directory()
-    if caches is None:
+    kept = caches.directory()
+    if kept is None:
         raise ValueError("there is no home directory to keep data in: set REMANENCE_DATA_DIR")
-    return caches / "data"
+    return kept / "data"
 
 
 def _make(folder: Path) -> None:

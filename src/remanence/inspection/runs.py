@@ -31,7 +31,11 @@ def subjects_of_run(folder: Path, *, allow_import: bool = False) -> list[Subject
     run = read_run(folder)
     if not allow_import:
         refuse_imports([run.task, run.layer], folder / "config.yaml")
-    experiment = Experiment(checked(RunConfig, run.config, where=str(folder / "config.yaml")))
+    config = checked(RunConfig, run.config, where=str(folder / "config.yaml"))
+    try:
+        experiment = Experiment(config)
+    except ValueError as error:
+        raise ValueError(f"{folder / 'config.yaml'}: {error}") from error
     memories = memories_of(experiment.model)
     if not memories:
         raise ValueError(f"{folder}: its mixer is {run.layer}, attention: there is no recurrent memory to inspect")

@@ -6,7 +6,7 @@ from torch import Tensor, nn
 
 from remanence.nn.memory import Memory, State, positive_integer
 from remanence.nn.structure import permutation
-from remanence.scan.uncompiled import uncompiled
+from remanence.ops.uncompiled import uncompiled
 
 
 def complex_multiply(a: Tensor, b: Tensor) -> Tensor:

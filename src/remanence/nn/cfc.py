@@ -9,9 +9,9 @@ import torch
 from torch import Tensor, nn
 from torch.nn import functional as F
 
-from remanence.nn import chain
-from remanence.nn.chain import Stage
 from remanence.nn.memory import Memory, State, positive_integer
+from remanence.ops import chain
+from remanence.ops.chain import Stage
 
 ACTIVATIONS: dict[str, tuple[Callable[[Tensor], Tensor], float, float]] = {
     "lecun_tanh": (torch.tanh, 0.666, 1.7159),
@@ -39,7 +39,7 @@ class CfC(Memory):
     its output in place of h, and its cell state is kept beside h, untouched by time.
 
     The part of the backbone that sees only x is computed for all time steps at once, the heads are one matrix product,
-    and the gradients of each matrix are one over all time steps (:mod:`remanence.nn.chain`).
+    and the gradients of each matrix are one over all time steps (:mod:`remanence.ops.chain`).
 
     Args:
         input_size: channels of the input.

@@ -5,8 +5,8 @@ from typing import Literal
 import torch
 from torch import Tensor, nn
 
+from remanence._kernels.addressing import is_transformed
 from remanence.nn.memory import Memory, State
-from remanence.scan.addressing import is_transformed
 
 
 class Elman(Memory):

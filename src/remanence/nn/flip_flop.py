@@ -15,7 +15,7 @@ from remanence.nn.flip_flop_network import Lateral
 from remanence.nn.flip_flop_step import Dynamics, Gate, Neuron, driven_step, flip_flop_step, neurons
 from remanence.nn.memory import Memory, positive_integer
 from remanence.nn.synapses import Synapses
-from remanence.scan.dispatch import scan
+from remanence.ops.scan.operation import scan
 from remanence.wiring import Wiring, dense
 
 POLARITIES = {"inhibitory": -1.0, "shunting": 0.0, "excitatory": 1.0}
@@ -43,7 +43,7 @@ class CFF(Memory):
     Without a ``wiring`` pairs do not see each other: the step is pointwise over pairs, and the whole sequence is one
     fused scan (:func:`remanence.scan`). With one, A_ij ≠ 0 is a synapse from q_j to both neurons of pair i, of the sign
     of A_ij, and the layer runs as a network of 2 ``hidden_size`` liquid neurons
-    (:func:`remanence.synaptic.evolve`).
+    (:func:`remanence.ops.ltc.evolve`).
 
     At the start every pair is bistable (it holds one bit without input). C is spread log-uniformly over
     1 ... 30 ``horizon``, so that some pairs are fast and about a third outlast the sequence: only these carry a

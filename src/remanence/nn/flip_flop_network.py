@@ -6,7 +6,7 @@ from torch import Tensor
 
 from remanence.nn.flip_flop_step import Neuron
 from remanence.nn.synapses import Synapses
-from remanence.synaptic import Edges, Strengths, evolve
+from remanence.ops.ltc import Edges, Strengths, evolve
 from remanence.wiring import Wiring
 
 SHARE = 0.2

@@ -3,9 +3,9 @@
 import torch
 from torch import Tensor, nn
 
+from remanence._kernels.addressing import is_transformed
 from remanence.nn.memory import Memory, State
-from remanence.scan import autocast
-from remanence.scan.addressing import is_transformed
+from remanence.ops import autocast
 
 
 class LSTM(Memory):

@@ -10,7 +10,7 @@ from torch import Tensor, nn
 
 from remanence.nn.memory import Memory, positive_integer
 from remanence.nn.synapses import Synapses
-from remanence.synaptic import evolve
+from remanence.ops.ltc import evolve
 from remanence.wiring import Wiring, dense
 
 Change: TypeAlias = Callable[[Tensor], Tensor]
@@ -32,7 +32,7 @@ class LTC(Memory):
 
     C, g and w are positive by construction, and every synapse keeps its sign. What arrives from the inputs is computed
     for all time steps at once; on CPUs the loop over time and its gradient are one kernel each
-    (:func:`remanence.synaptic.evolve`).
+    (:func:`remanence.ops.ltc.evolve`).
 
     Args:
         input_size: channels of the input.
@@ -221,4 +221,4 @@ SOLVERS: dict[str, Callable[[Change, Tensor, Tensor | float], Tensor]] = {
     "explicit_euler": _explicit_euler,
     "rk4": _rk4,
 }
-"""(dv/dt, v, Δ) -> v one sub-step later; the semi-implicit rule is :func:`remanence.synaptic.evolve`."""
+"""(dv/dt, v, Δ) -> v one sub-step later; the semi-implicit rule is :func:`remanence.ops.ltc.evolve`."""

@@ -10,10 +10,10 @@ from jaxtyping import Float
 from torch import Tensor
 from torch.utils import _pytree as pytree
 
+from remanence._kernels.addressing import are_readable
 from remanence.nn.structure import Structured
-from remanence.scan import autocast
-from remanence.scan.addressing import are_readable
-from remanence.scan.uncompiled import uncompiled
+from remanence.ops import autocast
+from remanence.ops.uncompiled import uncompiled
 
 State: TypeAlias = Any
 """A tensor or a tuple of tensors, the batch always first."""

@@ -10,7 +10,7 @@ from torch import Tensor, nn
 from torch.nn import functional as F
 
 from remanence.nn.memory import Memory
-from remanence.scan.dispatch import scan
+from remanence.ops.scan.operation import scan
 
 Pointwise: TypeAlias = Callable[[Tensor], Tensor]
 

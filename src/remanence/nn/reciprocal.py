@@ -10,7 +10,7 @@ from torch import Tensor, nn
 from torch.nn import functional as F
 
 from remanence.nn.memory import Memory
-from remanence.scan.dispatch import scan
+from remanence.ops.scan.operation import scan
 
 GATES: dict[str, Callable[[Tensor], Tensor]] = {"tanh": torch.tanh, "sigmoid": torch.sigmoid}
 

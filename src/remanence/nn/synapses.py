@@ -6,7 +6,7 @@ from jaxtyping import Float, Int8
 from torch import Tensor, nn
 
 from remanence.nn.structure import Structured
-from remanence.synaptic import Edges, Strengths, arriving
+from remanence.ops.ltc import Edges, Strengths, arriving
 
 
 class Synapses(Structured):

@@ -5,7 +5,7 @@ from torch import Tensor
 from torch.nn.attention import SDPBackend, sdpa_kernel
 from torch.nn.functional import scaled_dot_product_attention
 
-from remanence.scan.addressing import is_transformed
+from remanence._kernels.addressing import is_transformed
 
 MASKED = [SDPBackend.FLASH_ATTENTION, SDPBackend.EFFICIENT_ATTENTION, SDPBackend.MATH]
 """All but cuDNN's: with a mask, at lengths that leave 64 when divided by 128, the gradient of its queries is NaN where

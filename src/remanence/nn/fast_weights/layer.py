@@ -8,11 +8,12 @@ import torch
 from jaxtyping import Float
 from torch import Tensor, nn
 
-from remanence.nn.fast_weights import evolution, reference
-from remanence.nn.fast_weights.reference import NONLINEARITIES, Rule
+from remanence._kernels.addressing import are_readable
 from remanence.nn.memory import Memory, State, positive_integer
-from remanence.scan.addressing import are_readable
-from remanence.scan.uncompiled import uncompiled
+from remanence.ops.fast_weights import operation as evolution
+from remanence.ops.fast_weights import reference
+from remanence.ops.fast_weights.reference import NONLINEARITIES, Rule
+from remanence.ops.uncompiled import uncompiled
 
 
 class FastWeightsGrowthWarning(RuntimeWarning):

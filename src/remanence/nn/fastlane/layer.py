@@ -9,13 +9,13 @@ import torch
 from jaxtyping import Float
 from torch import Tensor, nn
 
+from remanence._kernels.addressing import are_readable
 from remanence.nn.fastlane.connections import graph_of, listed, sensory_of
-from remanence.nn.fastlane.firing import fire
-from remanence.nn.fastlane.schedule import Schedule
 from remanence.nn.fastlane.stability import FastlaneOverflowWarning, effective_map, overflow
 from remanence.nn.memory import Memory, positive_integer
 from remanence.nn.persistent import NONLINEARITIES, Pointwise, checked_nonlinearity
-from remanence.scan.addressing import are_readable
+from remanence.ops.firing.operation import fire
+from remanence.ops.firing.schedule import Schedule
 from remanence.wiring import firing_order
 from remanence.wiring.order import Neurons
 

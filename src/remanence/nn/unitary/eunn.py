@@ -7,10 +7,10 @@ import torch
 from torch import Tensor, nn
 
 from remanence.nn.memory import State, positive_integer
-from remanence.nn.unitary import reference
-from remanence.nn.unitary.evolution import evolve
 from remanence.nn.unitary.memory import Turn, UnitaryMemory, halves
-from remanence.nn.unitary.mesh import Mesh, butterfly, tunable
+from remanence.ops.rotations import reference
+from remanence.ops.rotations.mesh import Mesh, butterfly, tunable
+from remanence.ops.rotations.operation import evolve
 
 
 class EUNN(UnitaryMemory):

@@ -9,8 +9,8 @@ from jaxtyping import Complex
 from torch import Tensor, nn
 
 from remanence.nn.memory import Memory, State
-from remanence.nn.unitary import reference
-from remanence.scan.uncompiled import uncompiled
+from remanence.ops.rotations import reference
+from remanence.ops.uncompiled import uncompiled
 
 Turn: TypeAlias = Callable[[Tensor], Tensor]
 """Takes states h, one in each row, to W h."""

@@ -8,9 +8,9 @@ from jaxtyping import Float
 from torch import Tensor, nn
 from torch.nn.utils import parametrize
 
+from remanence._kernels.addressing import is_transformed
 from remanence.nn.memory import Memory, State
-from remanence.scan.addressing import is_transformed
-from remanence.scan.uncompiled import uncompiled
+from remanence.ops.uncompiled import uncompiled
 
 
 class OrthogonalRNN(Memory):

@@ -7,9 +7,9 @@ from torch import Tensor, nn
 
 from remanence.nn.memory import State
 from remanence.nn.structure import permutation
-from remanence.nn.unitary import dense
 from remanence.nn.unitary.memory import Turn, UnitaryMemory, halves
-from remanence.scan.uncompiled import uncompiled
+from remanence.ops.rotations import dense
+from remanence.ops.uncompiled import uncompiled
 
 FEW = 256
 """Up to so many units, a sequence is faster with W as a matrix than with two Fourier transforms a step."""

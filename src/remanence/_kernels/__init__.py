@@ -1,0 +1,1 @@
+"""From source text to machine code: compilers, their cache, threads, buffers, and elementary functions."""

@@ -1,0 +1,25 @@
+"""Where this library keeps what it can make again: compiled kernels, prepared data."""
+
+import os
+from pathlib import Path
+
+
+def directory() -> Path | None:
+    """``REMANENCE_CACHE_DIR``, else ``remanence`` in the user's cache directory; None if the user has no home."""
+    return chosen_directory() or _own()
+
+
+def chosen_directory() -> Path | None:
+    """``REMANENCE_CACHE_DIR``; None if it is not set."""
+    chosen = os.environ.get("REMANENCE_CACHE_DIR")
+    return Path(chosen) if chosen else None
+
+
+def _own() -> Path | None:
+    base = Path(os.environ.get("XDG_CACHE_HOME", ""))
+    if not base.is_absolute():  # the XDG specification: such a path is to be ignored
+        try:
+            base = Path.home() / ".cache"
+        except RuntimeError:
+            return None
+    return base / "remanence" if base.is_absolute() else None

@@ -1,0 +1,235 @@
+"""Recurrences that alternate matrix products with pointwise functions, run as one node of the autograd graph.
+
+Autograd alone would record every operation of every time step, and add up the gradient of each matrix step by step.
+Here the loop runs unrecorded; then the derivatives of all pointwise functions are taken for all time steps at once (by
+autograd), the loop backwards is a product and a matrix product for each stage, and the gradients of a matrix over all
+time steps are one matrix product.
+"""
+
+from collections.abc import Callable, Sequence
+from itertools import repeat
+from typing import Any, NamedTuple
+
+import torch
+from torch import Tensor
+
+from remanence._kernels import addressing
+from remanence.ops import again, autocast
+from remanence.ops.uncompiled import uncompiled
+
+
+class Stage(NamedTuple):
+    """``f(W z + b)``, where z is what the stage before gave; the first one gets the state.
+
+    Attributes:
+        weight: W, [blocks * size, size of z].
+        bias: b, [blocks * size], or [time, batch, blocks * size] if something drives the stage.
+        size: channels of the result.
+        function: f(a, *extra), from a [..., blocks, size] ([..., size] if there is one block) to [..., size], pointwise
+            over all but the blocks.
+        extra: what else f takes, of [time, batch, ...] or the same for all steps ([size]).
+    """
+
+    weight: Tensor
+    bias: Tensor
+    size: int
+    function: Callable[..., Any]
+    extra: tuple[Tensor, ...] = ()
+
+
+@uncompiled
+def run(stages: Sequence[Stage], h: Tensor, c: Tensor | None = None) -> tuple[Tensor, Tensor, Tensor | None]:
+    """Run the stages over time; the last one's result is the state h.
+
+    Args:
+        stages: at least one, and at least one of them driven, which says how many time steps there are.
+        h: the state before the first step, [batch, size].
+        c: a second state, which the first stage keeps: then its f is ``(a, c, *extra) -> (z, c)``.
+
+    Returns:
+        h after every step, [time, batch, size]; h after the last, and c, or None.
+    """
+    with autocast.off(h.device):
+        layout = [(stage.size, stage.function, len(stage.extra)) for stage in stages]
+        flat = [tensor for stage in stages for tensor in (stage.weight, stage.bias, *stage.extra)]
+        wanted = torch.is_grad_enabled() and any(t is not None and t.requires_grad for t in (h, c, *flat))
+        if wanted and addressing.refuses((h, c, *flat)) is None:
+            return _Chain.apply(layout, h, c, *flat)
+        return _ends(*loop(stages, h, c))
+
+
+def loop(
+    stages: Sequence[Stage], h: Tensor, c: Tensor | None = None, sums: Sequence[Tensor] = ()
+) -> tuple[Tensor, Tensor | None]:
+    """The plain loop, the reference for :func:`run`.
+
+    Args:
+        stages: as there.
+        h: likewise.
+        c: likewise.
+        sums: for each stage what to write its a into, [time, batch, blocks * size]; without: they are not kept.
+
+    Returns:
+        h and c after every step, [time, batch, size].
+    """
+    batch = h.shape[0]  # len would make a constant of it in torch.export
+    plan = [
+        (
+            s.weight.t().contiguous(),
+            _by_time(s.bias),
+            _blocks(s, batch),
+            s.function,
+            [_by_time(e) for e in s.extra],
+            kept,
+        )
+        for s, kept in zip(stages, [_by_time(kept) for kept in sums] or [repeat(None)] * len(stages), strict=True)
+    ]
+    states, carried = [], []
+    for _ in range(_duration(stages)):
+        for index, (weight, bias, shape, function, extra, kept) in enumerate(plan):
+            a = torch.addmm(next(bias), h, weight, out=next(kept))
+            if shape:
+                a = a.view(shape)
+            others = [next(each) for each in extra] if extra else extra
+            if index or c is None:
+                h = function(a, *others)
+            else:
+                h, c = function(a, c, *others)
+                carried.append(c)
+        states.append(h)
+    return torch.stack(states), torch.stack(carried) if carried else None
+
+
+def _blocks(stage: Stage, *leading: int) -> tuple[int, ...]:
+    """The shape of a as the stage's function wants it; () if there is one block and nothing to reshape."""
+    return () if len(stage.weight) == stage.size else (*leading, len(stage.weight) // stage.size, stage.size)
+
+
+def _duration(stages: Sequence[Stage]) -> int:
+    return next(len(stage.bias) for stage in stages if stage.bias.ndim == 3)
+
+
+def _by_time(tensor: Tensor) -> Any:
+    return iter(tensor.unbind(0)) if tensor.ndim == 3 else repeat(tensor)
+
+
+def _ends(states: Tensor, carried: Tensor | None) -> tuple[Tensor, Tensor, Tensor | None]:
+    """What :func:`run` returns; copies of the last states do not keep the whole sequence alive."""
+    return states, states[-1].clone(), None if carried is None else carried[-1].clone()
+
+
+class _Chain(torch.autograd.Function):
+    @staticmethod
+    def forward(ctx: Any, layout: Any, h: Tensor, c: Tensor | None, *flat: Tensor) -> Any:
+        stages = _unflatten(layout, flat)
+        time = _duration(stages)
+        sums = [h.new_empty(time, len(h), len(stage.weight)) for stage in stages]
+        states, carried = loop(stages, h, c, sums)
+        ctx.layout = layout
+        ctx.save_for_backward(h, c, *flat, *sums, states, carried)
+        return _ends(states, carried)
+
+    @staticmethod
+    def backward(ctx: Any, *grads: Tensor | None) -> Any:
+        h, c, *rest, states, carried = ctx.saved_tensors
+        flat, sums = rest[: -len(ctx.layout)], rest[-len(ctx.layout) :]
+        with autocast.off(h.device):
+            if again.is_needed(grads):
+                return None, *_by_autograd(ctx.layout, (h, c, *flat), grads)
+            before = torch.cat([h[None], states[:-1]])
+            c_before = None if c is None else torch.cat([c[None], carried[:-1]])
+            stages, needs = _unflatten(ctx.layout, flat), ctx.needs_input_grad[3:]
+            return None, *_backward(stages, before, c_before, sums, grads, needs)
+
+
+def _unflatten(layout: Any, flat: Sequence[Tensor]) -> list[Stage]:
+    rest = iter(flat)
+    return [
+        Stage(next(rest), next(rest), size, function, tuple(next(rest) for _ in range(extra)))
+        for size, function, extra in layout
+    ]
+
+
+def _by_autograd(layout: Any, tensors: Sequence[Any], grads: Sequence[Any]) -> list[Tensor | None]:
+    """Gradients that can be differentiated again: those of the plain loop."""
+
+    def plain(h: Tensor, c: Tensor | None, *flat: Tensor) -> tuple[Tensor, Tensor, Tensor | None]:
+        return _ends(*loop(_unflatten(layout, flat), h, c))
+
+    return again.gradients(plain, grads, tensors)
+
+
+def _backward(
+    stages: Sequence[Stage],
+    h: Tensor,
+    c: Tensor | None,
+    sums: Sequence[Tensor],
+    grads: Sequence[Any],
+    needs: Sequence[bool],
+) -> list[Tensor | None]:
+    """Gradients of h, c, and of weight, bias and extra of every stage, from h, c and a over time."""
+    sums = [a.view(_blocks(stage, *a.shape[:2]) or a.shape) for stage, a in zip(stages, sums, strict=True)]
+    wanted, results, slopes = iter(needs), [h], []
+    needed = [[next(wanted) for _ in range(2 + len(stage.extra))][2:] for stage in stages]
+    for index, (stage, a) in enumerate(zip(stages, sums, strict=True)):
+        result, slope = _slopes(stage, a, c if index == 0 else None)
+        results.append(result)
+        slopes.append(slope)
+    kept: list[list[Tensor] | None] = [[] if any(need) else None for need in needed]
+    gradients: list[Tensor | None] = [*_backward_loop(stages, slopes, kept, *grads)]
+    for stage, a, z, (da, *_), g, need in zip(stages, sums, results[:-1], slopes, kept, needed, strict=True):
+        da = da.flatten(2)
+        gradients.append(da.flatten(0, 1).t() @ z.flatten(0, 1))
+        gradients.append(da if stage.bias.ndim == 3 else da.sum((0, 1)))
+        gradients += [None] * len(need) if g is None else _of_extra(stage, a, torch.stack(g[::-1]), need)
+    return gradients
+
+
+def _slopes(stage: Stage, a: Tensor, c: Tensor | None) -> tuple[Tensor, list[Tensor]]:
+    """The result z of a stage over time, and its derivative by a; with c: of z and of the new c by a and by c."""
+    with torch.enable_grad():
+        leaves = [x.detach().requires_grad_() for x in (a, c) if x is not None]
+        results = stage.function(*leaves, *(e.detach() for e in stage.extra))
+        results = (results,) if c is None else results
+        ones = torch.ones_like(results[0])
+        grads = [torch.autograd.grad(result, leaves, ones, retain_graph=True) for result in results]
+    return results[0].detach(), [g.clone() if g is ones else g.contiguous() for by_leaf in grads for g in by_leaf]
+
+
+def _backward_loop(
+    stages: Sequence[Stage],
+    slopes: Sequence[Sequence[Tensor]],
+    kept: Sequence[list[Tensor] | None],
+    above: Tensor,
+    g: Tensor,
+    gc: Tensor | None,
+) -> tuple[Tensor, Tensor | None]:
+    """Gradients of the first h and c; slopes by a become gradients of a, kept gets those of z, the last one first."""
+    g = g + above[-1]
+    earlier = [torch.zeros_like(g), *above[:-1].unbind(0)]
+    plan = []
+    for stage, (by_a, *with_c), keep in zip(stages, slopes, kept, strict=True):
+        whole, blocks = by_a.flatten(2).unbind(0), by_a.unbind(0)  # the same memory
+        plan.append((stage.weight, whole, blocks, [x.unbind(0) for x in with_c], keep, bool(_blocks(stage))))
+    for t in reversed(range(len(earlier))):
+        for index in reversed(range(len(plan))):
+            weight, whole, blocks, with_c, keep, several = plan[index]
+            if keep is not None:
+                keep.append(g)
+            da = blocks[t].mul_(g.unsqueeze(1) if several else g)
+            if index:
+                g = torch.mm(whole[t], weight)
+                continue
+            if gc is not None:
+                z_by_c, c_by_a, c_by_c = with_c
+                da.addcmul_(gc.unsqueeze(1) if several else gc, c_by_a[t])
+                gc = torch.addcmul(gc * c_by_c[t], g, z_by_c[t])
+            g = torch.addmm(earlier[t], whole[t], weight)
+    return g, gc
+
+
+def _of_extra(stage: Stage, a: Tensor, g: Tensor, needed: Sequence[bool]) -> list[Tensor | None]:
+    with torch.enable_grad():
+        extra = [e.detach().requires_grad_(need) for e, need in zip(stage.extra, needed, strict=True)]
+        found = iter(torch.autograd.grad(stage.function(a, *extra), [e for e in extra if e.requires_grad], g))
+    return [next(found) if need else None for need in needed]

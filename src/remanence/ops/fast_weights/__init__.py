@@ -1,0 +1,1 @@
+"""Fast weights over time."""

@@ -1,0 +1,67 @@
+"""Fast weights over time as the source of Numba functions.
+
+A kernel takes one sample through all of time, its units side by side in vector registers. Vectors, and the rows of
+matrices, are padded with zeros to whole registers; a product takes column after column (A is symmetric, of W the kernel
+is given the transpose), four at a time so that their sums do not wait for one another. A is kept every few steps; the
+way back makes those between two of them again, and holds them all while it passes.
+
+Names: ``z`` what goes into the layer norm, ``u`` what comes out of it before gain and shift (z itself, where there is
+none), ``v`` the units; ``G`` the gradient of A plus its transpose; a ``g`` before a name its gradient; ``at`` is an
+address.
+"""
+
+from remanence._kernels.generated import filled
+from remanence._kernels.source import HEAD, Source
+
+COLUMNS = 4
+"""How many columns of a product are summed side by side; rows and columns are padded to a multiple of it."""
+
+_SIZES = "size blocks time reads every"
+_SHARED = "matrix_at gain_at shift_at numbers_at u_at u_sample u_step scale_at marks_at y_at work_at"
+
+_START = """\
+def {name}({arguments}):
+    row = blocks * LANES * SIZE
+    plane = blocks * LANES * row
+    decay = broadcast(numbers_at)
+    rate = broadcast(numbers_at + SIZE)
+    share = broadcast(numbers_at + 2 * SIZE)
+    eps = broadcast(numbers_at + 3 * SIZE)
+    one = first(1)
+"""
+
+_PRODUCT = """\
+s1 = lanes(0.0)
+s2 = lanes(0.0)
+s3 = lanes(0.0)
+for j in range(0, blocks * LANES, COLUMNS):
+    column = {matrix} + j * row + offset
+    number = {vector} + j * SIZE
+    s0 = muladd(load_full(column), broadcast(number), s0)
+    s1 = muladd(load_full(column + row), broadcast(number + SIZE), s1)
+    s2 = muladd(load_full(column + 2 * row), broadcast(number + 2 * SIZE), s2)
+    s3 = muladd(load_full(column + 3 * row), broadcast(number + 3 * SIZE), s3)
+total = (s0 + s1) + (s2 + s3)
+"""
+
+_UNIT_VALUE = {
+    True: "value = muladd(load_full(u + offset), load_full(gain_at + offset), load_full(shift_at + offset))\n",
+    False: "value = load_full(u + offset)\n",
+}
+_NONLINEARITY = {"relu": "value = maximum(value, 0.0)\n", "tanh": "value = tanh(value)\n"}
+
+
+def product(matrix: str, vector: str) -> str:
+    """Lines that make ``total``, a block of the matrix's product with the vector, added to ``s0``."""
+    return _PRODUCT.format(matrix=matrix, vector=vector).replace("COLUMNS", str(COLUMNS))
+
+
+def unit_value(norm: bool, nonlinearity: str) -> str:
+    """Lines that make ``value``, a block of the units, of what came out of the layer norm at ``u``."""
+    return _UNIT_VALUE[norm] + _NONLINEARITY[nonlinearity]
+
+
+def source(name: str, body: str, own: str, **parts: str) -> Source:
+    """A function of the shared arguments and its own."""
+    arguments = (*HEAD, *f"{_SIZES} {_SHARED} {own}".split())
+    return Source(filled(_START + body, name=name, arguments=", ".join(arguments), **parts), arguments)

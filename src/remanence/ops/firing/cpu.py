@@ -1,0 +1,95 @@
+"""The firing of neurons on CPUs: kernels compiled by Numba, several samples in a vector."""
+
+import numpy as np
+import torch
+from torch import Tensor
+
+from remanence._kernels.buffers import allocate
+from remanence._kernels.enter import enter, lane_count, part_count
+from remanence._kernels.source import Source
+from remanence.ops.firing import cpu_source
+from remanence.ops.firing.schedule import Schedule
+from remanence.ops.scan.trace import TracedStep
+
+
+def forward(
+    schedule: Schedule, function: TracedStep, drive: Tensor, state: Tensor, weight: Tensor
+) -> tuple[Tensor, Tensor]:
+    """Values before the first firing and after every one, [neurons, firings + 1, batch]; f's arguments in each."""
+    neurons, time, batch = drive.shape
+    steps = time * schedule.ticks
+    values = allocate(neurons, steps + 1, batch, dtype=drive.dtype)
+    before = allocate(neurons, steps, batch, dtype=drive.dtype)
+    values[:, 0] = state
+    _sweep(schedule, function, weight, drive, (drive.contiguous(), values, before), back=False)
+    return values, before
+
+
+def backward(schedule: Schedule, function: TracedStep, above: Tensor, before: Tensor, weight: Tensor) -> Tensor:
+    """Gradients of f's arguments in every firing, from those of the values after each time step."""
+    grads = allocate(*before.shape, dtype=before.dtype)
+    _sweep(schedule, function, weight, above, (above.contiguous(), grads, before), back=True)
+    return grads
+
+
+def of_weight(schedule: Schedule, weight: Tensor, values: Tensor, grads: Tensor) -> Tensor:
+    """Gradients of the weights, from values and gradients of f's arguments in every firing."""
+    if weight.ndim == 2:
+        return schedule.of_weight(values, grads)
+    neurons, steps, batch = grads.shape
+    first, sender, new, _ = schedule.senders
+    sums = torch.zeros(len(sender), dtype=grads.dtype)
+    lists = (first, sender, new)
+    enter(_WEIGH, grads.dtype, neurons, steps, batch, values, grads, *lists, sums, lanes=2 * lane_count(grads.dtype))
+    return sums
+
+
+_WEIGH = cpu_source.weigh()
+
+
+def _sweep(
+    schedule: Schedule, function: TracedStep, weight: Tensor, like: Tensor, own: tuple[Tensor, ...], *, back: bool
+) -> None:
+    """Enter a kernel with the tensors that are its own."""
+    neurons, time, batch = like.shape
+    order = schedule.order[::-1] if back else schedule.order
+    rows = -(-neurons // cpu_source.ROWS) * cpu_source.ROWS
+    dense = weight.ndim == 2
+    lanes = _lanes(batch, like.dtype, dense)
+    units = -(-batch // lanes)
+    keep = torch.tensor([schedule.keep], dtype=like.dtype)
+    work = torch.empty(part_count(units), rows + cpu_source.ROWS, lanes, dtype=like.dtype)
+    if dense:
+        graph = (_packed(weight.T if back else weight, order, rows),)
+    else:
+        first, other, _, edge = schedule.receivers if back else schedule.senders
+        graph = (weight[edge], first, torch.from_numpy(np.argsort(order))[other])
+    sizes, places = (neurons, time, schedule.ticks, batch), torch.from_numpy(np.resize(order, rows))
+    source = _source(function, back, dense)
+    enter(source, like.dtype, units, *sizes, places, keep, work, *own, *graph, lanes=lanes)
+
+
+def _source(function: TracedStep, back: bool, dense: bool) -> Source:
+    key = ("fastlane", back, dense)
+    if key not in function.kernels:
+        write = cpu_source.backward if back else cpu_source.forward
+        function.kernels[key] = write(function, dense=dense)
+    return function.kernels[key]
+
+
+def _lanes(batch: int, dtype: torch.dtype, dense: bool) -> int:
+    """As many as every thread still gets some of: edges are looked up once for all lanes, blocks have sums for each."""
+    one = lane_count(dtype)
+    for lanes in (2 * one,) if dense else (4 * one, 2 * one):
+        if batch > lanes * (torch.get_num_threads() - 1) and batch > lanes // 2:
+            return lanes
+    return one
+
+
+def _packed(matrix: Tensor, order: np.ndarray, rows: int) -> Tensor:
+    """Weights in the order of firing, [blocks of receivers, senders, receivers of a block], filled up with 0."""
+    place = torch.from_numpy(order.copy())
+    size = len(matrix)
+    square = matrix.new_zeros(rows, rows)
+    square[:size, :size] = matrix[place][:, place]
+    return square.view(-1, cpu_source.ROWS, rows).transpose(1, 2).contiguous()

@@ -1,0 +1,88 @@
+"""The firing of neurons on GPUs: a Triton kernel that fires a level of the graph at once."""
+
+from typing import Any
+
+import numpy as np
+import torch
+from torch import Tensor
+
+from remanence._kernels import triton_place
+from remanence._kernels.generated import functions
+from remanence.ops.firing.gpu_source import backward_source, forward_source
+from remanence.ops.firing.schedule import Schedule
+from remanence.ops.scan.trace import TracedStep
+
+LANES, BLOCK = 16, 256
+
+
+def forward(
+    schedule: Schedule, function: TracedStep, drive: Tensor, state: Tensor, weight: Tensor
+) -> tuple[Tensor, Tensor]:
+    """Values before the first firing and after every one, [neurons, firings + 1, batch]; f's arguments in each."""
+    neurons, time, batch = drive.shape
+    steps = time * schedule.ticks
+    values, before = _empty(drive, neurons, steps + 1, batch), _empty(drive, neurons, steps, batch)
+    values[:, 0] = state
+    _launch(schedule, function, weight, drive, {"drive_at": drive, "held_at": values, "before_at": before}, back=False)
+    return values, before
+
+
+def backward(schedule: Schedule, function: TracedStep, above: Tensor, before: Tensor, weight: Tensor) -> Tensor:
+    """Gradients of f's arguments in every firing, from those of the values after each time step."""
+    grads = _empty(before, *before.shape)
+    _launch(schedule, function, weight, above, {"above_at": above, "held_at": grads, "before_at": before}, back=True)
+    return grads
+
+
+def of_weight(schedule: Schedule, weight: Tensor, values: Tensor, grads: Tensor) -> Tensor:
+    """Gradients of the weights."""
+    matrix = schedule.of_weight(values, grads)
+    if weight.ndim == 2:
+        return matrix
+    receiver, sender = torch.from_numpy(schedule.edges).to(weight.device).unbind(1)
+    return matrix[receiver, sender]
+
+
+def _launch(
+    schedule: Schedule, function: TracedStep, weight: Tensor, like: Tensor, tensors: dict[str, Tensor], *, back: bool
+) -> None:
+    _, time, batch = like.shape
+    levels = schedule.levels[::-1] if back else schedule.levels
+    if weight.ndim == 2:
+        receiver, sender = torch.from_numpy(schedule.edges).to(weight.device).unbind(1)
+        weight = weight[receiver, sender]
+    first, other, shift, edge = schedule.receivers if back else schedule.senders
+    degree = np.diff(first.numpy())
+    sizes = [0, *(len(level) for level in levels)]
+    numbers = {
+        "order_at": torch.tensor([neuron for level in levels for neuron in level]),
+        "level_at": torch.tensor(sizes).cumsum(0),
+        "most_at": torch.tensor([int(degree[level].max()) for level in levels]),
+        "first_at": first,
+        "other_at": other,
+        "shift_at": shift,
+        "keep_at": torch.tensor([schedule.keep], dtype=torch.promote_types(like.dtype, torch.float32)),
+    }
+    tensors = {name: tensor.contiguous() for name, tensor in tensors.items()}
+    tensors |= {name: tensor.to(like.device) for name, tensor in numbers.items()}
+    tensors["weight_at"] = weight[edge.to(weight.device)]
+    sizes = {"time": time, "ticks": schedule.ticks, "batch": batch, "levels": len(levels)}
+    with torch.cuda.device_of(like):
+        _kernel(function, back)[(-(-batch // LANES),)](**tensors, **sizes, BLOCK=BLOCK, LANES=LANES)
+
+
+def _kernel(function: TracedStep, back: bool) -> Any:
+    interpreted = triton_place.interpreted()
+    key = ("fastlane on gpu", back, interpreted)
+    if key not in function.kernels:
+        if back:
+            text = backward_source(function.vjp((True,)), function.dtype)
+        else:
+            text = forward_source(function.forward, function.dtype)
+        function.kernels[key] = functions(text, interpreted)["backward" if back else "forward"]
+    return function.kernels[key]
+
+
+def _empty(like: Tensor, *shape: int) -> Tensor:
+    """Memory for a kernel to write, all of it."""
+    return torch.empty(shape, dtype=like.dtype, device=like.device)

@@ -1,0 +1,107 @@
+"""The firing of neurons as Triton source.
+
+A program takes ``LANES`` samples through all of time. The neurons of a level fire together, ``BLOCK // LANES`` at once;
+then all threads of the program wait for each other. Values are heard from where they were written, the new ones or
+those of the firing before.
+"""
+
+import torch
+
+from remanence._kernels.generated import filled
+from remanence.ops.scan.graph import Graph
+from remanence.ops.scan.triton_step import call, placeholders, real_type, step_function, tuple_of
+
+_MODULE = """\
+import triton
+import triton.language as tl
+from triton.language.extra import libdevice
+
+
+{function}
+
+
+@triton.jit(do_not_specialize=["time", "ticks", "batch", "levels"])
+def {name}(
+    {arguments},
+    order_at, keep_at, level_at, most_at, first_at, other_at, shift_at, weight_at,
+    time, ticks, batch, levels, BLOCK: tl.constexpr, LANES: tl.constexpr,
+):
+    steps = time * ticks
+    place = tl.arange(0, BLOCK)
+    lane = tl.program_id(0).to(tl.int64) * LANES + place % LANES
+    keep = tl.load(keep_at).to({real})
+    for i in range(steps):
+        s = {firing}
+        for level in range(levels):
+            end = tl.load(level_at + level + 1)
+            for begin in range(tl.load(level_at + level), end, BLOCK // LANES):
+                k = begin + place // LANES
+                live = (k < end) & (lane < batch)
+                a = tl.load(order_at + k, k < end, 0)
+                e = tl.load(first_at + a)
+                last = tl.load(first_at + a + 1)
+                {begin}
+                for _ in range(tl.load(most_at + level)):
+                    heard = live & (e < last)
+                    firing = s + tl.load(shift_at + e, heard, 0)
+                    at = (tl.load(other_at + e, heard, 0) * rows + firing) * batch + lane
+                    weight = tl.load(weight_at + e, heard, 0.0).to({real})
+                    total += weight * tl.load(held_at + at, heard & (firing < rows), 0.0).to({real})
+                    e += 1
+                {fire}
+            tl.debug_barrier()
+"""
+
+
+def forward_source(graph: Graph, dtype: torch.dtype) -> str:
+    """The kernel ``forward``, from ``drive`` to ``held``, the values, of which the first are given, and ``before``."""
+    real = real_type(dtype)
+    return filled(
+        _MODULE,
+        function=step_function("function", graph, real),
+        name="forward",
+        arguments="drive_at, held_at, before_at",
+        real=real,
+        firing="i",
+        begin=_lines(
+            "rows = steps + 1",
+            f"total = keep * tl.load(held_at + (a * rows + s) * batch + lane, live, 0.0).to({real})",
+            f"total += tl.load(drive_at + (a * time + s // ticks) * batch + lane, live, 0.0).to({real})",
+        ),
+        fire=_lines(
+            "state0 = total",
+            f"{tuple_of(['n'])} = {call('function', [*placeholders(graph), 'BLOCK'])}",
+            "tl.store(held_at + (a * rows + s + 1) * batch + lane, n, live)",
+            "tl.store(before_at + (a * steps + s) * batch + lane, total, live)",
+        ),
+    )
+
+
+def backward_source(graph: Graph, dtype: torch.dtype) -> str:
+    """The kernel ``backward``, from ``above`` to ``held``, the gradients of f's arguments."""
+    real = real_type(dtype)
+    return filled(
+        _MODULE,
+        function=step_function("function", graph, real),
+        name="backward",
+        arguments="above_at, held_at, before_at",
+        real=real,
+        firing="steps - 1 - i",
+        begin=_lines(
+            "rows = steps",
+            "own = (a * rows + s) * batch + lane",
+            f"total = keep * tl.load(held_at + own + batch, live & (i > 0), 0.0).to({real})",
+            "arrives = live & (i % ticks == 0)  # outputs are what the last firing left",
+            f"total += tl.load(above_at + (a * time + s // ticks) * batch + lane, arrives, 0.0).to({real})",
+        ),
+        fire=_lines(
+            f"state0 = tl.load(before_at + own, live, 0.0).to({real})",
+            "cotangent0 = total",
+            f"{tuple_of(['n'])} = {call('function', [*placeholders(graph), 'BLOCK'])}",
+            "tl.store(held_at + own, n, live)",
+        ),
+    )
+
+
+def _lines(*lines: str) -> str:
+    return "\n".join(lines)

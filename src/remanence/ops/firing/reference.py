@@ -1,0 +1,37 @@
+"""The plain loop: slow, obvious, the truth that the kernels are tested against."""
+
+from collections.abc import Sequence
+
+import torch
+from jaxtyping import Float
+from torch import Tensor
+
+from remanence.ops.firing.schedule import Schedule
+
+
+def fire(
+    schedule: Schedule,
+    groups: Sequence[Sequence[int]],
+    drive: Float[Tensor, "neurons time batch"],
+    state: Float[Tensor, "neurons batch"],
+    matrix: Float[Tensor, "neurons neurons"],
+) -> Float[Tensor, "neurons time batch"]:
+    """Values after each time step.
+
+    Args:
+        schedule: how they fire.
+        groups: who fires together; a group of one for each neuron, in their order, is the definition itself.
+        drive: what the inputs and the bias add in each firing.
+        state: values before the first step.
+        matrix: weights [receivers, senders].
+    """
+    n, over_time = state, []
+    places = [torch.tensor(group, device=drive.device) for group in groups]
+    rows = [matrix[place] for place in places]
+    for drive_t in drive.unbind(1):
+        for _ in range(schedule.ticks):
+            for place, row in zip(places, rows, strict=True):
+                fired = schedule.function(schedule.keep * n[place] + row @ n + drive_t[place])
+                n = n.index_copy(0, place, fired)
+        over_time.append(n)
+    return torch.stack(over_time, 1)

@@ -1,0 +1,165 @@
+"""Which way sums over synapses are computed, and whether the arguments make sense."""
+
+from collections.abc import Sequence
+from types import ModuleType
+
+import torch
+from jaxtyping import Float
+from torch import Tensor
+
+from remanence._kernels import addressing
+from remanence._kernels.enter import BITS
+from remanence.ops import autocast
+from remanence.ops.ltc import autograd, dense, gpu, reference, sparse
+from remanence.ops.ltc.edges import Edges, Strengths
+from remanence.ops.ltc.evolution import Evolution
+from remanence.ops.uncompiled import uncompiled
+
+BACKENDS = ("auto", "reference", "cpu", "gpu")
+
+
+@uncompiled
+def arriving(
+    x: Float[Tensor, "*batch senders"], edges: Edges, strengths: Strengths, *, backend: str = "auto"
+) -> tuple[Float[Tensor, "*batch receivers"], Float[Tensor, "*batch receivers"]]:
+    """What arrives at each receiver: Σ_j w_ij σ(γ_ij (x_j - μ_ij)), and the same with every term times E_ij.
+
+    Args:
+        x: the senders, [..., senders].
+        edges: who is connected to whom.
+        strengths: w, γ, μ and E of each of them.
+        backend: ``"reference"``, the plain formula; ``"cpu"``, kernels compiled by Numba; ``"gpu"``, Triton kernels; or
+            ``"auto"``, the fastest that applies.
+
+    Returns:
+        Conductance and current, [..., receivers] each.
+
+    Raises:
+        ValueError: shapes, dtypes or devices that do not fit together; an unknown backend, or one that cannot run on
+            tensors like these.
+    """
+    x, *rest = autocast.widen((x, *strengths))
+    strengths = Strengths(*rest)
+    _fit("x", x, (*x.shape[:-1], edges.senders), x)
+    _fit_strengths(edges, strengths, x)
+    layout = _layout(backend, (x, *strengths), x.numel() // max(1, x.shape[-1]), edges)
+    if layout is None or x.ndim < 2:
+        return reference.arriving(x, edges, strengths)
+    return autograd.arriving(layout, x, edges, strengths)
+
+
+@uncompiled
+def evolve(
+    v: Float[Tensor, "batch neurons"],
+    conductance: Float[Tensor, "batch time neurons"],
+    current: Float[Tensor, "batch time neurons"],
+    capacitance: Float[Tensor, " neurons"],
+    edges: Edges,
+    strengths: Strengths,
+    *,
+    sub_steps: int,
+    timespans: Float[Tensor, "batch time"] | None = None,
+    backend: str = "auto",
+) -> tuple[Float[Tensor, "batch time neurons"], Float[Tensor, "batch neurons"]]:
+    """Liquid neurons over time, by the semi-implicit Euler rule::
+
+        C_i dv_i/dt = Q_i - P_i v_i + Σ_j w_ij σ(γ_ij (v_j - μ_ij)) (E_ij - v_i)
+        v_i <- v_i + Δ (Q_i + Σ w σ(.) E - G_i v_i) / (C_i + Δ G_i)
+        G_i = P_i + Σ w σ(.),    Δ = timespan / sub_steps
+
+    which is ``(C/Δ v + Q + Σ w σ E) / (C/Δ + G)``, written so that Δ = 0 leaves v exactly as it is.
+
+    Args:
+        v: the state before the first step.
+        conductance: P, all that pulls but for the synapses between the neurons: leak, inputs.
+        current: Q, the same times the potentials that it pulls towards.
+        capacitance: C.
+        edges: who is connected to whom.
+        strengths: w, γ, μ and E of each of them.
+        sub_steps: K.
+        timespans: how long each step lasts, in units of C / conductance; default: 1.
+        backend: as in :func:`arriving`.
+
+    Returns:
+        The state after every step and after the last.
+
+    Raises:
+        ValueError: shapes, dtypes or devices that do not fit together; ``sub_steps`` below 1; an unknown backend, or
+            one that cannot run on tensors like these.
+    """
+    spans = capacitance.new_ones(1, 1) if timespans is None else timespans.to(v.dtype)
+    if sub_steps < 1:
+        raise ValueError(f"sub_steps must be at least 1, got {sub_steps}")
+    tensors = autocast.widen((v, conductance, current, spans / sub_steps, capacitance, *strengths))
+    given = Evolution.of(tensors, edges, sub_steps)
+    _check(given, timed=timespans is not None)
+    if given.conductance.shape[1] == 0:
+        return given.conductance, given.v
+    layout = None if _asks_too_much(given) else _layout(backend, given.tensors, v.shape[0], edges)
+    if layout is None:
+        return reference.evolve(given)
+    return autograd.evolve(layout, given)
+
+
+def _asks_too_much(given: Evolution) -> bool:
+    """Whether the gradient of some Δ would be lost: a kernel divides by Δ how far a sub-step went."""
+    delta = given.delta
+    asked = delta.requires_grad and torch.is_grad_enabled() and addressing.are_readable(delta) and delta.numel() > 0
+    return asked and bool(delta.min() < torch.finfo(delta.dtype).eps ** 0.5)
+
+
+def _check(given: Evolution, *, timed: bool) -> None:
+    """Refuse tensors that do not fit together: a kernel would read beyond them."""
+    v, edges = given.v, given.edges
+    if given.conductance.ndim != 3 or edges.receivers != edges.senders:
+        raise ValueError(
+            "evolve expected conductance [batch, time, neurons] and edges among as many neurons, got "
+            f"{list(given.conductance.shape)} and {edges.receivers} receivers, {edges.senders} senders"
+        )
+    batch, time, neurons = given.conductance.shape[0], given.conductance.shape[1], edges.receivers
+    _fit("v", v, (batch, neurons), v)
+    _fit("conductance", given.conductance, (batch, time, neurons), v)
+    _fit("current", given.current, (batch, time, neurons), v)
+    _fit("timespans", given.delta, (batch, time) if timed else (1, 1), v)
+    _fit("capacitance", given.capacitance, (neurons,), v)
+    _fit_strengths(edges, given.strengths, v)
+
+
+def _fit_strengths(edges: Edges, strengths: Strengths, like: Tensor) -> None:
+    for name, values in strengths._asdict().items():
+        _fit(f"strengths.{name}", values, (len(edges),), like)
+
+
+def _fit(name: str, tensor: Tensor, shape: Sequence[int], like: Tensor) -> None:
+    if tensor.shape != tuple(shape) or tensor.dtype != like.dtype or tensor.device != like.device:
+        raise ValueError(
+            f"expected {name} to be {list(shape)} of {like.dtype} on {like.device}, "
+            f"got {list(tensor.shape)} of {tensor.dtype} on {tensor.device}"
+        )
+
+
+def _layout(backend: str, tensors: Sequence[Tensor], samples: int, edges: Edges) -> ModuleType | None:
+    """The kernels that run, or None for the reference."""
+    if backend not in BACKENDS:
+        raise ValueError(f"unknown backend {backend!r}: use {', '.join(BACKENDS)}")
+    like = tensors[0]
+    if backend == "reference" or like.numel() == 0:
+        return None
+    name = backend if backend != "auto" else "gpu" if like.device.type == "cuda" else "cpu"
+    why = addressing.refuses(tensors) or (gpu.refuses(like) if name == "gpu" else _refuses(like))
+    if why is not None and backend != "auto":
+        raise ValueError(f"backend {backend!r} cannot run this: {why}")
+    if why is not None:
+        return None
+    return gpu if name == "gpu" else _cheapest(edges, samples, like.dtype)
+
+
+def _refuses(like: Tensor) -> str | None:
+    """Why kernels for CPUs cannot run on tensors like this, or None."""
+    if like.device.type == "cpu" and like.dtype in BITS:
+        return None
+    return f"it computes in float32 and float64 on the CPU, and the tensors are {like.dtype} on {like.device}"
+
+
+def _cheapest(edges: Edges, samples: int, dtype: torch.dtype) -> ModuleType:
+    return min((dense, sparse), key=lambda layout: layout.cost(edges, samples, dtype))

@@ -1,0 +1,37 @@
+"""The plain formulas: slow, obvious, the truth that the kernels are tested against."""
+
+import torch
+from torch import Tensor
+
+from remanence.ops.ltc.edges import Edges, Strengths
+from remanence.ops.ltc.evolution import Evolution
+
+
+def arriving(x: Tensor, edges: Edges, strengths: Strengths) -> tuple[Tensor, Tensor]:
+    """Σ conductance and Σ conductance · E at each receiver, from senders x [..., senders]."""
+    weight, slope, threshold, potential = strengths
+    senders = x.index_select(-1, edges.sender.to(x.device))
+    conductance = weight * torch.sigmoid(slope * (senders - threshold))
+    return _sums(conductance, edges), _sums(conductance * potential, edges)
+
+
+def _sums(values: Tensor, edges: Edges) -> Tensor:
+    if edges.full:
+        return values.unflatten(-1, (edges.receivers, edges.senders)).sum(-1)
+    zeros = values.new_zeros(*values.shape[:-1], edges.receivers)
+    return zeros.index_add(-1, edges.receiver.to(values.device), values)
+
+
+def evolve(given: Evolution) -> tuple[Tensor, Tensor]:
+    """States over time and the last one."""
+    v, over_time = given.v, []
+    deltas = given.delta.expand(-1, given.conductance.shape[1]).unbind(1)
+    for pulling, driving, delta in zip(given.conductance.unbind(1), given.current.unbind(1), deltas, strict=True):
+        delta = delta[:, None]
+        for _ in range(given.sub_steps):
+            opened, drive = arriving(v, given.edges, given.strengths)
+            conductance = opened + pulling
+            change = (drive + driving - conductance * v) / (given.capacitance + delta * conductance)
+            v = v + delta * change  # with Δ = 0 it is v, exactly
+        over_time.append(v)
+    return torch.stack(over_time, 1), v

@@ -1,0 +1,30 @@
+"""Complex networks with W as a matrix, in real numbers: the fewest operations a step, where units are few."""
+
+import torch
+from jaxtyping import Complex, Float
+from torch import Tensor
+
+from remanence.ops import autocast
+from remanence.ops.rotations.reference import SMALLEST
+
+
+def run(
+    W: Complex[Tensor, "hidden hidden"],
+    x: Float[Tensor, "batch time inputs"],
+    state: Float[Tensor, "batch parts"],
+    weight_ih: Float[Tensor, "parts inputs"],
+    bias: Float[Tensor, " hidden"],
+) -> Float[Tensor, "batch time parts"]:
+    """What :func:`remanence.ops.rotations.reference.run` gives if ``turn`` multiplies with W."""
+    drive = torch.nn.functional.linear(x, weight_ih).to(bias.dtype)
+    # (a + ib)(c + id) for rows [a | b].
+    real, imaginary = W.real.T, W.imag.T
+    matrix = torch.cat([torch.cat([real, imaginary], 1), torch.cat([-imaginary, real], 1)])
+    h, states = state, []
+    with autocast.off(x.device):  # rounded to 16 bits, W would not be unitary
+        for drive_t in drive.unbind(1):
+            z = torch.addmm(drive_t, h, matrix).unflatten(1, (2, -1))
+            modulus = z.square().sum(1, keepdim=True).clamp(min=SMALLEST**2).sqrt()
+            h = (z * torch.relu(1 + bias / modulus)).flatten(1)
+            states.append(h)
+    return torch.stack(states, 1)

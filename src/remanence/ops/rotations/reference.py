@@ -1,0 +1,78 @@
+"""Complex networks as plain loops: what the kernels are compared with."""
+
+from collections.abc import Callable
+
+import torch
+from jaxtyping import Complex, Float
+from torch import Tensor
+
+from remanence.ops.rotations.mesh import Mesh
+
+SMALLEST = 1e-5
+"""Below this modulus modReLU scales as it does there: with a bias above 0 its factor has no bound."""
+
+
+def modrelu(z: Complex[Tensor, "... hidden"], bias: Float[Tensor, " hidden"]) -> Complex[Tensor, "... hidden"]:
+    """``ReLU(|z| + b) z / |z|``: the phase stays, the modulus is rectified."""
+    modulus = (z.real.square() + z.imag.square()).clamp(min=SMALLEST**2).sqrt()
+    return z * torch.relu(1 + bias / modulus)
+
+
+def run(
+    turn: Callable[[Tensor], Tensor],
+    x: Float[Tensor, "batch time inputs"],
+    state: Float[Tensor, "batch parts"],
+    weight_ih: Float[Tensor, "parts inputs"],
+    bias: Float[Tensor, " hidden"],
+) -> Float[Tensor, "batch time parts"]:
+    """``h_t = modReLU(W h_{t-1} + V x_t)`` after each time step; parts are the real parts, then the imaginary.
+
+    Args:
+        turn: takes h, one in each row, to W h.
+        x: the input.
+        state: h before the first step.
+        weight_ih: V.
+        bias: of modReLU.
+    """
+    drive = torch.nn.functional.linear(x, weight_ih).to(bias.dtype)  # there are no complex numbers of 16 bits
+    h, states = _complex(state), []
+    for drive_t in _complex(drive).unbind(1):
+        h = modrelu(turn(h) + drive_t, bias)
+        states.append(h)
+    over_time = torch.stack(states, 1)
+    return torch.cat([over_time.real, over_time.imag], -1)
+
+
+def _complex(parts: Tensor) -> Tensor:
+    real, imaginary = parts.chunk(2, -1)
+    return torch.complex(real, imaginary)
+
+
+def rotations(
+    mesh: Mesh,
+    theta: Float[Tensor, " rotations"],
+    phi: Float[Tensor, " rotations"],
+    omega: Float[Tensor, " hidden"],
+) -> Callable[[Tensor], Tensor]:
+    """Takes h, one in each row, to ``D F_L ... F_1 h``; a layer is ``F h = own * h + other * h[partner]``.
+
+    Args:
+        mesh: who is turned with whom.
+        theta: by how much.
+        phi: the phase that the second of a pair gets before.
+        omega: phases of D.
+    """
+    a, b = mesh.places.unbind(1)
+    zeros, e = torch.zeros_like(theta), torch.polar(torch.ones_like(phi), phi)
+    c, s = torch.complex(theta.cos(), zeros), torch.complex(theta.sin(), zeros)
+    blank = torch.zeros(mesh.partner.numel(), dtype=e.dtype, device=e.device)
+    own = torch.ones_like(blank).index_put((a,), c).index_put((b,), e * c).view(mesh.partner.shape)
+    other = blank.index_put((a,), -e * s).index_put((b,), s).view(mesh.partner.shape)
+    diagonal = torch.polar(torch.ones_like(omega), omega)
+
+    def turn(h: Tensor) -> Tensor:
+        for own_l, other_l, partner in zip(own, other, mesh.partner, strict=True):
+            h = own_l * h + other_l * h[:, partner]
+        return diagonal * h
+
+    return turn

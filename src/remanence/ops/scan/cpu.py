@@ -1,0 +1,165 @@
+"""The scan on CPUs: loops compiled by Numba, in vector registers, over several threads."""
+
+import functools
+from array import array
+from collections.abc import Mapping, Sequence
+from dataclasses import dataclass
+
+import torch
+from torch import Tensor
+
+from remanence._kernels import kernel, threads
+from remanence._kernels.buffers import allocate
+from remanence.ops.scan import numba_source
+from remanence.ops.scan.layout import INPUTS, Gradients, Group, Optionals, Tensors, parts
+from remanence.ops.scan.numba_source import PlacedSource
+from remanence.ops.scan.trace import TracedStep
+
+BITS = {torch.float32: 32, torch.float64: 64}
+
+
+def refuses(traced: TracedStep, like: Tensor) -> str | None:
+    """Why this backend cannot run this step on tensors like this, or None."""
+    if like.device.type != "cpu":
+        return f"it runs on the CPU, and the tensors are on {like.device}"
+    if like.dtype not in BITS:
+        return f"it computes in float32 and float64, and the tensors are {like.dtype}"
+    return None
+
+
+def forward(traced: TracedStep, inputs: Tensors, state: Tensors, params: Group) -> Tensors:
+    """States after every step, [batch, time, channels] each, contiguous."""
+    work = _Work.of(inputs[0])
+    states = tuple(allocate(*work.shape, dtype=work.dtype) for _ in state)
+    _run(_compiled(traced, None), work, {"x": inputs, "h": state, "p": _rows(params), "y": states})
+    return states
+
+
+def backward(
+    traced: TracedStep,
+    needs: Sequence[bool],
+    primals: tuple[Tensors, Tensors, Group],
+    states: Tensors,
+    grad_states: Sequence[Tensor | None],
+    grad_final: Sequence[Tensor | None],
+) -> Gradients:
+    """Gradients of states, inputs and params."""
+    inputs, state, params = primals
+    work = _Work.of(inputs[0])
+    first, last = len(state), len(state) + len(inputs)
+    needs = (*(True for _ in state), *needs[first:])
+    needed = [i for i, need in enumerate(needs[last:]) if need]
+    of_state = allocate(len(state), work.shape[0], work.shape[2], dtype=work.dtype).unbind(0)
+    of_inputs = _gradients_of(inputs, needs[first:last], work)
+    sums = torch.zeros(len(needed), work.parts, work.shape[2], dtype=work.dtype)
+    tensors = {"x": inputs, "h": state, "p": _rows(params), "y": states, "gy": grad_states, "g": grad_final}
+    tensors |= {"dh": of_state, "dx": parts(of_inputs, INPUTS), "dp": sums}
+    _run(_compiled(traced, needs), work, tensors)
+    totals = sums.sum(1) if work.parts > 1 else sums[:, 0]
+    if all(needs[last:]):
+        return Gradients(of_state, of_inputs, totals)
+    rows = iter(totals.unbind(0))
+    return Gradients(of_state, of_inputs, tuple(next(rows) if need else None for need in needs[last:]))
+
+
+def source(traced: TracedStep, needs: Sequence[bool]) -> str:
+    """The generated code, both directions, as a person reads it."""
+    return f"{numba_source.forward(traced).text}\n\n{numba_source.backward(traced, needs).text}"
+
+
+def _gradients_of(inputs: Tensors, needs: Sequence[bool], work: "_Work") -> Optionals | Tensor:
+    """Room for the gradients of inputs; in one tensor if the inputs are the parts of one."""
+    batch, time, channels = work.shape
+    if all(needs) and _side_by_side(inputs, channels):
+        return allocate(batch, time, len(inputs), channels, dtype=work.dtype)
+    return tuple(allocate(*work.shape, dtype=work.dtype) if need else None for need in needs)
+
+
+def _side_by_side(tensors: Tensors, channels: int) -> bool:
+    """Whether they are the parts, in order, of one contiguous tensor [batch, time, parts, channels]."""
+    at, size, (_, time, _) = tensors[0].data_ptr(), channels * tensors[0].itemsize, tensors[0].shape
+    strides = (time * len(tensors) * channels, len(tensors) * channels, 1)
+    return all(x.data_ptr() == at + i * size and x.stride() == strides for i, x in enumerate(tensors))
+
+
+@dataclass(frozen=True)
+class _Work:
+    """How much there is to do, and in how many parts; sums of gradients depend on the latter."""
+
+    shape: tuple[int, int, int]
+    dtype: torch.dtype
+    blocks: int
+    parts: int
+
+    @classmethod
+    def of(cls, x: Tensor) -> "_Work":
+        batch, time, channels = x.shape
+        blocks = -(-channels // _lanes(BITS[x.dtype]))
+        return cls((batch, time, channels), x.dtype, blocks, min(torch.get_num_threads(), batch * blocks))
+
+
+def _lanes(bits: int) -> int:
+    """How many channels are computed together: two registers full, so that one's latency hides the other's."""
+    return 2 * kernel.register(bits)
+
+
+def _compiled(traced: TracedStep, needs: tuple[bool, ...] | None) -> tuple[PlacedSource, kernel.Kernel]:
+    """Forwards, or back with the gradients that are needed; compiled at most once for a trace."""
+    key = ("cpu", needs)
+    found = traced.kernels.get(key)
+    if found is None:
+        text = numba_source.forward(traced) if needs is None else numba_source.backward(traced, needs)
+        found = traced.kernels[key] = text, _built(text, BITS[traced.dtype])
+    return found
+
+
+@functools.lru_cache(maxsize=256)
+def _built(source: PlacedSource, bits: int) -> kernel.Kernel:
+    """The kernel that an equal trace has already; a step that is traced in every call finds it here."""
+    return kernel.build(source, bits, _lanes(bits))
+
+
+def _run(
+    compiled: tuple[PlacedSource, kernel.Kernel], work: _Work, tensors: Mapping[str, Sequence[Tensor | None] | Tensor]
+) -> None:
+    """Enter a kernel; a group of tensors may be the rows of one that is contiguous."""
+    source, code = compiled
+    batch, time, channels = work.shape
+    block = [0, work.parts, batch * work.blocks, work.blocks, time, channels]
+    size = work.dtype.itemsize
+    rows = {name: (g.data_ptr(), g.stride(0) * size) for name, g in tensors.items() if isinstance(g, Tensor)}
+    copies = []
+    for place in source.places:
+        if place.group in rows:
+            at, row = rows[place.group]
+            block.append(at + place.index * row)
+            continue
+        tensor = tensors[place.group][place.index]
+        if tensor is None:
+            tensor = _zeros(channels, work.dtype)
+        strides = tensor.stride()
+        if strides[-1] != 1 and channels != 1:
+            tensor = _with_unit_stride(tensor)
+            copies.append(tensor)
+            strides = tensor.stride()
+        block.append(tensor.data_ptr())
+        if place.strides:
+            block.extend([stride * size for stride in strides[: place.strides]])
+    packed = array("q", block)
+    threads.run(code, packed.buffer_info()[0], work.parts)
+
+
+def _rows(params: Group) -> Group:
+    return params.contiguous() if isinstance(params, Tensor) else params
+
+
+@functools.lru_cache(maxsize=16)
+def _zeros(channels: int, dtype: torch.dtype) -> Tensor:
+    """What stands for a gradient that is None."""
+    return torch.zeros(channels, dtype=dtype).expand(2, 2, channels)
+
+
+def _with_unit_stride(tensor: Tensor) -> Tensor:
+    """The same with neighbouring channels side by side, not copied along what is expanded."""
+    once = tensor[tuple(slice(0, 1) if stride == 0 else slice(None) for stride in tensor.stride()[:-1])]
+    return once.contiguous().expand(tensor.shape)

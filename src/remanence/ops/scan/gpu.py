@@ -1,0 +1,161 @@
+"""A scan on a GPU: the step, traced, in a loop over time within one Triton kernel, forwards and backwards.
+
+The arithmetic is in float64 for float64 and in float32 for all else. With bfloat16 and float16, therefore, a state is
+rounded only where it is stored, not on its way from step to step; the backward pass linearises each step at the state
+as stored, and ``checkpoint_every`` starts anew from states as stored.
+
+Functions are within a few roundings of PyTorch's; float32 numbers below 1e-38 may count as 0.
+
+Gradients of parameters are summed over time within a lane and then over the batch by PyTorch: no atomic additions, so
+the same call gives the same bits.
+"""
+
+from collections.abc import Callable, Sequence
+from dataclasses import dataclass
+from functools import cached_property
+from typing import Any
+
+import torch
+from torch import Tensor
+
+from remanence._kernels import triton_place
+from remanence._kernels.generated import functions
+from remanence.ops.scan.graph import Graph
+from remanence.ops.scan.layout import PARAMS, Gradients, Group, Tensors, parts
+from remanence.ops.scan.trace import TracedStep
+from remanence.ops.scan.triton_source import backward_source, forward_source
+
+DTYPES = (torch.float32, torch.float64, torch.bfloat16, torch.float16)
+
+
+def refuses(traced: TracedStep, like: Tensor) -> str | None:
+    """Why Triton cannot run this step on tensors like this, or None."""
+    return triton_place.refuses(like, DTYPES)
+
+
+def forward(traced: TracedStep, inputs: Tensors, state: Tensors, params: Group) -> Tensors:
+    """States after every step, [batch, time, channels] each."""
+    kernel = _kernel(traced, ("forward",), lambda: (traced.forward, forward_source(traced.forward, traced.dtype)))
+    states = tuple(_empty(inputs[0].shape, s.dtype, s.device) for s in state)
+    arguments = _sequences("input", inputs) | _plain("initial", state) | _plain("param", parts(params, PARAMS))
+    kernel.launch(inputs[0], arguments | _plain("states", states))
+    return states
+
+
+def backward(
+    traced: TracedStep,
+    needs: Sequence[bool],
+    primals: tuple[Tensors, Tensors, Group],
+    states: Tensors,
+    grad_states: Sequence[Tensor | None],
+    grad_final: Sequence[Tensor | None],
+) -> Gradients:
+    """Gradients of states, inputs and params; None where not needed."""
+    inputs, state, params = *primals[:2], parts(primals[2], PARAMS)
+    places = traced.split(needs)
+    above, final = (tuple(grad is not None for grad in grads) for grads in (grad_states, grad_final))
+
+    def source() -> tuple[Graph, str]:
+        graph = traced.vjp(tuple(needs))
+        return graph, backward_source(graph, traced.dtype, places, above, final)
+
+    kernel = _kernel(traced, ("backward", tuple(needs), above, final), source)
+    like = inputs[0]
+    of_states, of_inputs = (
+        [_empty(x.shape, x.dtype, x.device) if need else None for x, need in zip(group, need_group, strict=True)]
+        for group, need_group in zip((state, inputs), places, strict=False)
+    )
+    # All in one, so that one kernel sums them over the batch.
+    real, (batch, _, channels) = torch.promote_types(like.dtype, torch.float32), like.shape
+    of_lanes = _empty((sum(places[2]), batch, channels), real, like.device)
+    of_params = _unstacked(places[2], of_lanes)
+    kernel.launch(
+        like,
+        _sequences("input", inputs)
+        | _plain("initial", state)
+        | _plain("param", params)
+        | _plain("states", states)
+        | _sequences("above", grad_states)
+        | _plain("final", grad_final)
+        | _plain("d_state", of_states)
+        | _plain("d_input", of_inputs)
+        | _plain("d_param", of_params),
+    )
+    of_params = _unstacked(places[2], of_lanes.sum(1).to(like.dtype))
+    return Gradients(tuple(of_states), tuple(of_inputs), tuple(of_params))
+
+
+def source(traced: TracedStep, needs: Sequence[bool]) -> str:
+    """The generated Triton, both directions, the backward one for a loss of the states, not of the final ones."""
+    places = traced.split(needs)
+    states = traced.counts[0]
+    graph = traced.vjp(tuple(needs))
+    ahead = forward_source(traced.forward, traced.dtype)
+    return f"{ahead}\n\n{backward_source(graph, traced.dtype, places, [True] * states, [False] * states)}"
+
+
+@dataclass(frozen=True)
+class _Kernel:
+    """A Triton kernel and how many steps it takes at once."""
+
+    function: Any
+    steps: int
+
+    @cached_property
+    def names(self) -> frozenset[str]:
+        """Of its arguments."""
+        return frozenset(self.function.arg_names)
+
+    def launch(self, like: Tensor, arguments: dict[str, Tensor | int]) -> None:
+        """Run it over all lanes of sequences like this one, with those of the arguments that it takes."""
+        batch, time, channels = like.shape
+        lanes = batch * channels
+        # One warp a program spreads few lanes over all multiprocessors, which hold at most 32 programs each.
+        warps = 1 if lanes <= 2**17 else 4
+        width = 32 * warps
+        taken = {name: value for name, value in arguments.items() if name in self.names}
+        sizes = {"time": time, "channels": channels, "lanes": lanes, "LANES": width, "STEPS": self.steps}
+        with torch.cuda.device_of(like):
+            self.function[(-(-lanes // width),)](**taken, **sizes, num_warps=warps)
+
+
+def _kernel(traced: TracedStep, variant: tuple[Any, ...], write: Callable[[], tuple[Graph, str]]) -> _Kernel:
+    """A variant of a kernel, made at first use; its first part is the kernel's name."""
+    interpreted = triton_place.interpreted()
+    key = ("gpu", interpreted, *variant)
+    if key not in traced.kernels:
+        graph, text = write()
+        traced.kernels[key] = _Kernel(functions(text, interpreted)[variant[0]], _steps_at_once(graph))
+    return traced.kernels[key]
+
+
+def _steps_at_once(graph: Graph) -> int:
+    """More for a short step, so that enough reads are under way; a long one gives memory the time by itself."""
+    return min(8, -(-256 // max(1, graph.operations())))
+
+
+def _empty(shape: Sequence[int], dtype: torch.dtype, device: torch.device) -> Tensor:
+    """Memory for a kernel to write, all of it."""
+    return torch.empty(shape, dtype=dtype, device=device)
+
+
+def _unstacked(needs: Sequence[bool], tensors: Tensor) -> list[Tensor | None]:
+    """The tensors of a stack, in the places where one is needed."""
+    stacked = iter(tensors.unbind())
+    return [next(stacked) if need else None for need in needs]
+
+
+def _plain(name: str, tensors: Sequence[Tensor | None]) -> dict[str, Tensor | int]:
+    """Arguments for contiguous tensors, which a copy makes of others."""
+    return {f"{name}{index}_at": x.contiguous() for index, x in enumerate(tensors) if x is not None}
+
+
+def _sequences(name: str, tensors: Sequence[Tensor | None]) -> dict[str, Tensor | int]:
+    """Arguments for sequences with their strides; neighbouring channels must be neighbours in memory, or one number."""
+    arguments: dict[str, Tensor | int] = {}
+    for index, tensor in enumerate(tensors):
+        if tensor is not None:
+            readable = tensor if tensor.stride(2) in (0, 1) else tensor.contiguous()
+            strides = zip(("at", "batch", "time", "channel"), (readable, *readable.stride()), strict=True)
+            arguments |= {f"{name}{index}_{of}": value for of, value in strides}
+    return arguments

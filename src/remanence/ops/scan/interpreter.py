@@ -1,0 +1,41 @@
+"""A graph evaluated with PyTorch, operation by operation, on tensors of any shape."""
+
+from collections.abc import Callable, Mapping, Sequence
+
+import torch
+from torch import Tensor
+
+from remanence.ops.scan.graph import PLACEHOLDERS, Graph
+
+FUNCTIONS: dict[str, Callable[..., Tensor]] = {
+    **{name: getattr(torch, name) for name in "add sub mul div pow minimum maximum neg abs sign exp expm1".split()},
+    **{name: getattr(torch, name) for name in "log log1p sqrt sin cos tanh sigmoid erf atan floor ceil trunc".split()},
+    **{name: getattr(torch, name) for name in "round where lt le gt ge eq ne".split()},
+    **{name: getattr(torch, f"logical_{name}") for name in ("and", "or", "xor", "not")},
+}
+
+
+def evaluate(graph: Graph, values: Mapping[str, Sequence[Tensor]], like: Tensor) -> list[Tensor]:
+    """Results of a graph.
+
+    Args:
+        graph: what to compute.
+        values: for each kind of placeholder (``state``, ``input``, ``param``, ``cotangent``) its tensors; all must
+            broadcast together.
+        like: a tensor with the dtype and the device of the results.
+
+    Returns:
+        The results, of the shape that their operands broadcast to; a constant result has no dimension.
+    """
+    computed: dict[int, Tensor] = {}
+    for place, (node, done) in enumerate(zip(graph.nodes, graph.last_used, strict=True)):
+        if node.op in PLACEHOLDERS:
+            computed[place] = values[node.op][int(node.value)]
+        elif node.op == "constant":
+            dtype = torch.bool if node.kind == "boolean" else like.dtype
+            computed[place] = torch.tensor(node.value, dtype=dtype, device=like.device)
+        else:
+            computed[place] = FUNCTIONS[node.op](*(computed[argument] for argument in node.arguments))
+        for argument in done:  # the memory of a sequence that nothing needs any more
+            del computed[argument]
+    return [computed[output] for output in graph.outputs]

@@ -1,0 +1,86 @@
+"""New states and their derivatives by the old ones as one graph, made of the graph of vector-Jacobian products."""
+
+from dataclasses import dataclass
+
+from remanence.ops.scan.graph import Builder, Graph, Node, without_dead_code
+from remanence.ops.scan.trace import TracedStep
+
+BLOCKS_UP_TO = 4
+"""States up to which a search for the trajectory uses the whole Jacobian, not its diagonal."""
+
+
+@dataclass(frozen=True)
+class Linearization:
+    """A step and its derivative.
+
+    Attributes:
+        graph: the new states, then the Jacobian, row by row; of a diagonal one only the diagonal.
+        diagonal: whether only the diagonal is there.
+    """
+
+    graph: Graph
+    diagonal: bool
+
+
+def approximate(traced: TracedStep) -> Linearization:
+    """For the search: of more than :data:`BLOCKS_UP_TO` states only the diagonal (quasi-Newton)."""
+    key = ("jacobian", "approximate")
+    if key not in traced.kernels:
+        whole = exact(traced)
+        cut = traced.counts[0] > BLOCKS_UP_TO and not whole.diagonal
+        traced.kernels[key] = Linearization(_without_others(whole.graph, traced.counts[0]), True) if cut else whole
+    return traced.kernels[key]
+
+
+def exact(traced: TracedStep) -> Linearization:
+    """For gradients: the whole Jacobian, or its diagonal where nothing else can differ from zero.
+
+    Row i is the vector-Jacobian product of a cotangent that is one for state i and zero elsewhere. With these numbers
+    put in, most of the graph folds away, and what the rows share with each other and with the step is computed once.
+    """
+    key = ("jacobian", "exact")
+    if key not in traced.kernels:
+        states = traced.counts[0]
+        vjp = traced.vjp((False,) * sum(traced.counts))
+        builder = Builder()
+        outputs = _copied(traced.forward, builder, [])
+        for row in range(states):
+            outputs += _copied(vjp, builder, [float(state == row) for state in range(states)])
+        graph = builder.graph(outputs)
+        others = (graph.outputs[states + i * states + j] for i in range(states) for j in range(states) if i != j)
+        diagonal = all(_is_zero(graph.nodes[place]) for place in others)
+        traced.kernels[key] = Linearization(_without_others(graph, states) if diagonal else graph, diagonal)
+    return traced.kernels[key]
+
+
+def _without_others(graph: Graph, states: int) -> Graph:
+    """Only the diagonal of the Jacobian."""
+    diagonal = graph.outputs[states :: states + 1]
+    return without_dead_code(Graph(graph.nodes, graph.outputs[:states] + diagonal))
+
+
+def _copied(graph: Graph, builder: Builder, cotangents: list[float]) -> list[int]:
+    """Where the results of a graph are in the builder, after its nodes were added with these cotangents."""
+    places: list[int] = []
+    for node in graph.nodes:
+        if node.op == "cotangent":
+            places.append(builder.constant(cotangents[int(node.value)]))
+        elif node.arguments:
+            places.append(_applied(builder, node.op, *(places[argument] for argument in node.arguments)))
+        else:
+            places.append(builder.add(node.op, value=node.value))
+    return [places[output] for output in graph.outputs]
+
+
+def _applied(builder: Builder, op: str, *arguments: int) -> int:
+    """The operation; a derivative that is zero stays zero whatever it is multiplied by, infinity included."""
+    zeros = [_is_zero(builder.nodes[argument]) for argument in arguments]
+    if (op == "mul" and any(zeros)) or (op == "div" and zeros[0] and not zeros[1]):
+        return builder.constant(0.0)
+    if op == "sub" and zeros[0]:
+        return builder.apply("neg", arguments[1])
+    return builder.apply(op, *arguments)
+
+
+def _is_zero(node: Node) -> bool:
+    return node.op == "constant" and node.kind == "real" and node.value == 0

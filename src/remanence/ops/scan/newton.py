@@ -1,0 +1,120 @@
+"""A backend that computes all time steps at once: Newton iterations forwards, one linear scan backwards.
+
+The states s_1...s_T solve ``s_t = f(s_{t-1}, x_t)``. From a guess of all of them, an iteration evaluates f and its
+Jacobian at every step together, solves the linear recurrence ``δ_t = J_t δ_{t-1} + r_t`` for the residual r by an
+associative scan, and adds δ. The Jacobian comes from the traced step, in blocks of up to 4 states; beyond, the search
+goes by its diagonal. Gradients need no iterations and are exact for any number of states:
+``λ_t = J_{t+1}ᵀ λ_{t+1} + grad_t`` is linear.
+
+Nothing unchecked is returned. In every call the residual must come down to roundings at every step, and the last Newton
+step (how far the loop's own states may be away) must be small too: a small step alone, or a small residual alone, can
+belong to a wrong trajectory. What fails, the fused loop computes instead, for the whole call, even if only one lane
+failed. :func:`remanence.scan_statistics` counts calls, iterations and such fallbacks, by reason; look there before you
+rely on this backend, since a call that falls back has paid for both.
+
+When it converges: in 3 to 9 iterations for contracting steps and for mildly bistable flip-flops, tried up to 4096
+steps; in more, or not in the 20 allowed, the more bistable a step is; never for chaotic ones. It moves far more memory
+than the loop (``benchmarks/newton.py`` counts the bytes): on a CPU the fused loop was 10 to 220 times faster, and on a
+GPU only a long sequence of few lanes can gain. ``"auto"`` never picks it. float32 and float64 only.
+"""
+
+from collections.abc import Sequence
+from typing import cast
+
+import torch
+from torch import Tensor
+
+from remanence.ops.scan import linear, loop
+from remanence.ops.scan.backend import Backend, load
+from remanence.ops.scan.counts import count
+from remanence.ops.scan.interpreter import evaluate
+from remanence.ops.scan.jacobian import approximate, exact
+from remanence.ops.scan.layout import PARAMS, Gradients, Group, Tensors, parts
+from remanence.ops.scan.trace import TracedStep
+from remanence.ops.scan.trajectory import System, search
+
+GRADIENT_TOLERANCE = 1024.0
+"""How far the linear scan may miss its recurrence, in roundings of the terms that it adds."""
+
+
+def refuses(traced: TracedStep, like: Tensor) -> str | None:
+    """Half precision: a residual could not tell a wrong trajectory from a rounded one."""
+    if like.dtype not in (torch.float32, torch.float64):
+        return f"{like.dtype} is too coarse to check a trajectory with; use float32 or float64, or autocast"
+    return None
+
+
+def forward(traced: TracedStep, inputs: Tensors, state: Tensors, params: Group) -> Tensors:
+    """States after every step: the trajectory that the search found, or the fused loop's."""
+    outcome = search(traced, inputs, state, parts(params, PARAMS))
+    count(calls=1, iterations=outcome.iterations, fallback=outcome.failure)
+    if outcome.states is None:
+        return _fused(traced, inputs[0]).forward(traced, inputs, state, params)
+    return outcome.states.unbind()
+
+
+def backward(
+    traced: TracedStep,
+    needs: Sequence[bool],
+    primals: tuple[Tensors, Tensors, Group],
+    states: Tensors,
+    grad_states: Sequence[Tensor | None],
+    grad_final: Sequence[Tensor | None],
+) -> Gradients:
+    """Gradients, by ``λ_t = J_{t+1}ᵀ λ_{t+1} + grad_t`` backwards over all time steps at once, then one evaluation.
+
+    The Jacobian is the whole one whatever the number of states: n² numbers a step and lane. λ is checked against the
+    vector-Jacobian product; where it fails (a product of many Jacobians overflows), the loop computes the gradients.
+    """
+    inputs, state, params = *primals[:2], parts(primals[2], PARAMS)
+    system = System(traced, inputs, state, params)
+    path = system.path(torch.stack(states))
+    grad = torch.stack([torch.zeros_like(s) if g is None else g for s, g in zip(states, grad_states, strict=True)])
+    for place, of_final in enumerate(grad_final):
+        if of_final is not None:
+            grad[place, :, -1] += of_final
+    cotangents, terms = _cotangents(traced, system, path, grad)
+    tolerance = GRADIENT_TOLERANCE * torch.finfo(grad.dtype).eps * terms
+    values = system.values(path) | {"cotangent": cotangents.unbind()}
+    results = [result.expand(system.shape[1:]) for result in evaluate(traced.vjp(tuple(needs)), values, path)]
+    by_state, rest = torch.stack(results[: len(state)]), iter(results[len(state) :])
+    missed = (cotangents - grad)[..., :-1, :] - by_state[..., 1:, :]
+    if not bool(((missed.abs() <= tolerance) & tolerance.isfinite()).all()):
+        count(fallback="gradients")
+        return _fused(traced, inputs[0]).backward(traced, needs, primals, states, grad_states, grad_final)
+    of_state = [g if need else None for g, need in zip(by_state[..., 0, :], needs, strict=False)]
+    of_rest = [next(rest) if need else None for need in needs[len(state) :]]
+    of_params = [None if g is None else g.sum((0, 1)) for g in of_rest[len(inputs) :]]
+    return Gradients(tuple(of_state), tuple(of_rest[: len(inputs)]), tuple(of_params))
+
+
+def source(traced: TracedStep, needs: Sequence[bool]) -> str:
+    """The graphs that are evaluated at all time steps together."""
+    parts = {
+        "new states, Jacobian": approximate(traced).graph,
+        "Jacobian for gradients": exact(traced).graph,
+        "vector-Jacobian products": traced.vjp(tuple(needs)),
+    }
+    return "\n".join(f"# {title}\n{graph}\n" for title, graph in parts.items())
+
+
+def _cotangents(traced: TracedStep, system: System, path: Tensor, grad: Tensor) -> tuple[Tensor, Tensor]:
+    """λ for every time step; and for all but the last the sum of what it is made of, each term taken positive."""
+    step = exact(traced)
+    _, jacobian = system.linearized(path, step)
+    onwards = (jacobian if step.diagonal else jacobian.transpose(0, 1))[..., 1:, :]
+    last = grad[..., -1:, :]
+    found = linear.solve(onwards, grad[..., :-1, :], last[..., 0, :], reverse=True)
+    cotangents = torch.cat((found, last), -2)
+    products = (onwards * cotangents[..., 1:, :]).abs()
+    products = products if step.diagonal else products.sum(1)
+    return cotangents, grad[..., :-1, :].abs() + found.abs() + products
+
+
+def _fused(traced: TracedStep, like: Tensor) -> Backend:
+    """The fused loop where one applies, the plain one otherwise."""
+    try:
+        fused = load("gpu" if like.device.type == "cuda" else "cpu")
+    except ImportError:
+        return cast(Backend, loop)
+    return cast(Backend, loop) if fused.refuses(traced, like) else fused

@@ -1,0 +1,147 @@
+"""The operations of a graph as lines of the source of a Numba function."""
+
+import math
+from collections.abc import Iterable
+
+from remanence.ops.scan.graph import Builder, Graph, Node
+
+SIGNS = {
+    "add": "+",
+    "sub": "-",
+    "mul": "*",
+    "div": "/",
+    "lt": "<",
+    "le": "<=",
+    "gt": ">",
+    "ge": ">=",
+    "eq": "==",
+    "ne": "!=",
+    "and": "&",
+    "or": "|",
+    "xor": "^",
+}
+PREFIXES = {"neg": "-", "not": "~"}
+LETTERS = {"state": "h", "input": "x", "param": "p", "cotangent": "g"}
+
+
+class Body:
+    """The operations of a graph as assignments: those of parameters alone, and those of every step.
+
+    Args:
+        graph: what to compute.
+        sums: results that are only ever added up; see :meth:`added`.
+    """
+
+    def __init__(self, graph: Graph, sums: Iterable[int] = ()):
+        self.graph = graph
+        self._uses = _count_uses(graph)
+        self._constant: set[int] = set()
+        for position, node in enumerate(graph.nodes):
+            if node.op in ("constant", "param") or (node.arguments and self._constant.issuperset(node.arguments)):
+                self._constant.add(position)
+        inside = {a for node in graph.nodes if (a := self._factor(node)) is not None}
+        inside |= {position for total in sums for position in self._inside_sum(total)}
+        self.once: list[str] = []
+        self.every_step: list[str] = []
+        for position, node in enumerate(graph.nodes):
+            if node.arguments and position not in inside:
+                lines = self.once if position in self._constant else self.every_step
+                lines.append(f"v{position} = {self._expression(node)}")
+
+    def added(self, total: str, position: int) -> list[str]:
+        """A value added to a total, term by term and products in one go, where nothing else needs the terms."""
+        node = self.graph.nodes[position]
+        if self._uses[position] == 1 and node.op == "add":
+            return [line for term in node.arguments for line in self.added(total, term)]
+        if self._uses[position] == 1 and node.op == "mul":
+            left, right = (self.operand(a) for a in node.arguments)
+            return [f"{total} = muladd({left}, {right}, {total})"]
+        return [f"{total} = {total} + {self.operand(position)}"]
+
+    def _inside_sum(self, position: int) -> set[int]:
+        """The operations that :meth:`added` takes in."""
+        node = self.graph.nodes[position]
+        if self._uses[position] != 1 or node.op not in ("add", "mul"):
+            return set()
+        terms = node.arguments if node.op == "add" else ()
+        return {position}.union(*(self._inside_sum(term) for term in terms))
+
+    def operand(self, position: int) -> str:
+        """How later lines write this value: a name or a number."""
+        node = self.graph.nodes[position]
+        if node.op == "constant":
+            return _literal(node.value)
+        return f"{LETTERS[node.op]}{int(node.value)}" if node.op in LETTERS else f"v{position}"
+
+    def vector(self, position: int) -> str:
+        """The same, as a vector even if it is a constant."""
+        node = self.graph.nodes[position]
+        return f"lanes({_literal(node.value)})" if node.op == "constant" else self.operand(position)
+
+    def _factor(self, node: Node) -> int | None:
+        """The product that an addition takes in, if nothing else needs it and the other term is no product too.
+
+        The difference of two equal products stays exactly 0 this way. A product that is computed once is a term.
+        """
+        if node.op not in ("add", "sub"):
+            return None
+        products = [a for a in node.arguments if self.graph.nodes[a].op == "mul" and a not in self._constant]
+        return products[0] if len(products) == 1 and self._uses[products[0]] == 1 else None
+
+    def _expression(self, node: Node) -> str:
+        product = self._factor(node)
+        if product is not None:
+            return self._muladd(node, product)
+        nodes = self.graph.nodes
+        operands = [self.operand(a) for a in node.arguments]
+        if all(nodes[a].op == "constant" for a in node.arguments):
+            wrap = "truth" if isinstance(nodes[node.arguments[0]].value, bool) else "lanes"
+            operands[0] = f"{wrap}({operands[0]})"
+        if node.op == "where" and all(nodes[a].op == "constant" for a in node.arguments[1:]):
+            operands[1] = f"lanes({operands[1]})"
+        if node.op in SIGNS:
+            return f"{operands[0]} {SIGNS[node.op]} {operands[1]}"
+        if node.op in PREFIXES:
+            return f"{PREFIXES[node.op]}{operands[0]}"
+        return f"{node.op}({', '.join(operands)})"
+
+    def _muladd(self, node: Node, product: int) -> str:
+        left, right = (self.operand(a) for a in self.graph.nodes[product].arguments)
+        first, second = node.arguments
+        if node.op == "add":
+            return f"muladd({left}, {right}, {self.operand(second if first == product else first)})"
+        if first == product:
+            other = self.graph.nodes[second]
+            term = _literal(-other.value) if other.op == "constant" else f"-{self.operand(second)}"
+            return f"muladd({left}, {right}, {term})"
+        return f"muladd(-{left}, {right}, {self.operand(first)})"
+
+
+def with_fewer_divisions(graph: Graph) -> Graph:
+    """-g ((n / d) / d), autograd's gradient of a division, as -(g / d) (n / d): g / d is there already."""
+    builder = Builder()
+    places: list[int] = []
+    for node in graph.nodes:
+        arguments = tuple(places[a] for a in node.arguments)
+        left, right = (builder.nodes[a] for a in arguments) if node.op == "mul" else (node, node)
+        if left.op == "neg" and right.op == "div":
+            quotient, divisor = builder.nodes[right.arguments[0]], right.arguments[1]
+            if quotient.op == "div" and quotient.arguments[1] == divisor:
+                shared = builder.add("div", left.arguments[0], divisor)
+                places.append(builder.add("neg", builder.add("mul", shared, right.arguments[0])))
+                continue
+        places.append(builder.add(node.op, *arguments, value=node.value))
+    return builder.graph([places[output] for output in graph.outputs])
+
+
+def _count_uses(graph: Graph) -> list[int]:
+    uses = [0] * len(graph.nodes)
+    for position in (*(a for node in graph.nodes for a in node.arguments), *graph.outputs):
+        uses[position] += 1
+    return uses
+
+
+def _literal(value: float | bool) -> str:
+    if isinstance(value, bool) or math.isfinite(value):
+        return repr(value)
+    return "nan" if math.isnan(value) else "inf" if value > 0 else "-inf"

@@ -1,0 +1,177 @@
+"""A traced step as the source of two Numba functions: the loop over time, and the loop back.
+
+A kernel works on blocks of ``LANES`` channels of one sample: it keeps their states in vector registers over the whole
+sequence. Names: ``x`` inputs, ``h`` states, ``p`` parameters, ``y`` states over time, ``g`` gradients of states, and
+``d`` before what a gradient is written for; ``at`` is an address, ``sample`` and ``step`` are distances in bytes.
+"""
+
+from collections.abc import Iterable, Sequence
+from dataclasses import dataclass
+
+from remanence._kernels.source import HEAD, Source
+from remanence.ops.scan.numba_body import Body, with_fewer_divisions
+from remanence.ops.scan.sums import factored
+from remanence.ops.scan.trace import TracedStep
+
+SIZES = ("blocks", "time", "channels")
+STRIDES = ("sample", "step")
+
+
+@dataclass(frozen=True)
+class Place:
+    """A tensor that a kernel reads or writes.
+
+    Attributes:
+        group: what it is, by its letter: ``x``, ``h``, ``p``, ``y``, ``g``, ``gy``, ``dh``, ``dx`` or ``dp``.
+        index: which one of these.
+        strides: how many strides the kernel takes: none of the batch and the time if it lies in one piece.
+    """
+
+    group: str
+    index: int
+    strides: int
+
+    @property
+    def name(self) -> str:
+        """As variables begin."""
+        return f"{self.group}{self.index}"
+
+    @property
+    def arguments(self) -> list[str]:
+        """Its address and strides."""
+        return [f"{self.name}_{what}" for what in ("at", *STRIDES[: self.strides])]
+
+
+@dataclass(frozen=True)
+class PlacedSource(Source):
+    """A function whose arguments behind :data:`SIZES` are those of tensors.
+
+    Attributes:
+        places: the tensors, in this order.
+    """
+
+    places: tuple[Place, ...]
+
+
+def forward(traced: TracedStep) -> PlacedSource:
+    """States after every step."""
+    graph = traced.forward
+    body = Body(graph)
+    states = range(traced.counts[0])
+    inputs, params = sorted(graph.uses("input")), sorted(graph.uses("param"))
+    places = [*_places("x", inputs, 2), *_places("h", states, 1), *_places("p", params), *_places("y", states)]
+    step = [
+        *(_load(f"x{i}", 2) for i in inputs),
+        *body.every_step,
+        *_next_states("h", body, graph.outputs),
+        *(_store_step(f"y{i}", f"h{i}") for i in states),
+    ]
+    lines = [
+        *(_load(f"p{i}") for i in params),
+        *(_load(f"h{i}", 1) for i in states),
+        *body.once,
+        "for t in range(time):",
+        *_indented(step),
+    ]
+    return _source("forward", places, lines)
+
+
+def backward(traced: TracedStep, needs: Sequence[bool]) -> PlacedSource:
+    """Gradients of the states before, then of the inputs and the parameters that need one."""
+    count, input_count, _ = traced.counts
+    sums = factored(with_fewer_divisions(traced.vjp(tuple(needs))), count + sum(needs[count : count + input_count]))
+    graph = sums.graph
+    states = range(count)
+    inputs, params, before = (sorted(graph.uses(kind)) for kind in ("input", "param", "state"))
+    of_inputs = [i for i, need in enumerate(needs[count : count + input_count]) if need]
+    outputs = iter(graph.outputs[count:])
+    input_grads = {f"dx{i}": next(outputs) for i in of_inputs}
+    body = Body(graph, sums.terms)
+    places = [*_places("x", inputs, 2), *_places("h", before, 1), *_places("p", params), *_places("y", before)]
+    places += [*_places("gy", states, 2), *_places("g", states, 1), *_places("dh", states)]
+    places += [*_places("dx", of_inputs, 2), *_places("dp", range(len(sums.totals)))]
+    step = [
+        "t = time - 1 - back",
+        *(_load(f"x{i}", 2) for i in inputs),
+        *(line for i in before for line in _load_state_before(i)),
+        *(_load(f"gy{i}", 2) for i in states),
+        *(f"g{i} = g{i} + gy{i}" for i in states),
+        *body.every_step,
+        *(line for i, term in enumerate(sums.terms) for line in body.added(f"sum{i}", term)),
+        *(f"store({_at(name, 2)}, {body.vector(output)}, inside)" for name, output in input_grads.items()),
+        *_next_states("g", body, graph.outputs[:count]),
+    ]
+    lines = [
+        *(_load(f"p{i}") for i in params),
+        *(_load(f"g{i}", 1) for i in states),
+        *(f"sum{i} = lanes(0.0)" for i in range(len(sums.terms))),
+        *body.once,
+        "for back in range(time):",
+        *_indented(step),
+        *(f"store(dh{i}_at + sample * row + offset, g{i}, inside)" for i in states),
+        *(line for i, total in enumerate(sums.totals) for line in _grown(f"dp{i}", total, body)),
+    ]
+    return _source("backward", places, lines)
+
+
+def _places(group: str, indices: Iterable[int], strides: int = 0) -> list[Place]:
+    return [Place(group, index, strides) for index in indices]
+
+
+def _blocks() -> list[str]:
+    """Where a block of lanes begins."""
+    return [
+        "sample = unit // blocks",
+        "lane = (unit - sample * blocks) * LANES",
+        "inside = first(channels - lane)",
+        "offset = lane * SIZE",
+    ]
+
+
+def _at(name: str, strides: int) -> str:
+    """Where the block of lanes of a tensor lies that has so many strides."""
+    ways = (f"{name}_at", f"sample * {name}_sample", f"t * {name}_step")
+    return f"{' + '.join(ways[: strides + 1])} + offset"
+
+
+def _load(name: str, strides: int = 0) -> str:
+    """One block of lanes of a tensor that has so many strides."""
+    return f"{name} = load({_at(name, strides)}, inside)"
+
+
+def _store_step(name: str, value: str) -> str:
+    return f"store({name}_at + (sample * time + t) * row + offset, {value}, inside)"
+
+
+def _load_state_before(i: int) -> list[str]:
+    """The state before step t: the first one, or what the forward pass wrote."""
+    return [
+        f"before{i} = y{i}_at + (sample * time + t - 1) * row if t > 0 else h{i}_at + sample * h{i}_sample",
+        f"h{i} = load(before{i} + offset, inside)",
+    ]
+
+
+def _grown(name: str, total: Iterable[tuple[int, int]], body: Body) -> list[str]:
+    """A gradient in memory, and what was added up for it: products of a factor and a sum."""
+    at = f"{name}_at + part * row + offset"
+    products = [f"{name} = muladd(sum{i}, {body.operand(factor)}, {name})" for factor, i in total]
+    return [f"{name} = load({at}, inside)", *products, f"store({at}, {name}, inside)"]
+
+
+def _next_states(letter: str, body: Body, outputs: Sequence[int]) -> list[str]:
+    """All of them computed before the first is replaced."""
+    new = [f"new{i} = {body.vector(output)}" for i, output in enumerate(outputs)]
+    return [*new, *(f"{letter}{i} = new{i}" for i in range(len(outputs)))]
+
+
+def _source(name: str, places: list[Place], unit: list[str]) -> PlacedSource:
+    heads = *HEAD, *SIZES
+    signature = ",\n    ".join([", ".join(heads), *(", ".join(place.arguments) for place in places)])
+    arguments = *heads, *(argument for place in places for argument in place.arguments)
+    lines = ["row = channels * SIZE", "for unit in range(begin, end):", *_indented([*_blocks(), *unit])]
+    text = f"def {name}(\n    {signature},\n):\n" + "\n".join(_indented(lines)) + "\n"
+    return PlacedSource(text, arguments, tuple(places))
+
+
+def _indented(lines: Iterable[str]) -> list[str]:
+    return [f"    {line}" for line in lines]

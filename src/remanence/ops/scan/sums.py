@@ -1,0 +1,91 @@
+"""Sums over time in a graph: a factor that does not change with time is multiplied once, after the sum."""
+
+from dataclasses import dataclass
+
+from remanence.ops.scan.graph import Builder, Graph
+
+Form = dict[int, int]
+"""A value as Σ factor · term: for each factor, which does not change with time, the term, which does."""
+
+
+@dataclass(frozen=True)
+class Sums:
+    """What to add up over time, and what the totals are for.
+
+    Attributes:
+        graph: its outputs are those that are not added up, then the terms, then the factors.
+        terms: positions of what is added up.
+        totals: for each sum pairs of a factor's position and the number of a term: the sum is Σ factor · total.
+    """
+
+    graph: Graph
+    terms: tuple[int, ...]
+    totals: tuple[tuple[tuple[int, int], ...], ...]
+
+
+def factored(graph: Graph, first: int) -> Sums:
+    """Take out of the outputs from the first on, which are added up over time, what does not change with it."""
+    factoring = _Factoring(graph)
+    forms = [factoring.form(output) for output in graph.outputs[first:]]
+    signed = [[factoring.positive(factor, term) for factor, term in form.items()] for form in forms]
+    terms = list(dict.fromkeys(term for form in signed for _, term in form))
+    factors = [factor for form in signed for factor, _ in form]
+    whole = factoring.builder.graph([*graph.outputs[:first], *terms, *factors])
+    kept = whole.outputs[first : first + len(terms)]
+    places = iter(whole.outputs[first + len(terms) :])
+    totals = tuple(tuple((next(places), terms.index(term)) for _, term in form) for form in signed)
+    return Sums(whole, kept, totals)
+
+
+class _Factoring:
+    def __init__(self, graph: Graph):
+        self.builder = Builder()
+        self._fixed: set[int] = set()
+        for node in graph.nodes:  # they keep their positions
+            self._known(self.builder.add(node.op, *node.arguments, value=node.value))
+        self._one = self._known(self.builder.constant(1.0))
+
+    def form(self, position: int) -> Form:
+        """A value as a sum of products."""
+        node = self.builder.nodes[position]
+        as_it_is = {self._one: position}
+        if position in self._fixed or node.op not in ("add", "sub", "neg", "mul", "div"):
+            return as_it_is
+        if node.op in ("mul", "div"):
+            return self._scaled(node.op, *node.arguments) or as_it_is
+        forms = [self.form(argument) for argument in node.arguments]
+        if all(form.keys() == as_it_is.keys() for form in forms):
+            return as_it_is
+        left, right = forms if len(forms) == 2 else ({}, forms[0])
+        if node.op != "add":
+            right = {factor: self._add("neg", term) for factor, term in right.items()}
+        both = {factor: self._add("add", left[factor], right[factor]) for factor in left if factor in right}
+        return {**left, **right, **both}
+
+    def positive(self, factor: int, term: int) -> tuple[int, int]:
+        """The same product with a term that is not the negative of another."""
+        node = self.builder.nodes[term]
+        return (self._add("neg", factor), node.arguments[0]) if node.op == "neg" else (factor, term)
+
+    def _scaled(self, op: str, left: int, right: int) -> Form | None:
+        """Of a product or a quotient; None if neither of its operands can be taken out."""
+        if op == "mul" and left in self._fixed:
+            left, right = right, left
+        if right not in self._fixed:
+            return None
+        form = self.form(left)
+        if self.builder.nodes[right].op != "constant":
+            return {self._add(op, factor, right): term for factor, term in form.items()}
+        if form.keys() == {self._one}:
+            return None
+        return {factor: self._add(op, term, right) for factor, term in form.items()}
+
+    def _add(self, op: str, *arguments: int) -> int:
+        return self._known(self.builder.apply(op, *arguments))
+
+    def _known(self, position: int) -> int:
+        """A new position, of which is noted whether it changes with time."""
+        node = self.builder.nodes[position]
+        if node.op in ("constant", "param") or (node.arguments and self._fixed.issuperset(node.arguments)):
+            self._fixed.add(position)
+        return position

@@ -1,0 +1,260 @@
+"""From a step written in PyTorch to a graph of pointwise operations, and to that of its derivative."""
+
+import random
+from collections.abc import Callable, Iterator, Sequence
+from contextlib import contextmanager
+from functools import cached_property
+from typing import Any, TypeAlias, TypeVar
+
+import numpy as np
+import torch
+from torch import Tensor
+from torch.utils import _pytree as pytree
+from torch.utils._python_dispatch import TorchDispatchMode
+
+from remanence.ops.scan.aten import LOWERINGS, Emitter
+from remanence.ops.scan.graph import Builder, Graph, without_dead_code
+from remanence.ops.scan.layout import Tensors
+
+Item = TypeVar("Item")
+Step: TypeAlias = Callable[[Tensors, Tensors, Tensors], Tensors]
+
+FACTORIES = {"zeros_like", "ones_like", "full_like", "new_zeros", "new_ones", "new_full"}
+ABOUT_SHAPE = {"is_same_size", "size", "sym_size", "stride", "sym_stride", "numel", "sym_numel", "storage_offset"}
+
+
+class UntraceableError(Exception):
+    """A step that is not a fixed sequence of pointwise operations; the message says which operation stopped it."""
+
+
+class TracedStep:
+    """A step as graphs: of the new states, and of the vector-Jacobian products.
+
+    Args:
+        step: ``step(state, inputs, params) -> new state``, in plain PyTorch.
+        counts: how many states, inputs and parameters there are.
+        batch: size of the batch.
+        channels: number of channels.
+        dtype: of every tensor.
+
+    Raises:
+        UntraceableError: an operation that is not pointwise, or that is not known; or a step that does something else
+            when it is called again.
+    """
+
+    def __init__(self, step: Step, counts: tuple[int, int, int], batch: int, channels: int, dtype: torch.dtype):
+        self.counts = counts
+        self.dtype = dtype
+        self.step = step
+        self._lanes = (batch, channels)
+        self.forward = self._record_twice()
+        self.kernels: dict[object, Any] = {}
+        """What backends made of the graphs, under keys of theirs."""
+        self._vjps: dict[tuple[bool, ...], Graph] = {}
+
+    def vjp(self, needs: tuple[bool, ...]) -> Graph:
+        """Gradients with respect to the previous states (all of them), then to the inputs and parameters that need one.
+
+        Beside the placeholders of the step it has one ``cotangent`` for each new state.
+
+        Args:
+            needs: for each state, input and parameter, in this order, whether its gradient is asked for; the states'
+                are always there, since the loop over time carries them.
+        """
+        states = self.counts[0]
+        wanted = [place < states or need for place, need in enumerate(needs)]
+        key = tuple(wanted)
+        if key not in self._vjps:
+            outputs = [output for output, keep in zip(self._all_vjps.outputs, wanted, strict=True) if keep]
+            self._vjps[key] = without_dead_code(Graph(self._all_vjps.nodes, tuple(outputs)))
+        return self._vjps[key]
+
+    def split(self, flat: Sequence[Item]) -> tuple[tuple[Item, ...], tuple[Item, ...], tuple[Item, ...]]:
+        """Of a sequence with an item for each state, input and parameter, those of each kind."""
+        states, inputs, _ = self.counts
+        return tuple(flat[:states]), tuple(flat[states : states + inputs]), tuple(flat[states + inputs :])
+
+    @cached_property
+    def _all_vjps(self) -> Graph:
+        states, inputs, params = self.counts
+
+        def gradients(state: Tensors, inputs: Tensors, params: Tensors, cotangents: Tensors) -> Tensors:
+            # Parameters come with a batch here, so that nothing is summed: the loop over time does that.
+            primals = [x.requires_grad_() for x in (*state, *inputs, *params)]
+            new = tuple(self.step(state, inputs, params))
+            if not any(x.requires_grad for x in new):
+                return tuple(torch.zeros_like(x) for x in primals)
+            return torch.autograd.grad(_Loss.apply(cotangents, *new), primals, materialize_grads=True)
+
+        return self._record(gradients, (states, inputs, params, states), batch_of_params=True)
+
+    def _record_twice(self) -> Graph:
+        """The graph of the step, if it is the same in a second call."""
+        with _generators_kept():
+            graph = self._record(self.step, self.counts, batch_of_params=False)
+            text = str(graph)
+            if text not in _REPEATED and text != str(self._record(self.step, self.counts, batch_of_params=False)):
+                raise UntraceableError(
+                    "it does something else in every call (it draws a random number, counts, or looks at a clock): "
+                    "compute that before the scan and pass it in inputs"
+                )
+        if len(_REPEATED) >= _MOST_REPEATED:
+            _REPEATED.clear()
+        _REPEATED.add(text)
+        return graph
+
+    def _record(self, function: Callable[..., Tensors], counts: Sequence[int], *, batch_of_params: bool) -> Graph:
+        batch, channels = self._lanes
+        recorder = _Recorder(self.dtype, (batch, channels))
+        groups = []
+        for kind, count in zip(("state", "input", "param", "cotangent"), counts, strict=False):
+            shape = (channels,) if kind == "param" and not batch_of_params else (batch, channels)
+            tensors = tuple(torch.ones(shape, dtype=self.dtype) for _ in range(count))
+            for index, tensor in enumerate(tensors):
+                recorder.placeholder(kind, index, tensor)
+            groups.append(tensors)
+        try:
+            # Grad mode: vjp needs it, and a step may ask for it. Autocast: the arithmetic is in the dtype of the scan.
+            with torch.enable_grad(), torch.autocast("cpu", enabled=False), recorder:
+                results = function(*groups)
+        except UntraceableError:
+            raise
+        except Exception as error:
+            raise UntraceableError(f"{type(error).__name__}: {error}") from error
+        return recorder.builder.graph([recorder.result(result) for result in results])
+
+
+_REPEATED: set[str] = set()
+"""Graphs that two calls of a step agreed on; a step that is traced in every call need not prove it in every call."""
+
+_MOST_REPEATED = 1024
+
+
+@contextmanager
+def _generators_kept() -> Iterator[None]:
+    """Random numbers of Python and NumPy go on afterwards as if none had been drawn; torch's are refused undrawn."""
+    of_python, of_numpy = random.getstate(), np.random.get_state()  # noqa: NPY002 (the one that steps may use)
+    try:
+        yield
+    finally:
+        random.setstate(of_python)
+        np.random.set_state(of_numpy)  # noqa: NPY002
+
+
+class _Loss(torch.autograd.Function):
+    """A number with given gradients. ``torch.func.vjp``, and ``torch.autograd.grad`` if these were handed to it, would
+    import PyTorch's compiler or SymPy, which takes longer than all else before the first result."""
+
+    @staticmethod
+    def forward(ctx: Any, cotangents: Tensors, *new: Tensor) -> Tensor:
+        ctx.cotangents = cotangents
+        return new[0].new_zeros(())
+
+    @staticmethod
+    def backward(ctx: Any, *_: Tensor) -> tuple[Tensor | None, ...]:
+        return None, *ctx.cotangents
+
+
+class _Recorder(TorchDispatchMode):
+    """Runs every operation and writes down what it does to a lane."""
+
+    def __init__(self, dtype: torch.dtype, lanes: tuple[int, int]):
+        super().__init__()
+        self.builder = Builder()
+        self._dtype, self._lanes = dtype, torch.Size(lanes)
+        self._places: dict[int, tuple[Tensor, int]] = {}  # the tensor is kept so that its id stays its own
+        self._given: set[int] = set()
+
+    def placeholder(self, kind: str, index: int, tensor: Tensor) -> None:
+        self._given.add(tensor.untyped_storage().data_ptr())
+        self.know(tensor, self.builder.add(kind, value=index))
+
+    def know(self, tensor: Tensor, place: int) -> None:
+        self._places[id(tensor)] = (tensor, place)
+
+    @classmethod
+    def _should_skip_dynamo(cls) -> bool:
+        return False  # skipping would import the compiler, a second and more, to leave out what it never sees
+
+    def result(self, value: Any) -> int:
+        if not isinstance(value, Tensor) or value.shape != self._lanes or value.dtype != self._dtype:
+            came = f"{value.dtype} {list(value.shape)}" if isinstance(value, Tensor) else repr(value)
+            raise UntraceableError(f"a result that is not {self._dtype} {list(self._lanes)}: {came}")
+        return Emitter(self.builder).real(self._place(value))
+
+    def __torch_dispatch__(self, func: Any, types: Any, args: Any = (), kwargs: Any = None) -> Any:
+        kwargs = kwargs or {}
+        name = func.overloadpacket.__name__
+        operands = [x for x in pytree.tree_leaves((args, kwargs)) if isinstance(x, Tensor)]
+        if torch.Tag.nondeterministic_seeded in func.tags:
+            raise UntraceableError(f"{name}: a random number")
+        result = func(*args, **kwargs)
+        if func._schema.is_mutable:
+            name = self._in_place(name, args)
+        outputs = [x for x in pytree.tree_leaves(result) if isinstance(x, Tensor)]
+        if not outputs:
+            if name not in ABOUT_SHAPE and not all(self._is_constant(x) for x in operands):
+                raise UntraceableError(f"{name}: a value that decides what is computed")
+        elif name in FACTORIES or all(self._is_constant(x) for x in operands):
+            for output in outputs:
+                self.know(output, self._constant(output, name))
+        else:
+            place = self._lowered(name, func, args, kwargs, outputs[0])
+            for output in outputs:  # a second output is a buffer for the derivative, which the lowering does not need
+                self.know(output, place)
+        return result
+
+    def _in_place(self, name: str, args: Any) -> str:
+        """The operation that gives the new value, if nothing else can see the change; autograd's formulas do this."""
+        target = args[0]
+        storage = target.untyped_storage().data_ptr()
+        shared = sum(tensor.untyped_storage().data_ptr() == storage for tensor, _ in self._places.values())
+        if not name.endswith("_") or id(target) not in self._places or shared > 1 or storage in self._given:
+            raise UntraceableError(f"{name}: an operation in place")
+        return name[:-1]
+
+    def _lowered(self, name: str, func: Any, args: Any, kwargs: Any, output: Tensor) -> int:
+        emitter = Emitter(self.builder)
+        operands = [self._operand(x) for x in _every_argument(func, args, kwargs)]
+        if output.dtype.is_floating_point and output.dtype != self._dtype:
+            raise UntraceableError(f"{name}: a result of {output.dtype} in a step of {self._dtype}")
+        if output.is_complex():
+            raise UntraceableError(f"{name}: a complex result")
+        if name == "_to_copy":
+            return emitter.truth(operands[0]) if output.dtype == torch.bool else emitter.real(operands[0])
+        if name in ("expand", "view", "_unsafe_view", "reshape"):
+            if output.shape in (self._lanes, args[0].shape):
+                return operands[0]
+            raise UntraceableError(f"{name}: a change of shape, {list(args[0].shape)} to {list(output.shape)}")
+        if name not in LOWERINGS or func._overloadname == "decimals":
+            raise UntraceableError(f"{name}: not a pointwise operation that a loop can be made of")
+        if output.ndim not in (1, 2) or output.shape != self._lanes[-output.ndim :]:
+            raise UntraceableError(f"{name}: a result of shape {list(output.shape)}")
+        return LOWERINGS[name](emitter, *operands)
+
+    def _operand(self, x: Any) -> Any:
+        if isinstance(x, Tensor):
+            return self._place(x)
+        return self.builder.constant(x) if isinstance(x, bool | int | float) else x
+
+    def _place(self, tensor: Tensor) -> int:
+        if id(tensor) not in self._places:
+            if tensor.requires_grad:
+                raise UntraceableError("a tensor from outside that requires a gradient: pass it in params or inputs")
+            self.know(tensor, self._constant(tensor, "a tensor from outside"))
+        return self._places[id(tensor)][1]
+
+    def _is_constant(self, tensor: Tensor) -> bool:
+        return self.builder.nodes[self._place(tensor)].op == "constant"
+
+    def _constant(self, tensor: Tensor, name: str) -> int:
+        values = tensor.detach().reshape(-1)
+        if tensor.is_complex() or values.numel() == 0 or not torch.equal(values, values[:1].expand_as(values)):
+            raise UntraceableError(f"{name}: a constant that is not one number: pass it in params or inputs")
+        return self.builder.constant(values[0].item())
+
+
+def _every_argument(func: Any, args: Sequence[Any], kwargs: dict[str, Any]) -> list[Any]:
+    """Arguments in the order of the schema, defaults filled in."""
+    rest = func._schema.arguments[len(args) :]
+    return [*args, *(kwargs.get(a.name, a.default_value) for a in rest)]

@@ -1,0 +1,204 @@
+"""All states of a step over time at once: Newton's method on s_t = f(s_{t-1}, x_t), t = 1...T."""
+
+from collections.abc import Sequence
+from dataclasses import dataclass
+from functools import cached_property
+
+import torch
+from torch import Tensor
+
+from remanence.ops.scan import linear
+from remanence.ops.scan.interpreter import evaluate
+from remanence.ops.scan.jacobian import Linearization, approximate, exact
+from remanence.ops.scan.layout import Tensors
+from remanence.ops.scan.trace import TracedStep
+
+MAX_ITERATIONS = 20
+RESIDUAL_TOLERANCE = 64.0
+"""How far f(s_{t-1}, x_t) and s_t may lie apart, in units of rounding (the dtype's eps times the largest state)."""
+
+MAY_GROW = 10.0
+"""An iteration that multiplies the residual of a lane by more than this is undone and damped."""
+
+FIRST_DAMPING = 0.25
+
+
+@dataclass(frozen=True)
+class Outcome:
+    """What the search found.
+
+    Attributes:
+        states: the trajectory, [state, batch, time, channels], or None.
+        iterations: linear recurrences solved, not counting the one that checks.
+        residual: largest ``|f(s_{t-1}, x_t) - s_t|`` of what the last iteration left.
+        failure: why there is no trajectory: ``"not finite"``, ``"not converged"`` or ``"ill-conditioned"``.
+    """
+
+    states: Tensor | None
+    iterations: int
+    residual: float
+    failure: str | None = None
+
+
+@dataclass(frozen=True)
+class Point:
+    """States, and the step linearized around them."""
+
+    states: Tensor
+    new: Tensor
+    jacobian: Tensor
+    start: Tensor
+
+    @cached_property
+    def residual(self) -> Tensor:
+        """f(s_{t-1}, x_t) - s_t."""
+        return self.new - self.states
+
+    @cached_property
+    def largest(self) -> Tensor:
+        """The largest residual of each state of each lane."""
+        return self.residual.abs().amax(-2, keepdim=True)
+
+    @cached_property
+    def size(self) -> Tensor:
+        """The largest residual of each lane."""
+        return self.largest.amax(0, keepdim=True)
+
+    @cached_property
+    def scale(self) -> Tensor:
+        """The largest value that each state of each lane takes."""
+        return torch.maximum(self.new.abs().amax(-2, keepdim=True), self.start.abs().unsqueeze(-2))
+
+    def where_not(self, moved: Tensor, other: "Point") -> "Point":
+        """This point, but the other in the lanes that moved there."""
+        states, new, jacobian = (
+            torch.where(moved, theirs, ours)
+            for ours, theirs in (
+                (self.states, other.states),
+                (self.new, other.new),
+                (self.jacobian, other.jacobian),
+            )
+        )
+        return Point(states, new, jacobian, self.start)
+
+
+class System:
+    """A step with its inputs, evaluated at every time step at once.
+
+    A path is [state, batch, 1 + time, channels]: the state before the first step, and after each.
+    """
+
+    def __init__(self, traced: TracedStep, inputs: Tensors, state: Tensors, params: Tensors):
+        self._traced, self._inputs, self._params = traced, inputs, params
+        self.start = torch.stack(state)
+        self.shape = (len(state), *inputs[0].shape)
+
+    def path(self, states: Tensor) -> Tensor:
+        """The path of these states."""
+        return torch.cat((self.start.unsqueeze(-2), states), -2)
+
+    def constant(self) -> Tensor:
+        """The path that stays where it starts."""
+        batch, time, channels = self.shape[1:]
+        return self.start.unsqueeze(-2).expand(-1, batch, time + 1, channels)
+
+    def step(self, path: Tensor) -> Tensor:
+        """One step on from every state of a path but the last."""
+        return self._stacked(evaluate(self._traced.forward, self.values(path), path))
+
+    def linearized(self, path: Tensor, step: Linearization) -> tuple[Tensor, Tensor]:
+        """The same, and the Jacobian there, [new state, old state, ...], or its diagonal."""
+        results = evaluate(step.graph, self.values(path), path)
+        states = self.shape[0]
+        jacobian = self._stacked(results[states:])
+        return self._stacked(results[:states]), jacobian if step.diagonal else jacobian.unflatten(0, (states, states))
+
+    def point(self, states: Tensor) -> Point:
+        """These states, for the search."""
+        return Point(states, *self.linearized(self.path(states), approximate(self._traced)), self.start)
+
+    def whole_jacobian(self, point: Point) -> Tensor:
+        """The Jacobian of a point, without what :func:`approximate` left out."""
+        step = exact(self._traced)
+        if step is approximate(self._traced):
+            return point.jacobian
+        return self.linearized(self.path(point.states), step)[1]
+
+    def values(self, path: Tensor) -> dict[str, Sequence[Tensor]]:
+        """The placeholders of a graph."""
+        return {"state": path[..., :-1, :].unbind(), "input": self._inputs, "param": self._params}
+
+    def _stacked(self, results: list[Tensor]) -> Tensor:
+        return torch.stack([result.expand(self.shape[1:]) for result in results])
+
+
+def search(traced: TracedStep, inputs: Tensors, state: Tensors, params: Tensors) -> Outcome:
+    """The trajectory, by damped Newton iterations.
+
+    With the residual r_t = f(s_{t-1}, x_t) - s_t and J_t = ∂f/∂s at (s_{t-1}, x_t), an iteration adds the solution of
+    ``δ_t = (1 - k) J_t δ_{t-1} + r_t`` to the states. The damping k is 0 unless an iteration would multiply the largest
+    residual of a lane (one channel of a sample) by more than :data:`MAY_GROW`; that lane then stays where it was and
+    tries again with a larger k, up to k = 1, which is one plain evaluation of every step. (A residual that never rises
+    would be too much to ask: on its way to a flip-flop's state it rises a few times, then vanishes.)
+
+    A trajectory counts as found if
+
+    1. the residual is at most :data:`RESIDUAL_TOLERANCE` roundings at every step of every lane, and
+    2. the Newton step from there (with the whole Jacobian), which is the distance to the solution to first order, is at
+       most the square root of a rounding. A chaotic step can have a residual of roundings and a trajectory that is
+       another one altogether.
+
+    That last step is taken too, the residual is checked again, and what comes back is f of it. All lanes are found, or
+    none: one that fails fails the call. Memory, in numbers a step and lane for n states: 2 (n² + 3n) for two points,
+    and what the evaluation of the graph holds at a time.
+
+    The search begins one evaluation of every step away from the path that stays where it starts: for flip-flops that
+    saves about every second call an iteration, three evaluations save every call one, at the price of one.
+
+    Sources: Lim et al. 2024, Parallelizing non-linear sequential models over the sequence length (DEER); Gonzalez et
+    al. 2024, Towards scalable and stable parallelization of nonlinear RNNs (quasi-Newton, damping).
+    """
+    system = System(traced, inputs, state, params)
+    here = system.point(system.step(system.constant()))
+    if not bool(here.size.isfinite().all()):
+        return Outcome(None, 0, float(here.size.max()), "not finite")
+    damping, damped = torch.zeros_like(here.size), False
+    failure, iteration = "not converged", 0
+    for iteration in range(MAX_ITERATIONS + 1):
+        tolerance = RESIDUAL_TOLERANCE * torch.finfo(here.new.dtype).eps * here.scale
+        if bool((here.largest <= tolerance).all()):
+            polished, residual = _polished(system, here, tolerance)
+            if polished is not None:
+                return Outcome(polished, iteration, residual)
+            failure = "ill-conditioned"
+        if iteration == MAX_ITERATIONS:
+            break
+        jacobian = (1 - damping) * here.jacobian if damped else here.jacobian
+        there = system.point(here.states + linear.solve(jacobian, here.residual))
+        settled = (there.largest <= tolerance).all(0, keepdim=True)  # it may still jump from one rounding to ten
+        kept = settled | (there.size <= MAY_GROW * here.size) & there.size.isfinite()
+        if damped or not bool(kept.all()):
+            if bool(((damping == 1) & ~kept).any()):
+                break
+            damping, damped = _redamped(damping, kept), True
+            here = here.where_not(kept, there)
+        else:
+            here = there
+    return Outcome(None, iteration, float(here.size.max()), failure)
+
+
+def _polished(system: System, here: Point, tolerance: Tensor) -> tuple[Tensor | None, float]:
+    """The states after one more Newton step and one evaluation, if that step is small; and the residual."""
+    correction = linear.solve(system.whole_jacobian(here), here.residual)
+    corrected = here.states + correction
+    polished = system.step(system.path(corrected))
+    residual = (polished - corrected).abs()
+    near = correction.abs() <= torch.finfo(here.new.dtype).eps ** 0.5 * here.scale
+    found = bool((near & (residual <= tolerance)).all())
+    return (polished if found else None), float(residual.max())
+
+
+def _redamped(damping: Tensor, kept: Tensor) -> Tensor:
+    """Less where an iteration was kept, more where it was not."""
+    less = torch.where(damping > FIRST_DAMPING, damping / 4, 0)
+    return torch.where(kept, less, (2 * damping).clamp(FIRST_DAMPING, 1))

@@ -1,0 +1,249 @@
+"""The loops over time around a traced step, both ways, as Triton source.
+
+A *lane* is one channel of one sample. A program takes ``LANES`` of them, a lane a thread, through all of time with the
+states in registers. It takes ``STEPS`` steps at once, and what the next ``STEPS`` read is asked for before these are
+computed, so that memory answers meanwhile. Sizes and strides are numbers at run time: no other batch or length compiles
+anew.
+"""
+
+import textwrap
+from collections.abc import Sequence
+
+import torch
+
+from remanence._kernels.generated import filled
+from remanence.ops.scan.graph import Graph
+from remanence.ops.scan.triton_step import call, placeholders, real_type, step_function, tuple_of
+
+_MODULE = '''\
+import triton
+import triton.language as tl
+from triton.language.extra import libdevice
+
+NUMBERS = """
+    {numbers}
+""".split()
+POINTERS = """
+    {pointers}
+""".split()
+
+
+{step}
+
+
+@triton.jit
+{read_head}:
+    """What step t reads; zeros where there is no such step."""
+    at = tl.cast(t, tl.int64)
+    now = live & (t >= 0) & (t < time)
+    return {loads}
+
+
+@triton.jit(do_not_specialize=NUMBERS, do_not_specialize_on_alignment=POINTERS)
+{head}:
+    lane = tl.program_id(0).to(tl.int64) * LANES + tl.arange(0, LANES)
+    live = lane < lanes
+    row, channel = lane // channels, lane % channels
+    {begin}
+    ahead = ()
+    for i in tl.static_range(STEPS):
+        ahead += (
+            {read_first},
+        )
+    for done in range(0, time, STEPS):
+        here = ahead
+        ahead = ()
+        for i in tl.static_range(STEPS):
+            ahead += (
+                {read_ahead},
+            )
+        for i in tl.static_range(STEPS):
+            t = {t}
+            {values} = here[i]
+            {one_step}
+            now = live & (t < time)
+            at = tl.cast(t, tl.int64) * channels
+            {store}
+    {end}
+'''
+
+_SIZES = ["time", "channels", "lanes"]
+
+
+def forward_source(graph: Graph, dtype: torch.dtype) -> str:
+    """The kernel ``forward`` of a step: from ``input``, ``initial`` state and ``param`` to ``states``.
+
+    Args:
+        graph: :attr:`TracedStep.forward`.
+        dtype: of the tensors.
+    """
+    real = real_type(dtype)
+    inputs, before, params = (placeholders(graph, kind) for kind in ("input", "state", "param"))
+    new = _numbered("state", range(len(graph.outputs)))
+    written = _numbered("states", range(len(new)))
+    return _module(
+        kernel="forward",
+        step=step_function("step", graph, real),
+        strided=inputs or ["input0"],
+        contiguous=written,
+        others=[*_initial(before), *params],
+        first_step="0",
+        onwards="+",
+        begin=[*_params(params, real), *(_row(s, i, real) for s, i in zip(before, _initial(before), strict=True))],
+        one_step=[*_converted(inputs, real), f"{tuple_of(new)} = {call('step', [*placeholders(graph), 'LANES'])}"],
+        store=[f"tl.store({to}_at + at, {value}, now)" for to, value in zip(written, new, strict=True)],
+    )
+
+
+def backward_source(
+    graph: Graph,
+    dtype: torch.dtype,
+    needs: Sequence[Sequence[bool]],
+    above: Sequence[bool],
+    final: Sequence[bool],
+) -> str:
+    """The kernel ``backward`` of a step, which goes through time in reverse.
+
+    It reads what ``forward`` read and wrote, the gradients of ``states`` (``above``) and of the last state (``final``),
+    and writes those of the initial states, inputs and params (``d_state``, ``d_input``, ``d_param``), the last a value
+    for each lane.
+
+    Args:
+        graph: of :meth:`TracedStep.vjp`.
+        dtype: of the tensors.
+        needs: for each state, for each input and for each param whether its gradient is asked for.
+        above: for each state whether there is a gradient of its sequence.
+        final: for each state whether there is a gradient of it after the last step.
+    """
+    real = real_type(dtype)
+    inputs, before, params = (placeholders(graph, kind) for kind in ("input", "state", "param"))
+    carried = _numbered("cotangent", range(len(above)))
+    given_above, given_final = _numbered("above", _where(above)), _numbered("final", _where(final))
+    d_states, d_inputs, d_params = (
+        _numbered(name, _where(need)) for name, need in zip(("d_state", "d_input", "d_param"), needs, strict=True)
+    )
+    new = [*_numbered("new", range(len(above))), *d_inputs, *d_params]
+    totals = [name.replace("d_", "total_") for name in d_params]
+    return _module(
+        kernel="backward",
+        step=step_function("gradients", graph, real),
+        strided=[*inputs, *given_above] or ["input0"],
+        contiguous=d_inputs,
+        previous=before,
+        others=[*_initial(before), *params, *given_final, *d_states, *d_params],
+        first_step="(time + STEPS - 1) // STEPS * STEPS - 1",
+        onwards="-",
+        begin=[
+            *_params(params, real),
+            *(_row(i, i, real) for i in _initial(before)),
+            *(_row(c, f"final{i}", real) if final[i] else _zero(c, real) for i, c in enumerate(carried)),
+            *(_zero(total, real) for total in totals),
+        ],
+        one_step=[
+            *_converted(inputs, real),
+            *(f"{s} = tl.where(t > 0, {s}.to({real}), {i})" for s, i in zip(before, _initial(before), strict=True)),
+            *(f"{name.replace('above', 'cotangent')} += {name}.to({real})" for name in given_above),
+            f"{tuple_of(new)} = {call('gradients', [*placeholders(graph), 'LANES'])}",
+            *(f"{c} = tl.where(t < time, new{i}, {c})" for i, c in enumerate(carried)),
+            *(f"{total} += tl.where(t < time, {d}, 0.0)" for total, d in zip(totals, d_params, strict=True)),
+        ],
+        store=[f"tl.store({name}_at + at, {name}, now)" for name in d_inputs],
+        end=[
+            *(f"tl.store({d}_at + lane, {d.replace('d_state', 'cotangent')}, live)" for d in d_states),
+            *(f"tl.store({d}_at + lane, {total}, live)" for d, total in zip(d_params, totals, strict=True)),
+        ],
+    )
+
+
+def _module(
+    *,
+    kernel: str,
+    step: str,
+    strided: list[str],
+    contiguous: list[str],
+    others: list[str],
+    first_step: str,
+    onwards: str,
+    begin: list[str],
+    one_step: list[str],
+    store: list[str],
+    previous: Sequence[str] = (),
+    end: Sequence[str] = (),
+) -> str:
+    """The source around the loop.
+
+    Args:
+        kernel: its name.
+        step: the function of one step.
+        strided: sequences of any strides that a step reads.
+        contiguous: sequences that it writes.
+        others: what the kernel reads before or writes after the loop.
+        first_step: the time of the first step.
+        onwards: whether time goes up, ``+``, or down, ``-``.
+        begin: before the loop.
+        one_step: what a step computes from what it read.
+        store: what it writes.
+        previous: states of which a step reads what they were a step before, from contiguous sequences.
+        end: after the loop.
+    """
+    histories = [name.replace("state", "states") for name in previous]
+    pointers = [f"{name}_at" for name in (*strided, *histories, *contiguous, *others)]
+    strides = [f"{name}_{of}" for name in strided for of in ("batch", "time", "channel")]
+    read = [
+        *("live", "time", "channels"),
+        *(f"{name}_{what}" for name in strided for what in ("at", "time")),
+        *(f"{name}_at" for name in histories),
+    ]
+    loads = [
+        *(f"tl.load({name}_at + at * {name}_time, now, 0.0)" for name in strided),
+        *(f"tl.load({name}_at + (at - 1) * channels, now & (t > 0), 0.0)" for name in histories),
+    ]
+    moves = [
+        *(f"{name}_at += row * {name}_batch + channel * {name}_channel" for name in strided),
+        *(f"{name}_at += row * time * channels + channel" for name in (*histories, *contiguous)),
+    ]
+    return filled(
+        _MODULE,
+        numbers=textwrap.fill(" ".join([*strides, *_SIZES]), 110),
+        pointers=textwrap.fill(" ".join(pointers), 110),
+        step=step,
+        read_head=call("def read", ["t", *read]),
+        loads="\n".join(["(", *(f"    {load}," for load in loads), ")"]),
+        head=call(f"def {kernel}", [*pointers, *strides, *_SIZES, "LANES: tl.constexpr", "STEPS: tl.constexpr"]),
+        begin="\n".join([*moves, *begin, f"first = {first_step}"]),
+        read_first=call("read", [f"first {onwards} i", *read]),
+        read_ahead=call("read", [f"first {onwards} (done + STEPS + i)", *read]),
+        t=f"first {onwards} (done + i)",
+        values=tuple_of([*strided, *previous]),
+        one_step="\n".join(one_step),
+        store="\n".join(store),
+        end="\n".join(end),
+    )
+
+
+def _numbered(name: str, indices: Sequence[int]) -> list[str]:
+    return [f"{name}{index}" for index in indices]
+
+
+def _where(flags: Sequence[bool]) -> list[int]:
+    return [index for index, flag in enumerate(flags) if flag]
+
+
+def _initial(states: Sequence[str]) -> list[str]:
+    return [name.replace("state", "initial") for name in states]
+
+
+def _params(names: Sequence[str], real: str) -> list[str]:
+    return [f"{name} = tl.load({name}_at + channel, live, 0.0).to({real})" for name in names]
+
+
+def _row(name: str, source: str, real: str) -> str:
+    return f"{name} = tl.load({source}_at + lane, live, 0.0).to({real})"
+
+
+def _zero(name: str, real: str) -> str:
+    return f"{name} = tl.full([LANES], 0.0, {real})"
+
+
+def _converted(names: Sequence[str], real: str) -> list[str]:
+    return [f"{name} = {name}.to({real})" for name in names]
