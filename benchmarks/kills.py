@@ -125,13 +125,16 @@ def main() -> None:
             for _ in range(KILLS // len(COMMANDS) + (number < KILLS % len(COMMANDS))):
                 said, over = kill(command, folder, place.name, draw.uniform(0.5, SLOWEST))
                 kills += not over
-                tracebacks += "Traceback" in said
+                if "Traceback" in said:
+                    tracebacks += 1
+                    print(said, flush=True)
                 broken += unreadable(place)
             tracebacks += "Traceback" in finish(command, folder, place.name)
             expected, found = records(folder / f"{title}-alone"), records(place)
             differing = sum(found.get(run) != record for run, record in expected.items()) + len(found.keys() - expected)
             stray = {path.name for path in place.rglob("*") if path.is_file()}
             stray -= {path.name for path in (folder / f"{title}-alone").rglob("*") if path.is_file()}
+            print(*sorted(stray), flush=True)
             lines.append(
                 f"| {title} | {kills} | {len(expected)} | {differing} | {broken} | {len(stray)} | {tracebacks} |"
             )

@@ -10,8 +10,8 @@ import pytest
 import yaml
 
 from remanence import nn, tasks
-from remanence.cli import main
-from remanence.names import complete_layer, complete_task
+from remanence.cli.app import main
+from remanence.cli.names import complete_layer, complete_task
 
 TINY = ["--set", "task.options.train=64", "--set", "task.options.validation=32", "--set", "task.options.test=32"]
 SMALL = [*TINY, "--set", "training.epochs=1", "--set", "model.embedding=[8]"]
@@ -276,7 +276,7 @@ HEAVY = ("torch", "numpy", "lightning", "sklearn", "matplotlib", "optuna")
 def test_what_needs_no_computing_is_answered_before_anything_large_is_loaded(tmp_path, arguments):
     program = f"""
 import sys
-from remanence.cli import main
+from remanence.cli.app import main
 sys.argv = ["remanence", *{arguments!r}]
 try:
     main()
@@ -294,7 +294,7 @@ def test_a_tab_loads_nothing_large(tmp_path):
 import atexit, sys
 sys.argv = ["remanence"]
 atexit.register(lambda: sys.stderr.write(" ".join(sorted({{*{HEAVY!r}}} & {{*sys.modules}}))))
-from remanence.cli import main
+from remanence.cli.app import main
 main()
 """
     for words, name in (("remanence train re", "retrieval"), ("remanence preview mn", "mnist")):

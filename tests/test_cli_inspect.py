@@ -5,7 +5,7 @@ import pytest
 import torch
 from torch import nn
 
-from remanence.cli import main
+from remanence.cli.app import main
 from remanence.inspection import card
 
 

@@ -7,7 +7,7 @@ import sys
 
 import pytest
 
-from remanence.console import accept_all_letters, print_json, say
+from remanence.cli.console import accept_all_letters, print_json, say
 
 LETTERS = "Wᵀ → λ ─ é \udcff"  # the last: a byte of a file's name that is no letter
 

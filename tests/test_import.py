@@ -1,5 +1,10 @@
+import ast
+import re
 import subprocess
 import sys
+from pathlib import Path
+
+import remanence
 
 HEAVY = ("lightning", "optuna", "matplotlib", "pydantic", "rich", "typer", "sklearn", "yaml", "scipy", "triton")
 
@@ -49,3 +54,56 @@ def test_importing_the_layers_loads_little():
 
 def test_tracing_loads_no_compiler():
     assert not {"torch._dynamo", "torch.fx.experimental.symbolic_shapes", "sympy"} & {*run(TRACED).split()}
+
+
+SRC = Path(remanence.__file__).parent
+BASE = (
+    "_torch",
+    "caches",
+    "checkpoints",
+    "errors",
+    "extras",
+    "files",
+    "locks",
+    "private",
+    "recipes",
+    "registry",
+    "yaml_files",
+)
+ORDER = ("_kernels", "wiring", "ops", "nn", "models", "analysis", "data", "tasks", "training", "report", "inspection")
+TOP = ("study", "cli", "__main__", "__init__")
+RANK = {**dict.fromkeys(BASE, 0), **{name: number for number, name in enumerate((*ORDER, *TOP), start=1)}}
+
+
+def imported(path):
+    """Parts of the library that a file imports, wherever in it."""
+    for node in ast.walk(ast.parse(path.read_text(encoding="utf-8"))):
+        if isinstance(node, ast.ImportFrom) and node.module == "remanence":
+            yield from (alias.name for alias in node.names if not alias.name.startswith("__"))
+        elif isinstance(node, ast.ImportFrom) and (node.module or "").startswith("remanence."):
+            yield node.module.split(".")[1]
+        elif isinstance(node, ast.Import):
+            yield from (alias.name.split(".")[1] for alias in node.names if alias.name.startswith("remanence."))
+
+
+def test_imports_run_downwards():
+    for path in SRC.rglob("*.py"):
+        part = path.relative_to(SRC).parts[0].removesuffix(".py")
+        for other in {*imported(path)} - {part}:
+            assert RANK[other] < RANK[part] or RANK[other] == RANK[part] == 0, f"{path} imports {other}"
+
+
+def test_torch_is_used_by_its_public_names_but_in_one_file():
+    private_names = re.compile(r"torch\.(\w+\.)*_[a-z]\w*|from torch(\.\w+)*\._\w+|from torch\._\w+|import _functorch")
+    for path in SRC.rglob("*.py"):
+        if path.name != "_torch.py":
+            code = ast.unparse(without_texts(ast.parse(path.read_text(encoding="utf-8"))))
+            assert not private_names.search(code), f"{path}: {private_names.search(code)[0]}"
+
+
+def without_texts(tree):
+    """Code without docstrings and other strings, in which such names may be said."""
+    for node in ast.walk(tree):
+        if isinstance(node, ast.Constant) and isinstance(node.value, str):
+            node.value = ""
+    return tree

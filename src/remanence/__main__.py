@@ -1,6 +1,6 @@
 """``python -m remanence`` is the command ``remanence``."""
 
-from remanence.cli import main
+from remanence.cli.app import main
 
 if __name__ == "__main__":
     main()

@@ -353,5 +353,5 @@ def imported(path, folder):
             continue
         for name in [node.module, *(f"{node.module}.{alias.name}" for alias in node.names)]:
             found = folder.parents[1].joinpath(*name.split(".")).with_suffix(".py")
-            if found.exists() and found != Path(private.__file__):
+            if found.exists() and found not in (Path(private.__file__), Path(caches.__file__)):
                 yield found

@@ -10,10 +10,11 @@ from grammar import assert_same, problems
 from hypothesis import HealthCheck, given, settings
 
 import remanence
+from remanence._kernels.operations import OPERATIONS
 from remanence.ops.scan import gpu, scan
 from remanence.ops.scan.aten import Emitter
 from remanence.ops.scan.backend import Backend
-from remanence.ops.scan.graph import BOOLEAN, REAL, Builder
+from remanence.ops.scan.graph import Builder
 from remanence.ops.scan.interpreter import evaluate
 from remanence.ops.scan.trace import TracedStep
 
@@ -101,7 +102,6 @@ def test_any_time_beside_the_steps_at_once(device, time):
 
 
 SPECIAL = [0.0, -0.0, 1.0, -1.0, 0.5, -2.5, 1.5, 3.5, 30.0, -30.0, 200.0, 1e-30, torch.inf, -torch.inf, torch.nan]
-OPERANDS = {"where": 3, **dict.fromkeys("add sub mul div pow minimum maximum lt le gt ge eq ne and or xor".split(), 2)}
 
 
 def every_operation():
@@ -111,9 +111,9 @@ def every_operation():
     reals = [builder.add("state", value=index) for index in range(3)]
     truths = [emitter.gt(real, emitter.number(0.1)) for real in reals]
     results = []
-    for op in (*REAL, *BOOLEAN):
-        operands = truths if op in ("and", "or", "xor", "not") else [truths[2], *reals] if op == "where" else reals
-        results.append(emitter.real(builder.apply(op, *operands[: OPERANDS.get(op, 1)])))
+    for op, row in OPERATIONS.items():
+        operands = truths if row.takes_booleans else [truths[2], *reals] if op == "where" else reals
+        results.append(emitter.real(builder.apply(op, *operands[: row.operands])))
     constants = [emitter.mul(reals[0], emitter.number(0.1)), emitter.maximum(reals[0], emitter.number(0.1))]
     truth_constants = [emitter.where(builder.add("and", truths[0], builder.constant(True)), *reals[:2])]
     return builder.graph([*results, *constants, *truth_constants, emitter.number(0.1), emitter.number(torch.inf)])
@@ -131,7 +131,7 @@ def test_every_operation_at_special_values(device, dtype):
     ours = gpu.forward(traced, (torch.zeros_like(state[0])[:, None],), tuple(state), ())
     theirs = evaluate(graph, {"state": state}, state[0])
     tolerance = 3e-6 if dtype == torch.float32 else 1e-14
-    for got, expected, op in zip(ours, theirs, [*REAL, *BOOLEAN, *["constant"] * 5], strict=True):
+    for got, expected, op in zip(ours, theirs, [*OPERATIONS, *["constant"] * 5], strict=True):
         expected = expected.expand_as(state[0])
         torch.testing.assert_close(
             got[:, 0], expected, rtol=tolerance, atol=tolerance, equal_nan=True, msg=lambda text, op=op: f"{op}: {text}"

@@ -1,7 +1,9 @@
 import weakref
+from dataclasses import replace
 
 import torch
 
+from remanence._kernels.operations import OPERATIONS
 from remanence.ops.scan import interpreter
 from remanence.ops.scan.graph import Builder
 
@@ -15,7 +17,7 @@ def test_holds_only_what_is_still_needed(monkeypatch):
         most.append(sum(reference() is not None for reference in alive))
         return result
 
-    monkeypatch.setitem(interpreter.FUNCTIONS, "sin", sine)
+    monkeypatch.setitem(OPERATIONS, "sin", replace(OPERATIONS["sin"], function=sine))
     builder = Builder()
     place = first = builder.apply("sin", builder.add("state"))
     for _ in range(50):

@@ -7,13 +7,11 @@ import pytest
 import torch
 
 from remanence._kernels import kernel, object_file, targets
+from remanence._kernels.operations import OPERATIONS
 from remanence.ops.scan import numba_source
-from remanence.ops.scan.graph import REAL
-from remanence.ops.scan.interpreter import FUNCTIONS
 from remanence.ops.scan.trace import TracedStep
 
-BINARY = {"add", "sub", "mul", "div", "pow", "minimum", "maximum"}
-OPERATIONS = [op for op in REAL if op != "where"]
+NUMERIC = [row for row in OPERATIONS.values() if not row.is_boolean and row.name != "where"]
 ARM = [
     ("aarch64-unknown-linux-gnu", "generic"),
     ("aarch64-unknown-linux-gnu", "neoverse-v1"),
@@ -27,7 +25,7 @@ ESTIMATES = r"v?(rcp|rsqrt)(14|28)?[ps][sd]|f(recp|rsqrt)[esx]|xv?(re|rsqrte)[sd
 
 def step(state, inputs, params):
     x, y = inputs
-    return tuple(FUNCTIONS[op](x, y) if op in BINARY else FUNCTIONS[op](x) for op in OPERATIONS)
+    return tuple(row.function(*(x, y)[: row.operands]) for row in NUMERIC)
 
 
 @pytest.fixture(scope="module", autouse=True)
@@ -38,8 +36,8 @@ def compilers():
 
 @pytest.fixture(scope="module")
 def sources():
-    traced = TracedStep(step, (len(OPERATIONS), 2, 0), 1, 33, torch.float32)
-    return numba_source.forward(traced), numba_source.backward(traced, (True,) * (len(OPERATIONS) + 2))
+    traced = TracedStep(step, (len(NUMERIC), 2, 0), 1, 33, torch.float32)
+    return numba_source.forward(traced), numba_source.backward(traced, (True,) * (len(NUMERIC) + 2))
 
 
 def instructions(source, triple, cpu):

@@ -4,7 +4,7 @@ import pytest
 from typer.testing import CliRunner
 
 from remanence import report, training
-from remanence.cli import app
+from remanence.cli.app import app
 from remanence.errors import RunError
 from remanence.study import holding
 

@@ -9,7 +9,7 @@ import torch
 from PIL import Image
 
 from remanence import tasks
-from remanence.cli import main
+from remanence.cli.app import main
 from remanence.data import load, made, mnist
 from remanence.models import Transformer
 from remanence.report.samples import write_samples

@@ -7,7 +7,7 @@ import pytest
 import yaml
 from typer.testing import CliRunner
 
-from remanence.cli import app
+from remanence.cli.app import app
 from remanence.training import recipe_from, run_count, sweep
 from remanence.training.search import Range, Search
 

@@ -5,8 +5,9 @@ from typing import Any
 
 import torch
 from torch import Tensor, nn
-from torch._C import _functorch  # type: ignore[attr-defined]
 from torch.autograd import forward_ad
+
+from remanence import _torch
 
 _PLAIN = (Tensor, nn.Parameter)
 _IN_FUNCTORCH = "torch.func transforms the call"
@@ -37,7 +38,7 @@ def are_readable(*tensors: Tensor) -> bool:
 def is_transformed() -> bool:
     """Whether ``torch.func`` or forward-mode differentiation transforms the call: PyTorch's fused LSTM has no rules for
     them."""
-    return _functorch.peek_interpreter_stack() is not None or forward_ad._current_level >= 0
+    return _torch.is_in_functorch() or _torch.is_in_forward_mode()
 
 
 def resolve(grads: Sequence[Tensor | None]) -> tuple[Any, ...]:
@@ -47,35 +48,23 @@ def resolve(grads: Sequence[Tensor | None]) -> tuple[Any, ...]:
 
 def _refuses_mode() -> str | None:
     """What is watching operations."""
-    if torch._C._is_tracing():
+    if _torch.is_traced():
         return "torch.jit.trace records the call"
-    if torch._C._len_torch_dispatch_stack():
+    if _torch.is_dispatched():
         return "a TorchDispatchMode (such as FakeTensorMode) is active"
-    return _IN_FUNCTORCH if _functorch.peek_interpreter_stack() is not None else None
+    return _IN_FUNCTORCH if _torch.is_in_functorch() else None
 
 
 def refuses_memory(tensors: Iterable[Tensor | None]) -> str | None:
     """Why the memory of these tensors, if they have one, does not hold their numbers, or None."""
-    dual = forward_ad._current_level >= 0
+    dual = _torch.is_in_forward_mode()
     for tensor in tensors:
         if tensor is None:
             continue
         if type(tensor) not in _PLAIN:
             return f"a tensor is a {type(tensor).__name__}, a subclass of torch.Tensor"
-        keys = torch._C._dispatch_keys(tensor)
-        if keys.raw_repr() & ~_PLAIN_KEYS:
+        if (keys := _torch.surplus_keys(tensor)) is not None:
             return f"a tensor on {tensor.device} has no plain memory: {keys}"
         if dual and forward_ad.unpack_dual(tensor).tangent is not None:
             return "a tensor carries a tangent of forward-mode differentiation"
     return None
-
-
-def _plain_keys() -> int:
-    """The dispatch keys of dense tensors on CPUs and on CUDA; any other tensor has one more."""
-    keys = torch._C._dispatch_keys(torch.empty(0)).raw_repr()
-    for name in ("CUDA", "AutogradCUDA", "AutocastCUDA"):
-        keys |= torch._C.DispatchKeySet(getattr(torch._C.DispatchKey, name)).raw_repr()
-    return keys
-
-
-_PLAIN_KEYS = _plain_keys()

@@ -8,7 +8,8 @@ C library.
 import math
 from collections.abc import Callable
 
-from remanence._kernels.vector import Operand, Vector
+from remanence._kernels.operations import OPERATIONS
+from remanence._kernels.vector import Vector
 
 LOG2E = math.log2(math.e)
 LN2 = {32: (0.693359375, -2.12194440e-4), 64: (6.93147180369123816490e-01, 1.90821492927058770002e-10)}
@@ -200,32 +201,25 @@ def sign(x: Vector) -> Vector:
     return (x > 0.0).where(1.0, (x < 0.0).where(-1.0, x.like(0.0)))
 
 
-def _library(name: str) -> Callable[..., Vector]:
-    return lambda x, *others: x.intrinsic(name, *others)
-
-
-def _comparison(how: str) -> Callable[[Vector, Operand], Vector]:
-    return lambda x, y: x.compared(how, y)
-
-
-OPERATIONS: dict[str, Callable[..., Vector]] = {
-    "add": lambda x, y: x + y,
-    "sub": lambda x, y: x - y,
-    "mul": lambda x, y: x * y,
-    "div": lambda x, y: x / y,
-    "neg": lambda x: -x,
-    "abs": lambda x: abs(x),
-    "and": lambda x, y: x & y,
-    "or": lambda x, y: x | y,
-    "xor": lambda x, y: x ^ y,
-    "not": lambda x: ~x,
-    "where": lambda condition, x, y: condition.where(x, y),
-    "muladd": lambda x, y, z: x.muladd(y, z),
-    "round": _library("rint"),
-    **{name: _library(name) for name in "pow sqrt sin cos atan floor ceil trunc".split()},
-    **{
-        name: _comparison(how) for name, how in zip("lt le gt ge eq ne".split(), "< <= > >= == !=".split(), strict=True)
-    },
+_FUNCTIONS: dict[str, Callable[..., Vector]] = {
+    "abs": Vector.__abs__,
+    "where": Vector.where,
+    "muladd": Vector.muladd,
     **{f.__name__: f for f in (minimum, maximum, sign, exp, expm1, log, log1p, sigmoid, tanh, erf)},
 }
-"""By the name that a graph uses, and ``muladd``."""
+_LIBRARY = {"round": "rint"}
+"""What LLVM calls an operation, where it is not by its own name."""
+
+
+def emit(op: str, *operands: Vector) -> Vector:
+    """The instructions of an operation of the table, or of ``muladd``.
+
+    They are those of a sign of Python's, a function above, or a call of LLVM's library.
+    """
+    x, *others = operands
+    row = OPERATIONS.get(op)
+    if row is not None and row.sign is not None and row.is_boolean and not row.takes_booleans:
+        return x.compared(row.sign, *others)
+    if row is not None and row.method is not None:
+        return row.method(*operands)
+    return _FUNCTIONS[op](*operands) if op in _FUNCTIONS else x.intrinsic(_LIBRARY.get(op, op), *others)

@@ -1,7 +1,6 @@
 """Numba types for vectors of numbers and of truth values, with operators, the graph's operations, loads and stores."""
 
 import functools
-import operator
 from collections.abc import Callable
 from typing import Any
 
@@ -11,9 +10,9 @@ from numba.core.typing.templates import AbstractTemplate, infer_global, signatur
 from numba.extending import intrinsic, lower_builtin, models, register_model
 
 from remanence._kernels import gather, interleave
-from remanence._kernels.elementary import OPERATIONS
+from remanence._kernels.elementary import emit
+from remanence._kernels.operations import OPERATIONS
 from remanence._kernels.vector import Vector, vector_type
-from remanence.ops.scan.graph import BOOLEAN
 
 
 class Lanes(types.Type):
@@ -44,26 +43,6 @@ class _MaskModel(models.PrimitiveModel):
         super().__init__(manager, kind, ir.VectorType(ir.IntType(1), kind.count))
 
 
-OPERATORS = {
-    "add": operator.add,
-    "sub": operator.sub,
-    "mul": operator.mul,
-    "div": operator.truediv,
-    "neg": operator.neg,
-    "lt": operator.lt,
-    "le": operator.le,
-    "gt": operator.gt,
-    "ge": operator.ge,
-    "eq": operator.eq,
-    "ne": operator.ne,
-    "and": operator.and_,
-    "or": operator.or_,
-    "xor": operator.xor,
-    "not": operator.invert,
-}
-"""Operations of a graph that Python has a sign for."""
-
-
 def _spread(builder: Any, kind: types.Type, value: Any, target: Any) -> Any:
     """A lane type's value as it is; one number or truth value in every lane."""
     if isinstance(kind, Lanes | Mask):
@@ -91,12 +70,13 @@ def _emit(op: str, kinds: tuple[types.Type, ...], builder: Any, values: Any) -> 
     for place, (operand, value) in enumerate(zip(kinds, values, strict=True)):
         target = truths if op in ("and", "or", "xor", "not") or (op == "where" and place == 0) else numbers
         vectors.append(Vector(builder, _spread(builder, operand, value, target)))
-    return OPERATIONS[op](*vectors).value
+    return emit(op, *vectors).value
 
 
 def _result(op: str, kinds: tuple[types.Type, ...]) -> types.Type | None:
     kind = _lanes(kinds)
-    return Mask(kind.count) if isinstance(kind, Lanes | Mask) and op in BOOLEAN else kind
+    is_boolean = op in OPERATIONS and OPERATIONS[op].is_boolean
+    return Mask(kind.count) if isinstance(kind, Lanes | Mask) and is_boolean else kind
 
 
 _typing: Any = infer_global  # its declaration hides that it is a decorator with arguments
@@ -122,8 +102,9 @@ def _register_operator(op: str, sign: Callable[..., Any]) -> None:
                 lower_builtin(sign, left, right)(lower)
 
 
-for _op, _sign in OPERATORS.items():
-    _register_operator(_op, _sign)
+for _row in OPERATIONS.values():
+    if _row.method is not None:
+        _register_operator(_row.name, _row.method)
 
 
 def _function(op: str, count: int) -> Any:
@@ -142,16 +123,13 @@ def _function(op: str, count: int) -> Any:
     return intrinsic(lambda typing, x, y, z: emitter(_result(op, (x, y, z)), x, y, z))
 
 
-BINARY = ("pow", "minimum", "maximum")
-TERNARY = ("where", "muladd")
-
-
 @functools.cache
 def functions(bits: int, count: int) -> dict[str, Any]:
     """What the source of a kernel may call, by name, for vectors of so many numbers of so many bits."""
     kind, mask = Lanes(bits, count), Mask(count)
     named = {
-        op: _function(op, 3 if op in TERNARY else 2 if op in BINARY else 1) for op in OPERATIONS if op not in OPERATORS
+        **{row.name: _function(row.name, row.operands) for row in OPERATIONS.values() if row.method is None},
+        "muladd": _function("muladd", 3),
     }
     memory = {**_memory(kind, mask), **gather.functions(kind), **interleave.functions(kind)}
     return {**named, **memory, "lanes": _everywhere(kind), "truth": _everywhere(mask)}

@@ -5,8 +5,8 @@ from typing import Any
 
 import torch
 from torch import Tensor, nn
-from torch.utils import _pytree as pytree
 
+from remanence._torch import pytree
 from remanence.analysis.step import Step, leaves_of
 from remanence.nn.memory import Memory, State
 

@@ -7,8 +7,8 @@ from typing import Any
 import torch
 from jaxtyping import Float
 from torch import Tensor
-from torch.utils import _pytree as pytree
 
+from remanence._torch import pytree
 from remanence.nn.memory import State
 
 COPIED = 2**24  # numbers that the state is copied to at a time for its Jacobian

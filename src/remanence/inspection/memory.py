@@ -3,8 +3,7 @@
 import math
 import warnings
 
-from torch.utils import _pytree as pytree
-
+from remanence._torch import pytree
 from remanence.analysis import Step, retention
 from remanence.extras import needing
 from remanence.inspection.finding import Finding, counted, number

@@ -6,8 +6,8 @@ from typing import Any
 
 import torch
 from torch import Tensor, nn
-from torch.utils import _pytree as pytree
 
+from remanence._torch import pytree
 from remanence.analysis import as_step
 from remanence.inspection.subject import Subject
 from remanence.inspection.weights import read_weights

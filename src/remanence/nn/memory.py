@@ -8,9 +8,9 @@ import numpy as np
 import torch
 from jaxtyping import Float
 from torch import Tensor
-from torch.utils import _pytree as pytree
 
 from remanence._kernels.addressing import are_readable
+from remanence._torch import pytree
 from remanence.nn.structure import Structured
 from remanence.ops import autocast
 from remanence.ops.uncompiled import uncompiled

@@ -3,16 +3,15 @@
 import math
 from collections.abc import Callable
 from functools import partial
-from typing import TypeAlias, no_type_check
+from typing import no_type_check
 
 import torch
 from torch import Tensor, nn
 from torch.nn import functional as F
 
 from remanence.nn.memory import Memory
+from remanence.ops.firing.schedule import Pointwise
 from remanence.ops.scan.operation import scan
-
-Pointwise: TypeAlias = Callable[[Tensor], Tensor]
 
 NONLINEARITIES: dict[str, Pointwise] = {
     "relu": F.relu,

@@ -4,8 +4,8 @@ from typing import Any
 
 from jaxtyping import Float, Shaped
 from torch import Tensor, nn
-from torch.utils import _pytree as pytree
 
+from remanence._torch import pytree
 from remanence.nn.memory import Memory
 
 

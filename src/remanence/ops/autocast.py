@@ -7,6 +7,8 @@ from typing import Any
 import torch
 from torch import Tensor
 
+from remanence._torch import computes_in
+
 _HALF = (torch.bfloat16, torch.float16)
 
 
@@ -29,8 +31,4 @@ def lacks_fused_lstm(device: torch.device) -> bool:
     """Whether autocast would hand ``torch.nn.LSTM`` to a oneDNN that has no such LSTM for this CPU."""
     if device.type != "cpu" or not is_on(device) or not torch.backends.mkldnn.is_available():
         return False
-    supported = {
-        torch.bfloat16: torch.ops.mkldnn._is_mkldnn_bf16_supported,
-        torch.float16: torch.ops.mkldnn._is_mkldnn_fp16_supported,
-    }
-    return not supported[torch.get_autocast_dtype("cpu")]()
+    return not computes_in(torch.get_autocast_dtype("cpu"))

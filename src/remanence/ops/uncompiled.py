@@ -5,7 +5,8 @@ from collections.abc import Callable
 from typing import ParamSpec, TypeVar
 
 import torch
-from torch._compile import _disable_dynamo
+
+from remanence._torch import without_dynamo
 
 Arguments = ParamSpec("Arguments")
 Result = TypeVar("Result")
@@ -23,7 +24,7 @@ def uncompiled(function: Callable[Arguments, Result]) -> Callable[Arguments, Res
     @functools.wraps(function)
     def run(*args: Arguments.args, **kwargs: Arguments.kwargs) -> Result:
         if torch.compiler.is_compiling() and not torch.compiler.is_exporting():
-            return _disable_dynamo(function)(*args, **kwargs)
+            return without_dynamo(function)(*args, **kwargs)
         return function(*args, **kwargs)
 
     return run

@@ -12,10 +12,9 @@ from jaxtyping import Float
 from torch import Tensor
 
 from remanence._kernels import addressing
-from remanence.nn.persistent import Pointwise
 from remanence.ops import again, autocast
 from remanence.ops.firing import reference
-from remanence.ops.firing.schedule import Schedule
+from remanence.ops.firing.schedule import Pointwise, Schedule
 from remanence.ops.scan.gpu import DTYPES
 from remanence.ops.scan.operation import UntraceableWarning, trace_of
 from remanence.ops.scan.trace import TracedStep, UntraceableError
@@ -58,7 +57,7 @@ def fire(
 
 def _backend(name: str) -> ModuleType:
     """Imported at first use: a compiler comes with it."""
-    return importlib.import_module(f"remanence.nn.fastlane.{name}")
+    return importlib.import_module(f"remanence.ops.firing.{name}")
 
 
 def _fastest(like: Tensor) -> str:

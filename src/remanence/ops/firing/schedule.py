@@ -1,15 +1,18 @@
 """What stays the same from call to call: who fires when, and how."""
 
+from collections.abc import Callable
 from dataclasses import dataclass
 from functools import cached_property
+from typing import TypeAlias
 
 import numpy as np
 import torch
 from jaxtyping import Int64
 from torch import Tensor
 
-from remanence.nn.persistent import Pointwise
 from remanence.wiring import Wiring, levels
+
+Pointwise: TypeAlias = Callable[[Tensor], Tensor]
 
 
 @dataclass(frozen=True)

@@ -4,14 +4,11 @@ import math
 from collections.abc import Callable
 from typing import TypeAlias
 
+from remanence._kernels.operations import OPERATIONS
 from remanence.ops.scan.graph import Builder, Value
 
 Lowering: TypeAlias = Callable[..., int]
 
-NATIVE = (
-    "mul pow minimum maximum neg abs exp expm1 log log1p sqrt sin cos tanh sigmoid erf atan floor ceil trunc round "
-    "sign lt le gt ge eq ne"
-).split()
 SAME = "clone detach alias lift_fresh lift_fresh_copy positive".split()
 
 
@@ -49,8 +46,9 @@ def _direct(name: str, op: str | None = None) -> None:
     LOWERINGS[name] = lambda e, *xs: e.builder.apply(op or name, *(e.real(x) for x in xs))
 
 
-for _name in NATIVE:
-    _direct(_name)
+for _row in OPERATIONS.values():
+    if not _row.takes_booleans:  # add, sub, div and where have more arguments in PyTorch: below
+        _direct(_row.name)
 _direct("sgn", "sign")
 for _name in SAME:
     LOWERINGS[_name] = lambda e, x, *_: x

@@ -5,17 +5,10 @@ from dataclasses import dataclass, replace
 from functools import cached_property
 from typing import Literal, TypeAlias
 
+from remanence._kernels.operations import OPERATIONS
+
 PLACEHOLDERS = ("state", "input", "param", "cotangent")
 """Nodes that stand for what a backend loads; ``Node.value`` says which one."""
-
-REAL = (
-    "add sub mul div pow minimum maximum neg abs sign exp expm1 log log1p sqrt sin cos tanh sigmoid erf atan "
-    "floor ceil trunc round where"
-).split()
-"""Operations whose result is a number."""
-
-BOOLEAN = "lt le gt ge eq ne and or xor not".split()
-"""Operations whose result is a truth value; only ``where`` and these take one."""
 
 Value: TypeAlias = float | int | bool
 Kind: TypeAlias = Literal["real", "boolean"]
@@ -23,7 +16,7 @@ Kind: TypeAlias = Literal["real", "boolean"]
 
 @dataclass(frozen=True, slots=True)
 class Node:
-    """One operation: a placeholder, a ``constant``, or a name from :data:`REAL` or :data:`BOOLEAN`.
+    """One operation: a placeholder, a ``constant``, or a name from :data:`remanence._kernels.operations.OPERATIONS`.
 
     Attributes:
         op: the operation.
@@ -40,7 +33,7 @@ class Node:
         """Whether the result is a number or a truth value."""
         if self.op == "constant":
             return "boolean" if isinstance(self.value, bool) else "real"
-        return "boolean" if self.op in BOOLEAN else "real"
+        return "boolean" if self.op in OPERATIONS and OPERATIONS[self.op].is_boolean else "real"
 
     @property
     def key(self) -> tuple[object, ...]:

@@ -1,18 +1,12 @@
 """A graph evaluated with PyTorch, operation by operation, on tensors of any shape."""
 
-from collections.abc import Callable, Mapping, Sequence
+from collections.abc import Mapping, Sequence
 
 import torch
 from torch import Tensor
 
+from remanence._kernels.operations import OPERATIONS
 from remanence.ops.scan.graph import PLACEHOLDERS, Graph
-
-FUNCTIONS: dict[str, Callable[..., Tensor]] = {
-    **{name: getattr(torch, name) for name in "add sub mul div pow minimum maximum neg abs sign exp expm1".split()},
-    **{name: getattr(torch, name) for name in "log log1p sqrt sin cos tanh sigmoid erf atan floor ceil trunc".split()},
-    **{name: getattr(torch, name) for name in "round where lt le gt ge eq ne".split()},
-    **{name: getattr(torch, f"logical_{name}") for name in ("and", "or", "xor", "not")},
-}
 
 
 def evaluate(graph: Graph, values: Mapping[str, Sequence[Tensor]], like: Tensor) -> list[Tensor]:
@@ -35,7 +29,7 @@ def evaluate(graph: Graph, values: Mapping[str, Sequence[Tensor]], like: Tensor)
             dtype = torch.bool if node.kind == "boolean" else like.dtype
             computed[place] = torch.tensor(node.value, dtype=dtype, device=like.device)
         else:
-            computed[place] = FUNCTIONS[node.op](*(computed[argument] for argument in node.arguments))
+            computed[place] = OPERATIONS[node.op].function(*(computed[argument] for argument in node.arguments))
         for argument in done:  # the memory of a sequence that nothing needs any more
             del computed[argument]
     return [computed[output] for output in graph.outputs]

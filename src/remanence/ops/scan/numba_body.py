@@ -3,24 +3,9 @@
 import math
 from collections.abc import Iterable
 
+from remanence._kernels.operations import OPERATIONS
 from remanence.ops.scan.graph import Builder, Graph, Node
 
-SIGNS = {
-    "add": "+",
-    "sub": "-",
-    "mul": "*",
-    "div": "/",
-    "lt": "<",
-    "le": "<=",
-    "gt": ">",
-    "ge": ">=",
-    "eq": "==",
-    "ne": "!=",
-    "and": "&",
-    "or": "|",
-    "xor": "^",
-}
-PREFIXES = {"neg": "-", "not": "~"}
 LETTERS = {"state": "h", "input": "x", "param": "p", "cotangent": "g"}
 
 
@@ -99,10 +84,9 @@ class Body:
             operands[0] = f"{wrap}({operands[0]})"
         if node.op == "where" and all(nodes[a].op == "constant" for a in node.arguments[1:]):
             operands[1] = f"lanes({operands[1]})"
-        if node.op in SIGNS:
-            return f"{operands[0]} {SIGNS[node.op]} {operands[1]}"
-        if node.op in PREFIXES:
-            return f"{PREFIXES[node.op]}{operands[0]}"
+        sign = OPERATIONS[node.op].sign
+        if sign is not None:
+            return f"{operands[0]} {sign} {operands[1]}" if len(operands) == 2 else f"{sign}{operands[0]}"
         return f"{node.op}({', '.join(operands)})"
 
     def _muladd(self, node: Node, product: int) -> str:

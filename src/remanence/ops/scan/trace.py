@@ -9,9 +9,8 @@ from typing import Any, TypeAlias, TypeVar
 import numpy as np
 import torch
 from torch import Tensor
-from torch.utils import _pytree as pytree
-from torch.utils._python_dispatch import TorchDispatchMode
 
+from remanence._torch import TorchDispatchMode, pytree
 from remanence.ops.scan.aten import LOWERINGS, Emitter
 from remanence.ops.scan.graph import Builder, Graph, without_dead_code
 from remanence.ops.scan.layout import Tensors

@@ -6,30 +6,8 @@ from collections.abc import Sequence
 
 import torch
 
+from remanence._kernels.operations import OPERATIONS
 from remanence.ops.scan.graph import PLACEHOLDERS, Graph, Node
-
-_INFIX = {
-    **dict(zip("add sub mul div".split(), "+-*/", strict=True)),
-    **dict(zip("lt le gt ge eq ne".split(), "< <= > >= == !=".split(), strict=True)),
-    **dict(zip("and or xor".split(), "&|^", strict=True)),
-}
-
-EXPRESSIONS = {
-    **{op: f"{{0}} {sign} {{1}}" for op, sign in _INFIX.items()},
-    **{op: f"tl.{op}({{0}})" for op in "abs sqrt log sin cos erf floor ceil".split()},
-    # Of these Triton has only an exp, which is approximate.
-    **{op: f"libdevice.{op}({{0}})" for op in "exp expm1 log1p tanh atan trunc".split()},
-    "round": "libdevice.nearbyint({0})",
-    "pow": "libdevice.pow({0}, {1})",
-    "where": "tl.where({0}, {1}, {2})",
-    "not": "~{0}",
-    "neg": "-1.0 * {0}",  # -x is 0 - x to Triton: +0 where x is 0
-    "sign": "({0} > 0.0).to({real}) - ({0} < 0.0).to({real})",
-    "sigmoid": "1.0 / (1.0 + tl.exp(-{0}))",  # to 2e-6 of its value in float32, and a fifth of a step cheaper
-    "minimum": "tl.minimum({0}, {1}, propagate_nan=tl.PropagateNan.ALL)",
-    "maximum": "tl.maximum({0}, {1}, propagate_nan=tl.PropagateNan.ALL)",
-}
-"""What each operation of a graph is in Triton; ``real`` is the type of the arithmetic."""
 
 
 def real_type(dtype: torch.dtype) -> str:
@@ -62,7 +40,7 @@ def _expression(node: Node, names: Sequence[str], real: str) -> str:
         # A block of its type, since Triton takes a bare number for a float32 in a few places.
         value = repr(node.value) if math.isfinite(node.value) else f'float("{node.value}")'
         return f"tl.full([LANES], {value}, {'tl.int1' if node.kind == 'boolean' else real})"
-    return EXPRESSIONS[node.op].format(*(names[argument] for argument in node.arguments), real=real)
+    return OPERATIONS[node.op].triton.format(*(names[argument] for argument in node.arguments), real=real)
 
 
 def tuple_of(names: Sequence[str]) -> str:

@@ -8,8 +8,8 @@ from typing import Annotated, Any
 import rich.progress
 import typer
 
-from remanence.cli_options import AllowImport, Json
-from remanence.console import check_paths, err, out, print_json, repeated, say
+from remanence.cli.console import check_paths, err, out, print_json, repeated, say
+from remanence.cli.options import AllowImport, Json
 
 
 def inspect(

@@ -7,8 +7,8 @@ from typing import Annotated
 import typer
 from rich.markdown import Markdown
 
-from remanence.cli_progress import bar, bars
-from remanence.console import out, say
+from remanence.cli.console import out, say
+from remanence.cli.progress import bar, bars
 
 STUDIES = ("holding",)
 

@@ -11,12 +11,16 @@ except ImportError as missing:
     raise SystemExit(f"the remanence command needs {missing.name}: pip install 'remanence[train]'") from missing
 
 import remanence
-from remanence import cli_inspect, cli_list, cli_study, cli_sweep, cli_tasks
-from remanence.cli_options import AllowImport, Epochs, Json, LearningRate, Overwrite, Set, short_forms
-from remanence.cli_progress import bars, fail
-from remanence.console import accept_all_letters, check_paths, out, print_json, repeated, say
+from remanence.cli import inspect as cli_inspect
+from remanence.cli import list as cli_list
+from remanence.cli import study as cli_study
+from remanence.cli import sweep as cli_sweep
+from remanence.cli import tasks as cli_tasks
+from remanence.cli.console import accept_all_letters, check_paths, out, print_json, repeated, say
+from remanence.cli.names import check_names, complete_layer, complete_task
+from remanence.cli.options import AllowImport, Epochs, Json, LearningRate, Overwrite, Set, short_forms
+from remanence.cli.progress import bars, fail
 from remanence.errors import RunError, is_out_of_memory
-from remanence.names import check_names, complete_layer, complete_task
 from remanence.recipes import find_recipe
 
 # PyTorch, and what trains and draws, load inside the commands: a mistake, `--help` and a TAB are answered before that.

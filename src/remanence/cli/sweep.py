@@ -8,9 +8,9 @@ from rich.console import Group
 from rich.markup import escape
 from rich.table import Table
 
-from remanence.cli_options import AllowImport, Epochs, Json, LearningRate, Overwrite, Set, short_forms
-from remanence.cli_progress import bars
-from remanence.console import out, print_json, repeated, say
+from remanence.cli.console import out, print_json, repeated, say
+from remanence.cli.options import AllowImport, Epochs, Json, LearningRate, Overwrite, Set, short_forms
+from remanence.cli.progress import bars
 from remanence.recipes import find_recipe
 
 if TYPE_CHECKING:

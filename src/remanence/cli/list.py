@@ -9,9 +9,9 @@ import typer
 from rich.markup import escape
 from rich.table import Table
 
-from remanence.cli_options import Json
-from remanence.console import out, print_json
-from remanence.names import check_names, complete_task
+from remanence.cli.console import out, print_json
+from remanence.cli.names import check_names, complete_task
+from remanence.cli.options import Json
 
 
 def list_(

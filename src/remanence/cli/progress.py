@@ -8,7 +8,7 @@ from typing import NoReturn, TypeAlias
 
 import rich.progress
 
-from remanence.console import err
+from remanence.cli.console import err
 
 Message: TypeAlias = tuple[Path, int, int, float | None]  # as training.compare tells it
 

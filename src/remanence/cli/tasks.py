@@ -6,10 +6,10 @@ from typing import TYPE_CHECKING, Annotated, Any
 import typer
 from rich.markup import escape
 
-from remanence.cli_options import Json
-from remanence.cli_progress import bar
-from remanence.console import err, out, print_json, say
-from remanence.names import check_names, complete_task
+from remanence.cli.console import err, out, print_json, say
+from remanence.cli.names import check_names, complete_task
+from remanence.cli.options import Json
+from remanence.cli.progress import bar
 
 if TYPE_CHECKING:
     from remanence.data import Source

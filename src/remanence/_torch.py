@@ -1,0 +1,64 @@
+"""All that is used of PyTorch without being promised: where a new version may break us is here."""
+
+from collections.abc import Callable
+from typing import Any
+
+import torch
+from torch import Tensor
+from torch._C import _functorch  # type: ignore[attr-defined]
+from torch._compile import _disable_dynamo
+from torch.autograd import forward_ad
+from torch.utils import _pytree as pytree
+from torch.utils._python_dispatch import TorchDispatchMode
+
+__all__ = ["TorchDispatchMode", "pytree"]
+
+
+def is_traced() -> bool:
+    """Whether ``torch.jit.trace`` records the call."""
+    return torch._C._is_tracing()
+
+
+def is_dispatched() -> bool:
+    """Whether a ``TorchDispatchMode`` is active."""
+    return bool(torch._C._len_torch_dispatch_stack())
+
+
+def is_in_functorch() -> bool:
+    """Whether a transform of ``torch.func`` is under way."""
+    return _functorch.peek_interpreter_stack() is not None
+
+
+def is_in_forward_mode() -> bool:
+    """Whether forward-mode differentiation is under way."""
+    return forward_ad._current_level >= 0
+
+
+def without_dynamo(function: Callable[..., Any]) -> Callable[..., Any]:
+    """The function, not compiled where ``torch.compile`` compiles what calls it."""
+    return _disable_dynamo(function)
+
+
+def surplus_keys(tensor: Tensor) -> str | None:
+    """The dispatch keys of a tensor, if it has one that a dense tensor on a CPU or on CUDA has not."""
+    keys = torch._C._dispatch_keys(tensor)
+    return str(keys) if keys.raw_repr() & ~_PLAIN_KEYS else None
+
+
+def computes_in(dtype: torch.dtype) -> bool:
+    """Whether oneDNN has an LSTM in bfloat16 or float16 for this CPU."""
+    supported = {
+        torch.bfloat16: torch.ops.mkldnn._is_mkldnn_bf16_supported,
+        torch.float16: torch.ops.mkldnn._is_mkldnn_fp16_supported,
+    }
+    return supported[dtype]()
+
+
+def _plain_keys() -> int:
+    keys = torch._C._dispatch_keys(torch.empty(0)).raw_repr()
+    for name in ("CUDA", "AutogradCUDA", "AutocastCUDA"):
+        keys |= torch._C.DispatchKeySet(getattr(torch._C.DispatchKey, name)).raw_repr()
+    return keys
+
+
+_PLAIN_KEYS = _plain_keys()

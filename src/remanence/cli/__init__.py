@@ -1,0 +1,1 @@
+"""The ``remanence`` command: a file for each part of it; ``app`` joins them."""
