@@ -7,6 +7,7 @@ time steps are one matrix product.
 """
 
 from collections.abc import Callable, Sequence
+from dataclasses import dataclass
 from itertools import repeat
 from typing import Any, NamedTuple
 
@@ -14,7 +15,8 @@ import torch
 from torch import Tensor
 
 from remanence._kernels import addressing
-from remanence.ops import again, autocast
+from remanence.ops import autocast
+from remanence.ops.dispatch import record
 from remanence.ops.uncompiled import uncompiled
 
 
@@ -50,12 +52,12 @@ def run(stages: Sequence[Stage], h: Tensor, c: Tensor | None = None) -> tuple[Te
         h after every step, [time, batch, size]; h after the last, and c, or None.
     """
     with autocast.off(h.device):
-        layout = [(stage.size, stage.function, len(stage.extra)) for stage in stages]
-        flat = [tensor for stage in stages for tensor in (stage.weight, stage.bias, *stage.extra)]
-        wanted = torch.is_grad_enabled() and any(t is not None and t.requires_grad for t in (h, c, *flat))
-        if wanted and addressing.refuses((h, c, *flat)) is None:
-            return _Chain.apply(layout, h, c, *flat)
-        return _ends(*loop(stages, h, c))
+        chain = Chain(tuple((stage.size, stage.function, len(stage.extra)) for stage in stages))
+        tensors = (h, c, *(tensor for stage in stages for tensor in (stage.weight, stage.bias, *stage.extra)))
+        if addressing.refuses(tensors) is not None:
+            return chain.reference(*tensors)
+        states, last, last_c = record(chain, chain.reference, tensors)
+        return states, last, last_c
 
 
 def loop(
@@ -118,45 +120,53 @@ def _ends(states: Tensor, carried: Tensor | None) -> tuple[Tensor, Tensor, Tenso
     return states, states[-1].clone(), None if carried is None else carried[-1].clone()
 
 
-class _Chain(torch.autograd.Function):
-    @staticmethod
-    def forward(ctx: Any, layout: Any, h: Tensor, c: Tensor | None, *flat: Tensor) -> Any:
-        stages = _unflatten(layout, flat)
+@dataclass(frozen=True)
+class Chain:
+    """Stages over time, of (h, c, weight, bias and extra of each), as :func:`remanence.ops.dispatch.record` runs them.
+
+    Attributes:
+        layout: size and function of each stage, and how many tensors its function takes besides.
+    """
+
+    layout: tuple[tuple[int, Callable[..., Any], int], ...]
+
+    def forward(self, tensors: Sequence[Any], needs: Sequence[bool] | None) -> tuple[tuple[Any, ...], tuple[Any, ...]]:
+        """h over time, the last h and the last c."""
+        h, c, *flat = tensors
+        stages = self._stages(flat)
+        if needs is None:
+            return _ends(*loop(stages, h, c)), ()
         time = _duration(stages)
         sums = [h.new_empty(time, len(h), len(stage.weight)) for stage in stages]
         states, carried = loop(stages, h, c, sums)
-        ctx.layout = layout
-        ctx.save_for_backward(h, c, *flat, *sums, states, carried)
-        return _ends(states, carried)
+        return _ends(states, carried), (*sums, states, carried)
 
-    @staticmethod
-    def backward(ctx: Any, *grads: Tensor | None) -> Any:
-        h, c, *rest, states, carried = ctx.saved_tensors
-        flat, sums = rest[: -len(ctx.layout)], rest[-len(ctx.layout) :]
+    def backward(
+        self, tensors: Sequence[Any], kept: Sequence[Any], grads: Sequence[Any], needs: Sequence[bool]
+    ) -> list[Tensor | None]:
+        """Gradients of all that was given."""
+        h, c, *flat = tensors
+        *sums, states, carried = kept
+        above, g, gc = grads
+        above = torch.zeros_like(states) if above is None else above
+        g = torch.zeros_like(h) if g is None else g
+        gc = torch.zeros_like(c) if gc is None and c is not None else gc
+        before = torch.cat([h[None], states[:-1]])
+        c_before = None if c is None else torch.cat([c[None], carried[:-1]])
         with autocast.off(h.device):
-            if again.is_needed(grads):
-                return None, *_by_autograd(ctx.layout, (h, c, *flat), grads)
-            before = torch.cat([h[None], states[:-1]])
-            c_before = None if c is None else torch.cat([c[None], carried[:-1]])
-            stages, needs = _unflatten(ctx.layout, flat), ctx.needs_input_grad[3:]
-            return None, *_backward(stages, before, c_before, sums, grads, needs)
+            return _backward(self._stages(flat), before, c_before, sums, (above, g, gc), needs[2:])
 
+    def reference(self, h: Tensor, c: Tensor | None, *flat: Tensor) -> tuple[Tensor, Tensor, Tensor | None]:
+        """The plain loop."""
+        with autocast.off(h.device):
+            return _ends(*loop(self._stages(flat), h, c))
 
-def _unflatten(layout: Any, flat: Sequence[Tensor]) -> list[Stage]:
-    rest = iter(flat)
-    return [
-        Stage(next(rest), next(rest), size, function, tuple(next(rest) for _ in range(extra)))
-        for size, function, extra in layout
-    ]
-
-
-def _by_autograd(layout: Any, tensors: Sequence[Any], grads: Sequence[Any]) -> list[Tensor | None]:
-    """Gradients that can be differentiated again: those of the plain loop."""
-
-    def plain(h: Tensor, c: Tensor | None, *flat: Tensor) -> tuple[Tensor, Tensor, Tensor | None]:
-        return _ends(*loop(_unflatten(layout, flat), h, c))
-
-    return again.gradients(plain, grads, tensors)
+    def _stages(self, flat: Sequence[Tensor]) -> list[Stage]:
+        rest = iter(flat)
+        return [
+            Stage(next(rest), next(rest), size, function, tuple(next(rest) for _ in range(extra)))
+            for size, function, extra in self.layout
+        ]
 
 
 def _backward(

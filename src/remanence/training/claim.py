@@ -44,6 +44,7 @@ def claim(folder: Path, config: RunConfig, *, overwrite: bool = False) -> None:
         if folder.exists() and any(not is_scrap(path) for path in folder.iterdir()):
             raise ValueError(f"{folder} holds files that are no run of ours: choose another --output")
     elif not (changed := differences(earlier, config)):
+        clear_parts(folder)
         return
     elif failed_at_once(folder):
         replaces = True
@@ -53,8 +54,7 @@ def claim(folder: Path, config: RunConfig, *, overwrite: bool = False) -> None:
         raise ValueError(
             f"{folder} holds a run with another {' and '.join(changed)}: choose another --output, or --overwrite it"
         )
-    for path in folder.glob(PARTS):
-        discard(path)
+    clear_parts(folder)
     with set_aside(folder) if replaces else nullcontext():
         write_text(folder / CONFIG, yaml.safe_dump(config.model_dump(mode="json"), sort_keys=False))
 
@@ -167,6 +167,13 @@ def set_aside(folder: Path) -> Iterator[None]:
 def ours(folder: Path) -> list[Path]:
     """All files of a run; its configuration is the last, as what has one is still a run."""
     return [path for pattern in (*OURS, CONFIG) for path in folder.glob(pattern)]
+
+
+def clear_parts(folder: Path) -> None:
+    """Remove from a run's folder what a process left half written that was killed."""
+    for parts in (PARTS, f"checkpoints/{PARTS}"):
+        for path in folder.glob(parts):
+            discard(path)
 
 
 def discard(path: Path) -> None:

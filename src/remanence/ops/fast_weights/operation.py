@@ -1,5 +1,7 @@
-"""Which loop carries fast weights through time, and the kernel as one node of the autograd graph."""
+"""Which loop carries fast weights through time."""
 
+from collections.abc import Sequence
+from dataclasses import dataclass
 from typing import Any
 
 import torch
@@ -7,7 +9,7 @@ from jaxtyping import Float
 from torch import Tensor
 
 from remanence._kernels import addressing
-from remanence.ops import again
+from remanence.ops.dispatch import record
 from remanence.ops.fast_weights import reference
 from remanence.ops.fast_weights.reference import Rule
 from remanence.ops.uncompiled import uncompiled
@@ -35,36 +37,50 @@ def evolve(
     A: Float[Tensor, "batch hidden hidden"],
 ) -> tuple[Float[Tensor, "batch time hidden"], Float[Tensor, "batch hidden hidden"]]:
     """What :func:`reference.run` gives, by the kernel; only where it :func:`fits`."""
-    tensors = (*rule[:-3], drive, h, A)
-    # Within the function gradients are off, whoever called it.
-    keep = torch.is_grad_enabled() and any(tensor is not None and tensor.requires_grad for tensor in tensors)
-    return _Evolution.apply(keep, rule[-3:], *tensors)
+    kernel = FastWeighting(rule[-3:])
+    y, last = record(kernel, kernel.reference, (*rule[:-3], drive, h, A))
+    return y, last
 
 
-class _Evolution(torch.autograd.Function):
-    @staticmethod
-    def forward(ctx: Any, keep: bool, settings: tuple[Any, ...], *tensors: Any) -> tuple[Tensor, Tensor]:
+@dataclass(frozen=True)
+class FastWeighting:
+    """Fast weights over time, of (W, gain, shift, λ, η, drive, h, A), as :func:`remanence.ops.dispatch.record` runs it.
+
+    Attributes:
+        settings: the rest of the rule.
+    """
+
+    settings: tuple[Any, ...]
+
+    def forward(
+        self, tensors: Sequence[Any], needs: Sequence[bool] | None
+    ) -> tuple[tuple[Tensor, ...], tuple[Tensor, ...]]:
+        """Hidden states, and A after the last step."""
         from remanence.ops.fast_weights import cpu  # a compiler comes with it
 
+        rule, drive, h, A = self._given(tensors)
+        y, last, kept = cpu.forward(rule, drive, h, A, keep=needs is not None)
+        return (y, last), (y, *kept) if needs is not None else ()
+
+    def backward(
+        self,
+        tensors: Sequence[Any],
+        kept: Sequence[Tensor],
+        grads: Sequence[Tensor | None],
+        needs: Sequence[bool],
+    ) -> list[Tensor | None]:
+        """Gradients of all but A."""
+        from remanence.ops.fast_weights import cpu
+
+        rule, _, h, _ = self._given(tensors)
+        y, *rest = kept
+        of_y, of_A = grads
+        return [*cpu.backward(rule, cpu.Kept(*rest), y, h, of_y, of_A, rates=any(needs[3:5])), None]
+
+    def reference(self, *tensors: Any) -> tuple[Tensor, Tensor]:
+        """The plain loop."""
+        return reference.run(*self._given(tensors))
+
+    def _given(self, tensors: Sequence[Any]) -> tuple[Rule, Tensor, Tensor, Tensor]:
         *of_rule, drive, h, A = tensors
-        y, last, kept = cpu.forward(Rule(*of_rule, *settings), drive, h, A, keep=keep)
-        ctx.settings, ctx.cpu = settings, cpu
-        ctx.save_for_backward(*tensors, y, *kept)
-        ctx.set_materialize_grads(False)
-        return y, last
-
-    @staticmethod
-    def backward(ctx: Any, *above: Tensor | None) -> tuple[Tensor | None, ...]:
-        *tensors, y, u, scale, marks = ctx.saved_tensors
-        *of_rule, _, h, _ = tensors
-        rule, kept = Rule(*of_rule, *ctx.settings), ctx.cpu.Kept(u, scale, marks)
-        grads = addressing.resolve(above)
-        if again.is_needed(grads):
-
-            def plain(*tensors: Any) -> tuple[Tensor, Tensor]:
-                *of_rule, drive, h, A = tensors
-                return reference.run(Rule(*of_rule, *ctx.settings), drive, h, A)
-
-            return None, None, *again.gradients(plain, grads, tensors)
-        rates = any(ctx.needs_input_grad[5:7])
-        return None, None, *ctx.cpu.backward(rule, kept, y, h, *grads, rates=rates), None
+        return Rule(*of_rule, *self.settings), drive, h, A

@@ -1,8 +1,8 @@
-"""Which loop fires the neurons, and the firing as one node of the autograd graph."""
+"""Which loop fires the neurons."""
 
-import importlib.util
-import warnings
+import importlib
 from collections.abc import Sequence
+from dataclasses import dataclass
 from functools import partial
 from types import ModuleType
 from typing import Any, no_type_check
@@ -11,12 +11,13 @@ import torch
 from jaxtyping import Float
 from torch import Tensor
 
-from remanence._kernels import addressing
-from remanence.ops import again, autocast
+from remanence._kernels import triton_place
+from remanence.ops import autocast
+from remanence.ops.dispatch import choose, record, warn_once
 from remanence.ops.firing import reference
 from remanence.ops.firing.schedule import Pointwise, Schedule
 from remanence.ops.scan.gpu import DTYPES
-from remanence.ops.scan.operation import UntraceableWarning, trace_of
+from remanence.ops.scan.operation import trace_of
 from remanence.ops.scan.trace import TracedStep, UntraceableError
 from remanence.ops.uncompiled import uncompiled
 
@@ -38,32 +39,33 @@ def fire(
         weight: one for each edge, or a matrix [receivers, senders].
         backend: ``"reference"``, the plain loop; ``"cpu"``, ``"gpu"``; or ``"auto"``, the fastest that applies.
     """
-    drive, state, weight = autocast.widen((drive, state, weight))
-    chosen = _fastest(drive) if backend == "auto" else backend
-    why = addressing.refuses((drive, state, weight))
-    if why is not None and backend not in ("auto", "reference"):
-        raise ValueError(f"backend {backend!r} cannot run this: {why}")
-    if why is None and chosen != "reference" and drive.numel():
-        try:
-            step, like = partial(_pointwise, schedule.function), torch.empty(2, 1, 3, dtype=drive.dtype)
-            function = trace_of(step, (1, 0, 0), like)
-            return _Firing.apply(_backend(chosen), schedule, function, drive, state, weight)
-        except UntraceableError as error:
-            message = f"Fastlane runs as a plain loop, since its nonlinearity cannot be fused: {error}"
-            warnings.warn(message, UntraceableWarning, stacklevel=5)
-    values = reference.fire(schedule, schedule.levels, drive, state, schedule.matrix(weight))
-    return values, values[:, -1].clone()
+    tensors = autocast.widen((drive, state, weight))
+    options = {name: partial(_refuses, name, schedule, tensors[0]) for name in ("cpu", "gpu")}
+    name = choose(backend, tensors, tensors[0], options, told=_tell)
+    kernel = Firing(schedule, name)
+    if name == "reference":
+        return kernel.reference(*tensors)
+    values, last = record(kernel, kernel.reference, tensors)
+    return values, last
 
 
-def _backend(name: str) -> ModuleType:
-    """Imported at first use: a compiler comes with it."""
-    return importlib.import_module(f"remanence.ops.firing.{name}")
+def _refuses(name: str, schedule: Schedule, like: Tensor) -> str | None:
+    if name == "gpu" and (why := triton_place.refuses(like, DTYPES)) is not None:
+        return why
+    try:
+        _traced(schedule, like.dtype)
+    except UntraceableError as error:
+        return f"its nonlinearity cannot be fused: {error}"
+    return None
 
 
-def _fastest(like: Tensor) -> str:
-    if like.device.type == "cuda" and like.dtype in DTYPES and importlib.util.find_spec("triton"):
-        return "gpu"
-    return "cpu" if like.device.type == "cpu" and like.dtype in (torch.float32, torch.float64) else "reference"
+def _tell(why: str) -> None:
+    warn_once(f"Fastlane runs as a plain loop: {why}")
+
+
+def _traced(schedule: Schedule, dtype: torch.dtype) -> TracedStep:
+    """The nonlinearity as a step, which its kernels are made of."""
+    return trace_of(partial(_pointwise, schedule.function), (1, 0, 0), torch.empty(2, 1, 3, dtype=dtype))
 
 
 @no_type_check  # as of the steps of a scan
@@ -71,54 +73,57 @@ def _pointwise(f: Pointwise, state: tuple[Tensor, ...], inputs: Any, params: Any
     return (f(state[0]),)
 
 
-class _Firing(torch.autograd.Function):
-    @staticmethod
-    def forward(
-        ctx: Any,
-        backend: ModuleType,
-        schedule: Schedule,
-        function: TracedStep,
-        drive: Tensor,
-        state: Tensor,
-        weight: Tensor,
-    ) -> tuple[Tensor, Tensor]:
-        values, before = backend.forward(schedule, function, drive, state, weight)
-        function.vjp((True,))  # now: what has no derivative is better refused here than in the backward pass
-        ctx.backend, ctx.schedule, ctx.function = backend, schedule, function
-        ctx.save_for_backward(drive, state, weight, values, before)
-        ctx.set_materialize_grads(False)
-        ticks = schedule.ticks
-        return values[:, ticks::ticks], values[:, -1].clone()
+@dataclass(frozen=True)
+class Firing:
+    """The firing of neurons, of (drive, state, weight), as :func:`remanence.ops.dispatch.record` runs it.
 
-    @staticmethod
-    def backward(ctx: Any, *above: Tensor | None) -> tuple[Tensor | None, ...]:
-        schedule: Schedule = ctx.schedule
-        drive, state, weight, values, before = ctx.saved_tensors
-        grads = addressing.resolve(above)
-        if again.is_needed(grads):
-            return None, None, None, *_by_autograd(schedule, (drive, state, weight), grads)
+    Attributes:
+        schedule: who fires when, and how.
+        backend: whose kernels.
+    """
+
+    schedule: Schedule
+    backend: str
+
+    def forward(
+        self, tensors: Sequence[Tensor], needs: Sequence[bool] | None
+    ) -> tuple[tuple[Tensor, ...], tuple[Tensor, ...]]:
+        """Values after each time step, and after the last."""
+        drive, state, weight = tensors
+        function = _traced(self.schedule, drive.dtype)
+        values, before = self._module.forward(self.schedule, function, drive, state, weight)
+        if needs is not None:
+            function.vjp((True,))  # now: what has no derivative is better refused here than in the backward pass
+        ticks = self.schedule.ticks
+        return (values[:, ticks::ticks], values[:, -1].clone()), (values, before)
+
+    def backward(
+        self,
+        tensors: Sequence[Tensor],
+        kept: Sequence[Tensor],
+        grads: Sequence[Tensor | None],
+        needs: Sequence[bool],
+    ) -> list[Tensor | None]:
+        """Gradients of drive, state and weight."""
+        schedule, (drive, _, weight), (values, before) = self.schedule, tensors, kept
         of_values, final = grads
         of_values = torch.zeros_like(drive) if of_values is None else of_values
         if final is not None:
             of_values = of_values.clone(memory_format=torch.contiguous_format)
             of_values[:, -1] += final
-        fired = ctx.backend.backward(schedule, ctx.function, of_values, before, weight)
-        of_drive = fired if schedule.ticks == 1 else fired.unflatten(1, (-1, schedule.ticks)).sum(2)
-        needs = ctx.needs_input_grad[3:]
-        return (
-            *(None, None, None, of_drive),
+        fired = self._module.backward(schedule, _traced(schedule, drive.dtype), of_values, before, weight)
+        return [
+            fired if schedule.ticks == 1 else fired.unflatten(1, (-1, schedule.ticks)).sum(2),
             schedule.of_state(weight, fired[:, 0]) if needs[1] else None,
-            ctx.backend.of_weight(schedule, weight, values, fired) if needs[2] else None,
-        )
+            self._module.of_weight(schedule, weight, values, fired) if needs[2] else None,
+        ]
 
+    def reference(self, drive: Tensor, state: Tensor, weight: Tensor) -> tuple[Tensor, Tensor]:
+        """The plain loop."""
+        values = reference.fire(self.schedule, self.schedule.levels, drive, state, self.schedule.matrix(weight))
+        return values, values[:, -1].clone()
 
-def _by_autograd(
-    schedule: Schedule, tensors: tuple[Tensor, ...], above: Sequence[Tensor | None]
-) -> list[Tensor | None]:
-    """Gradients that can be differentiated again: those of the plain loop."""
-
-    def loop(drive: Tensor, state: Tensor, weight: Tensor) -> tuple[Tensor, Tensor]:
-        values = reference.fire(schedule, schedule.levels, drive, state, schedule.matrix(weight))
-        return values, values[:, -1]
-
-    return again.gradients(loop, above, tensors)
+    @property
+    def _module(self) -> ModuleType:
+        """Imported at first use: a compiler comes with it."""
+        return importlib.import_module(f"remanence.ops.firing.{self.backend}")

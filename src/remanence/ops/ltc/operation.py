@@ -10,12 +10,12 @@ from torch import Tensor
 from remanence._kernels import addressing
 from remanence._kernels.enter import BITS
 from remanence.ops import autocast
-from remanence.ops.ltc import autograd, dense, gpu, reference, sparse
+from remanence.ops.dispatch import choose, record
+from remanence.ops.ltc import dense, gpu, reference, sparse
 from remanence.ops.ltc.edges import Edges, Strengths
 from remanence.ops.ltc.evolution import Evolution
+from remanence.ops.ltc.kernels import Arriving, Evolving
 from remanence.ops.uncompiled import uncompiled
-
-BACKENDS = ("auto", "reference", "cpu", "gpu")
 
 
 @uncompiled
@@ -45,7 +45,10 @@ def arriving(
     layout = _layout(backend, (x, *strengths), x.numel() // max(1, x.shape[-1]), edges)
     if layout is None or x.ndim < 2:
         return reference.arriving(x, edges, strengths)
-    return autograd.arriving(layout, x, edges, strengths)
+    kernel = Arriving(layout, edges)
+    sums = record(kernel, kernel.reference, (x.flatten(0, -2), *strengths))
+    conductance, current = (each.unflatten(0, x.shape[:-1]) for each in sums)
+    return conductance, current
 
 
 @uncompiled
@@ -98,7 +101,9 @@ def evolve(
     layout = None if _asks_too_much(given) else _layout(backend, given.tensors, v.shape[0], edges)
     if layout is None:
         return reference.evolve(given)
-    return autograd.evolve(layout, given)
+    kernel = Evolving(layout, edges, sub_steps)
+    states, last = record(kernel, kernel.reference, given.tensors)
+    return states, last
 
 
 def _asks_too_much(given: Evolution) -> bool:
@@ -140,18 +145,10 @@ def _fit(name: str, tensor: Tensor, shape: Sequence[int], like: Tensor) -> None:
 
 def _layout(backend: str, tensors: Sequence[Tensor], samples: int, edges: Edges) -> ModuleType | None:
     """The kernels that run, or None for the reference."""
-    if backend not in BACKENDS:
-        raise ValueError(f"unknown backend {backend!r}: use {', '.join(BACKENDS)}")
     like = tensors[0]
-    if backend == "reference" or like.numel() == 0:
-        return None
-    name = backend if backend != "auto" else "gpu" if like.device.type == "cuda" else "cpu"
-    why = addressing.refuses(tensors) or (gpu.refuses(like) if name == "gpu" else _refuses(like))
-    if why is not None and backend != "auto":
-        raise ValueError(f"backend {backend!r} cannot run this: {why}")
-    if why is not None:
-        return None
-    return gpu if name == "gpu" else _cheapest(edges, samples, like.dtype)
+    options = {"cpu": lambda: _refuses(like), "gpu": lambda: gpu.refuses(like)}
+    name = choose(backend, tensors, like, options)
+    return {"reference": None, "gpu": gpu}.get(name) if name != "cpu" else _cheapest(edges, samples, like.dtype)
 
 
 def _refuses(like: Tensor) -> str | None:

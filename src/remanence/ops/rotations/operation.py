@@ -1,14 +1,13 @@
-"""Which loop turns the states of an EUNN, and the kernel as one node of the autograd graph."""
+"""Which loop turns the states of an EUNN."""
 
-from functools import partial
-from typing import Any
+from collections.abc import Sequence
+from dataclasses import dataclass
 
 import torch
 from jaxtyping import Float
 from torch import Tensor
 
-from remanence._kernels import addressing
-from remanence.ops import again
+from remanence.ops.dispatch import choose, record
 from remanence.ops.rotations import reference
 from remanence.ops.rotations.mesh import Mesh
 from remanence.ops.uncompiled import uncompiled
@@ -40,38 +39,54 @@ def evolve(
         backend: ``"reference"``, the plain loop; ``"cpu"``; or ``"auto"``, the fastest that applies.
     """
     tensors = (x, state, weight_ih, theta, phi, omega, bias)
-    fits = x.device.type == "cpu" and x.dtype in (torch.float32, torch.float64) and x.numel() > 0
-    why = addressing.refuses(tensors)
-    if why is not None and backend == "cpu":
-        raise ValueError(f"backend 'cpu' cannot run this: {why}")
-    if why is not None or backend == "reference" or not fits:
-        return _looped(mesh, *tensors)
-    return _Evolution.apply(mesh, *tensors)
+    kernel = Turning(mesh)
+    if choose(backend, tensors, x, {"cpu": lambda: _refuses(x)}) == "reference":
+        return kernel.reference(*tensors)
+    y, last = record(kernel, kernel.reference, tensors)
+    return y, last
 
 
-def _looped(
-    mesh: Mesh, x: Tensor, state: Tensor, weight_ih: Tensor, theta: Tensor, phi: Tensor, omega: Tensor, bias: Tensor
-) -> tuple[Tensor, Tensor]:
-    y = reference.run(reference.rotations(mesh, theta, phi, omega), x, state, weight_ih, bias)
-    return y, y[:, -1]
+def _refuses(x: Tensor) -> str | None:
+    if x.device.type == "cpu" and x.dtype in (torch.float32, torch.float64):
+        return None
+    return f"it computes in float32 and float64 on the CPU, and the tensors are {x.dtype} on {x.device}"
 
 
-class _Evolution(torch.autograd.Function):
-    @staticmethod
-    def forward(ctx: Any, mesh: Mesh, *tensors: Tensor) -> tuple[Tensor, Tensor]:
+@dataclass(frozen=True)
+class Turning:
+    """The evolution of an EUNN, of (x, state, V, θ, φ, ω, b), as :func:`remanence.ops.dispatch.record` runs it.
+
+    Attributes:
+        mesh: which coordinates are turned together.
+    """
+
+    mesh: Mesh
+
+    def forward(
+        self, tensors: Sequence[Tensor], needs: Sequence[bool] | None
+    ) -> tuple[tuple[Tensor, ...], tuple[Tensor, ...]]:
+        """States over time, and the last."""
         from remanence.ops.rotations import cpu  # a compiler comes with it
 
-        y, *kept = cpu.forward(mesh, *tensors)
-        ctx.mesh, ctx.backend = mesh, cpu
-        ctx.save_for_backward(*tensors, *kept)
-        ctx.set_materialize_grads(False)
-        return y, y[:, -1]
+        y, *kept = cpu.forward(self.mesh, *tensors)
+        return (y, y[:, -1].clone()), tuple(kept)
 
-    @staticmethod
-    def backward(ctx: Any, *above: Tensor | None) -> tuple[Tensor | None, ...]:
-        *tensors, drive, turned = ctx.saved_tensors
-        grads = addressing.resolve(above)
-        if again.is_needed(grads):
-            return None, *again.gradients(partial(_looped, ctx.mesh), grads, tensors)
-        wants_x = ctx.needs_input_grad[1]
-        return None, *ctx.backend.backward(ctx.mesh, (grads[0], grads[1]), drive, turned, *tensors, wants_x=wants_x)
+    def backward(
+        self,
+        tensors: Sequence[Tensor],
+        kept: Sequence[Tensor],
+        grads: Sequence[Tensor | None],
+        needs: Sequence[bool],
+    ) -> Sequence[Tensor | None]:
+        """Gradients of all that was given."""
+        from remanence.ops.rotations import cpu
+
+        of_y, of_last = grads
+        return cpu.backward(self.mesh, (of_y, of_last), *kept, *tensors, wants_x=needs[0])
+
+    def reference(
+        self, x: Tensor, state: Tensor, weight_ih: Tensor, theta: Tensor, phi: Tensor, omega: Tensor, bias: Tensor
+    ) -> tuple[Tensor, Tensor]:
+        """The plain loop."""
+        y = reference.run(reference.rotations(self.mesh, theta, phi, omega), x, state, weight_ih, bias)
+        return y, y[:, -1]

@@ -5,7 +5,8 @@ derivative as loops, which ``cpu`` and ``gpu`` run; ``newton`` solves for all ti
 chooses.
 """
 
+from remanence.ops.dispatch import UntraceableWarning
 from remanence.ops.scan.counts import Statistics, reset_scan_statistics, scan_statistics
-from remanence.ops.scan.operation import UntraceableWarning, scan, scan_source
+from remanence.ops.scan.operation import scan, scan_source
 
 __all__ = ["Statistics", "UntraceableWarning", "reset_scan_statistics", "scan", "scan_source", "scan_statistics"]

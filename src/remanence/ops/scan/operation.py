@@ -1,29 +1,24 @@
 """Which backend runs a scan, and whether its arguments make sense."""
 
-import warnings
 from collections import OrderedDict
 from collections.abc import Hashable, Sequence
+from functools import partial
 from typing import TypeAlias
 
-import torch
 from jaxtyping import Float
 from torch import Tensor
 
-from remanence._kernels import addressing
 from remanence.ops import autocast
+from remanence.ops.dispatch import choose, record, warn_once
 from remanence.ops.scan import reference
-from remanence.ops.scan.autograd import differentiable
 from remanence.ops.scan.backend import MODULES, load
 from remanence.ops.scan.fingerprint import fingerprint
-from remanence.ops.scan.layout import INPUTS, PARAMS, Group, Tensors, flat, group, parts
+from remanence.ops.scan.fused import FusedLoop
+from remanence.ops.scan.layout import INPUTS, PARAMS, Group, Layout, Tensors, flat, group, parts
 from remanence.ops.scan.trace import Step, TracedStep, UntraceableError
 from remanence.ops.uncompiled import uncompiled
 
 Many: TypeAlias = Sequence[Tensor] | Tensor
-
-
-class UntraceableWarning(UserWarning):
-    """A step runs as the plain loop because an operation in it cannot be fused."""
 
 
 def scan(
@@ -78,28 +73,29 @@ def _scan(
 ) -> tuple[Tensors, Tensors]:
     inputs, state, params = _widened(group(inputs)), autocast.widen(state), _widened(group(params))
     like, counts = _check(inputs, state, params, every)
-    if backend not in ("auto", "reference", *MODULES):
-        raise ValueError(f"unknown backend {backend!r}: use auto, reference, {', '.join(MODULES)}")
     if like.shape[1] == 0:
         return tuple(s.new_empty(like.shape) for s in state), tuple(s.clone() for s in state)
-    name = _fastest(like) if backend == "auto" else backend
-    if name == "reference" or like.numel() == 0:
+    tensors = (*state, *flat(inputs), *flat(params))
+    options = {name: partial(_refuses, name, step, counts, like) for name in MODULES}
+    name = choose(backend, tensors, like, options, what="this step", told=partial(_tell, step))
+    if name == "reference":
         return reference.scan(step, parts(inputs, INPUTS), state, parts(params, PARAMS))
-    why = watched = addressing.refuses((*state, *flat(inputs), *flat(params)))
-    if watched is None:
-        chosen = load(name)
-        try:
-            traced = trace_of(step, counts, like)
-            why = chosen.refuses(traced, like)
-            if why is None:
-                return differentiable(chosen, traced, inputs, state, params, every)
-        except UntraceableError as error:
-            why = str(error)
-    if backend != "auto":
-        raise ValueError(f"backend {backend!r} cannot run this step: {why}")
-    if watched is None and why is not None:
-        _warn_once(step, why)
-    return reference.scan(step, parts(inputs, INPUTS), state, parts(params, PARAMS))
+    layout = Layout(counts, isinstance(inputs, Tensor), isinstance(params, Tensor))
+    loop = FusedLoop(load(name), trace_of(step, counts, like), layout, every)
+    results = record(loop, loop.reference, tensors)
+    return results[: len(state)], results[len(state) :]
+
+
+def _refuses(name: str, step: Step, counts: tuple[int, int, int], like: Tensor) -> str | None:
+    try:
+        return load(name).refuses(trace_of(step, counts, like), like)
+    except UntraceableError as error:
+        return str(error)
+
+
+def _tell(step: Step, why: str) -> None:
+    name = getattr(step, "__qualname__", type(step).__name__)
+    warn_once(f"scan runs {name} as a plain loop over time: {why}")
 
 
 def scan_source(step: Step, inputs: Many, state: Sequence[Tensor], params: Many = (), *, backend: str = "cpu") -> str:
@@ -121,12 +117,6 @@ def scan_source(step: Step, inputs: Many, state: Sequence[Tensor], params: Many 
         return load(backend).source(traced, [True] * sum(traced.counts))
     except UntraceableError as error:
         raise ValueError(f"this step cannot be fused: {error}") from error
-
-
-def _fastest(like: Tensor) -> str:
-    if like.device.type == "cuda":
-        return "gpu"
-    return "cpu" if like.device.type == "cpu" and like.dtype in (torch.float32, torch.float64) else "reference"
 
 
 _TRACES: OrderedDict[Hashable, TracedStep | UntraceableError] = OrderedDict()
@@ -152,16 +142,6 @@ def trace_of(step: Step, counts: tuple[int, int, int], like: Tensor) -> TracedSt
     if isinstance(found, UntraceableError):
         raise found
     return found
-
-
-_WARNED: set[tuple[str, str]] = set()
-
-
-def _warn_once(step: Step, why: str) -> None:
-    name = getattr(step, "__qualname__", type(step).__name__)
-    if (name, why) not in _WARNED:
-        _WARNED.add((name, why))
-        warnings.warn(f"scan runs {name} as a plain loop over time: {why}", UntraceableWarning, stacklevel=5)
 
 
 def _widened(given: Group) -> Group:

@@ -1,0 +1,103 @@
+"""The loop around a traced step and its way back, whichever backend computes them."""
+
+from collections.abc import Sequence
+from dataclasses import dataclass
+
+import torch
+from torch import Tensor
+
+from remanence.ops.scan import reference
+from remanence.ops.scan.backend import Backend
+from remanence.ops.scan.layout import INPUTS, PARAMS, Gradients, Group, Layout, Tensors, parts
+from remanence.ops.scan.trace import TracedStep
+
+
+@dataclass(frozen=True)
+class FusedLoop:
+    """The loop around a traced step, as :func:`remanence.ops.dispatch.record` runs it.
+
+    Attributes:
+        backend: what computes.
+        traced: the step.
+        layout: how states, inputs and params lie in the tensors.
+        every: keep every so many states; None: all.
+    """
+
+    backend: Backend
+    traced: TracedStep
+    layout: Layout
+    every: int | None
+
+    def forward(self, tensors: Sequence[Tensor], needs: Sequence[bool] | None) -> tuple[Tensors, Tensors]:
+        """States over time, and those after the last step."""
+        state, inputs, params = self.layout.split(tensors)
+        states = self.backend.forward(self.traced, inputs, state, params)
+        kept: Tensors = ()
+        if needs is not None:
+            self.traced.vjp(self.layout.spread(needs))  # now: what has no derivative is better refused here than later
+            every = self.every
+            kept = states if every is None else tuple(over_time[:, every - 1 :: every].clone() for over_time in states)
+        return (*states, *last(states)), kept
+
+    def backward(
+        self, tensors: Sequence[Tensor], kept: Sequence[Tensor], grads: Sequence[Tensor | None], needs: Sequence[bool]
+    ) -> Sequence[Tensor | None]:
+        """Gradients of states, inputs and params."""
+        state, inputs, params = self.layout.split(tensors)
+        above = grads[: len(state)], grads[len(state) :]
+        arguments = (self.traced, self.layout.spread(needs), (inputs, state, params), tuple(kept))
+        if self.every is None:
+            return self.layout.joined(self.backend.backward(*arguments, *above))
+        return self.layout.joined(_by_segments(self.backend, *arguments, *above, self.every))
+
+    def reference(self, *tensors: Tensor) -> Tensors:
+        """The plain loop."""
+        state, inputs, params = self.layout.split(tensors)
+        states, final = reference.scan(self.traced.step, inputs, state, parts(params, PARAMS))
+        return *states, *final
+
+
+def last(states: Tensors) -> Tensors:
+    """The state after the last step, as copies that do not keep the whole sequence alive."""
+    return tuple(torch.select_copy(over_time, 1, -1) for over_time in states)
+
+
+def _by_segments(
+    backend: Backend,
+    traced: TracedStep,
+    needs: Sequence[bool],
+    primals: tuple[Tensors, Tensors, Group],
+    anchors: Sequence[Tensor],
+    grad_states: Sequence[Tensor | None],
+    grad_final: Sequence[Tensor | None],
+    every: int,
+) -> Gradients:
+    """The backward pass from every k-th state: the last segment first, its states computed anew."""
+    inputs, state, params = primals
+    states, time = traced.counts[0], inputs[0].shape[1]
+    needs = [True] * states + list(needs[states:])
+    of_inputs = [torch.empty_like(x) if need else None for x, need in zip(inputs, needs[states:], strict=False)]
+    of_params: list[Tensor | None] = [None] * len(params)
+    carried: Sequence[Tensor | None] = grad_final
+    for number in reversed(range(-(-time // every))):
+        part = slice(number * every, min((number + 1) * every, time))
+        start = tuple(anchor[:, number - 1] for anchor in anchors) if number else state
+        segment = tuple(x[:, part] for x in inputs)
+        anew = backend.forward(traced, segment, start, params)
+        above = [None if g is None else g[:, part] for g in grad_states]
+        grads = backend.backward(traced, needs, (segment, start, params), anew, above, carried)
+        carried = grads.state
+        for whole, piece in zip(of_inputs, parts(grads.inputs, INPUTS), strict=True):
+            if whole is not None and piece is not None:
+                whole[:, part] = piece
+        of_params = [_sum(total, g) for total, g in zip(of_params, parts(grads.params, PARAMS), strict=True)]
+    dtype = inputs[0].dtype
+    return Gradients(tuple(carried), tuple(of_inputs), tuple(g if g is None else g.to(dtype) for g in of_params))
+
+
+def _sum(total: Tensor | None, term: Tensor | None) -> Tensor | None:
+    """Of parameter gradients, in float32 at least."""
+    if term is None:
+        return None
+    wide = term.to(torch.promote_types(term.dtype, torch.float32))
+    return wide if total is None else total + wide
