@@ -45,13 +45,13 @@ CALLS = {
 }
 
 SOURCE = Path(remanence.__file__).parent
-MODULES = [  # all but those of the command, which only cli.py loads; it says itself what it needs
+MODULES = [  # all but those of the command, which only cli/app.py loads; it says itself what it needs
     f"importlib.import_module('{'.'.join(path.relative_to(SOURCE.parent).with_suffix('').parts)}')"
     for path in sorted(SOURCE.rglob("*.py"))
-    if not path.name.startswith(("cli", "__"))
+    if path.name == "console.py" or not (path.name.startswith("__") or path.parent.name == "cli")
 ]
 NEEDING = re.compile(
-    r"remanence\.(console|inspection|report|study|tasks\.dashes|tasks\.scenes|training|wiring\.picture|yaml_files)\b"
+    r"remanence\.(cli\.console|inspection|report|study|tasks\.dashes|tasks\.scenes|training|wiring\.picture|yaml_files)\b"
 )
 
 PROGRAM = """

@@ -29,12 +29,16 @@ import os, sys, signal, time
 sys.path.insert(0, {folder!r})
 import run
 from readers import Reader
+from remanence.errors import UserError
+
+def unnamed():
+    raise UserError("something is wrong")
 
 def read(path):
     if path.read_bytes() == b"whole":
         return
     [lambda: 1 / 0, lambda: os.kill(os.getpid(), signal.SIGSEGV), lambda: bytearray(3 << 30), lambda: time.sleep(9),
-     lambda: open("/tmp/elsewhere", "w"), lambda: os.system("true"), lambda: int("x")][number]()  # of the loop below
+     lambda: open("/tmp/elsewhere", "w"), lambda: os.system("true"), unnamed][number]()  # of the loop below
 
 class Numbered(Reader):
     def write(self, folder, draw):

@@ -8,6 +8,8 @@ from typing import Any
 import torch
 from torch import Tensor
 
+from remanence.errors import UserError
+
 SHARED = 16  # tensors may share what is stored (tied weights), but not this often on average
 SLACK = 1 << 20  # bytes beyond that
 
@@ -31,26 +33,26 @@ def read_tensors(path: Path) -> Any:
             content = torch.load(file, map_location="cpu", weights_only=True)
         except Exception as error:  # what a damaged or hostile pickle raises is anything
             if "weights_only" in str(error) and "GLOBAL" in str(error):
-                raise ValueError("it holds other Python objects, which are not loaded") from error
-            raise ValueError("it is damaged, or of another kind") from error
+                raise UserError("it holds other Python objects, which are not loaded") from error
+            raise UserError("it is damaged, or of another kind") from error
     _check_sizes(content, size)
     return content
 
 
 def _check_entries(archive: zipfile.ZipFile, size: int) -> None:
     if sum(entry.file_size for entry in archive.infolist()) > size:
-        raise ValueError("entries are compressed, which torch.save does not do")
+        raise UserError("entries are compressed, which torch.save does not do")
 
 
 def _check_sizes(content: Any, size: int) -> None:
     total = 0
     for tensor in _tensors(content):
         if tensor.is_meta or tensor.layout != torch.strided:
-            raise ValueError("it holds tensors without values, or sparse ones")
+            raise UserError("it holds tensors without values, or sparse ones")
         needed = tensor.numel() * tensor.element_size()
         total += needed
         if needed > tensor.untyped_storage().nbytes() or total > SHARED * size + SLACK:
-            raise ValueError("its tensors are larger than what it holds of them")
+            raise UserError("its tensors are larger than what it holds of them")
 
 
 def _tensors(content: Any) -> Iterator[Tensor]:

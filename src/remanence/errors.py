@@ -1,4 +1,11 @@
-"""Errors that are nobody's mistake: a run that could not come to its end."""
+"""Errors of ours: what a user can mend, and what is nobody's mistake, a run that could not come to its end."""
+
+
+class UserError(ValueError):
+    """What was given cannot be worked with; the message says what was expected, what came, and what to do.
+
+    It is a ``ValueError``, and so to be caught as one; any other ``ValueError`` is a mistake of ours.
+    """
 
 
 class RunError(RuntimeError):

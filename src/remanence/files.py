@@ -7,6 +7,8 @@ from contextlib import contextmanager
 from pathlib import Path
 from typing import IO
 
+from remanence.errors import UserError
+
 PART = ".part"
 """Ends the names of files that are being written."""
 
@@ -59,4 +61,4 @@ def read_text(path: Path) -> str:
     try:
         return path.read_text(encoding="utf-8")
     except UnicodeDecodeError as error:
-        raise ValueError(f"{path}: not text, byte {error.start} cannot be read") from error
+        raise UserError(f"{path}: not text, byte {error.start} cannot be read") from error

@@ -3,6 +3,7 @@
 from pathlib import Path
 
 import remanence
+from remanence.errors import UserError
 
 
 def recipe_folder() -> Path:
@@ -23,4 +24,4 @@ def find_recipe(path: Path) -> Path:
     if path.parts[:1] == ("recipes",) and (ours := recipe_folder().joinpath(*path.parts[1:])).is_file():
         return ours
     there = ", ".join(f"recipes/{each.relative_to(recipe_folder())}" for each in sorted(recipe_folder().glob("*.yaml")))
-    raise ValueError(f"cannot read the recipe {path}: there is no such file; with the package come {there}")
+    raise UserError(f"cannot read the recipe {path}: there is no such file; with the package come {there}")

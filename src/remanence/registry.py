@@ -2,10 +2,14 @@
 
 import difflib
 import importlib
-from collections.abc import Callable, Iterable, Iterator
-from functools import cached_property
+import inspect
+from collections.abc import Callable, Iterable, Iterator, Mapping, Sequence
+from functools import cached_property, partial
 from importlib.metadata import entry_points
-from typing import Generic, TypeVar
+from types import NoneType, UnionType
+from typing import Any, Generic, SupportsFloat, SupportsIndex, TypeVar, Union, get_args, get_origin, get_type_hints
+
+from remanence.errors import UserError
 
 Item = TypeVar("Item")
 
@@ -28,7 +32,7 @@ class Registry(Generic[Item]):
     def add(self, name: str, factory: Callable[..., Item]) -> None:
         """Register ``factory`` under ``name``."""
         if name in self._own:
-            raise ValueError(f"a {self.kind} named {name!r} is registered already")
+            raise UserError(f"a {self.kind} named {name!r} is registered already")
         self._own[name] = factory
 
     @cached_property
@@ -52,16 +56,59 @@ class Registry(Generic[Item]):
             return self._plugins[name]()
         raise unknown(self.kind, name, self)
 
+    def create(self, name: str, /, **options: object) -> Item:
+        """What the factory called ``name`` makes of these options.
+
+        Raises:
+            ValueError: no such name, an option that the factory does not have or lacks, or one of a wrong kind.
+        """
+        factory = self[name]
+        try:
+            inspect.signature(factory).bind(**options)
+        except TypeError as error:
+            raise UserError(f"{self.kind} {name!r}: {error}") from error
+        try:
+            return factory(**options)
+        except TypeError as error:
+            if wrong := misfits(factory, options):
+                raise UserError(f"{self.kind} {name!r}: {wrong}") from error
+            raise
+
     def _imported(self, path: str) -> Callable[..., Item]:
         module_name, _, attribute = path.partition(":")
         try:
             found = getattr(importlib.import_module(module_name), attribute)
         except (ImportError, AttributeError, TypeError, ValueError) as error:  # the last two: odd names
-            raise ValueError(f"no {self.kind} could be imported from {path!r}: {error}") from error
+            raise UserError(f"no {self.kind} could be imported from {path!r}: {error}") from error
         if not (isinstance(found, type) and issubclass(found, self.base)):
             base = f"{self.base.__module__}.{self.base.__qualname__}"
-            raise ValueError(f"{path!r} is no {self.kind}: expected a subclass of {base}")
+            raise UserError(f"{path!r} is no {self.kind}: expected a subclass of {base}")
         return found
+
+
+def misfits(factory: Callable[..., object], options: Mapping[str, object]) -> str | None:
+    """The first option whose value is not of the kind that the factory's signature says, or None."""
+    function = factory.func if isinstance(factory, partial) else factory
+    hints = get_type_hints(function.__init__ if isinstance(function, type) else function)
+    for option, value in options.items():
+        if option in hints and not suits(value, hints[option]):
+            kind = getattr(hints[option], "__name__", None) or str(hints[option])
+            return f"{option} should be {kind}, got {value!r}"
+    return None
+
+
+def suits(value: object, hint: Any) -> bool:
+    """Whether a value is of a kind; where that cannot be told, it is taken to be."""
+    origin, arguments = get_origin(hint), get_args(hint)
+    if origin in (Union, UnionType):
+        return any(suits(value, each) for each in arguments)
+    if hint in (int, float):
+        return isinstance(value, SupportsIndex if hint is int else SupportsFloat) and not isinstance(value, bool | str)
+    if hint in (bool, str, NoneType):
+        return isinstance(value, hint)
+    if origin in (list, tuple, Sequence) and arguments:
+        return isinstance(value, list | tuple) and all(suits(each, arguments[0]) for each in value)
+    return True
 
 
 def refuse_imports(names: Iterable[str], where: object) -> None:
@@ -72,7 +119,7 @@ def refuse_imports(names: Iterable[str], where: object) -> None:
     """
     for name in names:
         if ":" in name:
-            raise ValueError(
+            raise UserError(
                 f"{where} names {name!r}, which would run code from outside of this package: --allow-import "
                 "(in Python, allow_import=True) if you trust it"
             )
@@ -83,9 +130,9 @@ def nearest(name: str, known: Iterable[str], cutoff: float = 0.4) -> list[str]:
     return difflib.get_close_matches(name, sorted(known), n=3, cutoff=cutoff)
 
 
-def unknown(kind: str, name: str, known: Iterable[str]) -> ValueError:
+def unknown(kind: str, name: str, known: Iterable[str]) -> UserError:
     """The error that no ``kind`` is called ``name``, with the nearest of those that are known."""
     known = sorted(known)
     near = nearest(name, known)
     hint = f"did you mean {' or '.join(near)}?" if near else f"there are: {', '.join(known)}"
-    return ValueError(f"no {kind} is called {name!r}; {hint}")
+    return UserError(f"no {kind} is called {name!r}; {hint}")

@@ -3,6 +3,7 @@
 from pathlib import Path
 from typing import Any
 
+from remanence.errors import UserError
 from remanence.extras import needing
 
 with needing("train", "reading YAML"):
@@ -23,10 +24,10 @@ def parse_yaml(text: str, path: Path) -> Any:
         return load_yaml(text)
     except yaml.MarkedYAMLError as error:
         line = error.problem_mark.line + 1 if error.problem_mark else "?"
-        raise ValueError(f"{path}, line {line}: {error.problem}") from error
+        raise UserError(f"{path}, line {line}: {error.problem}") from error
     except yaml.reader.ReaderError as error:
         line = text[: error.position].count("\n") + 1
-        raise ValueError(f"{path}, line {line}: the character {chr(error.character)!a} has no place in YAML") from error
+        raise UserError(f"{path}, line {line}: the character {chr(error.character)!a} has no place in YAML") from error
 
 
 def load_yaml(text: str) -> Any:

@@ -22,6 +22,7 @@ from safetensors.torch import save as safetensors
 
 from remanence._kernels import cache
 from remanence.data import prepare
+from remanence.errors import UserError
 from remanence.inspection.checkpoints import subjects_of_checkpoint
 from remanence.inspection.runs import subjects_of_run
 from remanence.report import as_json, load, markdown, summarise
@@ -171,8 +172,8 @@ def planned(path: Path, recipe: Recipe) -> None:
     """As ``remanence compare`` begins: what is wrong with a task or a layer is said with its name."""
     try:
         recipe.runs()
-    except ValueError as error:
-        raise ValueError(f"{path}: {error}") from error
+    except UserError as error:
+        raise UserError(f"{path}: {error}") from error
 
 
 def recipes() -> Iterator[tuple[str, Reader]]:
@@ -186,8 +187,8 @@ def recipes() -> Iterator[tuple[str, Reader]]:
         word = path.read_bytes().decode("utf-8", "replace")
         try:
             recipe = recipe_from(json.loads(json.dumps(plain)), [word])
-        except ValueError as error:  # it names the field; there is no file
-            raise ValueError(f"{path}: {error}") from error
+        except UserError as error:  # it names the field; there is no file
+            raise UserError(f"{path}: {error}") from error
         planned(path, recipe)
 
     yield "--set", Reader(words, settled, alone=True)

@@ -25,7 +25,7 @@ from pathlib import Path
 sys.path.insert(0, str(Path(__file__).parent))
 from readers import Reader, clear, every
 
-from remanence.errors import RunError, is_out_of_memory
+from remanence.errors import RunError, UserError, is_out_of_memory
 
 CASES, SECONDS, ROOM = 2000, 10, 1 << 30
 OUTPUT = Path(__file__).parents[2] / "benchmarks" / "results" / "fuzz.md"
@@ -78,7 +78,7 @@ def end_of(reader: Reader, folder: Path, draw: random.Random | None) -> tuple[st
     signal.alarm(SECONDS)
     try:
         reader.read(path)
-    except (ValueError, RunError) as error:
+    except (UserError, RunError) as error:
         signal.alarm(0)
         said = str(error)
         return ("refused" if str(path) in said else "unnamed"), said

@@ -115,6 +115,23 @@ def test_copies_pickles_and_state_dicts_keep_the_function(layer):
         torch.testing.assert_close(twin(x)[0], expected)
 
 
+@pytest.mark.unchecked
+@pytest.mark.parametrize("name", LAYERS)
+def test_device_and_dtype_are_those_of_the_parameters(name):
+    options = {"input_size": 3, "hidden_size": 4, **OPTIONS.get(name, {})}
+    torch.manual_seed(0)
+    expected = nn.create(name.split()[0], **options).double()
+    torch.manual_seed(0)
+    layer = nn.create(name.split()[0], **options, device="cpu", dtype=torch.float64)
+    x = torch.randn(2, 5, 3, dtype=torch.float64)
+    torch.testing.assert_close(layer(x)[0], expected(x)[0], rtol=0, atol=0)
+    empty = nn.create(name.split()[0], **options, device="meta")
+    assert {parameter.device.type for parameter in empty.parameters()} == {"meta"}
+    assert empty(torch.randn(2, 5, 3, device="meta"))[0].shape == (2, 5, layer.output_size)
+    with pytest.raises(ValueError, match=r"floating point, got torch\.int64"):
+        nn.create(name.split()[0], **options, dtype=torch.int64)
+
+
 @pytest.mark.parametrize("name", LAYERS)
 def test_autocast(name):
     layer = make(name, dtype=torch.float32)

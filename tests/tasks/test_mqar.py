@@ -61,7 +61,7 @@ def test_examples_show_the_answers():
 
 
 @pytest.mark.parametrize(
-    "options", [{"pairs": 0}, {"length": 15}, {"length": 14}, {"vocabulary_size": 9}, {"power": 0}]
+    "options", [{"pairs": 0}, {"length": 15}, {"length": 14}, {"vocabulary_size": 9}, {"power": 0.0}]
 )
 def test_wrong_options_are_refused(options):
     with pytest.raises(ValueError, match=next(iter(options))):

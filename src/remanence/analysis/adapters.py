@@ -8,6 +8,7 @@ from torch import Tensor, nn
 
 from remanence._torch import pytree
 from remanence.analysis.step import Step, leaves_of
+from remanence.errors import UserError
 from remanence.nn.memory import Memory, State
 
 Call = Callable[[Tensor, State], tuple[Tensor, State]]
@@ -41,7 +42,7 @@ def as_step(system: Any, *, input_size: int | None = None, state: State = None, 
         return system
     if not isinstance(system, nn.Module):
         if state is None:
-            raise ValueError("a function needs state: the state to start in, a batch of one")
+            raise UserError("a function needs state: the state to start in, a batch of one")
         return _step(lambda x_t, before: _both(system(x_t, before)), state, 0 if input_size is None else input_size)
     _refuse_dropout(system)
     channels = _channels(system) if input_size is None else input_size
@@ -77,7 +78,7 @@ def _kind(module: nn.Module, input_size: int, state: State, sequence: bool) -> t
 
 def _torch_layer(layer: nn.RNNBase) -> tuple[Call, State]:
     if layer.bidirectional:
-        raise ValueError("a bidirectional layer has no step: its states go both ways through time")
+        raise UserError("a bidirectional layer has no step: its states go both ways through time")
     time = 1 if layer.batch_first else 0
 
     def call(x_t: Tensor, state: State) -> tuple[Tensor, State]:
@@ -132,7 +133,7 @@ def _zeros(module: nn.Module, *shape: int) -> Tensor:
 def _channels(module: Any) -> int:
     size = getattr(module, "input_size", getattr(module, "sensory_size", None))
     if not isinstance(size, int):
-        raise ValueError(f"{type(module).__name__} does not say how many channels its input has: pass input_size")
+        raise UserError(f"{type(module).__name__} does not say how many channels its input has: pass input_size")
     return size
 
 
@@ -140,4 +141,4 @@ def _refuse_dropout(module: nn.Module) -> None:
     for part in module.modules():
         rate = part.p if isinstance(part, nn.modules.dropout._DropoutNd) else getattr(part, "dropout", 0.0)
         if part.training and isinstance(rate, float) and rate > 0:
-            raise ValueError(f"{type(part).__name__} drops units at random: call .eval() on the module first")
+            raise UserError(f"{type(part).__name__} drops units at random: call .eval() on the module first")

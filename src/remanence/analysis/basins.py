@@ -12,6 +12,7 @@ from remanence.analysis.adapters import as_step
 from remanence.analysis.canvas import GREY, on
 from remanence.analysis.fixed_points import FixedPoints, draw_points, fixed_points
 from remanence.analysis.step import Step
+from remanence.errors import UserError
 from remanence.extras import needing
 
 Region = tuple[tuple[float, float], tuple[float, float]]
@@ -97,13 +98,13 @@ def basins(
     """
     step = as_step(system)
     if step.size != 2:
-        raise ValueError(f"basins are drawn of two state variables, this system has {step.size}")
+        raise UserError(f"basins are drawn of two state variables, this system has {step.size}")
     x = step.silence()[0] if x is None else x
     grid = _grid(region, resolution, x.dtype)
     if points is None:
         points = fixed_points(step, x, starts=grid.flatten(0, 1)[:: max(resolution**2 // 400, 1)].to(x.device))
     if not len(points.attractors):
-        raise ValueError("no attractor found to which a basin could belong: a larger region, or points, may help")
+        raise UserError("no attractor found to which a basin could belong: a larger region, or points, may help")
 
     def label(h: Tensor) -> Tensor:
         return _label(step, x, h.to(x.device), points.attractors, steps).cpu()

@@ -9,6 +9,7 @@ from jaxtyping import Float
 from torch import Tensor
 
 from remanence.analysis.canvas import BLUE, GREY, on
+from remanence.errors import UserError
 
 
 @dataclass(frozen=True, eq=False)
@@ -90,9 +91,9 @@ def capacity_curve(
     """
     counts = [round(ratio * size) for ratio in ratios]
     if not counts or min(counts) < 1:
-        raise ValueError(f"ratios of {size} channels must make at least one pattern each, got {list(ratios)}")
+        raise UserError(f"ratios of {size} channels must make at least one pattern each, got {list(ratios)}")
     if not 0 <= distortion <= 1:
-        raise ValueError(f"distortion must be 0 to 1, got {distortion}")
+        raise UserError(f"distortion must be 0 to 1, got {distortion}")
     generator = torch.Generator().manual_seed(seed)
     overlaps = [
         [_overlap(make(), _signs(generator, count, size), values, distortion, generator) for _ in range(trials)]

@@ -9,6 +9,7 @@ from torch import Tensor
 
 from remanence.analysis.adapters import as_step
 from remanence.analysis.gramian import Gramian
+from remanence.errors import UserError
 
 CHUNK = 64  # steps that are linearised at once
 
@@ -85,7 +86,7 @@ def controllability(
     """
     step = as_step(system)
     if step.input_size == 0:
-        raise ValueError("a system without input cannot be controlled: give as_step an input_size above 0")
+        raise UserError("a system without input cannot be controlled: give as_step an input_size above 0")
     _, states = step.run(x, h)
     passed_on = torch.eye(step.size, dtype=x.dtype, device=x.device)  # Φ
     responses = []

@@ -12,6 +12,7 @@ from remanence.analysis.canvas import BLUE, on
 from remanence.analysis.controllability import Controllability, controllability
 from remanence.analysis.gramian import draw_energy
 from remanence.analysis.observability import Observability, observability
+from remanence.errors import UserError
 
 SHOWN = 8  # modes in a picture
 
@@ -78,7 +79,7 @@ def hankel_modes(
     step = as_step(system)
     at = x.shape[1] // 2 if at is None else at
     if not 0 < at < x.shape[1]:
-        raise ValueError(f"at must be 1 to {x.shape[1] - 1}, with steps before and after it, got {at}")
+        raise UserError(f"at must be 1 to {x.shape[1] - 1}, with steps before and after it, got {at}")
     _, states = step.run(x[:, :at], h)
     past, later = controllability(step, x[:, :at], h), observability(step, x[:, at:], states[:, -1])
     written, read = (torch.linalg.qr(each.matrix, mode="r").R for each in (past, later))

@@ -11,6 +11,7 @@ from torch.nn import functional as F
 
 from remanence.analysis.adapters import as_step
 from remanence.analysis.canvas import on
+from remanence.errors import UserError
 from remanence.extras import needing
 from remanence.nn.fastlane import Fastlane
 from remanence.nn.memory import Memory
@@ -142,10 +143,10 @@ def holding(
         ([1.0, 1.0, 1.0, 1.0], [1.0, 0.0, 0.0, 0.0], [0.75])
     """
     if not isinstance(layer, PersistentLinear | Fastlane):
-        raise ValueError(f"holding is defined for PersistentLinear and Fastlane, got {type(layer).__name__}")
+        raise UserError(f"holding is defined for PersistentLinear and Fastlane, got {type(layer).__name__}")
     for name, value in (("tolerance", tolerance), ("away", away)):
         if not 0 <= value <= 1:
-            raise ValueError(f"{name} is a share of the range, 0 to 1, got {value}")
+            raise UserError(f"{name} is a share of the range, 0 to 1, got {value}")
     start = as_step(layer).start(x, h)
     run = _persistent(layer, x, start) if isinstance(layer, PersistentLinear) else _fastlane(layer, x, start)
     values, net_input, *graph = run

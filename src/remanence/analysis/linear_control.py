@@ -11,6 +11,7 @@ from torch import Tensor
 from remanence.analysis.adapters import as_step
 from remanence.analysis.canvas import BLUE, GREEN, ORANGE, on
 from remanence.analysis.stability import MARGIN
+from remanence.errors import UserError
 from remanence.extras import needing
 
 HORIZON = 100  # steps, at least, where the infinite sums diverge
@@ -133,11 +134,11 @@ def linear_control(
     step = as_step(system)
     x_t = step.silence()[0] if x_t is None else x_t
     if point.shape != (step.size,) or x_t.shape != (step.input_size,):
-        raise ValueError(
+        raise UserError(
             f"expected point [{step.size}] and x_t [{step.input_size}], got {list(point.shape)} and {list(x_t.shape)}"
         )
     if horizon is not None and horizon < 1:
-        raise ValueError(f"horizon must be 1 or more steps, got {horizon}")
+        raise UserError(f"horizon must be 1 or more steps, got {horizon}")
     linear = step.linearise(x_t[None], point[None])
     A, B, C, D = (each[0] for each in (linear.A, linear.B, linear.C, linear.D))
     eigenvalues = torch.linalg.eigvals(A)
@@ -161,7 +162,7 @@ def _gramian(A: Tensor, B: Tensor, horizon: int | None) -> Tensor:
         W = W + passed_on @ passed_on.T
         passed_on = A @ passed_on
     if not bool(W.isfinite().all()):
-        raise ValueError(f"the Gramian overflows over {horizon} steps: pass a smaller horizon")
+        raise UserError(f"the Gramian overflows over {horizon} steps: pass a smaller horizon")
     return W
 
 

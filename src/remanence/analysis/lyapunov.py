@@ -9,6 +9,7 @@ from torch import Tensor
 
 from remanence.analysis.adapters import as_step
 from remanence.analysis.canvas import BLUE, GREY, on
+from remanence.errors import UserError
 
 CHUNK = 64  # steps whose Jacobians are taken at once
 
@@ -92,9 +93,9 @@ def lyapunov_exponents(
     h = step.start(x, h)
     count = step.size if count is None else count
     if not 1 <= count <= step.size:
-        raise ValueError(f"count must be 1 to {step.size}, the size of the state, got {count}")
+        raise UserError(f"count must be 1 to {step.size}, the size of the state, got {count}")
     if not 0 <= discard < x.shape[1]:
-        raise ValueError(f"discard must be 0 to {x.shape[1] - 1}, less than the steps, got {discard}")
+        raise UserError(f"discard must be 0 to {x.shape[1] - 1}, less than the steps, got {discard}")
     q = torch.eye(step.size, dtype=h.dtype, device=h.device)[:, :count].expand(len(h), -1, -1)
     logs = []
     for part in x.split(CHUNK, 1):

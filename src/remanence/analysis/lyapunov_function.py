@@ -12,6 +12,7 @@ from remanence.analysis.adapters import as_step
 from remanence.analysis.canvas import BLUE, GREY, ORANGE, on
 from remanence.analysis.region import Region, corners, sampled
 from remanence.analysis.step import Step
+from remanence.errors import UserError
 from remanence.nn.hopfield import Hopfield
 
 Candidate = Callable[[Tensor], Tensor]
@@ -110,7 +111,7 @@ def lyapunov_function(
         region = corners(system, samples) if region is None else region
         system = _sweep(system)
     if candidate is None or region is None:
-        raise ValueError("candidate and region are needed, except for a Hopfield network")
+        raise UserError("candidate and region are needed, except for a Hopfield network")
     step = as_step(system)
     x = step.silence()[0] if x is None else x
     if point is not None:
@@ -175,7 +176,7 @@ def _root(like: Tensor) -> float:
 
 def _check_rests(step: Step, x: Tensor, point: Tensor) -> None:
     if point.shape != (step.size,):
-        raise ValueError(f"expected a point [{step.size}], got {list(point.shape)}")
+        raise UserError(f"expected a point [{step.size}], got {list(point.shape)}")
     moved = float((step(x[None], point[None])[0] - point).norm())
     if not moved <= _root(point) * (1 + float(point.norm())):
-        raise ValueError(f"the point is no equilibrium: a step moves it by {moved:.3g}; fixed_points searches for some")
+        raise UserError(f"the point is no equilibrium: a step moves it by {moved:.3g}; fixed_points searches for some")

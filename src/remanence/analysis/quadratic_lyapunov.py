@@ -10,6 +10,7 @@ from torch import Tensor
 from remanence.analysis.adapters import as_step
 from remanence.analysis.canvas import on
 from remanence.analysis.lyapunov_function import LyapunovCheck, lyapunov_function
+from remanence.errors import UserError
 from remanence.extras import needing
 
 ROUNDS = 50  # of sampling ever smaller level sets
@@ -117,10 +118,10 @@ def _solved(A: Tensor, Q: Tensor) -> Tensor:
         from scipy.linalg import solve_discrete_lyapunov
 
     if Q.shape != A.shape or not torch.equal(Q, Q.T) or not bool(torch.linalg.eigvalsh(Q)[0] > 0):
-        raise ValueError(f"expected Q symmetric and positive definite, {list(A.shape)}, got {list(Q.shape)}")
+        raise UserError(f"expected Q symmetric and positive definite, {list(A.shape)}, got {list(Q.shape)}")
     radius = float(torch.linalg.eigvals(A).abs().max())
     if not radius < 1:
-        raise ValueError(
+        raise UserError(
             f"the linearisation is not stable there: largest |λ| {radius:.6g}; no quadratic V falls around it"
         )
     P = torch.from_numpy(solve_discrete_lyapunov(A.T.cpu().numpy(), Q.cpu().numpy())).to(A)

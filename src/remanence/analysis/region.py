@@ -8,6 +8,7 @@ from jaxtyping import Float
 from torch import Tensor
 
 from remanence.analysis.step import Step
+from remanence.errors import UserError
 from remanence.nn.hopfield import Hopfield
 
 Region = Float[Tensor, "states size"] | Sequence[tuple[float, float]] | float
@@ -27,14 +28,14 @@ def sampled(region: Region, point: Tensor | None, step: Step, count: int) -> Sam
     like, generator = step.initial_state(), torch.Generator().manual_seed(0)
     if isinstance(region, Tensor):
         if region.ndim != 2 or region.shape[1] != step.size:
-            raise ValueError(f"expected states [states, {step.size}], got {list(region.shape)}")
+            raise UserError(f"expected states [states, {step.size}], got {list(region.shape)}")
         return Samples(region.to(like), like[:0], lambda h: torch.zeros_like(h[:, 0], dtype=torch.bool))
     if isinstance(region, int | float):
         if point is None:
-            raise ValueError("a region that is a radius needs point, its middle")
+            raise UserError("a region that is a radius needs point, its middle")
         return _ball(region, point, count, generator)
     if len(region) != step.size:
-        raise ValueError(f"expected a (lowest, highest) for each of {step.size} numbers of a state, got {len(region)}")
+        raise UserError(f"expected a (lowest, highest) for each of {step.size} numbers of a state, got {len(region)}")
     return _box(torch.tensor(region, dtype=like.dtype, device=like.device), count, generator)
 
 

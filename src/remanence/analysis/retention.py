@@ -12,6 +12,7 @@ from torch import Tensor
 from remanence.analysis.adapters import as_step
 from remanence.analysis.retention_curve import RetentionCurve
 from remanence.analysis.step import Step
+from remanence.errors import UserError
 from remanence.extras import needing
 
 DELAYS = (1, 2, 4, 8, 16, 32, 64, 128)
@@ -125,7 +126,7 @@ def retention(
     _check(step, delays, None)
     symbols = torch.eye(step.input_size, dtype=torch.float64) if symbols is None else symbols.double().cpu()
     if len(symbols) < 2:
-        raise ValueError(f"retention needs at least two symbols to tell apart, got {len(symbols)}: pass symbols")
+        raise UserError(f"retention needs at least two symbols to tell apart, got {len(symbols)}: pass symbols")
     generator = torch.Generator().manual_seed(seed)
     total = trials * samples
     which = torch.randint(len(symbols), (total, washout + 1 + max(delays)), generator=generator)
@@ -163,12 +164,12 @@ def _driven(
 
 def _check(step: Step, delays: Sequence[int], longest: int | None) -> None:
     if step.input_size == 0:
-        raise ValueError("a system without input has nothing to remember: retention needs an input")
+        raise UserError("a system without input has nothing to remember: retention needs an input")
     ascending = all(before < after for before, after in pairwise(delays))
     if not len(delays) or delays[0] < 0 or not ascending:
-        raise ValueError(f"delays must be ascending and not negative, got {list(delays)}")
+        raise UserError(f"delays must be ascending and not negative, got {list(delays)}")
     if longest is not None and delays[-1] > longest:
-        raise ValueError(f"delays reach {delays[-1]}, with these steps at most {longest}: more steps or washout")
+        raise UserError(f"delays reach {delays[-1]}, with these steps at most {longest}: more steps or washout")
 
 
 def _standardised(h: np.ndarray, learn: np.ndarray) -> np.ndarray:

@@ -9,6 +9,7 @@ from jaxtyping import Float
 from torch import Tensor
 
 from remanence._torch import pytree
+from remanence.errors import UserError
 from remanence.nn.memory import State
 
 COPIED = 2**24  # numbers that the state is copied to at a time for its Jacobian
@@ -101,7 +102,7 @@ class Step:
             ValueError: x is of a wrong shape or dtype, or has no time step.
         """
         if x.ndim != 3 or x.shape[1] == 0 or x.shape[2] != self.input_size or x.dtype != self.dtype:
-            raise ValueError(
+            raise UserError(
                 f"expected x [batch, time, {self.input_size}] of {self.dtype} with at least one step, "
                 f"got {list(x.shape)} of {x.dtype}"
             )
@@ -187,7 +188,7 @@ def leaves_of(state: Any) -> list[Tensor]:
     for leaf in leaves:
         if not isinstance(leaf, Tensor) or not leaf.is_floating_point() or leaf.ndim == 0:
             what = f"{list(leaf.shape)} of {leaf.dtype}" if isinstance(leaf, Tensor) else type(leaf).__name__
-            raise ValueError(f"expected a state of floating-point tensors, the batch first, got {what}")
+            raise UserError(f"expected a state of floating-point tensors, the batch first, got {what}")
     if not leaves:
-        raise ValueError("expected a state of at least one tensor, got none")
+        raise UserError("expected a state of at least one tensor, got none")
     return leaves

@@ -20,7 +20,7 @@ from remanence.cli.console import accept_all_letters, check_paths, out, print_js
 from remanence.cli.names import check_names, complete_layer, complete_task
 from remanence.cli.options import AllowImport, Epochs, Json, LearningRate, Overwrite, Set, short_forms
 from remanence.cli.progress import bars, fail
-from remanence.errors import RunError, is_out_of_memory
+from remanence.errors import RunError, UserError, is_out_of_memory
 from remanence.recipes import find_recipe
 
 # PyTorch, and what trains and draws, load inside the commands: a mistake, `--help` and a TAB are answered before that.
@@ -119,7 +119,7 @@ def compare(
     file = find_recipe(Path(what)) if Path(what).suffix in (".yaml", ".yml") else None
     check_names(tasks=[] if file else [what], layers=separated(layers))
     if file is None and layers is None:
-        raise ValueError(f"compare {what} needs --layers, such as --layers fast_weights,lstm")
+        raise UserError(f"compare {what} needs --layers, such as --layers fast_weights,lstm")
     from remanence import report, training
 
     choices = {"seeds": seeds, "layers": listed(layers), "hidden_sizes": listed(hidden_sizes)}
@@ -128,7 +128,7 @@ def compare(
     if file is not None:
         recipe = training.read_recipe(file, overrides, allow_import=allow_import)
         if recipe.search is not None:
-            raise ValueError(f"{what} has a search: remanence sweep {what}, or --set search=null for no search")
+            raise UserError(f"{what} has a search: remanence sweep {what}, or --set search=null for no search")
     else:
         fields = {"title": f"Memories on {what}", "comparisons": [{"task": {"name": what}, "layers": []}]}
         recipe = training.recipe_from(fields, overrides)
@@ -199,7 +199,7 @@ def main() -> None:
         return
     try:
         app()
-    except ValueError as error:
+    except UserError as error:
         fail(str(error), code=2)
     except ImportError as error:
         if "pip install" not in str(error):  # not one of ours about an extra

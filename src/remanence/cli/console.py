@@ -9,6 +9,7 @@ from collections.abc import Iterable
 from pathlib import Path
 from typing import Any
 
+from remanence.errors import UserError
 from remanence.extras import needing
 
 with needing("train", "the remanence command"):
@@ -36,7 +37,7 @@ def check_paths(paths: Iterable[Path], wanted: str) -> None:
     """
     for path in paths:
         if not path.exists():
-            raise ValueError(f"{path} is not there: {wanted}")
+            raise UserError(f"{path} is not there: {wanted}")
 
 
 def repeated() -> str:

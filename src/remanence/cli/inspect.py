@@ -10,6 +10,7 @@ import typer
 
 from remanence.cli.console import check_paths, err, out, print_json, repeated, say
 from remanence.cli.options import AllowImport, Json
+from remanence.errors import UserError
 
 
 def inspect(
@@ -42,9 +43,9 @@ def inspect(
     """
     paths = what or []
     if not paths and module is None:
-        raise ValueError("what shall be inspected? remanence inspect RUN_OR_CHECKPOINT..., or --module package:Class")
+        raise UserError("what shall be inspected? remanence inspect RUN_OR_CHECKPOINT..., or --module package:Class")
     if settings and module is None:
-        raise ValueError("--set is for the class that --module names")
+        raise UserError("--set is for the class that --module names")
     check_paths(paths, "give a run folder or a checkpoint file")
     from remanence import inspection  # slow to load
 
@@ -71,7 +72,7 @@ def found(paths: list[Path], *, allow_import: bool) -> list[Any]:
             continue
         folders = run_folders(path)
         if not folders:
-            raise ValueError(f"no run in {path}: remanence train or remanence compare makes one")
+            raise UserError(f"no run in {path}: remanence train or remanence compare makes one")
         for folder in folders:
             subjects += inspection.subjects_of_run(folder, allow_import=allow_import)
     return subjects
@@ -89,7 +90,7 @@ def modules(name: str, checkpoints: list[Path], settings: list[str]) -> list[Any
         elif field[:2] == ["module", "options"] and len(field) == 3:
             arguments["options"][field[2]] = value
         else:
-            raise ValueError(f"{'.'.join(field)} is none of module.options.NAME and module.input_size")
+            raise UserError(f"{'.'.join(field)} is none of module.options.NAME and module.input_size")
     return [inspection.subject_of_module(name, checkpoint, **arguments) for checkpoint in checkpoints or [None]]
 
 

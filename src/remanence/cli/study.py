@@ -9,6 +9,7 @@ from rich.markdown import Markdown
 
 from remanence.cli.console import out, say
 from remanence.cli.progress import bar, bars
+from remanence.errors import UserError
 
 STUDIES = ("holding",)
 
@@ -27,7 +28,7 @@ def study(
 ) -> None:
     """Train all that a question needs, and write a page that answers it; given again, go on where it stopped."""
     if name not in STUDIES:
-        raise ValueError(f"there is no study {name!r}; there is {', '.join(STUDIES)}")
+        raise UserError(f"there is no study {name!r}; there is {', '.join(STUDIES)}")
     from remanence import training  # slow to load
     from remanence.study import holding
 

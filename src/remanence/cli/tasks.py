@@ -10,6 +10,7 @@ from remanence.cli.console import err, out, print_json, say
 from remanence.cli.names import check_names, complete_task
 from remanence.cli.options import Json
 from remanence.cli.progress import bar
+from remanence.errors import UserError
 
 if TYPE_CHECKING:
     from remanence.data import Source
@@ -42,9 +43,9 @@ def prepare(
 ) -> None:
     """Prepare the data of a task from what its authors publish, or say what is there and what is missing."""
     if make and (task is None or path is not None):
-        raise ValueError("--make takes a task that makes its data itself, and no --from")
+        raise UserError("--make takes a task that makes its data itself, and no --from")
     if path is not None and task is None:
-        raise ValueError(f"which task is {path} for? remanence data TASK --from {path}")
+        raise UserError(f"which task is {path} for? remanence data TASK --from {path}")
     check_names(tasks=[] if task is None else [task])
     from remanence import data, tasks  # slow to load
 
@@ -59,7 +60,7 @@ def prepare(
         return
     source = created(task, settings).source
     if source is None:
-        raise ValueError(f"{task} makes its data itself: there is nothing to prepare")
+        raise UserError(f"{task} makes its data itself: there is nothing to prepare")
     with bar(f"preparing {source.title}") as progress:
         store = data.prepare(source, path, verify=not unverified, progress=progress)
     if as_json:
@@ -115,7 +116,7 @@ def created(name: str, settings: list[str]) -> "Task":
     options: dict[str, Any] = {}
     for field, value in map(parse_override, settings):
         if field[:2] != ["task", "options"] or len(field) != 3:
-            raise ValueError(f"{'.'.join(field)} is no option of a task: --set task.options.NAME=VALUE")
+            raise UserError(f"{'.'.join(field)} is no option of a task: --set task.options.NAME=VALUE")
         options[field[2]] = value
     return tasks.create(name, **options)
 

@@ -7,6 +7,7 @@ import numpy as np
 from remanence.data.archive import Member
 from remanence.data.source import Progress, Source, streams
 from remanence.data.store import Writer
+from remanence.errors import UserError
 
 SIZES = {"train": 147_086, "validation": 18_090, "test": 17_437}
 FILES = {"new_aan_pairs.train.tsv": "train", "new_aan_pairs.eval.tsv": "validation", "new_aan_pairs.test.tsv": "test"}
@@ -28,7 +29,7 @@ def read(source: Source, path: Path, writer: Writer, progress: Progress) -> None
             progress(read_so_far + number, sum(SIZES.values()))
         count = (len(ends) - 1) // 2
         if count != SIZES[split]:
-            raise ValueError(f"{path}: {name} should hold {SIZES[split]:,} pairs, it holds {count:,}: download it anew")
+            raise UserError(f"{path}: {name} should hold {SIZES[split]:,} pairs, it holds {count:,}: download it anew")
         read_so_far += count
         writer.append(f"{split}.starts", np.array(ends))
 
@@ -41,7 +42,7 @@ def pair(member: Member, number: int, line: bytes) -> tuple[int, bytes, bytes]:
     """
     parts = line.rstrip(b"\r\n").split(b"\t")
     if len(parts) != 5 or parts[0] not in LABELS:
-        raise ValueError(
+        raise UserError(
             f"{member.archive}: {member.name}, line {number}: expected a label (0 or 1), two names and two texts with "
             "tabs between"
         )

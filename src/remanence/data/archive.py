@@ -12,6 +12,8 @@ from dataclasses import dataclass
 from pathlib import Path, PurePosixPath, PureWindowsPath
 from typing import IO, cast
 
+from remanence.errors import UserError
+
 DAMAGED = (
     tarfile.TarError,
     zipfile.BadZipFile,
@@ -62,7 +64,7 @@ class Member:
                 pieces.append(piece)
                 length += len(piece)
         if length > limit:
-            raise ValueError(f"{self.archive}: {self.name} is longer than the {limit:,} bytes that were expected")
+            raise UserError(f"{self.archive}: {self.name} is longer than the {limit:,} bytes that were expected")
         return b"".join(pieces)
 
     def lines(self, limit: int = LONGEST_LINE) -> Iterator[bytes]:
@@ -74,7 +76,7 @@ class Member:
         with naming(self.archive), self.open() as file:
             for number, line in enumerate(iter(lambda: file.readline(limit + 1), b""), start=1):
                 if len(line) > limit:
-                    raise ValueError(f"{self.archive}: {self.name}, line {number} is longer than {limit:,} bytes")
+                    raise UserError(f"{self.archive}: {self.name}, line {number} is longer than {limit:,} bytes")
                 yield line
 
 
@@ -87,7 +89,7 @@ def naming(path: Path) -> Iterator[None]:
         # Of the errors of the system, that a place in a file is impossible: its table of contents has led there.
         if isinstance(error, OSError) and not isinstance(error, DAMAGED) and error.errno != errno.EINVAL:
             raise
-        raise ValueError(f"{path} is truncated or damaged: {error}. Download it anew") from error
+        raise UserError(f"{path} is truncated or damaged: {error}. Download it anew") from error
 
 
 def members(path: Path) -> Iterator[Member]:
@@ -140,7 +142,7 @@ def tar_members(path: Path) -> Iterator[Member]:
             archive.members = []  # type: ignore[attr-defined] (else the names of all that was read stay in memory)
             inside(info.name, path)
             if not info.isfile() and not info.isdir():
-                raise ValueError(f"{path}: {info.name!r} is a link or a device, which no data set needs")
+                raise UserError(f"{path}: {info.name!r} is a link or a device, which no data set needs")
             if info.isfile():
                 opened = cast("IO[bytes]", archive.extractfile(info))
                 yield Member(info.name.removeprefix("./"), path, lambda opened=opened: opened)
@@ -153,7 +155,7 @@ class BoundedInfo(tarfile.TarInfo):
 
     def _proc_member(self, tarfile_: tarfile.TarFile) -> tarfile.TarInfo:
         if self.type in EXTENSIONS and self.size > LONGEST_NAME:
-            raise ValueError(f"{tarfile_.name} has a name or comment of {self.size:,} bytes")
+            raise UserError(f"{tarfile_.name} has a name or comment of {self.size:,} bytes")
         return super()._proc_member(tarfile_)  # type: ignore[misc]
 
 
@@ -163,9 +165,9 @@ def zip_members(path: Path) -> Iterator[Member]:
         for info in archive.infolist():
             inside(info.filename, path)
             if info.flag_bits & 1:
-                raise ValueError(f"{path}: {info.filename!r} is encrypted: unpack it, and give the folder")
+                raise UserError(f"{path}: {info.filename!r} is encrypted: unpack it, and give the folder")
             if (info.external_attr >> 16) & 0o170000 == 0o120000:
-                raise ValueError(f"{path}: {info.filename!r} is a link, which no data set needs")
+                raise UserError(f"{path}: {info.filename!r} is a link, which no data set needs")
             if not info.is_dir():
                 yield Member(info.filename, path, lambda info=info: archive.open(info))
 
@@ -174,9 +176,9 @@ def inside(name: str, path: Path) -> None:
     """Raise a ``ValueError`` if there is no name, or one that leads out of its archive."""
     parts = PureWindowsPath(name).parts  # splits at both kinds of slashes, and knows drives
     if not parts and name not in (".", "./"):
-        raise ValueError(f"{path}: a file in it has no name")
+        raise UserError(f"{path}: a file in it has no name")
     if PureWindowsPath(name).anchor or ".." in parts:
-        raise ValueError(f"{path}: the name {name!r} leads out of the archive")
+        raise UserError(f"{path}: the name {name!r} leads out of the archive")
 
 
 def unpacked(name: str, content: bytes, limit: int = LARGEST) -> bytes:
@@ -191,9 +193,9 @@ def unpacked(name: str, content: bytes, limit: int = LARGEST) -> bytes:
     try:
         plain = decompressor.decompress(content, limit + 1)
     except zlib.error as error:
-        raise ValueError(f"{name} is damaged: {error}. Download it anew") from error
+        raise UserError(f"{name} is damaged: {error}. Download it anew") from error
     if len(plain) > limit:
-        raise ValueError(f"{name} unpacks to more than the {limit:,} bytes that were expected")
+        raise UserError(f"{name} unpacks to more than the {limit:,} bytes that were expected")
     if not decompressor.eof:
-        raise ValueError(f"{name} is truncated. Download it anew")
+        raise UserError(f"{name} is truncated. Download it anew")
     return plain

@@ -8,6 +8,7 @@ from remanence.data.archive import members
 from remanence.data.npy import read_npy
 from remanence.data.source import Progress, Source, lacking, several
 from remanence.data.store import Writer
+from remanence.errors import UserError
 
 CHANNELS = 17
 FILES = 25
@@ -23,7 +24,7 @@ def read(source: Source, path: Path, writer: Writer, progress: Progress) -> None
         name = PurePosixPath(member.name).name
         if name.startswith("trace_") and name.endswith(".npy"):
             if len(found) == MOST:
-                raise ValueError(f"{path} has more than {MOST} traces: it is another set of data")
+                raise UserError(f"{path} has more than {MOST} traces: it is another set of data")
             if name in found:
                 raise several(path, name, places[name], member.name)
             places[name] = member.name
@@ -44,9 +45,9 @@ def trace(name: str, content: bytes) -> np.ndarray:
     """
     values = read_npy(name, content)
     if values.dtype.kind != "f" or values.shape[1:] != (CHANNELS,):
-        raise ValueError(f"{name} should be an array [steps, {CHANNELS}] of numbers")
+        raise UserError(f"{name} should be an array [steps, {CHANNELS}] of numbers")
     if not np.isfinite(values).all():
-        raise ValueError(f"{name} holds values that are not finite")
+        raise UserError(f"{name} holds values that are not finite")
     return values.astype(np.float32)
 
 

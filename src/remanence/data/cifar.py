@@ -8,6 +8,7 @@ import numpy as np
 from remanence.data.pickles import read_plain
 from remanence.data.source import Progress, Source, contents
 from remanence.data.store import Writer
+from remanence.errors import UserError
 
 SIDE = 32
 LARGEST = 1 << 26  # bytes of a file
@@ -47,12 +48,12 @@ def batch(name: str, data: dict[str, Any]) -> tuple[np.ndarray, np.ndarray]:
     """
     images, labels = data.get("data"), data.get("labels")
     if not isinstance(images, np.ndarray) or images.ndim != 2 or images.shape[1] != 3 * SIDE**2:
-        raise ValueError(f"{name} holds no images of 3 x {SIDE} x {SIDE} bytes")
+        raise UserError(f"{name} holds no images of 3 x {SIDE} x {SIDE} bytes")
     known = isinstance(labels, list) and all(type(label) is int and 0 <= label < len(LABELS) for label in labels)
     if not isinstance(labels, list) or not known or len(labels) != len(images):
-        raise ValueError(f"{name} should have a label from 0 to {len(LABELS) - 1} for each of its {len(images)} images")
+        raise UserError(f"{name} should have a label from 0 to {len(LABELS) - 1} for each of its {len(images)} images")
     if len(images) != ROWS:
-        raise ValueError(f"{name} should hold {ROWS:,} images, it holds {len(images):,}")
+        raise UserError(f"{name} should hold {ROWS:,} images, it holds {len(images):,}")
     return grey(images.reshape(-1, 3, SIDE**2)), np.array(labels, np.uint8)
 
 

@@ -8,6 +8,7 @@ import numpy as np
 from remanence.data.archive import members
 from remanence.data.source import Progress, Source, lacking, several
 from remanence.data.store import Writer
+from remanence.errors import UserError
 
 LABELS = ["neg", "pos"]
 REVIEWS = 12_500  # of each label in each split
@@ -34,7 +35,7 @@ def read(source: Source, path: Path, writer: Writer, progress: Progress) -> None
             text = found[key] = member.read(LONGEST)
             total += len(text)
             if len(found) > MOST or total > LARGEST:
-                raise ValueError(f"{path} has more or longer reviews than were published: download it anew")
+                raise UserError(f"{path} has more or longer reviews than were published: download it anew")
             if len(found) % 500 == 0:
                 progress(len(found), 4 * REVIEWS)
     for split in ("train", "test"):
@@ -45,7 +46,7 @@ def read(source: Source, path: Path, writer: Writer, progress: Progress) -> None
             if count != REVIEWS:
                 missing = f"reviews in {split}/{name}: {count:,} instead of {REVIEWS:,}"
                 raise (
-                    lacking(source, path, missing) if count < REVIEWS else ValueError(f"{path} has too many {missing}")
+                    lacking(source, path, missing) if count < REVIEWS else UserError(f"{path} has too many {missing}")
                 )
         texts = [found[key] for key in keys]
         writer.append(f"{split}.tokens", np.frombuffer(b"".join(texts), np.uint8))

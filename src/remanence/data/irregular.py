@@ -9,6 +9,7 @@ import numpy as np
 from remanence.data.archive import Member, members
 from remanence.data.source import Progress, Source
 from remanence.data.store import Writer
+from remanence.errors import UserError
 
 LATEST = 1e100  # so that no difference of times overflows
 LARGEST = 1e30  # of a value; single precision goes to 3e38
@@ -40,7 +41,7 @@ def read(source: Source, path: Path, writer: Writer, progress: Progress) -> None
         targets.append(label)
         progress(len(targets), len(targets))
     if not targets:
-        raise ValueError(f"{path} holds no series")
+        raise UserError(f"{path} holds no series")
     writer.append("starts", np.array(starts))
     labels.sort()
     writer.append("targets", np.array([labels.index(label) for label in targets]))
@@ -68,7 +69,7 @@ def series(path: Path) -> Iterator[tuple[np.ndarray, np.ndarray, str, list[str]]
         try:
             yield from series_of(member)
         except (csv.Error, UnicodeDecodeError) as error:
-            raise ValueError(f"{path}: {member.name} is no table of text: {error}") from error
+            raise UserError(f"{path}: {member.name} is no table of text: {error}") from error
 
 
 def series_of(member: Member) -> Iterator[tuple[np.ndarray, np.ndarray, str, list[str]]]:
@@ -78,7 +79,7 @@ def series_of(member: Member) -> Iterator[tuple[np.ndarray, np.ndarray, str, lis
     cells_of = csv.reader(lines)
     names = next(cells_of, [])
     if names[:3] != KEYS or len(names) < 4:
-        raise ValueError(f"{place} must begin with the columns {', '.join(KEYS)} and channels")
+        raise UserError(f"{place} must begin with the columns {', '.join(KEYS)} and channels")
     current: tuple[str, str] | None = None
     values: list[list[float]] = []
     times: list[float] = []
@@ -89,12 +90,12 @@ def series_of(member: Member) -> Iterator[tuple[np.ndarray, np.ndarray, str, lis
             if len(row) != len(names) or not abs(time) < LATEST or any(abs(cell) > LARGEST for cell in cells):
                 raise ValueError
         except (ValueError, IndexError):
-            raise ValueError(f"{place}, row {number}: expected {', '.join(names)}, all finite") from None
+            raise UserError(f"{place}, row {number}: expected {', '.join(names)}, all finite") from None
         if current is not None and key != current:
             yield np.array(values), np.array(times), current[1], names[3:]
             values, times = [], []
         if times and time <= times[-1]:
-            raise ValueError(f"{place}, row {number}: times of a series must increase")
+            raise UserError(f"{place}, row {number}: times of a series must increase")
         current = key
         values.append(cells)
         times.append(time)

@@ -8,6 +8,7 @@ import numpy as np
 from remanence.data.archive import Member
 from remanence.data.source import Progress, Source, streams
 from remanence.data.store import Writer
+from remanence.errors import UserError
 
 OPERATORS = ["[MIN", "[MAX", "[MED", "[SM"]
 CLOSE = "X"  # as the released code renames "]"
@@ -31,7 +32,7 @@ def read(source: Source, path: Path, writer: Writer, progress: Progress) -> None
             ends.append(ends[-1] + len(tokens))
             progress(read_so_far + len(ends) - 1, sum(SIZES.values()))
         if len(ends) - 1 != SIZES[split]:
-            raise ValueError(f"{path}: {name} should hold {SIZES[split]:,} expressions, it holds {len(ends) - 1:,}")
+            raise UserError(f"{path}: {name} should hold {SIZES[split]:,} expressions, it holds {len(ends) - 1:,}")
         read_so_far += len(ends) - 1
         writer.append(f"{split}.starts", np.array(ends))
 
@@ -51,7 +52,7 @@ def expressions(member: Member, path: Path) -> Iterator[tuple[np.ndarray, int]]:
             if not len(tokens) or not value.isdigit() or int(value) > 9:
                 raise KeyError
         except KeyError:
-            raise ValueError(
+            raise UserError(
                 f"{path}: {member.name}, line {number}: expected an expression, a tab and a digit"
             ) from None
         yield tokens, int(value)

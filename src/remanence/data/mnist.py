@@ -7,6 +7,7 @@ import numpy as np
 
 from remanence.data.source import Progress, Source, contents
 from remanence.data.store import Writer
+from remanence.errors import UserError
 
 SIDE = 28
 LARGEST = 1 << 26  # bytes of a file
@@ -28,7 +29,7 @@ def read(source: Source, path: Path, writer: Writer, progress: Progress) -> None
         shape = (ROWS[part], SIDE, SIDE) if kind == "images" else (ROWS[part],)
         array = idx(f"{path}: {name}", content, shape)
         if kind == "labels" and array.max() > 9:
-            raise ValueError(f"{path}: {name} has the label {array.max()}, they should be from 0 to 9")
+            raise UserError(f"{path}: {name} has the label {array.max()}, they should be from 0 to 9")
         writer.append(f"{SPLITS[part]}.{kind}", array.reshape(len(array), *[SIDE**2][: array.ndim - 1]))
         progress(done, len(CHECKSUMS))
 
@@ -41,12 +42,12 @@ def idx(name: str, content: bytes, shape: tuple[int, ...]) -> np.ndarray:
     """
     header = struct.pack(f">HBB{len(shape)}I", 0, 8, len(shape), *shape)
     if content[:4] != header[:4]:
-        raise ValueError(f"{name} is no IDX file of bytes in {len(shape)} dimensions")
+        raise UserError(f"{name} is no IDX file of bytes in {len(shape)} dimensions")
     if content[: len(header)] != header:
         sizes = np.frombuffer(content[4 : len(header)].ljust(4 * len(shape), b"\0"), ">u4").tolist()
-        raise ValueError(f"{name} should hold {list(shape)} bytes, it says {sizes}")
+        raise UserError(f"{name} should hold {list(shape)} bytes, it says {sizes}")
     if len(content) != len(header) + np.prod(shape):
-        raise ValueError(f"{name} is truncated or too long: {len(content):,} bytes")
+        raise UserError(f"{name} is truncated or too long: {len(content):,} bytes")
     return np.frombuffer(content, np.uint8, offset=len(header)).reshape(shape)
 
 

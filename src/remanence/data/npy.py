@@ -6,6 +6,8 @@ import math
 import numpy as np
 from numpy.lib import format as npy
 
+from remanence.errors import UserError
+
 MAGIC = npy.MAGIC_PREFIX
 DIMENSIONS = 32
 
@@ -26,12 +28,12 @@ def read_npy(name: str, content: bytes) -> np.ndarray:
         header = npy.read_array_header_1_0 if version == (1, 0) else npy.read_array_header_2_0
         shape, column_major, dtype = header(file)
     except Exception as error:  # a header is parsed as Python, and what that raises is anything
-        raise ValueError(f"{name} is truncated or no .npy file: {first_line(error)}") from error
+        raise UserError(f"{name} is truncated or no .npy file: {first_line(error)}") from error
     data = memoryview(content)[file.tell() :]
     if dtype.hasobject or dtype.itemsize == 0:
-        raise ValueError(f"{name} holds no numbers or text of a fixed length")
+        raise UserError(f"{name} holds no numbers or text of a fixed length")
     if len(shape) > DIMENSIONS or any(size < 0 for size in shape) or math.prod(shape) * dtype.itemsize != len(data):
-        raise ValueError(f"{name} is truncated: it claims the shape {list(shape)} and holds {len(data):,} bytes")
+        raise UserError(f"{name} is truncated: it claims the shape {list(shape)} and holds {len(data):,} bytes")
     return np.frombuffer(data, dtype).reshape(shape, order="F" if column_major else "C")
 
 

@@ -11,6 +11,7 @@ from remanence.data.archive import Member, members
 from remanence.data.npy import MAGIC, read_npy
 from remanence.data.source import Progress, Source, lacking, several
 from remanence.data.store import Writer
+from remanence.errors import UserError
 from remanence.extras import needing
 
 IMAGES = 200_000  # of each size and length of curves
@@ -62,7 +63,7 @@ def found_labels(source: Source, path: Path, folder: str, size: int) -> tuple[st
         labels = trees.setdefault(root, {})
         for number, row in enumerate(metadata(member), start=1):
             if len(row) < COLUMNS or row[3] not in ("0", "1"):
-                raise ValueError(f"{path}: {member.name}, row {number}: expected folder, file, number and label")
+                raise UserError(f"{path}: {member.name}, row {number}: expected folder, file, number and label")
             labels[f"{row[0]}/{row[1]}"] = int(row[3])
     if not trees:
         raise lacking(source, path, f"pathfinder{size}/{folder}/metadata")
@@ -70,7 +71,7 @@ def found_labels(source: Source, path: Path, folder: str, size: int) -> tuple[st
         raise several(path, folder, *trees)
     (root, labels) = trees.popitem()
     if len(labels) != IMAGES:
-        raise ValueError(
+        raise UserError(
             f"{path}: the metadata of {folder} should name {IMAGES:,} images, they name {len(labels):,}: "
             f"get all of {source.wanted} from {source.publisher}"
         )
@@ -109,7 +110,7 @@ def image(member: Member, size: int) -> np.ndarray | None:
     try:
         with Image.open(io.BytesIO(content), formats=["PNG"]) as picture:
             if picture.size != (size, size):
-                raise ValueError(f"it has {picture.size[0]} x {picture.size[1]} pixels instead of {size} x {size}")
+                raise UserError(f"it has {picture.size[0]} x {picture.size[1]} pixels instead of {size} x {size}")
             return np.asarray(picture.convert("L")).reshape(-1)
     except (UnidentifiedImageError, Image.DecompressionBombError, OSError, SyntaxError, ValueError) as error:
-        raise ValueError(f"{member.archive}: {member.name} cannot be read: {error}") from error
+        raise UserError(f"{member.archive}: {member.name} cannot be read: {error}") from error

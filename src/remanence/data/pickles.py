@@ -6,6 +6,8 @@ from typing import Any, ClassVar
 
 import numpy as np
 
+from remanence.errors import UserError
+
 
 class PlainArray:
     """Stands in for an array while a pickle is read; holds what the pickle says of it."""
@@ -29,7 +31,7 @@ class PlainArray:
             flat = np.frombuffer(raw, np.uint8)
             return flat.reshape(tuple(int(size) for size in shape), order="F" if column_major else "C")
         except (TypeError, ValueError) as error:
-            raise ValueError("an array in it is no array of bytes, or has not the size it claims") from error
+            raise UserError("an array in it is no array of bytes, or has not the size it claims") from error
 
 
 class PlainType:
@@ -91,4 +93,4 @@ def read_plain(name: str, content: bytes) -> dict[str, Any]:
             for key, value in data.items()
         }
     except Exception as error:  # what a damaged pickle raises is anything
-        raise ValueError(f"{name} cannot be read: {error}") from error
+        raise UserError(f"{name} cannot be read: {error}") from error

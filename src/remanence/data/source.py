@@ -7,6 +7,7 @@ from pathlib import Path, PurePosixPath
 
 from remanence.data.archive import Member, members, unpacked
 from remanence.data.store import Progress, Store, Writer, folder_of, load, writing
+from remanence.errors import UserError
 
 
 @dataclass(frozen=True)
@@ -49,7 +50,7 @@ def prepare(source: Source, path: Path, *, verify: bool = True, progress: Progre
         ValueError: something is missing, truncated or not what its authors publish; nothing is left behind.
     """
     if not path.exists():
-        raise ValueError(f"there is no {path}; for {source.title} get {source.wanted} from {source.publisher}")
+        raise UserError(f"there is no {path}; for {source.title} get {source.wanted} from {source.publisher}")
     with writing(source.name, replace=True) as writer:
         source.read(source if verify else replace(source, checksums={}), path, writer, progress)
         writer.facts.update({"from": path.name, "verified": verify and bool(source.checksums)})
@@ -64,7 +65,7 @@ def prepared(source: Source, task: str) -> Store:
     """
     store = load(source.name)
     if store is None:
-        raise ValueError(
+        raise UserError(
             f"{task} needs {source.title}, not prepared yet: get {source.wanted} from {source.publisher}, "
             f"then: {source.command(task)}"
         )
@@ -113,17 +114,17 @@ def check(source: Source, name: str, content: bytes, path: Path) -> None:
     expected = source.checksums.get(name)
     found = hashlib.md5(content, usedforsecurity=False).hexdigest()
     if expected not in (None, found):
-        raise ValueError(
+        raise UserError(
             f"{path}: {name} is not the file that is published (MD5 {found} instead of {expected}): download it anew "
             f"from {source.publisher}, or read it as it is with --unverified"
         )
 
 
-def several(path: Path, what: str, *places: str) -> ValueError:
+def several(path: Path, what: str, *places: str) -> UserError:
     """The error that the same is there several times."""
-    return ValueError(f"{path} has {what} in several places, {' and '.join(map(repr, places))}: give one of them")
+    return UserError(f"{path} has {what} in several places, {' and '.join(map(repr, places))}: give one of them")
 
 
-def lacking(source: Source, path: Path, what: str) -> ValueError:
+def lacking(source: Source, path: Path, what: str) -> UserError:
     """The error that something is not there."""
-    return ValueError(f"{path} lacks {what}; for {source.title} get {source.wanted} from {source.publisher}")
+    return UserError(f"{path} lacks {what}; for {source.title} get {source.wanted} from {source.publisher}")

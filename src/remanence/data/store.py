@@ -17,6 +17,7 @@ from typing import IO, Any, TypeAlias
 import numpy as np
 
 from remanence import caches, locks, private
+from remanence.errors import UserError
 from remanence.files import write_text
 
 FORMAT = 1
@@ -57,7 +58,7 @@ class Writer:
             self._files[name] = (self._folder / name).open("wb")
         array = self._arrays[name]
         if rows.dtype.str != array["dtype"] or list(rows.shape[1:]) != array["shape"][1:]:
-            raise ValueError(f"{name} has rows of {array}, got {rows.dtype.str} {list(rows.shape)}")
+            raise UserError(f"{name} has rows of {array}, got {rows.dtype.str} {list(rows.shape)}")
         array["shape"][0] += len(rows)
         self._files[name].write(rows.data if rows.size else b"")
 
@@ -96,11 +97,11 @@ class Store:
             self.facts: dict[str, Any] = manifest["facts"]
             self._arrays = {name: (np.dtype(a["dtype"]), tuple(a["shape"])) for name, a in manifest["arrays"].items()}
         except (OSError, ValueError, KeyError, TypeError) as error:
-            raise ValueError(f"{folder} is damaged or of another version: remove it and prepare it anew") from error
+            raise UserError(f"{folder} is damaged or of another version: remove it and prepare it anew") from error
         for name, (dtype, shape) in self._arrays.items():
             path = folder / name
             if not path.is_file() or path.stat().st_size != dtype.itemsize * int(np.prod(shape)):
-                raise ValueError(f"{path} is damaged: remove the folder {folder} and prepare it anew")
+                raise UserError(f"{path} is damaged: remove the folder {folder} and prepare it anew")
 
     def __contains__(self, name: str) -> bool:
         return name in self._arrays
@@ -119,7 +120,7 @@ def directory() -> Path:
         return Path(chosen)
     kept = caches.directory()
     if kept is None:
-        raise ValueError("there is no home directory to keep data in: set REMANENCE_DATA_DIR")
+        raise UserError("there is no home directory to keep data in: set REMANENCE_DATA_DIR")
     return kept / "data"
 
 
@@ -138,7 +139,7 @@ def folder_of(name: str) -> Path:
         ValueError: the name would lead elsewhere.
     """
     if not re.fullmatch(r"\w[\w.-]*", name):
-        raise ValueError(f"a name has letters, digits, -, _ and . only, got {name!r}")
+        raise UserError(f"a name has letters, digits, -, _ and . only, got {name!r}")
     return directory() / name
 
 

@@ -9,6 +9,7 @@ import numpy as np
 from remanence.data.archive import CHUNK, members, naming
 from remanence.data.source import Progress, Source
 from remanence.data.store import Writer
+from remanence.errors import UserError
 
 DEFAULT = "text"
 CODES = 0x110000  # of Unicode
@@ -33,7 +34,7 @@ def read(source: Source, path: Path, writer: Writer, progress: Progress) -> None
         counts += np.bincount(codes, minlength=CODES)
         total += len(codes)
     if total < 2:
-        raise ValueError(f"{path} holds {total} characters: there is nothing to predict")
+        raise UserError(f"{path} holds {total} characters: there is nothing to predict")
     used = np.flatnonzero(counts)
     numbers = np.zeros(CODES, np.uint16 if len(used) <= 1 << 16 else np.int32)
     numbers[used] = np.arange(len(used))
@@ -57,7 +58,7 @@ def characters(path: Path) -> Iterator[np.ndarray]:
                     yield codes_of(decoder.decode(piece))
             yield codes_of(decoder.decode(b"", final=True))
         except UnicodeDecodeError as error:
-            raise ValueError(f"{path}: {member.name} is no text in UTF-8: {error}") from error
+            raise UserError(f"{path}: {member.name} is no text in UTF-8: {error}") from error
 
 
 def codes_of(text: str) -> np.ndarray:

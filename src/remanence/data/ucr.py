@@ -8,6 +8,7 @@ import numpy as np
 from remanence.data.archive import Member
 from remanence.data.source import Progress, Source, streams
 from remanence.data.store import Writer
+from remanence.errors import UserError
 
 FLOAT_MAX = float(np.finfo(np.float32).max)
 SPARSEST = 100  # an array may have so many times the values that a line has
@@ -55,7 +56,7 @@ def write(found: dict[str, Problem], writer: Writer, path: Path) -> None:
     train, test = found["train"], found["test"]
     channels = {series.shape[1] for part in found.values() for series in part.series}
     if train.labels != test.labels or len(channels) != 1:
-        raise ValueError(f"{path}: the training and the test file differ in their classes or channels")
+        raise UserError(f"{path}: the training and the test file differ in their classes or channels")
     everything = np.concatenate(train.series).astype(np.float64)
     mean, deviation = np.nanmean(everything, 0), np.nanstd(everything, 0)
     for split, part in found.items():
@@ -82,16 +83,16 @@ def parsed(member: Member) -> Problem:
             if in_data:
                 series, target = case(line, found.labels)
                 if expected not in (None, series.shape[1]):
-                    raise ValueError(f"{series.shape[1]} channels, the lines before have {expected}")
+                    raise UserError(f"{series.shape[1]} channels, the lines before have {expected}")
                 expected = series.shape[1]
                 found.series.append(series)
                 found.targets.append(target)
             else:
                 in_data = header(line, found)
         except ValueError as error:
-            raise ValueError(f"{member.archive}: {member.name}, line {number}: {error}") from error
+            raise UserError(f"{member.archive}: {member.name}, line {number}: {error}") from error
     if not found.series:
-        raise ValueError(f"{member.archive}: {member.name} holds no series")
+        raise UserError(f"{member.archive}: {member.name} holds no series")
     return found
 
 
@@ -104,15 +105,15 @@ def header(line: str, found: Problem) -> bool:
     key, *values = line.split()
     key = key.lower()
     if not key.startswith("@"):
-        raise ValueError("expected a line of the header, which begins with @")
+        raise UserError("expected a line of the header, which begins with @")
     if key == "@timestamps" and values[:1] == ["true"]:
-        raise ValueError("series with time stamps are not read")
+        raise UserError("series with time stamps are not read")
     if key == "@targetlabel" and values[:1] == ["true"]:
-        raise ValueError("a target that is a number is not read, only classes are")
+        raise UserError("a target that is a number is not read, only classes are")
     if key == "@classlabel":
         found.labels = values[1:]
     if key == "@data" and not found.labels:
-        raise ValueError("there are no classes: a line @classLabel true A B ... is needed")
+        raise UserError("there are no classes: a line @classLabel true A B ... is needed")
     return key == "@data"
 
 
@@ -125,7 +126,7 @@ def number(text: str) -> float:
     if text.strip() in MISSING:
         return np.nan
     if not abs(value := float(text)) <= FLOAT_MAX:
-        raise ValueError(f"the value {text.strip()} is not finite")
+        raise UserError(f"the value {text.strip()} is not finite")
     return value
 
 
@@ -137,12 +138,12 @@ def case(line: str, labels: list[str]) -> tuple[np.ndarray, int]:
     """
     *channels, label = line.split(":")
     if label.strip() not in labels:
-        raise ValueError(f"the class {label.strip()!r} is not in the header")
+        raise UserError(f"the class {label.strip()!r} is not in the header")
     if not channels:
-        raise ValueError("there is no series before the class")
+        raise UserError("there is no series before the class")
     columns = [[number(value) for value in channel.split(",")] for channel in channels]
     if max(map(len, columns)) * len(columns) > SPARSEST * sum(map(len, columns)):
-        raise ValueError(f"{len(columns):,} channels, of which the longest has {max(map(len, columns)):,} values")
+        raise UserError(f"{len(columns):,} channels, of which the longest has {max(map(len, columns)):,} values")
     values = np.full((max(map(len, columns)), len(columns)), np.nan, np.float32)
     for channel, column in enumerate(columns):
         values[: len(column), channel] = column

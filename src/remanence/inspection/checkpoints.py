@@ -5,6 +5,7 @@ from typing import Any
 
 from torch import Tensor, nn
 
+from remanence.errors import UserError
 from remanence.inspection.subject import Subject
 from remanence.inspection.weights import read_weights
 
@@ -21,7 +22,7 @@ def subjects_of_checkpoint(path: Path) -> list[Subject]:
     weights = read_weights(path)
     prefixes = [key.removesuffix(FIRST) for key in weights if key.endswith(FIRST)]
     if not prefixes:
-        raise ValueError(
+        raise UserError(
             f"{path} holds no nn.LSTM, nn.GRU or nn.RNN (no {FIRST} among {len(weights)} names): "
             "give its class with --module package:Class"
         )
@@ -34,7 +35,7 @@ def _subject(path: Path, prefix: str, weights: dict[str, Tensor]) -> Subject:
     try:
         layer, about = rebuilt(own)
     except (RuntimeError, KeyError, ValueError) as error:
-        raise ValueError(f"{path}: the weights under {prefix!r} do not fit together: {error}") from error
+        raise UserError(f"{path}: the weights under {prefix!r} do not fit together: {error}") from error
     about = f"{about} found in {path}" + f" under {where}" * bool(where)
     return Subject.driven_by_noise(f"{path.name} {where}".strip(), about, layer)
 
@@ -48,14 +49,14 @@ def rebuilt(weights: dict[str, Tensor]) -> tuple[nn.RNNBase, str]:
     """
     for name in (FIRST, "weight_hh_l0", "weight_hr_l0"):
         if name in weights and (weights[name].ndim != 2 or 0 in weights[name].shape):
-            raise ValueError(f"{name} should be a matrix, got the shape {list(weights[name].shape)}")
+            raise UserError(f"{name} should be a matrix, got the shape {list(weights[name].shape)}")
     rows, input_size = weights[FIRST].shape
     both_ways = f"{FIRST}_reverse" in weights
     projected = weights.get("weight_hr_l0")
     hidden_size = weights["weight_hh_l0"].shape[1] if projected is None else projected.shape[1]
     gates, rest = divmod(rows, hidden_size)
     if rest or gates not in KINDS:
-        raise ValueError(f"{FIRST} has {rows} rows for {hidden_size} units: neither nn.LSTM, nn.GRU nor nn.RNN")
+        raise UserError(f"{FIRST} has {rows} rows for {hidden_size} units: neither nn.LSTM, nn.GRU nor nn.RNN")
     layers = 1 if both_ways else sum(key.startswith("weight_ih_l") for key in weights)
     options: dict[str, Any] = {"num_layers": layers, "bias": "bias_ih_l0" in weights, "batch_first": True}
     if projected is not None:

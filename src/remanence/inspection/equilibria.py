@@ -5,6 +5,7 @@ from collections import Counter
 import torch
 
 from remanence.analysis import fixed_points
+from remanence.errors import UserError
 from remanence.inspection.finding import Finding
 from remanence.inspection.subject import LARGEST, Subject
 
@@ -16,7 +17,7 @@ def measure(subject: Subject) -> Finding:
     """Fixed points under the mean input, searched for from states that the driven memory visits."""
     step = subject.step
     if step.size > LARGEST:
-        raise ValueError(f"the state has {step.size:,} numbers, and its Jacobians would take too long")
+        raise UserError(f"the state has {step.size:,} numbers, and its Jacobians would take too long")
     _, states = step.run(subject.x)
     visited = states.flatten(0, 1)
     tried = min(max(2048 // step.size, FEW), MANY)

@@ -5,7 +5,7 @@ from pathlib import Path
 import torch
 from torch import Tensor, nn
 
-from remanence.errors import RunError
+from remanence.errors import RunError, UserError
 from remanence.inspection.subject import ROWS, STEPS, Subject
 from remanence.models import Transformer
 from remanence.models.mixer import MemoryMixer
@@ -35,10 +35,10 @@ def subjects_of_run(folder: Path, *, allow_import: bool = False) -> list[Subject
     try:
         experiment = Experiment(config)
     except ValueError as error:
-        raise ValueError(f"{folder / 'config.yaml'}: {error}") from error
+        raise UserError(f"{folder / 'config.yaml'}: {error}") from error
     memories = memories_of(experiment.model)
     if not memories:
-        raise ValueError(f"{folder}: its mixer is {run.layer}, attention: there is no recurrent memory to inspect")
+        raise UserError(f"{folder}: its mixer is {run.layer}, attention: there is no recurrent memory to inspect")
     load_best(experiment, folder)
     experiment.double().eval()
     driven = inputs_of(list(memories.values()), experiment)

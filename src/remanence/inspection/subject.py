@@ -7,6 +7,7 @@ from jaxtyping import Float
 from torch import Tensor, nn
 
 from remanence.analysis import Step, as_step
+from remanence.errors import UserError
 
 STEPS = 256
 ROWS = 8
@@ -78,7 +79,7 @@ class Subject:
             ValueError: a state so large that they take minutes.
         """
         if self.step.size > LARGEST:
-            raise ValueError(f"the state has {self.step.size:,} numbers, and its Jacobians would take too long")
+            raise UserError(f"the state has {self.step.size:,} numbers, and its Jacobians would take too long")
         return self.x[:1, : int(most * min(1.0, (CHEAP / self.step.size) ** 2))]
 
     def symbols(self) -> Float[Tensor, "symbols input"]:

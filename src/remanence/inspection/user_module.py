@@ -9,6 +9,7 @@ from torch import Tensor, nn
 
 from remanence._torch import pytree
 from remanence.analysis import as_step
+from remanence.errors import UserError
 from remanence.inspection.subject import Subject
 from remanence.inspection.weights import read_weights
 from remanence.nn import Memory
@@ -35,7 +36,7 @@ def subject_of_module(
         try:
             module.load_state_dict(read_weights(checkpoint))
         except RuntimeError as error:
-            raise ValueError(f"{checkpoint} does not fit {name}: {_line(error)}") from error
+            raise UserError(f"{checkpoint} does not fit {name}: {_line(error)}") from error
     module = kept(name, module, input_size)
     label = name.rpartition(":")[2] + (f" {checkpoint.name}" if checkpoint else "")
     about = f"{name}" + (f" with the weights of {checkpoint}" if checkpoint else " as it is built, untrained")
@@ -50,18 +51,18 @@ def built(name: str, options: dict[str, Any]) -> nn.Module:
     """
     place, _, attribute = name.partition(":")
     if not place or not attribute:
-        raise ValueError(f"--module takes package.module:Class, got {name!r}")
+        raise UserError(f"--module takes package.module:Class, got {name!r}")
     try:
         factory = getattr(importlib.import_module(place), attribute)
     except Exception as error:  # the user's code may raise anything
-        raise ValueError(f"no module could be imported from {name!r}: {_line(error)}") from error
+        raise UserError(f"no module could be imported from {name!r}: {_line(error)}") from error
     try:
         module = factory(**options)
     except Exception as error:
         hint = "" if options else "; give its arguments with --set module.options.NAME=VALUE"
-        raise ValueError(f"{name} could not be built: {_line(error)}{hint}") from error
+        raise UserError(f"{name} could not be built: {_line(error)}{hint}") from error
     if not isinstance(module, nn.Module):
-        raise ValueError(f"{name} makes a {type(module).__name__}, not a torch.nn.Module")
+        raise UserError(f"{name} makes a {type(module).__name__}, not a torch.nn.Module")
     return module
 
 
@@ -97,16 +98,16 @@ def kept(name: str, module: nn.Module, input_size: int | None) -> nn.Module:
         return module
     size = getattr(module, "input_size", None) if input_size is None else input_size
     if not isinstance(size, int):
-        raise ValueError(f"{name} has no attribute input_size: --set module.input_size=CHANNELS")
+        raise UserError(f"{name} has no attribute input_size: --set module.input_size=CHANNELS")
     try:
         (_, two), (_, three) = (module(torch.zeros(batch, 1, size).double(), None) for batch in (2, 3))
         module = BatchFirst(module, pytree.tree_map(_place, two, three), size)
         step = as_step(module)
         if step.dtype != torch.float64:
-            raise ValueError(f"a state of {step.dtype} came of an input of float64: keep the dtype of x")
+            raise UserError(f"a state of {step.dtype} came of an input of float64: keep the dtype of x")
         step(step.silence(2), step(step.silence(2), step.initial_state(2)))
     except Exception as error:
-        raise ValueError(f"{name} does not keep the contract {CONTRACT}: {_line(error)}") from error
+        raise UserError(f"{name} does not keep the contract {CONTRACT}: {_line(error)}") from error
     return module
 
 
@@ -115,7 +116,7 @@ def _place(two: Tensor, three: Tensor) -> int:
     for place, sizes in enumerate(zip(two.shape, three.shape, strict=True)):
         if sizes == (2, 3):
             return place
-    raise ValueError(f"its state {list(two.shape)} does not grow with the batch")
+    raise UserError(f"its state {list(two.shape)} does not grow with the batch")
 
 
 def _line(error: Exception) -> str:

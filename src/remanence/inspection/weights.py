@@ -6,6 +6,7 @@ from typing import Any
 from torch import Tensor
 
 from remanence.checkpoints import read_tensors
+from remanence.errors import UserError
 from remanence.extras import needing
 
 NESTED = ("state_dict", "model_state_dict", "model")  # where training programs put the weights in a larger checkpoint
@@ -18,7 +19,7 @@ def read_weights(path: Path) -> dict[str, Tensor]:
         ValueError: the file is missing, or is neither.
     """
     if not path.is_file():
-        raise ValueError(f"{path} is not there: give a run folder or a checkpoint file")
+        raise UserError(f"{path} is not there: give a run folder or a checkpoint file")
     content: Any = _safetensors(path) if path.suffix == ".safetensors" else _pickled(path)
     for name in NESTED:
         if isinstance(content, dict) and isinstance(content.get(name), dict):
@@ -26,7 +27,7 @@ def read_weights(path: Path) -> dict[str, Tensor]:
     named = content if isinstance(content, dict) else {}
     tensors = {key: value for key, value in named.items() if isinstance(key, str) and isinstance(value, Tensor)}
     if not tensors:
-        raise ValueError(f"{path} holds no named tensors: save model.state_dict()")
+        raise UserError(f"{path} holds no named tensors: save model.state_dict()")
     return tensors
 
 
@@ -37,11 +38,11 @@ def _safetensors(path: Path) -> dict[str, Tensor]:
     try:
         return load_file(path)
     except SafetensorError as error:
-        raise ValueError(f"{path} is no safetensors file, or a damaged one: {error}") from error
+        raise UserError(f"{path} is no safetensors file, or a damaged one: {error}") from error
 
 
 def _pickled(path: Path) -> Any:
     try:
         return read_tensors(path)
     except ValueError as error:
-        raise ValueError(f"{path} is no checkpoint of tensors: {error}; save model.state_dict()") from error
+        raise UserError(f"{path} is no checkpoint of tensors: {error}; save model.state_dict()") from error

@@ -2,6 +2,8 @@
 
 from typing import Any
 
+from remanence.errors import UserError
+
 CONFIGURATIONS: dict[str, dict[str, Any]] = {
     "listops": {"layers": 4, "width": 512, "heads": 8, "mlp": 1024, "max_length": 2000},
     "text": {"layers": 4, "width": 256, "heads": 4, "mlp": 1024, "max_length": 1000},
@@ -39,7 +41,7 @@ def configuration(task: str) -> dict[str, Any]:
         ValueError: there is no such task.
     """
     if task not in CONFIGURATIONS:
-        raise ValueError(f"the Long Range Arena has the tasks {', '.join(CONFIGURATIONS)}; got {task!r}")
+        raise UserError(f"the Long Range Arena has the tasks {', '.join(CONFIGURATIONS)}; got {task!r}")
     own = CONFIGURATIONS[task]
     # One hidden layer of the MLP's size before the classes, and another of half its size for pairs.
     readout = (own["mlp"], own["mlp"] // 2) if own.get("pairs") else (own["mlp"],)

@@ -7,6 +7,7 @@ import torch
 from jaxtyping import Bool, Float, Shaped
 from torch import Tensor, nn
 
+from remanence.errors import UserError
 from remanence.nn import Memory
 
 
@@ -51,11 +52,11 @@ class SequenceModel(nn.Module):
     ):
         super().__init__()
         if pooling not in ("last", "none") or (pairs and pooling == "none"):
-            raise ValueError(f"pooling must be last or none, and last for pairs; got {pooling!r}")
+            raise UserError(f"pooling must be last or none, and last for pairs; got {pooling!r}")
         self.encoder = encoder(embedding, vocabulary_size=vocabulary_size, input_size=input_size)
         channels = encoded_size(embedding, input_size)
         if memory.input_size != channels:
-            raise ValueError(
+            raise UserError(
                 f"the memory must take the {channels} channels of the encoder, it takes {memory.input_size}"
             )
         self.memory, self.pooling, self.pairs = memory, pooling, pairs
@@ -105,14 +106,14 @@ def encoded_size(embedding: Sequence[int], input_size: int | None) -> int:
     if embedding:
         return embedding[-1]
     if input_size is None:
-        raise ValueError("tokens need an embedding: give at least one size, e.g. embedding=(50, 100)")
+        raise UserError("tokens need an embedding: give at least one size, e.g. embedding=(50, 100)")
     return input_size
 
 
 def encoder(embedding: Sequence[int], *, vocabulary_size: int | None, input_size: int | None) -> nn.Module:
     """Layers from tokens or channels to ``embedding[-1]`` channels, ReLU between them."""
     if (vocabulary_size is None) == (input_size is None):
-        raise ValueError("give vocabulary_size (tokens) or input_size (signals), one of the two")
+        raise UserError("give vocabulary_size (tokens) or input_size (signals), one of the two")
     layers: list[nn.Module] = []
     if vocabulary_size is not None:
         layers.append(nn.Embedding(vocabulary_size, encoded_size(embedding[:1], None)))

@@ -7,6 +7,7 @@ import torch
 from jaxtyping import Bool, Float, Shaped
 from torch import Tensor, nn
 
+from remanence.errors import UserError
 from remanence.models.block import Block
 from remanence.models.lra import configuration
 from remanence.models.mixer import mixer as create_mixer
@@ -136,14 +137,14 @@ class Transformer(nn.Module):
         if not self.pairs:
             return self.readout(self._encoded(x, mask))
         if x.ndim < 3 or x.shape[1] != 2:
-            raise ValueError(f"a model of pairs expects x [batch, 2, time, ...], got {list(x.shape)}")
+            raise UserError(f"a model of pairs expects x [batch, 2, time, ...], got {list(x.shape)}")
         both = self._encoded(x.flatten(0, 1), None if mask is None else mask.flatten(0, 1))
         return self.readout(both.unflatten(0, (-1, 2)).flatten(1))
 
     def _encoded(self, x: Tensor, mask: Tensor | None) -> Tensor:
         """[batch, width], or without pooling [batch, time, width]."""
         if not 1 <= x.shape[1] <= self.max_length:
-            raise ValueError(f"the model was built for 1 to {self.max_length} positions (max_length), got {x.shape[1]}")
+            raise UserError(f"the model was built for 1 to {self.max_length} positions (max_length), got {x.shape[1]}")
         if mask is not None:
             check_mask(mask, x)
         x = self.encoder(x)
@@ -174,19 +175,19 @@ def check_options(pooling: str, positions: str, *, causal: bool, pairs: bool) ->
     """Raise a ``ValueError`` for choices that do not exist or do not go together."""
     for name, value, known in (("pooling", pooling, POOLINGS), ("positions", positions, POSITIONS)):
         if value not in known:
-            raise ValueError(f"{name} must be one of {', '.join(known)}, got {value!r}")
+            raise UserError(f"{name} must be one of {', '.join(known)}, got {value!r}")
     if causal and pooling == "cls":
-        raise ValueError("a causal model's first token sees nothing else: pooling='last' or 'mean' instead of 'cls'")
+        raise UserError("a causal model's first token sees nothing else: pooling='last' or 'mean' instead of 'cls'")
     if pairs and pooling == "none":
-        raise ValueError("pairs are compared by one vector each: pooling='cls', 'mean' or 'last' instead of 'none'")
+        raise UserError("pairs are compared by one vector each: pooling='cls', 'mean' or 'last' instead of 'none'")
 
 
 def check_mask(mask: Tensor, x: Tensor) -> None:
     """Raise a ``ValueError`` unless ``mask`` says for each position of x whether it is real, the real ones first."""
     if mask.shape != x.shape[:2]:
-        raise ValueError(f"expected a mask {list(x.shape[:2])}, one for each position, got {list(mask.shape)}")
+        raise UserError(f"expected a mask {list(x.shape[:2])}, one for each position, got {list(mask.shape)}")
     if (mask[:, 1:] & ~mask[:, :-1]).any():
-        raise ValueError("padding must come after the sequence: a mask has True first, then False")
+        raise UserError("padding must come after the sequence: a mask has True first, then False")
 
 
 def sinusoidal(length: int, width: int) -> Tensor:

@@ -4,6 +4,7 @@ from functools import partial
 
 from torch.nn import Module
 
+from remanence.errors import UserError
 from remanence.nn import attention
 from remanence.nn.associative_lstm import AssociativeLSTM
 from remanence.nn.cfc import CfC
@@ -85,11 +86,7 @@ def create(name: str, *, input_size: int, hidden_size: int, **options: object) -
         >>> create("fast_weights", input_size=3, hidden_size=8, decay=0.9).hidden_size
         8
     """
-    factory = layers[name]
-    try:
-        layer = factory(input_size=input_size, hidden_size=hidden_size, **options)
-    except TypeError as error:
-        raise ValueError(f"layer {name!r}: {error}") from error
+    layer = layers.create(name, input_size=input_size, hidden_size=hidden_size, **options)
     if not isinstance(layer, Memory):
-        raise ValueError(f"layer {name!r} is no remanence.nn.Memory, whose contract every layer keeps: make it one")
+        raise UserError(f"layer {name!r} is no remanence.nn.Memory, whose contract every layer keeps: make it one")
     return layer

@@ -4,8 +4,9 @@ import numpy as np
 import torch
 from torch import Tensor, nn
 
+from remanence.errors import UserError
 from remanence.nn.memory import Memory, State, positive_integer
-from remanence.nn.structure import permutation
+from remanence.nn.structure import Device, permutation
 from remanence.ops.uncompiled import uncompiled
 
 
@@ -39,6 +40,8 @@ class AssociativeLSTM(Memory):
         input_size: channels of the input.
         hidden_size: units, N_h; even, for half of them are real and half imaginary parts.
         copies: redundant copies N of the memory; they cost no parameters.
+        device: of the parameters; default: PyTorch's.
+        dtype: likewise.
 
     State:
         (h [batch, hidden_size], c [batch, copies, hidden_size]).
@@ -58,10 +61,18 @@ class AssociativeLSTM(Memory):
 
     permutations: Tensor
 
-    def __init__(self, input_size: int, hidden_size: int, *, copies: int = 8):
+    def __init__(
+        self,
+        input_size: int,
+        hidden_size: int,
+        *,
+        copies: int = 8,
+        device: Device = None,
+        dtype: torch.dtype | None = None,
+    ):
         super().__init__(input_size, hidden_size)
         if hidden_size % 2:
-            raise ValueError(f"hidden_size must be even (half real, half imaginary parts), got {hidden_size}")
+            raise UserError(f"hidden_size must be even (half real, half imaginary parts), got {hidden_size}")
         self.copies = positive_integer("copies", copies)
         half = hidden_size // 2
         self._split = [3 * half, hidden_size, hidden_size, hidden_size]

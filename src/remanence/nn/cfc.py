@@ -9,7 +9,9 @@ import torch
 from torch import Tensor, nn
 from torch.nn import functional as F
 
+from remanence.errors import UserError
 from remanence.nn.memory import Memory, State, positive_integer
+from remanence.nn.structure import Device
 from remanence.ops import chain
 from remanence.ops.chain import Stage
 
@@ -52,6 +54,8 @@ class CfC(Memory):
             code; default 0.
         activation: of the backbone: ``"lecun_tanh"`` (default, 1.7159 tanh(0.666 a)), ``"tanh"``, ``"relu"``,
             ``"silu"`` or ``"gelu"``.
+        device: of the parameters; default: PyTorch's.
+        dtype: likewise.
 
     Parameters:
         backbone.{0, 1, ...} (the columns of x before those of h), heads (the rows of F, G, A, B in this order) and,
@@ -88,15 +92,17 @@ class CfC(Memory):
         backbone_layers: int = 1,
         backbone_dropout: float = 0.0,
         activation: str = "lecun_tanh",
+        device: Device = None,
+        dtype: torch.dtype | None = None,
     ):
         super().__init__(input_size, hidden_size)
         if mode not in HEADS:
-            raise ValueError(f"mode must be one of {', '.join(HEADS)}, got {mode!r}")
+            raise UserError(f"mode must be one of {', '.join(HEADS)}, got {mode!r}")
         if activation not in ACTIVATIONS:
-            raise ValueError(f"activation must be one of {', '.join(ACTIVATIONS)}, got {activation!r}")
+            raise UserError(f"activation must be one of {', '.join(ACTIVATIONS)}, got {activation!r}")
         layers = positive_integer("backbone_layers", backbone_layers) if backbone_layers else 0
         if not 0 <= backbone_dropout < 1 or (backbone_dropout and layers < 2):
-            raise ValueError(
+            raise UserError(
                 "backbone_dropout is a share, 0 to 1, that acts after every layer of the backbone but the first: "
                 f"got {backbone_dropout} with {layers} layers"
             )
@@ -136,9 +142,9 @@ class CfC(Memory):
         """
         cell: Any = module.rnn_cell
         if not hasattr(cell, "ff1"):
-            raise ValueError("CfC is fully connected: a CfC of ncps with a wiring cannot be converted")
+            raise UserError("CfC is fully connected: a CfC of ncps with a wiring cannot be converted")
         if isinstance(module.fc, nn.Linear):
-            raise ValueError("CfC has no projection: convert a CfC of ncps with proj_size=None, and apply its fc after")
+            raise UserError("CfC has no projection: convert a CfC of ncps with proj_size=None, and apply its fc after")
         parts = list(cell.backbone or [])
         linear = [part for part in parts if isinstance(part, nn.Linear)]
         result = cls(

@@ -6,7 +6,9 @@ import torch
 from torch import Tensor, nn
 
 from remanence._kernels.addressing import is_transformed
+from remanence.errors import UserError
 from remanence.nn.memory import Memory, State
+from remanence.nn.structure import Device
 
 
 class Elman(Memory):
@@ -20,6 +22,8 @@ class Elman(Memory):
         nonlinearity: f, ``"tanh"`` or ``"relu"``.
         identity_init: start with W_hh the identity, b zero and W_ih normal with deviation 0.001 (Le et al., section 4);
             else uniformly from ±1/√hidden_size, as torch.nn.RNN does.
+        device: of the parameters; default: PyTorch's.
+        dtype: likewise.
 
     State:
         h [batch, hidden_size].
@@ -45,10 +49,12 @@ class Elman(Memory):
         *,
         nonlinearity: Literal["tanh", "relu"] = "tanh",
         identity_init: bool = False,
+        device: Device = None,
+        dtype: torch.dtype | None = None,
     ):
         super().__init__(input_size, hidden_size)
         if nonlinearity not in ("tanh", "relu"):
-            raise ValueError(f"nonlinearity must be 'tanh' or 'relu', got {nonlinearity!r}")
+            raise UserError(f"nonlinearity must be 'tanh' or 'relu', got {nonlinearity!r}")
         self.nonlinearity = nonlinearity
         self.identity_init = identity_init
         self.weight_ih = nn.Parameter(torch.empty(hidden_size, input_size))

@@ -10,10 +10,12 @@ from jaxtyping import Bool
 from torch import Tensor, nn
 from torch.nn import functional as F
 
+from remanence.errors import UserError
 from remanence.nn.equilibria import Equilibria, Outside, equilibria
 from remanence.nn.flip_flop_network import Lateral
 from remanence.nn.flip_flop_step import Dynamics, Gate, Neuron, driven_step, flip_flop_step, neurons
 from remanence.nn.memory import Memory, positive_integer
+from remanence.nn.structure import Device
 from remanence.nn.synapses import Synapses
 from remanence.ops.scan.operation import scan
 from remanence.wiring import Wiring, dense
@@ -64,6 +66,8 @@ class CFF(Memory):
             ``Σ_k w_k σ(γ_k (x_k - μ_k)) (E_k - v)``.
         wiring: A (:mod:`remanence.wiring`), or a matrix or graph that :meth:`Wiring.of` takes, its diagonal 0; default:
             isolated pairs.
+        device: of the parameters; default: PyTorch's.
+        dtype: likewise.
 
     Parameters:
         weight_ih [2 hidden_size, input_size] (W) and bias [2 hidden_size] (b), the rows of q before those of r; all
@@ -115,16 +119,18 @@ class CFF(Memory):
         horizon: int = 100,
         input_synapse: str = "gate",
         wiring: Any = None,
+        device: Device = None,
+        dtype: torch.dtype | None = None,
     ):
         super().__init__(input_size, hidden_size)
         if positive_integer("sub_steps", sub_steps) > 8:
-            raise ValueError(f"sub_steps must be 1 to 8, got {sub_steps}")
+            raise UserError(f"sub_steps must be 1 to 8, got {sub_steps}")
         if self_synapse not in POLARITIES:
-            raise ValueError(f"self_synapse must be one of {', '.join(POLARITIES)}, got {self_synapse!r}")
+            raise UserError(f"self_synapse must be one of {', '.join(POLARITIES)}, got {self_synapse!r}")
         if mutual_synapse not in MUTUAL:
-            raise ValueError(f"mutual_synapse must be one of {', '.join(MUTUAL)}, got {mutual_synapse!r}")
+            raise UserError(f"mutual_synapse must be one of {', '.join(MUTUAL)}, got {mutual_synapse!r}")
         if input_synapse not in INPUT_SYNAPSES:
-            raise ValueError(f"input_synapse must be one of {', '.join(INPUT_SYNAPSES)}, got {input_synapse!r}")
+            raise UserError(f"input_synapse must be one of {', '.join(INPUT_SYNAPSES)}, got {input_synapse!r}")
         self.sub_steps = sub_steps
         self.self_synapse, self.mutual_synapse = self_synapse, mutual_synapse
         self.horizon = positive_integer("horizon", horizon)
@@ -150,7 +156,7 @@ class CFF(Memory):
     def _wired(self, wiring: Any) -> Lateral:
         graph = wiring if isinstance(wiring, Wiring) else Wiring.of(wiring)
         if graph.neurons != self.hidden_size:
-            raise ValueError(f"hidden_size is {self.hidden_size} pairs, but the wiring has {graph.neurons}")
+            raise UserError(f"hidden_size is {self.hidden_size} pairs, but the wiring has {graph.neurons}")
         self.fix_wiring(graph)
         return Lateral(graph)
 

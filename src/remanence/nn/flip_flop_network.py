@@ -4,6 +4,7 @@ import numpy as np
 import torch
 from torch import Tensor
 
+from remanence.errors import UserError
 from remanence.nn.flip_flop_step import Neuron
 from remanence.nn.synapses import Synapses
 from remanence.ops.ltc import Edges, Strengths, evolve
@@ -28,7 +29,7 @@ class Lateral(Synapses):
     def __init__(self, wiring: Wiring):
         pairs = wiring.neurons
         if np.diagonal(wiring.adjacency).any():
-            raise ValueError(
+            raise UserError(
                 "a flip-flop acts on itself already: the diagonal of the wiring must be 0, it is not at "
                 f"{np.flatnonzero(np.diagonal(wiring.adjacency))[:5].tolist()}"
             )

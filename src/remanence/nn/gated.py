@@ -5,6 +5,7 @@ from torch import Tensor, nn
 
 from remanence._kernels.addressing import is_transformed
 from remanence.nn.memory import Memory, State
+from remanence.nn.structure import Device
 from remanence.ops import autocast
 
 
@@ -16,6 +17,8 @@ class LSTM(Memory):
     Args:
         input_size: channels of the input.
         hidden_size: units.
+        device: of the parameters; default: PyTorch's.
+        dtype: likewise.
 
     State:
         (h, c), each [batch, hidden_size].
@@ -28,7 +31,14 @@ class LSTM(Memory):
         torch.Size([2, 5, 8])
     """
 
-    def __init__(self, input_size: int, hidden_size: int):
+    def __init__(
+        self,
+        input_size: int,
+        hidden_size: int,
+        *,
+        device: Device = None,
+        dtype: torch.dtype | None = None,
+    ):
         super().__init__(input_size, hidden_size)
         self.rnn = nn.LSTM(self.input_size, self.hidden_size, batch_first=True)
 
@@ -72,6 +82,8 @@ class GRU(Memory):
     Args:
         input_size: channels of the input.
         hidden_size: units.
+        device: of the parameters; default: PyTorch's.
+        dtype: likewise.
 
     State:
         h [batch, hidden_size].
@@ -84,7 +96,14 @@ class GRU(Memory):
         torch.Size([2, 5, 8])
     """
 
-    def __init__(self, input_size: int, hidden_size: int):
+    def __init__(
+        self,
+        input_size: int,
+        hidden_size: int,
+        *,
+        device: Device = None,
+        dtype: torch.dtype | None = None,
+    ):
         super().__init__(input_size, hidden_size)
         self.rnn = nn.GRU(self.input_size, self.hidden_size, batch_first=True)
 

@@ -6,6 +6,7 @@ import torch
 from jaxtyping import Float
 from torch import Tensor, nn
 
+from remanence.errors import UserError
 from remanence.nn.memory import positive_integer
 
 RULES = ("hebb", "pseudo_inverse", "storkey")
@@ -53,7 +54,7 @@ class Hopfield(nn.Module):
     def __init__(self, size: int, *, rule: Literal["hebb", "pseudo_inverse", "storkey"] = "hebb"):
         super().__init__()
         if rule not in RULES:
-            raise ValueError(f"rule must be one of {', '.join(RULES)}, got {rule!r}")
+            raise UserError(f"rule must be one of {', '.join(RULES)}, got {rule!r}")
         self.size = positive_integer("size", size)
         self.rule = rule
         self.register_buffer("weight", torch.zeros(size, size))
@@ -71,7 +72,7 @@ class Hopfield(nn.Module):
         self._check(patterns)
         patterns = patterns.to(self.weight)  # pixels are often bytes or truth values
         if not bool((patterns.abs() == 1).all()):
-            raise ValueError(
+            raise UserError(
                 "patterns must be of -1 and 1: pass 2.0 * patterns - 1, if they are of 0 and 1, or "
                 "torch.where(patterns > threshold, 1.0, -1.0)"
             )
@@ -120,7 +121,7 @@ class Hopfield(nn.Module):
         """
         self._check(state)
         if update not in ("sequential", "synchronous"):
-            raise ValueError(f"update must be 'sequential' or 'synchronous', got {update!r}")
+            raise UserError(f"update must be 'sequential' or 'synchronous', got {update!r}")
         sweep = self._one_by_one if update == "sequential" else self._at_once
         for _ in range(sweeps):
             after = sweep(state)
@@ -146,7 +147,7 @@ class Hopfield(nn.Module):
 
     def _check(self, state: Tensor) -> None:
         if state.ndim != 2 or state.shape[1] != self.size:
-            raise ValueError(f"expected states [batch, {self.size}], got {list(state.shape)}")
+            raise UserError(f"expected states [batch, {self.size}], got {list(state.shape)}")
 
     def extra_repr(self) -> str:
         """Size and rule, as `print(memory)` shows them."""

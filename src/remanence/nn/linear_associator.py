@@ -4,6 +4,7 @@ import torch
 from jaxtyping import Float
 from torch import Tensor, nn
 
+from remanence.errors import UserError
 from remanence.nn.memory import positive_integer
 
 
@@ -61,7 +62,7 @@ class LinearAssociator(nn.Module):
         self._check(keys, values)
         squares = keys.square().sum(1, keepdim=True)
         if bool((squares == 0).any()):
-            raise ValueError(f"a key of zeros cannot recall anything: key {int(squares[:, 0].argmin())}")
+            raise UserError(f"a key of zeros cannot recall anything: key {int(squares[:, 0].argmin())}")
         self.weight += values.T @ (keys / squares)
 
     def forward(self, keys: Float[Tensor, "... input"]) -> Float[Tensor, "... output"]:
@@ -95,7 +96,7 @@ class LinearAssociator(nn.Module):
         expected = [len(keys), self.input_size], [len(keys), self.output_size]
         given = list(keys.shape), list(values.shape)
         if given != expected:
-            raise ValueError(f"expected keys and values of shapes {expected}, got {given}")
+            raise UserError(f"expected keys and values of shapes {expected}, got {given}")
 
     def extra_repr(self) -> str:
         """Sizes, as `print(memory)` shows them."""

@@ -8,7 +8,9 @@ from typing import Any, TypeAlias
 import torch
 from torch import Tensor, nn
 
+from remanence.errors import UserError
 from remanence.nn.memory import Memory, positive_integer
+from remanence.nn.structure import Device
 from remanence.nn.synapses import Synapses
 from remanence.ops.ltc import evolve
 from remanence.wiring import Wiring, dense
@@ -45,6 +47,8 @@ class LTC(Memory):
             (fourth order).
         input_mapping: whether inputs are scaled and shifted one by one first; default True.
         output_mapping: the same of the outputs; default True.
+        device: of the parameters; default: PyTorch's.
+        dtype: likewise.
 
     Parameters:
         synapses and sensory (:class:`Synapses`), log_capacitance (log C), log_leak (log g), leak_potential (V), all
@@ -85,6 +89,8 @@ class LTC(Memory):
         solver: str = "semi_implicit",
         input_mapping: bool = True,
         output_mapping: bool = True,
+        device: Device = None,
+        dtype: torch.dtype | None = None,
     ):
         input_size = positive_integer("input_size", input_size)
         hidden_size = positive_integer("hidden_size", hidden_size)
@@ -92,7 +98,7 @@ class LTC(Memory):
             wiring = dense(hidden_size, self_edges=True, inhibitory=0.5)
         graph = wiring if isinstance(wiring, Wiring) else Wiring.of(wiring)
         if graph.neurons != hidden_size:
-            raise ValueError(f"hidden_size is {hidden_size}, but the wiring has {graph.neurons} neurons")
+            raise UserError(f"hidden_size is {hidden_size}, but the wiring has {graph.neurons} neurons")
         super().__init__(input_size, hidden_size, len(graph.outputs))
         if graph.sensory is None:
             everything = dense(max(input_size, hidden_size), self_edges=True, inhibitory=0.5, seed=1).adjacency
@@ -100,9 +106,9 @@ class LTC(Memory):
         sensory = graph.sensory
         assert sensory is not None
         if sensory.shape[1] != input_size:
-            raise ValueError(f"input_size is {input_size}, but the wiring has {sensory.shape[1]} inputs")
+            raise UserError(f"input_size is {input_size}, but the wiring has {sensory.shape[1]} inputs")
         if solver not in ("semi_implicit", *SOLVERS):
-            raise ValueError(f"solver must be one of semi_implicit, {', '.join(SOLVERS)}, got {solver!r}")
+            raise UserError(f"solver must be one of semi_implicit, {', '.join(SOLVERS)}, got {solver!r}")
         self.sub_steps = positive_integer("sub_steps", sub_steps)
         self.solver = solver
         self.fix_wiring(graph)

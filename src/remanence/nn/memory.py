@@ -11,7 +11,8 @@ from torch import Tensor
 
 from remanence._kernels.addressing import are_readable
 from remanence._torch import pytree
-from remanence.nn.structure import Structured
+from remanence.errors import UserError
+from remanence.nn.structure import Device, Structured
 from remanence.ops import autocast
 from remanence.ops.uncompiled import uncompiled
 
@@ -30,6 +31,8 @@ class Memory(Structured):
         input_size: channels of the input.
         hidden_size: units of the memory.
         output_size: channels of the output; default: ``hidden_size``.
+        device: of the parameters; default: PyTorch's.
+        dtype: likewise.
 
     Raises:
         ValueError: a size that is not a positive integer.
@@ -41,7 +44,15 @@ class Memory(Structured):
     continuous_time: ClassVar[bool] = False
     """Whether the layer knows how long a step lasts: then :meth:`_run` and :meth:`_advance` take ``timespans`` too."""
 
-    def __init__(self, input_size: int, hidden_size: int, output_size: int | None = None):
+    def __init__(
+        self,
+        input_size: int,
+        hidden_size: int,
+        output_size: int | None = None,
+        *,
+        device: Device = None,
+        dtype: torch.dtype | None = None,
+    ):
         super().__init__()
         self.input_size = positive_integer("input_size", input_size)
         self.hidden_size = positive_integer("hidden_size", hidden_size)
@@ -149,12 +160,12 @@ class Memory(Structured):
     def _check_input(self, x: Tensor, layout: str, ndim: int) -> None:
         name = type(self).__name__
         if not isinstance(x, Tensor):
-            raise ValueError(f"{name} expected x {layout}, a tensor, got {described(x)}")
+            raise UserError(f"{name} expected x {layout}, a tensor, got {described(x)}")
         if x.ndim != ndim or x.shape[-1] != self.input_size:
-            raise ValueError(f"{name} expected x {layout} with input_size {self.input_size}, got {list(x.shape)}")
+            raise UserError(f"{name} expected x {layout} with input_size {self.input_size}, got {list(x.shape)}")
         dtype = next(self.parameters()).dtype
         if not x.is_floating_point() or (x.dtype != dtype and not autocast.is_on(x.device)):
-            raise ValueError(
+            raise UserError(
                 f"{name} expected x of {dtype}, as its parameters are, got {x.dtype}: convert with x.to({dtype})"
             )
 
@@ -163,18 +174,18 @@ class Memory(Structured):
             return {}
         name = type(self).__name__
         if not self.continuous_time:
-            raise ValueError(f"{name} has no notion of time: leave out timespans (continuous-time layers)")
+            raise UserError(f"{name} has no notion of time: leave out timespans (continuous-time layers)")
         expected = x.shape[:-1]
         fits = isinstance(timespans, Tensor) and timespans.shape == expected and timespans.is_floating_point()
         if not fits or timespans.device != x.device:
-            raise ValueError(
+            raise UserError(
                 f"{name} expected timespans {list(expected)} of floating point on {x.device}, one for each step of x "
                 f"{list(x.shape)}, got {described(timespans)}"
             )
         # Within compiled code, traces and transforms nobody can look; on a GPU this waits for it.
         if are_readable(timespans) and not bool(((timespans >= 0) & (timespans < math.inf)).all()):
             first = tuple((~((timespans >= 0) & (timespans < math.inf))).nonzero()[0].tolist())
-            raise ValueError(
+            raise UserError(
                 f"{name} expected timespans that are at least 0 and finite, got {timespans[first].item():g} at "
                 f"{list(first)}"
             )
@@ -189,10 +200,10 @@ class Memory(Structured):
             for tree in (state, initial)
         )
         if given != expected:
-            raise ValueError(f"{type(self).__name__} expected a state of shape {expected}, got {given}")
+            raise UserError(f"{type(self).__name__} expected a state of shape {expected}, got {given}")
         for leaf, wanted in zip(pytree.tree_leaves(state), pytree.tree_leaves(initial), strict=True):
             if leaf.dtype != wanted.dtype and not autocast.is_on(wanted.device):
-                raise ValueError(
+                raise UserError(
                     f"{type(self).__name__} expected a state of {wanted.dtype}, as its parameters are, got {leaf.dtype}"
                 )
         return state
@@ -217,5 +228,5 @@ def positive_integer(name: str, value: SupportsIndex) -> int:
     except TypeError:
         number = -1
     if number < 1:
-        raise ValueError(f"{name} must be a positive integer, got {value!r}")
+        raise UserError(f"{name} must be a positive integer, got {value!r}")
     return number

@@ -7,6 +7,7 @@ import torch
 from jaxtyping import Float
 from torch import Tensor, nn
 
+from remanence.errors import UserError
 from remanence.nn.memory import positive_integer
 
 
@@ -46,7 +47,7 @@ class ModernHopfield(nn.Module):
         self.size = positive_integer("size", size)
         self.beta = 1 / math.sqrt(size) if beta is None else float(beta)
         if not self.beta > 0:
-            raise ValueError(f"beta must be above 0, got {beta}")
+            raise UserError(f"beta must be above 0, got {beta}")
         self.register_buffer("patterns", torch.zeros(0, size))
 
     @torch.no_grad()
@@ -94,12 +95,12 @@ class ModernHopfield(nn.Module):
 
     def _check(self, state: Tensor) -> None:
         if state.ndim != 2 or state.shape[1] != self.size:
-            raise ValueError(f"expected [batch, {self.size}], got {list(state.shape)}")
+            raise UserError(f"expected [batch, {self.size}], got {list(state.shape)}")
 
     def _check_recall(self, state: Tensor) -> None:
         self._check(state)
         if not len(self.patterns):
-            raise ValueError("nothing is stored yet: call store first")
+            raise UserError("nothing is stored yet: call store first")
 
     def extra_repr(self) -> str:
         """Size and β, as `print(memory)` shows them."""

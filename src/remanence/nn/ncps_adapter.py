@@ -6,6 +6,7 @@ import numpy as np
 import torch
 from torch import Tensor, nn
 
+from remanence.errors import UserError
 from remanence.nn.ltc import LTC
 from remanence.nn.synapses import Synapses
 from remanence.wiring import Wiring
@@ -14,7 +15,7 @@ from remanence.wiring import Wiring
 def ltc_from_ncps(module: Any) -> LTC:
     """Our LTC with the weights of an ``ncps.torch.LTC``; see :meth:`LTC.from_ncps`."""
     if module.use_mixed:
-        raise ValueError("LTC has no mixed memory: convert an LTC of ncps with mixed_memory=False")
+        raise UserError("LTC has no mixed memory: convert an LTC of ncps with mixed_memory=False")
     cell = module.rnn_cell
     wiring, adjacency, sensory = (
         cell._wiring,
@@ -56,9 +57,9 @@ def ltc_to_ncps(layer: LTC) -> nn.Module:
     graph = layer.wiring
     motor = layer.output_size
     if layer.solver != "semi_implicit":
-        raise ValueError(f"ncps has the semi-implicit solver only, this layer has {layer.solver}")
+        raise UserError(f"ncps has the semi-implicit solver only, this layer has {layer.solver}")
     if graph.outputs.tolist() != list(range(motor)):
-        raise ValueError(f"ncps reads the first {motor} neurons, this layer reads {graph.outputs.tolist()}")
+        raise UserError(f"ncps reads the first {motor} neurons, this layer reads {graph.outputs.tolist()}")
     assert graph.sensory is not None
     wiring = ncps.wirings.Wiring(layer.hidden_size)
     wiring.set_output_dim(motor)

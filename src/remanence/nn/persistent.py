@@ -9,7 +9,9 @@ import torch
 from torch import Tensor, nn
 from torch.nn import functional as F
 
+from remanence.errors import UserError
 from remanence.nn.memory import Memory
+from remanence.nn.structure import Device
 from remanence.ops.firing.schedule import Pointwise
 from remanence.ops.scan.operation import scan
 
@@ -34,6 +36,8 @@ class PersistentLinear(Memory):
         hidden_size: neurons.
         nonlinearity: f: ``"relu"`` (default), ``"leaky_relu"``, ``"tanh"``, ``"sigmoid"``, ``"softplus"``,
             ``"identity"``, or any function of PyTorch that works pointwise.
+        device: of the parameters; default: PyTorch's.
+        dtype: likewise.
 
     Parameters:
         weight_ih [hidden_size, input_size] (W) and bias [hidden_size] (b), both started as ``torch.nn.Linear`` does.
@@ -51,7 +55,15 @@ class PersistentLinear(Memory):
         (torch.Size([2, 5, 8]), True)
     """
 
-    def __init__(self, input_size: int, hidden_size: int, *, nonlinearity: str | Pointwise = "relu"):
+    def __init__(
+        self,
+        input_size: int,
+        hidden_size: int,
+        *,
+        nonlinearity: str | Pointwise = "relu",
+        device: Device = None,
+        dtype: torch.dtype | None = None,
+    ):
         super().__init__(input_size, hidden_size)
         self.nonlinearity = checked_nonlinearity(nonlinearity)
         self.weight_ih = nn.Parameter(torch.empty(hidden_size, input_size))
@@ -84,7 +96,7 @@ class PersistentLinear(Memory):
 def checked_nonlinearity(nonlinearity: str | Pointwise) -> str | Pointwise:
     """As it came, if it is a name in :data:`NONLINEARITIES` or a function, else a ``ValueError``."""
     if isinstance(nonlinearity, str) and nonlinearity not in NONLINEARITIES:
-        raise ValueError(
+        raise UserError(
             f"nonlinearity must be a pointwise function or one of {', '.join(NONLINEARITIES)}, got {nonlinearity!r}"
         )
     return nonlinearity

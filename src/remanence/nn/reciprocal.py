@@ -9,7 +9,9 @@ import torch
 from torch import Tensor, nn
 from torch.nn import functional as F
 
+from remanence.errors import UserError
 from remanence.nn.memory import Memory
+from remanence.nn.structure import Device
 from remanence.ops.scan.operation import scan
 
 GATES: dict[str, Callable[[Tensor], Tensor]] = {"tanh": torch.tanh, "sigmoid": torch.sigmoid}
@@ -31,6 +33,8 @@ class ReciprocalGated(Memory):
         hidden_size: units.
         gate: f: ``"tanh"`` (default; a gate whose weights are 0 lets everything through unchanged: the unit adds up its
             input) or ``"sigmoid"`` (then it halves).
+        device: of the parameters; default: PyTorch's.
+        dtype: likewise.
 
     Parameters:
         weight_ih [2 hidden_size, input_size] (W) and bias [2 hidden_size] (b), the rows of c before those of h;
@@ -52,10 +56,18 @@ class ReciprocalGated(Memory):
         (torch.Size([2, 5, 8]), True)
     """
 
-    def __init__(self, input_size: int, hidden_size: int, *, gate: str = "tanh"):
+    def __init__(
+        self,
+        input_size: int,
+        hidden_size: int,
+        *,
+        gate: str = "tanh",
+        device: Device = None,
+        dtype: torch.dtype | None = None,
+    ):
         super().__init__(input_size, hidden_size)
         if gate not in GATES:
-            raise ValueError(f"gate must be one of {', '.join(GATES)}, got {gate!r}")
+            raise UserError(f"gate must be one of {', '.join(GATES)}, got {gate!r}")
         self.gate = gate
         self.weight_ih = nn.Parameter(torch.empty(2 * hidden_size, input_size))  # W
         self.bias = nn.Parameter(torch.empty(2 * hidden_size))  # b

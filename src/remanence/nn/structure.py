@@ -1,13 +1,20 @@
 """Arrays that say what a module is made of: who is connected to whom, a permutation, an order."""
 
+import functools
+import inspect
 from collections.abc import Callable, Mapping
-from typing import Any, NamedTuple
+from contextlib import nullcontext
+from typing import Any, NamedTuple, TypeAlias
 
 import numpy as np
 import torch
 from torch import Tensor, nn
 
+from remanence.errors import UserError
 from remanence.wiring import Wiring
+
+Device: TypeAlias = torch.device | str | int | None
+"""As PyTorch takes it; None is the default device."""
 
 WIRING = ("adjacency", "sensory", "layer", "shape")
 
@@ -34,6 +41,11 @@ class Structured(nn.Module):
     under ``torch.device("meta")`` they are there again. A ``state_dict`` has those that do not follow from the
     arguments, and when it is loaded, either they are what runs from then on, or another structure is refused.
     """
+
+    def __init_subclass__(cls, **options: Any) -> None:
+        super().__init_subclass__(**options)
+        if "__init__" in vars(cls) and {"device", "dtype"} <= {*inspect.signature(cls.__init__).parameters}:
+            cls.__init__ = _making(cls.__init__)  # type: ignore[method-assign]
 
     def __init__(self) -> None:
         super().__init__()
@@ -121,6 +133,23 @@ class Structured(nn.Module):
             return "the state_dict is that of another structure: build the module with the same wiring"
         self._fixed[name] = fixed._replace(array=array)
         return None
+
+
+def _making(init: Callable[..., None]) -> Callable[..., None]:
+    """The same ``__init__``, its ``device`` and ``dtype`` those of the parameters that are made."""
+
+    @functools.wraps(init)
+    def make(
+        self: Structured, *args: Any, device: Device = None, dtype: torch.dtype | None = None, **options: Any
+    ) -> None:
+        if dtype is not None and not dtype.is_floating_point:
+            raise UserError(f"dtype must be one of floating point, got {dtype}")
+        with nullcontext() if device is None else torch.device(device):
+            init(self, *args, **options)
+        if dtype is not None:
+            self.to(dtype)
+
+    return make
 
 
 def _placed(module: nn.Module, incompatible_keys: Any) -> None:

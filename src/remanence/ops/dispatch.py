@@ -13,6 +13,7 @@ import torch
 from torch import Tensor
 
 from remanence._kernels import addressing
+from remanence.errors import UserError
 from remanence.ops import again
 
 Optionals: TypeAlias = Sequence[Tensor | None]
@@ -73,7 +74,7 @@ def choose(
     """
     names = ("auto", "reference", *options)
     if backend not in names:
-        raise ValueError(f"unknown backend {backend!r}: use {', '.join(names)}")
+        raise UserError(f"unknown backend {backend!r}: use {', '.join(names)}")
     name = _fastest(like) if backend == "auto" else backend
     if name not in options or like.numel() == 0:
         return "reference"
@@ -82,7 +83,7 @@ def choose(
     if why is None:
         return name
     if backend != "auto":
-        raise ValueError(f"backend {backend!r} cannot run {what}: {why}")
+        raise UserError(f"backend {backend!r} cannot run {what}: {why}")
     if watched is None and told is not None:
         told(why)
     return "reference"

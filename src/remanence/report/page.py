@@ -12,6 +12,7 @@ from xml.etree import ElementTree
 
 import yaml
 
+from remanence.errors import UserError
 from remanence.files import replacing, write_text
 from remanence.report.estimate import NOTHING, Estimate, figure
 from remanence.report.plots import Picture, pictures
@@ -65,7 +66,7 @@ def write(
         OSError: the folder cannot be written; what was there before stays.
     """
     if not runs:
-        raise ValueError("a report needs at least one run, got none")
+        raise UserError("a report needs at least one run, got none")
     folder = Path(folder)
     rows = summarise(runs, split=split)
     look = looks(run.layer for run in runs)

@@ -9,6 +9,7 @@ from typing import Any, Literal
 
 import numpy as np
 
+from remanence.errors import UserError
 from remanence.extras import needing
 from remanence.files import read_text
 from remanence.yaml_files import parse_yaml
@@ -75,12 +76,12 @@ def load(paths: Iterable[Path | str]) -> list[Run]:
     folders: dict[Path, Path] = {}
     for path in given:
         if not path.is_dir():
-            raise ValueError(f"{path} is no folder: give the folder of a run, or one that holds runs")
+            raise UserError(f"{path} is no folder: give the folder of a run, or one that holds runs")
         for folder in run_folders(path):
             folders.setdefault(folder.resolve(), folder)
     if not folders:
         places = ", ".join(map(str, given)) or "no folder at all"
-        raise ValueError(f"no run in {places}: remanence train or remanence compare makes one")
+        raise UserError(f"no run in {places}: remanence train or remanence compare makes one")
     runs = [read_run(folder) for folder in folders.values()]
     fields = {tuple(sorted({*run.config["model"], *run.config["training"]})) for run in runs}
     return runs if len(fields) == 1 else [replace(run, config=whole(run.config)) for run in runs]
@@ -116,7 +117,7 @@ def read_run(folder: Path) -> Run:
     )
     for field in ("task", "layer", "hidden_size", "seed"):
         if run.result is not None and run.result.get(field, getattr(run, field)) != getattr(run, field):
-            raise ValueError(
+            raise UserError(
                 f"{folder}: result.json is that of another run, its {field} is {run.result[field]!r} and that of "
                 f"config.yaml {getattr(run, field)!r}: remove result.json and train the run again"
             )
@@ -129,10 +130,10 @@ def read_config(path: Path) -> dict[str, Any]:
     kinds = {"task.name": str, "layer.name": str, "layer.hidden_size": int, "seed": int}
     for field, kind in kinds.items():
         if not isinstance(at(config, field), kind):
-            raise ValueError(f"{path}: no configuration of a run, {field} should be {kind.__name__}")
+            raise UserError(f"{path}: no configuration of a run, {field} should be {kind.__name__}")
     for field in ("task.options", "layer.options", "model", "training", "versions"):
         if not isinstance(at(config, field), dict):
-            raise ValueError(f"{path}: no configuration of a run, {field} should be a mapping")
+            raise UserError(f"{path}: no configuration of a run, {field} should be a mapping")
     return config
 
 
@@ -150,17 +151,17 @@ def read_curve(path: Path) -> dict[str, np.ndarray]:
     lines = read_text(path).splitlines()
     long = next((number for number, line in enumerate(lines, start=1) if len(line) > LONGEST), None)
     if long is not None:
-        raise ValueError(f"{path}, line {long}: longer than any line of numbers")
+        raise UserError(f"{path}, line {long}: longer than any line of numbers")
     reader = csv.DictReader(lines)
     missing = [column for column in COLUMNS if column not in (reader.fieldnames or ())]
     if missing:
-        raise ValueError(f"{path}, line 1: no column {', '.join(missing)} in the header")
+        raise UserError(f"{path}, line 1: no column {', '.join(missing)} in the header")
     values: list[list[float]] = []
     for row in reader:
         try:
             values.append([float(row[column]) for column in COLUMNS])
         except (TypeError, ValueError) as error:
-            raise ValueError(f"{path}, line {reader.line_num}: a number is missing or broken") from error
+            raise UserError(f"{path}, line {reader.line_num}: a number is missing or broken") from error
     columns = np.array(values).reshape(-1, len(COLUMNS)).T
     return dict(zip(COLUMNS, columns, strict=True))
 
@@ -172,16 +173,16 @@ def read_result(path: Path) -> dict[str, Any] | None:
     try:
         result = json.loads(read_text(path))
     except json.JSONDecodeError as error:
-        raise ValueError(f"{path}, line {error.lineno}: {error.msg}") from error
+        raise UserError(f"{path}, line {error.lineno}: {error.msg}") from error
     except RecursionError as error:
-        raise ValueError(f"{path}: no result of a run, values are nested too deeply") from error
+        raise UserError(f"{path}: no result of a run, values are nested too deeply") from error
     missing = [key for key in RESULT_KEYS if key not in result] if isinstance(result, dict) else list(RESULT_KEYS)
     if missing:
-        raise ValueError(f"{path}: no result of a run, {', '.join(missing)} is missing")
+        raise UserError(f"{path}: no result of a run, {', '.join(missing)} is missing")
     numbers = {"parameters": int, "steps": int, "seconds": int | float, "chance": int | float}
     if result["failure"] is None:  # else what is not known is None
         numbers["test_metric"] = int | float
     for field, kind in numbers.items():
         if not isinstance(result[field], kind):
-            raise ValueError(f"{path}: {field} should be a number, got {result[field]!r}")
+            raise UserError(f"{path}: {field} should be a number, got {result[field]!r}")
     return result

@@ -10,6 +10,7 @@ from torch import Tensor
 
 from remanence import tasks
 from remanence.analysis import holding
+from remanence.errors import UserError
 from remanence.models import SequenceModel
 from remanence.report import Run
 from remanence.study.phases import Phases, phases
@@ -77,7 +78,7 @@ def kept_weights(folder: Path) -> list[tuple[int, Path]]:
     """
     files = {int(path.stem.removeprefix("epoch-")): path for path in (folder / "checkpoints").glob("epoch-*.ckpt")}
     if not files:
-        raise ValueError(f"{folder} kept no weights over training: set training.keep")
+        raise UserError(f"{folder} kept no weights over training: set training.keep")
     return sorted(files.items())
 
 

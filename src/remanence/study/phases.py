@@ -7,6 +7,7 @@ from jaxtyping import Bool, Float
 from torch import Tensor
 from torch.nn import functional as F
 
+from remanence.errors import UserError
 from remanence.tasks import Batch, FlipFlop, Recall, Task
 
 
@@ -42,4 +43,4 @@ def phases(task: Task, batch: Batch) -> Phases:
         pulsed = batch.inputs.ne(0).any(-1)
         known = batch.targets.ne(0).all(-1)
         return Phases(known & ~pulsed, pulsed, batch.targets)
-    raise ValueError(f"{type(task).__name__} has no phases of holding: they are known of Recall and FlipFlop")
+    raise UserError(f"{type(task).__name__} has no phases of holding: they are known of Recall and FlipFlop")

@@ -107,8 +107,4 @@ def create(name: str, /, **options: object) -> Task:
         >>> create("retrieval", pairs=4, seed=0).target_size
         10
     """
-    factory = tasks[name]
-    try:
-        return factory(**options)
-    except TypeError as error:
-        raise ValueError(f"task {name!r}: {error}") from error
+    return tasks.create(name, **options)

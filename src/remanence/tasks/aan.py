@@ -2,6 +2,7 @@
 
 from remanence.data import prepared
 from remanence.data.aan import AAN as SOURCE
+from remanence.errors import UserError
 from remanence.tasks.classification import Classification
 from remanence.tasks.samples import Sequences
 from remanence.tasks.task import Split, checked_split
@@ -33,7 +34,7 @@ class AAN(Classification):
 
     def __init__(self, *, length: int = 4000):
         if not 1 <= length <= 10_000:
-            raise ValueError(f"length must be from 1 to 10,000 bytes, got {length}")
+            raise UserError(f"length must be from 1 to 10,000 bytes, got {length}")
         self.length = length
 
     def dataset(self, split: Split) -> Sequences:

@@ -7,6 +7,7 @@ from torch import Tensor, nn
 
 from remanence.data import Store, prepared
 from remanence.data.text import DEFAULT, text_file
+from remanence.errors import UserError
 from remanence.tasks.samples import Windows
 from remanence.tasks.task import Split, Task, checked_split
 
@@ -40,7 +41,7 @@ class Characters(Task):
 
     def __init__(self, *, name: str = DEFAULT, length: int = 100):
         if length < 1:
-            raise ValueError(f"length must be at least 1, got {length}")
+            raise UserError(f"length must be at least 1, got {length}")
         self.length = length
         self.source = self._text = text_file(name)
 
@@ -73,7 +74,7 @@ class Characters(Task):
         """
         part = self._part(checked_split(split))
         if len(part) <= self.length:
-            raise ValueError(
+            raise UserError(
                 f"the text has {len(part):,} characters for {split}, a piece needs {self.length + 1}: lower length"
             )
         return Windows(part, self.length)

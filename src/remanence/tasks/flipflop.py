@@ -3,6 +3,7 @@
 import numpy as np
 from torch import Tensor
 
+from remanence.errors import UserError
 from remanence.tasks.checks import at_least, probability
 from remanence.tasks.generated import Generated
 from remanence.tasks.regression import Regression
@@ -53,7 +54,7 @@ class FlipFlop(Generated, Regression):
         at_least(1, bits=bits, length=length)
         probability(pulse=pulse)
         if pulse == 0:
-            raise ValueError("pulse must be above 0: without pulses there is nothing to hold")
+            raise UserError("pulse must be above 0: without pulses there is nothing to hold")
         self.length, self.pulse = length, pulse
         self.input_size = self.target_size = bits
         self.numbers = length * bits

@@ -4,6 +4,7 @@ from functools import partial
 
 import numpy as np
 
+from remanence.errors import UserError
 from remanence.tasks.checks import at_least, probability
 from remanence.tasks.drawn import Drawn
 from remanence.tasks.generated import Generated
@@ -62,7 +63,7 @@ class FlipFlopLanguage(Generated, StepwiseClassification):
         super().__init__(train=train, validation=validation, test=test, seed=seed)
         at_least(4, length=length)
         if length % 2:
-            raise ValueError(f"length must be even, two tokens for each instruction; got {length}")
+            raise UserError(f"length must be even, two tokens for each instruction; got {length}")
         probability(ignored=ignored, test_ignored=test_ignored)
         self.ignored, self.test_ignored = ignored, test_ignored
         self.numbers = length

@@ -6,6 +6,7 @@ import torch
 
 from remanence.data import prepared
 from remanence.data.cifar import CIFAR10, LABELS, SIDE
+from remanence.errors import UserError
 from remanence.tasks.classification import Classification
 from remanence.tasks.pictures import drawn
 from remanence.tasks.samples import Samples
@@ -65,5 +66,5 @@ def pixel_inputs(pixels: str) -> tuple[list[str] | None, int | None]:
         ValueError: neither tokens nor a signal.
     """
     if pixels not in ("tokens", "signal"):
-        raise ValueError(f"pixels must be tokens or signal, got {pixels!r}")
+        raise UserError(f"pixels must be tokens or signal, got {pixels!r}")
     return ([str(shade) for shade in range(SHADES)], None) if pixels == "tokens" else (None, 1)

@@ -7,6 +7,7 @@ import numpy as np
 
 from remanence.data import Store, Writer, made, prepared
 from remanence.data.irregular import rows, table
+from remanence.errors import UserError
 from remanence.tasks.checks import at_least
 from remanence.tasks.classification import Classification
 from remanence.tasks.samples import Sequences
@@ -62,7 +63,7 @@ class Irregular(Classification):
         self.sizes: dict[Split, int] = {"train": train, "validation": validation, "test": test}
         at_least(1, **self.sizes, length=length)
         if elapsed not in ("timespans", "channel"):
-            raise ValueError(f"elapsed must be timespans or channel, got {elapsed!r}")
+            raise UserError(f"elapsed must be timespans or channel, got {elapsed!r}")
         self.timed = elapsed == "timespans"
         self.length, self.seed = length, seed
         self.source = None if name is None else table(name)

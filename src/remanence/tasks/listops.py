@@ -6,6 +6,7 @@ import numpy as np
 
 from remanence.data import Store, Writer, made, prepared
 from remanence.data.listops import LISTOPS, SIZES, VOCABULARY
+from remanence.errors import UserError
 from remanence.tasks.checks import at_least
 from remanence.tasks.classification import Classification
 from remanence.tasks.samples import Sequences
@@ -66,7 +67,7 @@ class ListOps(Classification):
         at_least(1, **self.sizes)
         at_least(2, depth=depth)
         if not 2 <= arguments <= 100 or not 0 <= shortest < longest - 4:
-            raise ValueError(
+            raise UserError(
                 "arguments must be between 2 and 100, and at least 4 tokens must fit between shortest and longest; got "
                 f"{arguments}, {shortest} and {longest}"
             )
@@ -126,7 +127,7 @@ class ListOps(Classification):
             lengths = np.zeros(len(tokens), np.int64)
             values = expressions.fill(rng, self.depth, self.arguments, self.shortest, tokens, lengths)
             if len(values) < len(tokens):
-                raise ValueError(
+                raise UserError(
                     f"expressions of more than {self.shortest} and fewer than {self.longest} tokens are too rare at "
                     f"depth {self.depth} with up to {self.arguments} arguments: lower shortest"
                 )

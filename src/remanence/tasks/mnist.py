@@ -6,6 +6,7 @@ import torch
 from remanence.data import prepared
 from remanence.data.mnist import MNIST as SOURCE
 from remanence.data.mnist import SIDE
+from remanence.errors import UserError
 from remanence.tasks.classification import Classification
 from remanence.tasks.pictures import drawn
 from remanence.tasks.samples import Samples
@@ -37,7 +38,7 @@ class MNIST(Classification):
 
     def __init__(self, *, permuted: bool = False, train: int | None = None, seed: int = 0):
         if train is not None and train < 1:
-            raise ValueError(f"train must be at least 1 image, got {train}")
+            raise UserError(f"train must be at least 1 image, got {train}")
         self.train = train
         places = np.random.default_rng(seed).permutation(SIDE**2) if permuted else np.arange(SIDE**2)
         self.order = torch.from_numpy(places)

@@ -2,6 +2,7 @@
 
 import numpy as np
 
+from remanence.errors import UserError
 from remanence.tasks.checks import at_least
 from remanence.tasks.choices import shuffled, weighted
 from remanence.tasks.generated import Generated
@@ -53,13 +54,13 @@ class MQAR(Generated, StepwiseClassification):
         super().__init__(train=train, validation=validation, test=test, seed=seed)
         at_least(1, pairs=pairs)
         if length % 2 or length < 4 * pairs:
-            raise ValueError(f"length must be even and at least four times the {pairs} pairs, got {length}")
+            raise UserError(f"length must be even and at least four times the {pairs} pairs, got {length}")
         keys = vocabulary_size // 2 - 1
         if keys < pairs:
             least = 2 * pairs + 2
-            raise ValueError(f"vocabulary_size must be at least {least} for {pairs} pairs, got {vocabulary_size}")
+            raise UserError(f"vocabulary_size must be at least {least} for {pairs} pairs, got {vocabulary_size}")
         if power <= 0:
-            raise ValueError(f"power must be above 0, got {power}")
+            raise UserError(f"power must be above 0, got {power}")
         self.pairs, self.length, self.keys = pairs, length, keys
         self.vocabulary = ["·", *(f"k{key}" for key in range(1, keys + 1))]
         self.vocabulary += [f"v{value}" for value in range(vocabulary_size - keys - 1)]

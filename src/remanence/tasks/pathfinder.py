@@ -10,6 +10,7 @@ import torch
 
 from remanence.data import Source, Store, Writer, made, prepared
 from remanence.data.pathfinder import FOLDERS, released_images
+from remanence.errors import UserError
 from remanence.extras import needing
 from remanence.tasks.checks import at_least
 from remanence.tasks.classification import Classification
@@ -70,7 +71,7 @@ class Pathfinder(Classification):
         seed: int = 0,
     ):
         if size not in SIZES or contour_length not in FOLDERS:
-            raise ValueError(
+            raise UserError(
                 f"size must be one of {SIZES} and contour_length one of {tuple(FOLDERS)}, got {size} and "
                 f"{contour_length}"
             )

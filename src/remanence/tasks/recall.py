@@ -3,6 +3,7 @@
 import numpy as np
 import torch
 
+from remanence.errors import UserError
 from remanence.tasks.checks import at_least
 from remanence.tasks.classification import Classification
 from remanence.tasks.samples import Samples
@@ -53,9 +54,9 @@ class Recall(Classification):
         seed: int = 0,
     ):
         if symbols < 2:
-            raise ValueError(f"symbols must be at least 2, got {symbols}")
+            raise UserError(f"symbols must be at least 2, got {symbols}")
         if delay < 0 or noise < 0:
-            raise ValueError(f"delay and noise must not be negative, got delay {delay} and noise {noise}")
+            raise UserError(f"delay and noise must not be negative, got delay {delay} and noise {noise}")
         self.sizes: dict[Split, int] = {"train": train, "validation": validation, "test": test}
         at_least(1, shown=shown, **self.sizes)
         self.delay, self.shown, self.noise, self.seed = delay, shown, noise, seed

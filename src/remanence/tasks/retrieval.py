@@ -5,6 +5,7 @@ import string
 import numpy as np
 import torch
 
+from remanence.errors import UserError
 from remanence.tasks.checks import at_least
 from remanence.tasks.classification import Classification
 from remanence.tasks.samples import Samples
@@ -46,7 +47,7 @@ class Retrieval(Classification):
         self, *, pairs: int = 4, train: int = 100_000, validation: int = 10_000, test: int = 20_000, seed: int = 0
     ):
         if not 1 <= pairs <= len(LETTERS):
-            raise ValueError(f"pairs must be between 1 and {len(LETTERS)}, for no letter comes twice; got {pairs}")
+            raise UserError(f"pairs must be between 1 and {len(LETTERS)}, for no letter comes twice; got {pairs}")
         self.vocabulary = SYMBOLS
         self.pairs = pairs
         self.seed = seed

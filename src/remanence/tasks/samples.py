@@ -9,6 +9,8 @@ import torch
 from torch import Tensor
 from torch.utils.data import Dataset
 
+from remanence.errors import UserError
+
 
 class Batch(NamedTuple):
     """What a model and its loss get.
@@ -47,7 +49,7 @@ class Samples(Dataset[tuple[Tensor, Tensor]]):
         rows: Tensor | None = None,
     ):
         if len(inputs) != len(targets):
-            raise ValueError(f"as many targets as inputs are needed, got {len(targets)} and {len(inputs)}")
+            raise UserError(f"as many targets as inputs are needed, got {len(targets)} and {len(inputs)}")
         self.inputs, self.targets, self.scale, self.order, self.rows = inputs, targets, scale, order, rows
 
     @property
@@ -95,7 +97,7 @@ class Sequences(Dataset[tuple[Tensor, Tensor]]):
         timespans: np.ndarray | None = None,
     ):
         if len(starts) - 1 != len(targets) * (1 + pairs):
-            raise ValueError(f"{len(targets)} targets do not fit {len(starts) - 1} sequences{' in pairs' * pairs}")
+            raise UserError(f"{len(targets)} targets do not fit {len(starts) - 1} sequences{' in pairs' * pairs}")
         self.values, self.targets, self.timespans = values, torch.from_numpy(targets), timespans
         self.shift, self.pairs = shift, pairs
         self.starts = np.asarray(starts[:-1])

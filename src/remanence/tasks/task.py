@@ -6,6 +6,7 @@ from typing import Literal
 from torch import Tensor
 
 from remanence.data import Source
+from remanence.errors import UserError
 from remanence.tasks.drawn import Drawn
 from remanence.tasks.samples import Batch, Samples, Sequences, Windows
 
@@ -70,4 +71,4 @@ def checked_split(split: str) -> Split:
     for known in SPLITS:
         if split == known:
             return known
-    raise ValueError(f"split must be one of {', '.join(SPLITS)}, got {split!r}")
+    raise UserError(f"split must be one of {', '.join(SPLITS)}, got {split!r}")

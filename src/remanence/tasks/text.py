@@ -4,6 +4,7 @@ import numpy as np
 
 from remanence.data import prepared
 from remanence.data.imdb import IMDB, LABELS
+from remanence.errors import UserError
 from remanence.tasks.classification import Classification
 from remanence.tasks.samples import Sequences
 from remanence.tasks.task import Split, checked_split
@@ -40,7 +41,7 @@ class Text(Classification):
 
     def __init__(self, *, length: int = 1000, held_out: int = 0, seed: int = 0):
         if length < 1 or not 0 <= held_out < 25_000:
-            raise ValueError(f"length must be at least 1 and held_out from 0 to 24,999, got {length} and {held_out}")
+            raise UserError(f"length must be at least 1 and held_out from 0 to 24,999, got {length} and {held_out}")
         self.length, self.held_out, self.seed = length, held_out, seed
 
     def dataset(self, split: Split) -> Sequences:

@@ -6,6 +6,7 @@ import numpy as np
 
 from remanence.data import Store, prepared
 from remanence.data.ucr import problem
+from remanence.errors import UserError
 from remanence.tasks.classification import Classification
 from remanence.tasks.samples import Sequences
 from remanence.tasks.task import Split, checked_split
@@ -33,7 +34,7 @@ class UCR(Classification):
 
     def __init__(self, *, name: str = "EigenWorms", held_out: float = 0.2, seed: int = 0):
         if not 0 < held_out < 1:
-            raise ValueError(f"held_out must be between 0 and 1, got {held_out}")
+            raise UserError(f"held_out must be between 0 and 1, got {held_out}")
         self.held_out, self.seed = held_out, seed
         self.source = self._problem = problem(name)
 

@@ -10,6 +10,7 @@ from pathlib import Path
 import yaml
 from pydantic import ValidationError
 
+from remanence.errors import UserError
 from remanence.files import PART, read_text, write_text
 from remanence.locks import LOCK
 from remanence.training.config import RunConfig
@@ -38,11 +39,11 @@ def claim(folder: Path, config: RunConfig, *, overwrite: bool = False) -> None:
     earlier, replaces = stored(folder), False
     if earlier is not None and overwrite:
         if Path.cwd().resolve().is_relative_to(folder.resolve()):
-            raise ValueError(f"{folder} is the current folder or one above it: nothing is removed from there")
+            raise UserError(f"{folder} is the current folder or one above it: nothing is removed from there")
         replaces = True
     elif earlier is None:
         if folder.exists() and any(not is_scrap(path) for path in folder.iterdir()):
-            raise ValueError(f"{folder} holds files that are no run of ours: choose another --output")
+            raise UserError(f"{folder} holds files that are no run of ours: choose another --output")
     elif not (changed := differences(earlier, config)):
         clear_parts(folder)
         return
@@ -51,7 +52,7 @@ def claim(folder: Path, config: RunConfig, *, overwrite: bool = False) -> None:
     elif changed == ["training"] and is_extension(earlier, config):
         extend(folder, earlier)
     else:
-        raise ValueError(
+        raise UserError(
             f"{folder} holds a run with another {' and '.join(changed)}: choose another --output, or --overwrite it"
         )
     clear_parts(folder)
@@ -72,7 +73,7 @@ def extend(folder: Path, earlier: RunConfig) -> None:
         ValueError: its learning rate was made for so many.
     """
     if earlier.training.decay == "cosine":
-        raise ValueError(
+        raise UserError(
             f"the learning rate of {folder} falls to 0 at epoch {earlier.training.epochs} (decay: cosine), so more "
             "epochs make another run: choose another --output, or --overwrite it"
         )
@@ -96,7 +97,7 @@ def stored(folder: Path) -> RunConfig | None:
     try:
         return RunConfig.model_validate(parse_yaml(read_text(path), path))
     except ValidationError as error:
-        raise ValueError(
+        raise UserError(
             f"{path} is damaged, or no configuration of a run: choose another --output; if a run lay there, "
             f"{remedy(folder)}"
         ) from error

@@ -7,6 +7,7 @@ from typing import Annotated, Any, Literal
 from pydantic import BaseModel, ConfigDict, Field, NonNegativeInt, PositiveFloat, PositiveInt, model_validator
 
 from remanence import __version__
+from remanence.errors import UserError
 from remanence.training.schedule import Decay
 
 Size = Annotated[int, Field(gt=0, le=10_000_000)]
@@ -116,7 +117,7 @@ class TrainingConfig(Strict):
     @model_validator(mode="after")
     def _decays_from_somewhere(self) -> "TrainingConfig":
         if self.decay == "rsqrt" and not self.warmup:
-            raise ValueError("decay rsqrt falls from the end of the warm-up on: set training.warmup, such as 1000")
+            raise UserError("decay rsqrt falls from the end of the warm-up on: set training.warmup, such as 1000")
         return self
 
 

@@ -14,7 +14,7 @@ from torch.utils.data import DataLoader, Dataset, DistributedSampler
 
 from remanence import tasks
 from remanence.data import prepared
-from remanence.errors import DivergenceError, RunError, is_out_of_memory
+from remanence.errors import DivergenceError, RunError, UserError, is_out_of_memory
 from remanence.models import SequenceModel, Transformer
 from remanence.models.sequence import encoded_size
 from remanence.nn import create
@@ -195,7 +195,7 @@ def build_model(config: RunConfig, task: tasks.Task) -> nn.Module:
         **config.layer.options,
     )
     if task.timed and not memory.continuous_time:
-        raise ValueError(
+        raise UserError(
             f"{config.layer.name} has no notion of time, and the steps of {config.task.name} are timed: "
             "--set task.options.elapsed=channel gives it the timespans as a channel"
         )
@@ -236,7 +236,7 @@ def start(model: nn.Module, config: RunConfig) -> None:
     for field, names in {"model.initial": config.model.initial, "training.frozen": config.training.frozen}.items():
         for name in names:
             if name not in named:
-                raise ValueError(f"{field}: {name!r} is no parameter of this model, which has {', '.join(named)}")
+                raise UserError(f"{field}: {name!r} is no parameter of this model, which has {', '.join(named)}")
     with torch.no_grad():
         for name, value in config.model.initial.items():
             named[name].fill_(value)
@@ -247,13 +247,13 @@ def start(model: nn.Module, config: RunConfig) -> None:
 def transformer_options(config: RunConfig, blocks: TransformerConfig, task: tasks.Task) -> dict[str, Any]:
     """Arguments of the transformer that depend on the configuration, checked against what the task asks."""
     if task.timed:
-        raise ValueError(
+        raise UserError(
             "a transformer has no notion of time: --set task.options.elapsed=channel gives it timespans as a channel"
         )
     options = blocks.model_dump()
     if task.stepwise:
         if not blocks.causal:
-            raise ValueError(
+            raise UserError(
                 f"{config.task.name} asks at each position for what comes next, which a model that reads both ways "
                 "would see: --set model.transformer.causal=true"
             )

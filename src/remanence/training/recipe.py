@@ -7,6 +7,7 @@ from typing import Annotated, Any, TypeVar, get_args
 import yaml
 from pydantic import BaseModel, Field, PositiveInt, ValidationError, model_validator
 
+from remanence.errors import UserError
 from remanence.files import read_text
 from remanence.registry import nearest, refuse_imports
 from remanence.training.config import LayerConfig, ModelConfig, RunConfig, Sizes, Strict, TaskConfig, TrainingConfig
@@ -41,7 +42,7 @@ class Comparison(Strict):
         own = [layer.model_fields_set for layer in self.layers if isinstance(layer, LayerConfig)]
         sized_already = "hidden_sizes" in self.model_fields_set or any("hidden_size" in fields for fields in own)
         if self.parameters is not None and sized_already:
-            raise ValueError("parameters decides the hidden sizes: give one of the two")
+            raise UserError("parameters decides the hidden sizes: give one of the two")
         return self
 
     def runs(self, seeds: Sequence[int]) -> Iterator[RunConfig]:
@@ -101,7 +102,7 @@ class Recipe(Strict):
             for comparison in self.comparisons
         )
         if runs > MOST_RUNS:
-            raise ValueError(f"layers, hidden sizes and seeds make {runs:,} runs, at most {MOST_RUNS:,} can be planned")
+            raise UserError(f"layers, hidden sizes and seeds make {runs:,} runs, at most {MOST_RUNS:,} can be planned")
         return self
 
     def runs(self) -> list[RunConfig]:
@@ -134,10 +135,10 @@ def read_recipe(path: Path, overrides: Sequence[str] = (), *, allow_import: bool
     try:
         text = read_text(path)
     except OSError as error:
-        raise ValueError(f"cannot read the recipe {path}: {error.strerror}") from error
+        raise UserError(f"cannot read the recipe {path}: {error.strerror}") from error
     data = parse_yaml(text, path)
     if not isinstance(data, dict):
-        raise ValueError(f"{path}, line 1: a recipe is a mapping with title and comparisons")
+        raise UserError(f"{path}, line 1: a recipe is a mapping with title and comparisons")
     recipe = checked(Recipe, data, where=f"{path}", text=text)
     if not allow_import:
         refuse_imports(recipe.names(), path)
@@ -175,11 +176,11 @@ def parse_override(override: str) -> tuple[list[str], Any]:
     """
     field, equals, value = override.partition("=")
     if not equals or not field:
-        raise ValueError(f"--set takes FIELD=VALUE, such as training.learning_rate=0.01; got {override!r}")
+        raise UserError(f"--set takes FIELD=VALUE, such as training.learning_rate=0.01; got {override!r}")
     try:
         return field.split("."), number(load_yaml(value))
     except yaml.YAMLError as error:
-        raise ValueError(f"--set {field}: {value!r} is not a value") from error
+        raise UserError(f"--set {field}: {value!r} is not a value") from error
 
 
 def number(value: Any) -> Any:
@@ -193,13 +194,13 @@ def number(value: Any) -> Any:
 def set_field(data: dict[str, Any], field: Sequence[str], value: Any) -> None:
     """Set ``data[a][b] = value`` for the field a.b, making sections as needed."""
     if len(field) > DEEPEST:
-        raise ValueError(f"--set {field[0]}...: no field is that deep")
+        raise UserError(f"--set {field[0]}...: no field is that deep")
     for key in field[:-1]:
         inner = data.setdefault(key, {})
         if key in ("task", "layer") and isinstance(inner, str):  # given by its name alone
             inner = data[key] = {"name": inner}
         if not isinstance(inner, dict):
-            raise ValueError(f"--set {'.'.join(field)}: {key} is a value, it has no fields")
+            raise UserError(f"--set {'.'.join(field)}: {key} is a value, it has no fields")
         data = inner
     data[field[-1]] = value
 
@@ -221,7 +222,7 @@ def checked(model: type[Model], data: Mapping[str, Any], *, where: str, text: st
         ):
             wrong += f"; did you mean {' or '.join(near)}?"
         came = "" if first["type"] in ("missing", "extra_forbidden") else f", got {first['input']!r}"
-        raise ValueError(f"{where}{line}: {'.'.join(map(str, place))}: {wrong}{came}") from error
+        raise UserError(f"{where}{line}: {'.'.join(map(str, place))}: {wrong}{came}") from error
 
 
 def fields_at(section: type[BaseModel], place: Sequence[str | int]) -> set[str]:

@@ -7,6 +7,7 @@ from typing import Annotated, Any
 
 from pydantic import Field, model_validator
 
+from remanence.errors import UserError
 from remanence.training.config import Strict
 
 Settings = dict[str, Any]
@@ -31,7 +32,7 @@ class Range(Strict):
     @model_validator(mode="after")
     def _in_order(self) -> "Range":
         if not self.low < self.high or (self.log and self.low <= 0):
-            raise ValueError(f"a range goes from low to a larger high{', both above 0' if self.log else ''}")
+            raise UserError(f"a range goes from low to a larger high{', both above 0' if self.log else ''}")
         return self
 
 
@@ -56,9 +57,9 @@ class Search(Strict):
     def _can_be_tried(self) -> "Search":
         for name, values in self.fields.items():
             if name.split(".")[0] not in ("training", "layer", "model"):
-                raise ValueError(f"a search is over fields of training, layer or model, not {name!r}")
+                raise UserError(f"a search is over fields of training, layer or model, not {name!r}")
             if self.trials is None and isinstance(values, Range):
-                raise ValueError(f"give trials, or the values of {name} as a list: a range has no end of them")
+                raise UserError(f"give trials, or the values of {name} as a list: a range has no end of them")
         return self
 
     def count(self) -> int:

@@ -1,6 +1,7 @@
 """Hidden sizes with which different memories have as many parameters."""
 
 from remanence import tasks
+from remanence.errors import UserError
 from remanence.training.config import RunConfig
 from remanence.training.experiment import build_model
 
@@ -23,12 +24,12 @@ def sized(config: RunConfig, parameters: int) -> RunConfig:
         return sum(parameter.numel() for parameter in model.parameters()) <= parameters
 
     if not fits(1):
-        raise ValueError(f"{config.layer.name} with 1 unit has more than parameters={parameters:,}: raise it")
+        raise UserError(f"{config.layer.name} with 1 unit has more than parameters={parameters:,}: raise it")
     fitting, too_large = 1, 2
     while fits(too_large):
         fitting, too_large = too_large, 2 * too_large
         if fitting >= LARGEST:
-            raise ValueError(f"{config.layer.name} with {LARGEST} units has fewer than parameters={parameters:,}")
+            raise UserError(f"{config.layer.name} with {LARGEST} units has fewer than parameters={parameters:,}")
     while too_large - fitting > 1:
         middle = (fitting + too_large) // 2
         fitting, too_large = (middle, too_large) if fits(middle) else (fitting, middle)

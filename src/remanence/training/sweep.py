@@ -5,6 +5,7 @@ from dataclasses import dataclass, field
 from functools import partial
 from pathlib import Path
 
+from remanence.errors import UserError
 from remanence.training.compare import Message, completed, digest, folder_name, workers
 from remanence.training.config import LayerConfig, RunConfig
 from remanence.training.recipe import Comparison, Recipe
@@ -120,7 +121,7 @@ def searched(recipe: Recipe) -> Search:
         ValueError: it has none.
     """
     if recipe.search is None:
-        raise ValueError("the recipe has no search: give it one, or take remanence compare")
+        raise UserError("the recipe has no search: give it one, or take remanence compare")
     return recipe.search
 
 

@@ -4,6 +4,7 @@ from collections.abc import Sequence
 
 import numpy as np
 
+from remanence.errors import UserError
 from remanence.extras import needing
 from remanence.wiring.graph import Wiring
 
@@ -55,7 +56,7 @@ def lattice(
         np.int64(6)
     """
     if not shape:
-        raise ValueError("shape must name at least one side, such as (8, 8), got ()")
+        raise UserError("shape must name at least one side, such as (8, 8), got ()")
     sides = tuple(_count("every side of shape", side) for side in shape)
     _count("radius", radius)
     neurons = int(np.prod(sides))
@@ -80,7 +81,7 @@ def random(neurons: int, density: float, seed: int = 0, *, self_edges: bool = Fa
         ValueError: an argument out of range.
     """
     if not 0 <= density <= 1:
-        raise ValueError(f"density is the chance of a synapse, 0 to 1, got {density}")
+        raise UserError(f"density is the chance of a synapse, 0 to 1, got {density}")
     chances = np.random.default_rng(seed).random((_count("neurons", neurons),) * 2)
     return _wire(chances < density, self_edges, inhibitory, seed)
 
@@ -109,9 +110,9 @@ def small_world(
         import networkx
 
     if _count("neighbours", neighbours) > _count("neurons", neurons):
-        raise ValueError(f"neighbours must be at most the {neurons} neurons, got {neighbours}")
+        raise UserError(f"neighbours must be at most the {neurons} neurons, got {neighbours}")
     if not 0 <= rewired <= 1:
-        raise ValueError(f"rewired is a chance, 0 to 1, got {rewired}")
+        raise UserError(f"rewired is a chance, 0 to 1, got {rewired}")
     graph = networkx.watts_strogatz_graph(neurons, neighbours, rewired, seed=seed)
     return Wiring.of(graph).with_signs(inhibitory, seed)
 
@@ -124,5 +125,5 @@ def _wire(synapses: np.ndarray, self_edges: bool, inhibitory: float, seed: int, 
 
 def _count(name: str, value: int) -> int:
     if isinstance(value, bool) or not isinstance(value, int) or value < 1:
-        raise ValueError(f"{name} must be a positive integer, got {value!r}")
+        raise UserError(f"{name} must be a positive integer, got {value!r}")
     return value

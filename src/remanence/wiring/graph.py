@@ -9,6 +9,7 @@ import numpy as np
 import torch
 from jaxtyping import Int8, Int64
 
+from remanence.errors import UserError
 from remanence.extras import needing
 
 if TYPE_CHECKING:
@@ -40,19 +41,19 @@ class Wiring:
         _check_matrix("adjacency", self.adjacency)
         rows, columns = self.adjacency.shape
         if rows != columns or not rows:
-            raise ValueError(f"a wiring needs a square matrix [neurons, neurons], got {rows} x {columns}")
+            raise UserError(f"a wiring needs a square matrix [neurons, neurons], got {rows} x {columns}")
         if self.sensory is not None:
             _check_matrix("sensory", self.sensory)
             if len(self.sensory) != rows:
-                raise ValueError(
+                raise UserError(
                     f"sensory must be [neurons, inputs] with {rows} neurons as adjacency has, "
                     f"got {list(self.sensory.shape)}"
                 )
         if self.layer is not None and self.layer.shape != (rows,):
-            raise ValueError(f"layer must have one entry for each of {rows} neurons, got {list(self.layer.shape)}")
+            raise UserError(f"layer must have one entry for each of {rows} neurons, got {list(self.layer.shape)}")
         object.__setattr__(self, "shape", self.shape or (rows,))
         if np.prod(self.shape) != rows:
-            raise ValueError(f"shape must hold the {rows} neurons, got {self.shape}")
+            raise UserError(f"shape must hold the {rows} neurons, got {self.shape}")
         for name in ("adjacency", "sensory", "layer"):
             if (array := getattr(self, name)) is not None:
                 object.__setattr__(self, name, _read_only(array))
@@ -109,7 +110,7 @@ class Wiring:
             ValueError: a share outside 0 to 1.
         """
         if not 0 <= inhibitory <= 1:
-            raise ValueError(f"inhibitory is a share of the synapses, 0 to 1, got {inhibitory}")
+            raise UserError(f"inhibitory is a share of the synapses, 0 to 1, got {inhibitory}")
         rng = np.random.default_rng(seed)
         adjacency = _signed(self.adjacency, inhibitory, rng)
         sensory = None if self.sensory is None else _signed(self.sensory, inhibitory, rng)
@@ -158,7 +159,7 @@ def _same(a: Any, b: Any) -> bool:
 
 def _check_matrix(name: str, array: np.ndarray) -> None:
     if array.ndim != 2 or array.dtype != np.int8 or np.abs(array).max(initial=0) > 1:
-        raise ValueError(
+        raise UserError(
             f"{name} must be a matrix of int8 with entries -1, 0 and 1, got {list(array.shape)} of {array.dtype}: "
             "Wiring.of takes other kinds"
         )
@@ -172,10 +173,10 @@ def _read_only(array: np.ndarray) -> np.ndarray:
 
 def _signs(kind: str, matrix: np.ndarray) -> Int8[np.ndarray, "rows columns"]:
     if matrix.ndim != 2:
-        raise ValueError(f"a wiring needs a square matrix [neurons, neurons], got shape {list(matrix.shape)}")
+        raise UserError(f"a wiring needs a square matrix [neurons, neurons], got shape {list(matrix.shape)}")
     wrong = matrix[~np.isin(matrix, (-1, 0, 1))]
     if wrong.size:
-        raise ValueError(
+        raise UserError(
             f"the {kind} may hold only 1 (excites), -1 (inhibits) and 0 (no synapse), got {wrong[0]}: "
             "np.sign(...) drops the strength"
         )
@@ -184,9 +185,7 @@ def _signs(kind: str, matrix: np.ndarray) -> Int8[np.ndarray, "rows columns"]:
 
 def _matrix_of_graph(graph: Any) -> np.ndarray:
     if graph.is_multigraph():
-        raise ValueError(
-            "a wiring has at most one synapse from one neuron to another, got a multigraph: DiGraph(graph)"
-        )
+        raise UserError("a wiring has at most one synapse from one neuron to another, got a multigraph: DiGraph(graph)")
     index = {node: place for place, node in enumerate(graph.nodes)}
     matrix = np.zeros((len(index), len(index)))
     for sender, receiver, sign in graph.edges(data="sign", default=1):

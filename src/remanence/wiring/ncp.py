@@ -2,6 +2,7 @@
 
 import numpy as np
 
+from remanence.errors import UserError
 from remanence.wiring.graph import Wiring
 
 LAYERS = ("inter", "command", "motor")
@@ -91,7 +92,7 @@ def auto_ncp(
     """
     _within("outputs", outputs, neurons - 3)
     if not 0.1 <= sparsity <= 0.9:
-        raise ValueError(f"sparsity must be 0.1 to 0.9, got {sparsity}")
+        raise UserError(f"sparsity must be 0.1 to 0.9, got {sparsity}")
     density = 1 - sparsity
     command = max(int(0.4 * (neurons - outputs)), 1)
     inter = neurons - outputs - command
@@ -123,4 +124,4 @@ def _fan_out(senders: int, receivers: int, fan: int, rng: np.random.Generator) -
 def _within(name: str, value: int, most: int | None) -> None:
     if isinstance(value, bool) or not isinstance(value, int) or value < 1 or (most is not None and value > most):
         upper = "" if most is None else f" of at most {most}"
-        raise ValueError(f"{name} must be a positive integer{upper}, got {value!r}")
+        raise UserError(f"{name} must be a positive integer{upper}, got {value!r}")

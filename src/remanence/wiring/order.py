@@ -6,6 +6,7 @@ from typing import TypeAlias
 import numpy as np
 from jaxtyping import Int64
 
+from remanence.errors import UserError
 from remanence.wiring.graph import Wiring
 
 Neurons: TypeAlias = Sequence[int] | Int64[np.ndarray, " chosen"]
@@ -38,10 +39,10 @@ def firing_order(wiring: Wiring, order: str | Neurons = "index", seed: int = 0) 
             return np.random.default_rng(seed).permutation(wiring.neurons)
         if order == "topology":
             return _little_feedback(wiring.adjacency != 0)
-        raise ValueError(f"order must be 'index', 'random', 'topology' or a list of all neurons, got {order!r}")
+        raise UserError(f"order must be 'index', 'random', 'topology' or a list of all neurons, got {order!r}")
     given = np.asarray(order)
     if not np.array_equal(np.sort(given), np.arange(wiring.neurons)):
-        raise ValueError(f"order must name each of the neurons 0 to {wiring.neurons - 1} once, got {given.tolist()}")
+        raise UserError(f"order must name each of the neurons 0 to {wiring.neurons - 1} once, got {given.tolist()}")
     return given.astype(np.int64)
 
 

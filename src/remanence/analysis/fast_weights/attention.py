@@ -10,6 +10,7 @@ from torch import Tensor
 
 from remanence.analysis.canvas import on
 from remanence.analysis.fast_weights.path import path_of
+from remanence.errors import UserError
 from remanence.nn.fast_weights import FastWeights
 
 
@@ -47,7 +48,7 @@ class FastAttention:
         count = len(weights)
         names = [str(t) for t in range(count)] if symbols is None else list(symbols)
         if len(names) != count:
-            raise ValueError(f"expected {count} symbols, one for each time step, got {len(names)}")
+            raise UserError(f"expected {count} symbols, one for each time step, got {len(names)}")
         axes = on(axes)
         limit = float(weights.abs().max()) or 1.0
         shown = weights.where(torch.ones_like(weights).tril(-1) > 0, torch.nan)

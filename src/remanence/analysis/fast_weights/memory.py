@@ -4,6 +4,7 @@ import torch
 from jaxtyping import Float
 from torch import Tensor
 
+from remanence.errors import UserError
 from remanence.nn.fast_weights import FastWeights
 
 
@@ -60,4 +61,4 @@ class FastMemory:
 
     def _check(self, patterns: Tensor) -> None:
         if patterns.ndim != 2 or patterns.shape[1] != self.layer.hidden_size:
-            raise ValueError(f"expected [patterns, {self.layer.hidden_size}], got {list(patterns.shape)}")
+            raise UserError(f"expected [patterns, {self.layer.hidden_size}], got {list(patterns.shape)}")

@@ -6,6 +6,7 @@ import torch
 from jaxtyping import Float
 from torch import Tensor, nn
 
+from remanence.errors import UserError
 from remanence.nn.fast_weights import FastWeights
 
 
@@ -57,21 +58,21 @@ def path_of(layer: FastWeights, x: Float[Tensor, "batch time input"], iterations
 
 def _checked(layer: FastWeights, x: Tensor, iterations: int | None) -> int:
     if not isinstance(layer, FastWeights):
-        raise ValueError(f"expected a remanence.nn.FastWeights layer, got {type(layer).__name__}")
+        raise UserError(f"expected a remanence.nn.FastWeights layer, got {type(layer).__name__}")
     if x.ndim != 3 or x.shape[1] == 0 or x.shape[2] != layer.input_size or x.dtype != layer.weight_ih.dtype:
-        raise ValueError(
+        raise UserError(
             f"expected x [batch, time, {layer.input_size}] of {layer.weight_ih.dtype} with at least one step, "
             f"got {list(x.shape)} of {x.dtype}"
         )
     if iterations is not None and iterations < layer.inner_steps:
-        raise ValueError(f"iterations must be at least the layer's inner_steps, {layer.inner_steps}; got {iterations}")
+        raise UserError(f"iterations must be at least the layer's inner_steps, {layer.inner_steps}; got {iterations}")
     return layer.inner_steps
 
 
 def _refuse_overflow(states: list[tuple[Tensor, Tensor]]) -> None:
     for t, (_, A) in enumerate(states):
         if not bool(torch.linalg.matrix_norm(A).isfinite().all()):
-            raise ValueError(
+            raise UserError(
                 f"the fast weights grow beyond what {A.dtype} holds before step {t} of the trajectory: use "
                 "layer_norm=True, a smaller decay or fast_learning_rate, or a shorter or smaller input"
             )

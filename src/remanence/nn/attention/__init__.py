@@ -71,8 +71,4 @@ def create(
         >>> create("performer", width=8, heads=2, features=16).features
         16
     """
-    factory = methods[name]
-    try:
-        return factory(width=width, heads=heads, causal=causal, max_length=max_length, **options)
-    except TypeError as error:
-        raise ValueError(f"attention {name!r}: {error}") from error
+    return methods.create(name, width=width, heads=heads, causal=causal, max_length=max_length, **options)

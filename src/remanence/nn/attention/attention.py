@@ -7,8 +7,9 @@ import torch
 from jaxtyping import Bool, Float
 from torch import Tensor, nn
 
+from remanence.errors import UserError
 from remanence.nn.memory import positive_integer
-from remanence.nn.structure import Structured
+from remanence.nn.structure import Device, Structured
 
 
 class Attention(Structured):
@@ -23,6 +24,8 @@ class Attention(Structured):
         causal: whether position t sees only positions up to t.
         max_length: longest sequence; only some methods need one.
         projections: how many of queries, keys and values the method wants.
+        device: of the parameters; default: PyTorch's.
+        dtype: likewise.
 
     Raises:
         ValueError: a size that is not positive or not a multiple of ``heads``; ``causal``, where the method cannot
@@ -39,14 +42,16 @@ class Attention(Structured):
         causal: bool = False,
         max_length: int | None = None,
         projections: int = 3,
+        device: Device = None,
+        dtype: torch.dtype | None = None,
     ):
         super().__init__()
         name = type(self).__name__
         self.width, self.heads = positive_integer("width", width), positive_integer("heads", heads)
         if width % heads:
-            raise ValueError(f"{name} expected a width that {heads} heads can share, got {width}")
+            raise UserError(f"{name} expected a width that {heads} heads can share, got {width}")
         if causal and not self.can_be_causal:
-            raise ValueError(f"{name} mixes all positions before it compares them, it cannot be causal: causal=False")
+            raise UserError(f"{name} mixes all positions before it compares them, it cannot be causal: causal=False")
         self.causal = causal
         self.max_length = None if max_length is None else positive_integer("max_length", max_length)
         self.project_in = nn.Linear(width, projections * width, bias=False)
@@ -84,20 +89,20 @@ class Attention(Structured):
 
     def _needed_length(self) -> int:
         if self.max_length is None:
-            raise ValueError(f"{type(self).__name__} needs max_length, the longest sequence that it will see")
+            raise UserError(f"{type(self).__name__} needs max_length, the longest sequence that it will see")
         return self.max_length
 
     def _check(self, x: Tensor, mask: Tensor | None) -> None:
         name = type(self).__name__
         if x.ndim != 3 or x.shape[-1] != self.width:
-            raise ValueError(f"{name} expected x [batch, time, width] with width {self.width}, got {list(x.shape)}")
+            raise UserError(f"{name} expected x [batch, time, width] with width {self.width}, got {list(x.shape)}")
         if mask is not None and (mask.shape != x.shape[:2] or mask.dtype != torch.bool):
-            raise ValueError(
+            raise UserError(
                 f"{name} expected a boolean mask {list(x.shape[:2])}, one for each position of x, "
                 f"got {list(mask.shape)} of {mask.dtype}"
             )
         if self.max_length is not None and x.shape[1] > self.max_length:
-            raise ValueError(f"{name} was built for at most {self.max_length} positions (max_length), got {x.shape[1]}")
+            raise UserError(f"{name} was built for at most {self.max_length} positions (max_length), got {x.shape[1]}")
 
     def extra_repr(self) -> str:
         """Sizes, as `print(attention)` shows them."""

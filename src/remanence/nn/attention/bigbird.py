@@ -10,6 +10,7 @@ from remanence.nn.attention.blocks import as_keys, join, neighbours, split
 from remanence.nn.attention.global_tokens import beyond, with_global_tokens
 from remanence.nn.attention.softmax import attend
 from remanence.nn.memory import positive_integer
+from remanence.nn.structure import Device
 
 
 class BigBirdAttention(Attention):
@@ -28,6 +29,8 @@ class BigBirdAttention(Attention):
         block: positions in a block; default: 64.
         global_blocks: default: 1.
         random_blocks: default: 2; a block that has fewer others to draw from takes all of them.
+        device: of the parameters; default: PyTorch's.
+        dtype: likewise.
 
     Raises:
         ValueError: no ``max_length``, or a size that is not positive.
@@ -49,6 +52,8 @@ class BigBirdAttention(Attention):
         block: int = 64,
         global_blocks: int = 1,
         random_blocks: int = 2,
+        device: Device = None,
+        dtype: torch.dtype | None = None,
     ):
         super().__init__(width, heads, causal=causal, max_length=max_length)
         self.block = positive_integer("block", block)

@@ -8,6 +8,7 @@ from torch import Tensor, nn
 from remanence.nn.attention.attention import Attention, key_mask
 from remanence.nn.attention.fused import attend_fused
 from remanence.nn.memory import positive_integer
+from remanence.nn.structure import Device
 
 
 class LinformerAttention(Attention):
@@ -22,6 +23,8 @@ class LinformerAttention(Attention):
         causal: must be False.
         max_length: longest sequence, which sets the shape of E; needed.
         rank: k; default: 128.
+        device: of the parameters; default: PyTorch's.
+        dtype: likewise.
 
     Parameters:
         compress [rank, max_length] (E), drawn from a normal distribution of variance 1 / rank (section 4).
@@ -37,7 +40,15 @@ class LinformerAttention(Attention):
     can_be_causal = False
 
     def __init__(
-        self, width: int, heads: int = 1, *, causal: bool = False, max_length: int | None = None, rank: int = 128
+        self,
+        width: int,
+        heads: int = 1,
+        *,
+        causal: bool = False,
+        max_length: int | None = None,
+        rank: int = 128,
+        device: Device = None,
+        dtype: torch.dtype | None = None,
     ):
         super().__init__(width, heads, causal=causal, max_length=max_length)
         rank = positive_integer("rank", rank)

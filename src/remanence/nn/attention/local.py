@@ -2,11 +2,13 @@
 
 from collections.abc import Sequence
 
+import torch
 from torch import Tensor
 
 from remanence.nn.attention.attention import Attention, key_mask
 from remanence.nn.attention.blocks import window
 from remanence.nn.memory import positive_integer
+from remanence.nn.structure import Device
 
 
 class LocalAttention(Attention):
@@ -20,6 +22,8 @@ class LocalAttention(Attention):
         causal: whether position t sees only positions up to t.
         max_length: longest sequence; default: any.
         radius: how far a position sees, to each side; default: 64.
+        device: of the parameters; default: PyTorch's.
+        dtype: likewise.
 
     Example:
         >>> LocalAttention(8, heads=2, radius=3)(torch.randn(3, 17, 8)).shape
@@ -27,7 +31,15 @@ class LocalAttention(Attention):
     """
 
     def __init__(
-        self, width: int, heads: int = 1, *, causal: bool = False, max_length: int | None = None, radius: int = 64
+        self,
+        width: int,
+        heads: int = 1,
+        *,
+        causal: bool = False,
+        max_length: int | None = None,
+        radius: int = 64,
+        device: Device = None,
+        dtype: torch.dtype | None = None,
     ):
         super().__init__(width, heads, causal=causal, max_length=max_length)
         self.radius = positive_integer("radius", radius)

@@ -2,12 +2,14 @@
 
 from collections.abc import Sequence
 
+import torch
 from torch import Tensor
 
 from remanence.nn.attention.attention import Attention, key_mask
 from remanence.nn.attention.blocks import window
 from remanence.nn.attention.global_tokens import beyond, with_global_tokens
 from remanence.nn.memory import positive_integer
+from remanence.nn.structure import Device
 
 
 class LongformerAttention(Attention):
@@ -25,6 +27,8 @@ class LongformerAttention(Attention):
         max_length: longest sequence; default: any.
         radius: how far a position sees, to each side (the paper's window is twice that); default: 64.
         global_tokens: how many of the first positions are global; default: 1, the place of the CLS token.
+        device: of the parameters; default: PyTorch's.
+        dtype: likewise.
 
     Example:
         >>> LongformerAttention(8, heads=2, radius=3)(torch.randn(3, 17, 8)).shape
@@ -40,6 +44,8 @@ class LongformerAttention(Attention):
         max_length: int | None = None,
         radius: int = 64,
         global_tokens: int = 1,
+        device: Device = None,
+        dtype: torch.dtype | None = None,
     ):
         super().__init__(width, heads, causal=causal, max_length=max_length)
         self.radius = positive_integer("radius", radius)

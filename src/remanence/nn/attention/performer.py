@@ -9,6 +9,7 @@ from torch import Tensor
 from remanence.nn.attention.attention import Attention, key_mask
 from remanence.nn.attention.kernel import kernel_attention
 from remanence.nn.memory import positive_integer
+from remanence.nn.structure import Device
 
 
 class PerformerAttention(Attention):
@@ -26,6 +27,8 @@ class PerformerAttention(Attention):
         max_length: longest sequence; default: any.
         features: m; default: 256.
         redraw_every: forward passes in training after which w is drawn anew (section 4); default: 1000.
+        device: of the parameters; default: PyTorch's.
+        dtype: likewise.
 
     Buffers:
         directions [features, width / heads] (w), and passes, how many the next draw has waited.
@@ -47,6 +50,8 @@ class PerformerAttention(Attention):
         max_length: int | None = None,
         features: int = 256,
         redraw_every: int = 1000,
+        device: Device = None,
+        dtype: torch.dtype | None = None,
     ):
         super().__init__(width, heads, causal=causal, max_length=max_length)
         self.features = positive_integer("features", features)

@@ -7,10 +7,12 @@ import torch
 from torch import Tensor
 from torch.nn import functional as F
 
+from remanence.errors import UserError
 from remanence.nn.attention.attention import Attention, key_mask
 from remanence.nn.attention.blocks import neighbours, split
 from remanence.nn.attention.softmax import Part, attend, merge
 from remanence.nn.memory import positive_integer
+from remanence.nn.structure import Device
 
 SELF_PENALTY = 1e5  # a position attends to itself only if there is nothing else (appendix A)
 
@@ -36,6 +38,8 @@ class ReformerAttention(Attention):
         rounds: hashes; default: 2.
         buckets: even numbers whose product is the number of hashes; default: two equal ones, so that there are as many
             hashes as chunks in ``max_length``, or a few more. ``()``: everything hashes alike.
+        device: of the parameters; default: PyTorch's.
+        dtype: likewise.
 
     Buffers:
         rotations [rounds, width / heads, sum(buckets) / 2] (R), drawn anew in each forward pass in training.
@@ -60,13 +64,15 @@ class ReformerAttention(Attention):
         chunk: int = 64,
         rounds: int = 2,
         buckets: Sequence[int] | None = None,
+        device: Device = None,
+        dtype: torch.dtype | None = None,
     ):
         super().__init__(width, heads, causal=causal, max_length=max_length, projections=2)
         self.chunk = positive_integer("chunk", chunk)
         if buckets is None:
             buckets = 2 * (2 * math.ceil(math.sqrt(self._needed_length() / chunk) / 2),)
         if any(positive_integer("buckets", size) % 2 for size in buckets):
-            raise ValueError(f"buckets must be even numbers (a rotation and its opposite), got {tuple(buckets)}")
+            raise UserError(f"buckets must be even numbers (a rotation and its opposite), got {tuple(buckets)}")
         self.buckets = tuple(buckets)
         rotations = torch.randn(positive_integer("rounds", rounds), width // heads, sum(buckets) // 2)
         self.register_buffer("rotations", rotations)

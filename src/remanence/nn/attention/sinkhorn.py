@@ -5,10 +5,12 @@ from collections.abc import Sequence
 import torch
 from torch import Tensor, nn
 
+from remanence.errors import UserError
 from remanence.nn.attention.attention import Attention, key_mask
 from remanence.nn.attention.blocks import as_keys, join, split
 from remanence.nn.attention.softmax import attend
 from remanence.nn.memory import positive_integer
+from remanence.nn.structure import Device
 
 
 class SinkhornAttention(Attention):
@@ -29,6 +31,8 @@ class SinkhornAttention(Attention):
         block: positions in a block; default: 64.
         iterations: times that rows and columns are normalised; default: 8.
         temperature: by which the logarithm of R is divided first; default: 0.75.
+        device: of the parameters; default: PyTorch's.
+        dtype: likewise.
 
     Raises:
         ValueError: no ``max_length``, or a size that is not positive.
@@ -48,12 +52,14 @@ class SinkhornAttention(Attention):
         block: int = 64,
         iterations: int = 8,
         temperature: float = 0.75,
+        device: Device = None,
+        dtype: torch.dtype | None = None,
     ):
         super().__init__(width, heads, causal=causal, max_length=max_length)
         self.block = positive_integer("block", block)
         self.iterations = positive_integer("iterations", iterations)
         if not temperature > 0:
-            raise ValueError(f"temperature must be above 0, got {temperature}")
+            raise UserError(f"temperature must be above 0, got {temperature}")
         self.temperature = temperature
         self.sort = nn.Linear(width // heads, -(-self._needed_length() // block))
 

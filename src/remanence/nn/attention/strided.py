@@ -10,6 +10,7 @@ from remanence.nn.attention.attention import Attention, key_mask
 from remanence.nn.attention.blocks import as_keys, join, split, window
 from remanence.nn.attention.softmax import Part, attend, merge
 from remanence.nn.memory import positive_integer
+from remanence.nn.structure import Device
 
 
 class StridedAttention(Attention):
@@ -25,6 +26,8 @@ class StridedAttention(Attention):
         causal: whether position t sees only positions up to t.
         max_length: longest sequence; needed if ``stride`` is not given.
         stride: l; default: √max_length, rounded up.
+        device: of the parameters; default: PyTorch's.
+        dtype: likewise.
 
     Example:
         >>> StridedAttention(8, heads=2, stride=3)(torch.randn(3, 17, 8)).shape
@@ -39,6 +42,8 @@ class StridedAttention(Attention):
         causal: bool = False,
         max_length: int | None = None,
         stride: int | None = None,
+        device: Device = None,
+        dtype: torch.dtype | None = None,
     ):
         super().__init__(width, heads, causal=causal, max_length=max_length)
         self.stride = positive_integer("stride", stride or math.isqrt(self._needed_length() - 1) + 1)

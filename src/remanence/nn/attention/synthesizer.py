@@ -6,9 +6,11 @@ import torch
 from torch import Tensor, nn
 from torch.nn import functional as F
 
+from remanence.errors import UserError
 from remanence.nn.attention.attention import Attention
 from remanence.nn.attention.softmax import weigh
 from remanence.nn.memory import positive_integer
+from remanence.nn.structure import Device
 
 KINDS = ("factorized_random", "dense")
 
@@ -26,6 +28,8 @@ class SynthesizerAttention(Attention):
         max_length: longest sequence, which sets the shape of R1, R2 and W2; needed.
         kind: ``"factorized_random"`` (default) or ``"dense"``.
         rank: channels of R1 and R2 (k); default: 8.
+        device: of the parameters; default: PyTorch's.
+        dtype: likewise.
 
     Parameters:
         random [2, heads, max_length, rank] (R1, R2), or W1 in ``project_in`` and W2 in ``lengths``, for all heads.
@@ -47,9 +51,11 @@ class SynthesizerAttention(Attention):
         max_length: int | None = None,
         kind: str = "factorized_random",
         rank: int = 8,
+        device: Device = None,
+        dtype: torch.dtype | None = None,
     ):
         if kind not in KINDS:
-            raise ValueError(f"kind must be {' or '.join(map(repr, KINDS))}, got {kind!r}")
+            raise UserError(f"kind must be {' or '.join(map(repr, KINDS))}, got {kind!r}")
         super().__init__(width, heads, causal=causal, max_length=max_length, projections=2 if kind == "dense" else 1)
         self.kind = kind
         length = self._needed_length()

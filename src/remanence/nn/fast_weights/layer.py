@@ -9,7 +9,9 @@ from jaxtyping import Float
 from torch import Tensor, nn
 
 from remanence._kernels.addressing import are_readable
+from remanence.errors import UserError
 from remanence.nn.memory import Memory, State, positive_integer
+from remanence.nn.structure import Device
 from remanence.ops.fast_weights import operation as evolution
 from remanence.ops.fast_weights import reference
 from remanence.ops.fast_weights.reference import NONLINEARITIES, Rule
@@ -60,6 +62,8 @@ class FastWeights(Memory):
             (``hidden_size / 2`` where there is no kernel). The kernel takes A as the layer writes it, symmetric, and
             has no gradient to the first A: with one that is not symmetric, or wants a gradient, it is a plain loop.
         trainable_rates: learn λ (through a logit) and η (through a logarithm) too; they then start at the given values.
+        device: of the parameters; default: PyTorch's.
+        dtype: likewise.
 
     State:
         (h [batch, hidden_size], A [batch, hidden_size, hidden_size]), the last h already written into A.
@@ -92,19 +96,21 @@ class FastWeights(Memory):
         nonlinearity: Literal["relu", "tanh"] = "relu",
         form: Literal["auto", "matrix", "attention"] = "auto",
         trainable_rates: bool = False,
+        device: Device = None,
+        dtype: torch.dtype | None = None,
     ):
         super().__init__(input_size, hidden_size)
         self.inner_steps = positive_integer("inner_steps", inner_steps)
         if nonlinearity not in NONLINEARITIES:
-            raise ValueError(f"nonlinearity must be 'relu' or 'tanh', got {nonlinearity!r}")
+            raise UserError(f"nonlinearity must be 'relu' or 'tanh', got {nonlinearity!r}")
         if form not in ("auto", "matrix", "attention"):
-            raise ValueError(f"form must be 'auto', 'matrix' or 'attention', got {form!r}")
+            raise UserError(f"form must be 'auto', 'matrix' or 'attention', got {form!r}")
         if fast_learning_rate is None:
             fast_learning_rate = default_fast_learning_rate(self.hidden_size)
         if not (decay >= 0 and fast_learning_rate >= 0):
-            raise ValueError(f"decay and fast_learning_rate must be at least 0, got {decay} and {fast_learning_rate}")
+            raise UserError(f"decay and fast_learning_rate must be at least 0, got {decay} and {fast_learning_rate}")
         if trainable_rates and not (0 < decay < 1 and fast_learning_rate > 0):
-            raise ValueError(
+            raise UserError(
                 "trainable_rates needs decay strictly between 0 and 1 and fast_learning_rate above 0, "
                 f"got {decay} and {fast_learning_rate}"
             )

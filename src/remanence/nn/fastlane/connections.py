@@ -4,6 +4,7 @@ from typing import Any
 
 import numpy as np
 
+from remanence.errors import UserError
 from remanence.wiring import Wiring, dense, random
 from remanence.wiring.order import Neurons
 
@@ -14,9 +15,9 @@ def graph_of(wiring: Any, density: float, neurons: int, seed: int) -> Wiring:
         return dense(neurons) if density == 1 else random(neurons, density, seed)
     graph = wiring if isinstance(wiring, Wiring) else Wiring.of(wiring)
     if graph.neurons != neurons:
-        raise ValueError(f"hidden_size is {neurons}, but the wiring has {graph.neurons} neurons")
+        raise UserError(f"hidden_size is {neurons}, but the wiring has {graph.neurons} neurons")
     if own := np.flatnonzero(np.diag(graph.adjacency)).tolist():
-        raise ValueError(f"no neuron may hear itself, but the wiring has edges from {own} to themselves: drop them")
+        raise UserError(f"no neuron may hear itself, but the wiring has edges from {own} to themselves: drop them")
     return graph
 
 
@@ -24,12 +25,12 @@ def sensory_of(graph: Wiring, inputs: Neurons | None, input_size: int) -> np.nda
     """Which neuron hears which input, [neurons, inputs]."""
     hears = np.ones((graph.neurons, input_size), dtype=bool)
     if inputs is not None and graph.sensory is not None:
-        raise ValueError("the wiring says already which neurons hear the inputs: leave out inputs")
+        raise UserError("the wiring says already which neurons hear the inputs: leave out inputs")
     if inputs is not None:
         hears[np.setdiff1d(np.arange(graph.neurons), listed("inputs", inputs, graph.neurons))] = False
     elif graph.sensory is not None:
         if graph.sensory.shape[1] != input_size:
-            raise ValueError(f"input_size is {input_size}, but the wiring has {graph.sensory.shape[1]} inputs")
+            raise UserError(f"input_size is {input_size}, but the wiring has {graph.sensory.shape[1]} inputs")
         hears = graph.sensory != 0
     return hears
 
@@ -38,5 +39,5 @@ def listed(name: str, chosen: Neurons, neurons: int) -> np.ndarray:
     """Neurons that an argument lists."""
     array = np.asarray(chosen)
     if array.ndim != 1 or not len(array) or not np.isin(array, np.arange(neurons)).all():
-        raise ValueError(f"{name} must list neurons from 0 to {neurons - 1}, got {chosen!r}")
+        raise UserError(f"{name} must list neurons from 0 to {neurons - 1}, got {chosen!r}")
     return array.astype(np.int64)

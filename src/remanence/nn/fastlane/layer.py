@@ -10,10 +10,12 @@ from jaxtyping import Float
 from torch import Tensor, nn
 
 from remanence._kernels.addressing import are_readable
+from remanence.errors import UserError
 from remanence.nn.fastlane.connections import graph_of, listed, sensory_of
 from remanence.nn.fastlane.stability import FastlaneOverflowWarning, effective_map, overflow
 from remanence.nn.memory import Memory, positive_integer
 from remanence.nn.persistent import NONLINEARITIES, Pointwise, checked_nonlinearity
+from remanence.nn.structure import Device
 from remanence.ops.firing.operation import fire
 from remanence.ops.firing.schedule import Schedule
 from remanence.wiring import firing_order
@@ -59,6 +61,8 @@ class Fastlane(Memory):
         initial_edges: how many edges into each neuron start away from 0 (Martens 2010, section 5: sparse
             initialisation); default: None, all.
         seed: of ``density`` and of the random order.
+        device: of the parameters; default: PyTorch's.
+        dtype: likewise.
 
     Parameters:
         weight_ih (u) [hidden_size, input_size], weight_hh (w) [hidden_size, hidden_size] (its diagonal is not used) and
@@ -98,14 +102,16 @@ class Fastlane(Memory):
         max_norm: float | None = None,
         initial_edges: int | None = None,
         seed: int = 0,
+        device: Device = None,
+        dtype: torch.dtype | None = None,
     ):
         graph = graph_of(wiring, density, positive_integer("hidden_size", hidden_size), seed)
         read = graph.outputs if outputs is None else listed("outputs", outputs, hidden_size)
         super().__init__(input_size, hidden_size, len(read))
         if not 0 <= leak <= 1:
-            raise ValueError(f"leak is a share, 0 to 1, got {leak}")
+            raise UserError(f"leak is a share, 0 to 1, got {leak}")
         if max_norm is not None and not max_norm > 0:
-            raise ValueError(f"max_norm must be above 0 or None, got {max_norm}")
+            raise UserError(f"max_norm must be above 0 or None, got {max_norm}")
         if initial_edges is not None:
             positive_integer("initial_edges", initial_edges)
         self.nonlinearity = checked_nonlinearity(nonlinearity)

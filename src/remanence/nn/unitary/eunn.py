@@ -6,7 +6,9 @@ from typing import Literal
 import torch
 from torch import Tensor, nn
 
+from remanence.errors import UserError
 from remanence.nn.memory import State, positive_integer
+from remanence.nn.structure import Device
 from remanence.nn.unitary.memory import Turn, UnitaryMemory, halves
 from remanence.ops.rotations import reference
 from remanence.ops.rotations.mesh import Mesh, butterfly, tunable
@@ -39,6 +41,8 @@ class EUNN(UnitaryMemory):
         hidden_size: complex units.
         capacity: L, layers of the tunable style; default 2.
         style: ``"tunable"`` (default) or ``"fft"``.
+        device: of the parameters; default: PyTorch's.
+        dtype: likewise.
 
     Parameters:
         weight_ih (V) [2 hidden_size, input_size], real parts above imaginary parts; bias (b) and omega (ω)
@@ -75,12 +79,14 @@ class EUNN(UnitaryMemory):
         *,
         capacity: int | None = None,
         style: Literal["tunable", "fft"] = "tunable",
+        device: Device = None,
+        dtype: torch.dtype | None = None,
     ):
         super().__init__(input_size, hidden_size)
         if style not in ("tunable", "fft"):
-            raise ValueError(f"style must be 'tunable' or 'fft', got {style!r}")
+            raise UserError(f"style must be 'tunable' or 'fft', got {style!r}")
         if style == "fft" and capacity is not None:
-            raise ValueError(f"the FFT style has log₂ hidden_size layers: leave out capacity (got {capacity})")
+            raise UserError(f"the FFT style has log₂ hidden_size layers: leave out capacity (got {capacity})")
         self.style = style
         layers = positive_integer("capacity", 2 if capacity is None else capacity)
         mesh = butterfly(hidden_size) if style == "fft" else tunable(hidden_size, layers)

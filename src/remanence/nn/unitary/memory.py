@@ -9,6 +9,7 @@ from jaxtyping import Complex
 from torch import Tensor, nn
 
 from remanence.nn.memory import Memory, State
+from remanence.nn.structure import Device
 from remanence.ops.rotations import reference
 from remanence.ops.uncompiled import uncompiled
 
@@ -24,7 +25,14 @@ class UnitaryMemory(Memory):
 
     in_low_precision = False  # there are no complex numbers of bfloat16
 
-    def __init__(self, input_size: int, hidden_size: int):
+    def __init__(
+        self,
+        input_size: int,
+        hidden_size: int,
+        *,
+        device: Device = None,
+        dtype: torch.dtype | None = None,
+    ):
         super().__init__(input_size, hidden_size, 2 * hidden_size)
         self.weight_ih = nn.Parameter(torch.empty(2 * hidden_size, input_size))
         self.bias = nn.Parameter(torch.empty(hidden_size))

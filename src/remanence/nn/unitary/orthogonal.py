@@ -9,7 +9,9 @@ from torch import Tensor, nn
 from torch.nn.utils import parametrize
 
 from remanence._kernels.addressing import is_transformed
+from remanence.errors import UserError
 from remanence.nn.memory import Memory, State
+from remanence.nn.structure import Device
 from remanence.ops.uncompiled import uncompiled
 
 
@@ -25,6 +27,8 @@ class OrthogonalRNN(Memory):
         hidden_size: units.
         nonlinearity: f, ``"modrelu"`` (default; of real numbers, sign(z) ReLU(|z| + b), which keeps the norm while b
             is 0), ``"tanh"`` or ``"relu"``.
+        device: of the parameters; default: PyTorch's.
+        dtype: likewise.
 
     State:
         h [batch, hidden_size], zero at first.
@@ -47,11 +51,17 @@ class OrthogonalRNN(Memory):
     in_low_precision = False  # matrix exponentials are not computed in 16 bits, nor would Q be orthogonal
 
     def __init__(
-        self, input_size: int, hidden_size: int, *, nonlinearity: Literal["modrelu", "tanh", "relu"] = "modrelu"
+        self,
+        input_size: int,
+        hidden_size: int,
+        *,
+        nonlinearity: Literal["modrelu", "tanh", "relu"] = "modrelu",
+        device: Device = None,
+        dtype: torch.dtype | None = None,
     ):
         super().__init__(input_size, hidden_size)
         if nonlinearity not in ("modrelu", "tanh", "relu"):
-            raise ValueError(f"nonlinearity must be 'modrelu', 'tanh' or 'relu', got {nonlinearity!r}")
+            raise UserError(f"nonlinearity must be 'modrelu', 'tanh' or 'relu', got {nonlinearity!r}")
         self.nonlinearity = nonlinearity
         self.weight_ih = nn.Parameter(torch.empty(hidden_size, input_size))
         self.bias = nn.Parameter(torch.empty(hidden_size))

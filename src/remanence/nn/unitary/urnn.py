@@ -6,7 +6,7 @@ import torch
 from torch import Tensor, nn
 
 from remanence.nn.memory import State
-from remanence.nn.structure import permutation
+from remanence.nn.structure import Device, permutation
 from remanence.nn.unitary.memory import Turn, UnitaryMemory, halves
 from remanence.ops.rotations import dense
 from remanence.ops.uncompiled import uncompiled
@@ -30,6 +30,8 @@ class UnitaryRNN(UnitaryMemory):
     Args:
         input_size: channels of the input.
         hidden_size: complex units.
+        device: of the parameters; default: PyTorch's.
+        dtype: likewise.
 
     Parameters:
         weight_ih (V) [2 hidden_size, input_size], real parts above imaginary parts; bias (b) [hidden_size]; phases (ω)
@@ -58,7 +60,14 @@ class UnitaryRNN(UnitaryMemory):
 
     permutation: Tensor
 
-    def __init__(self, input_size: int, hidden_size: int):
+    def __init__(
+        self,
+        input_size: int,
+        hidden_size: int,
+        *,
+        device: Device = None,
+        dtype: torch.dtype | None = None,
+    ):
         super().__init__(input_size, hidden_size)
         self.phases = nn.Parameter(torch.empty(3, hidden_size))
         self.reflections = nn.Parameter(torch.empty(2, 2, hidden_size))

@@ -8,6 +8,8 @@ import torch
 from jaxtyping import Float, Int64
 from torch import Tensor
 
+from remanence.errors import UserError
+
 
 class Strengths(NamedTuple):
     """What a synapse from j to i does: a conductance ``w_ij σ(γ_ij (v_j - μ_ij))`` that pulls i towards ``E_ij``.
@@ -54,16 +56,16 @@ class Edges:
             return
         receiver, sender = self.receiver, self.sender
         if receiver.ndim != 1 or receiver.shape != sender.shape or {receiver.dtype, sender.dtype} != {torch.int64}:
-            raise ValueError(
+            raise UserError(
                 f"receiver and sender must be [edges] of int64, got {list(receiver.shape)} of {receiver.dtype} and "
                 f"{list(sender.shape)} of {sender.dtype}"
             )
         for name, places, size in (("receiver", receiver, self.receivers), ("sender", sender, self.senders)):
             if len(places) and not 0 <= int(places.min()) <= int(places.max()) < size:
-                raise ValueError(f"{name} must be 0 to {size - 1}, got {int(places.min())} to {int(places.max())}")
+                raise UserError(f"{name} must be 0 to {size - 1}, got {int(places.min())} to {int(places.max())}")
         place = receiver * self.senders + sender
         if not (place[1:] > place[:-1]).all():
-            raise ValueError("edges must be sorted by receiver, then by sender, and none be there twice")
+            raise UserError("edges must be sorted by receiver, then by sender, and none be there twice")
 
     @property
     def full(self) -> bool:

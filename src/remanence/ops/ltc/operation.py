@@ -9,6 +9,7 @@ from torch import Tensor
 
 from remanence._kernels import addressing
 from remanence._kernels.enter import BITS
+from remanence.errors import UserError
 from remanence.ops import autocast
 from remanence.ops.dispatch import choose, record
 from remanence.ops.ltc import dense, gpu, reference, sparse
@@ -92,7 +93,7 @@ def evolve(
     """
     spans = capacitance.new_ones(1, 1) if timespans is None else timespans.to(v.dtype)
     if sub_steps < 1:
-        raise ValueError(f"sub_steps must be at least 1, got {sub_steps}")
+        raise UserError(f"sub_steps must be at least 1, got {sub_steps}")
     tensors = autocast.widen((v, conductance, current, spans / sub_steps, capacitance, *strengths))
     given = Evolution.of(tensors, edges, sub_steps)
     _check(given, timed=timespans is not None)
@@ -117,7 +118,7 @@ def _check(given: Evolution, *, timed: bool) -> None:
     """Refuse tensors that do not fit together: a kernel would read beyond them."""
     v, edges = given.v, given.edges
     if given.conductance.ndim != 3 or edges.receivers != edges.senders:
-        raise ValueError(
+        raise UserError(
             "evolve expected conductance [batch, time, neurons] and edges among as many neurons, got "
             f"{list(given.conductance.shape)} and {edges.receivers} receivers, {edges.senders} senders"
         )
@@ -137,7 +138,7 @@ def _fit_strengths(edges: Edges, strengths: Strengths, like: Tensor) -> None:
 
 def _fit(name: str, tensor: Tensor, shape: Sequence[int], like: Tensor) -> None:
     if tensor.shape != tuple(shape) or tensor.dtype != like.dtype or tensor.device != like.device:
-        raise ValueError(
+        raise UserError(
             f"expected {name} to be {list(shape)} of {like.dtype} on {like.device}, "
             f"got {list(tensor.shape)} of {tensor.dtype} on {tensor.device}"
         )

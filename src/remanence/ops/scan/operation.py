@@ -8,6 +8,7 @@ from typing import TypeAlias
 from jaxtyping import Float
 from torch import Tensor
 
+from remanence.errors import UserError
 from remanence.ops import autocast
 from remanence.ops.dispatch import choose, record, warn_once
 from remanence.ops.scan import reference
@@ -116,7 +117,7 @@ def scan_source(step: Step, inputs: Many, state: Sequence[Tensor], params: Many 
         traced = trace_of(step, counts, like)
         return load(backend).source(traced, [True] * sum(traced.counts))
     except UntraceableError as error:
-        raise ValueError(f"this step cannot be fused: {error}") from error
+        raise UserError(f"this step cannot be fused: {error}") from error
 
 
 _TRACES: OrderedDict[Hashable, TracedStep | UntraceableError] = OrderedDict()
@@ -154,16 +155,16 @@ def _check(inputs: Group, state: Tensors, params: Group, every: int | None) -> t
     ndim, shape = (4, "[batch, time, inputs, channels]") if together else (3, "[batch, time, channels]")
     like = inputs if together else inputs[0] if inputs else None
     if like is not None and (like.ndim != ndim or not like.is_floating_point()):
-        raise ValueError(f"scan expected inputs {shape} of floating point, got {list(like.shape)} of {like.dtype}")
+        raise UserError(f"scan expected inputs {shape} of floating point, got {list(like.shape)} of {like.dtype}")
     counts = len(state), inputs.shape[INPUTS] if together else len(inputs), len(params)
     if like is None or 0 in counts[:2]:
-        raise ValueError(f"scan needs at least one input and one state, got {counts[1]} and {counts[0]}")
+        raise UserError(f"scan needs at least one input and one state, got {counts[1]} and {counts[0]}")
     batch, channels = like.shape[0], like.shape[-1]
     _fit("inputs", flat(inputs), like.shape, like)
     _fit("state", state, (batch, channels), like)
     _fit("params", flat(params), (counts[2], channels) if isinstance(params, Tensor) else (channels,), like)
     if every is not None and (isinstance(every, bool) or not isinstance(every, int) or every < 1):
-        raise ValueError(f"checkpoint_every must be a positive integer or None, got {every!r}")
+        raise UserError(f"checkpoint_every must be a positive integer or None, got {every!r}")
     return like.select(INPUTS, 0) if together else like, counts
 
 
@@ -172,7 +173,7 @@ def _fit(name: str, tensors: Tensors, shape: Sequence[int], like: Tensor) -> Non
     dtype, device = like.dtype, like.device
     for index, tensor in enumerate(tensors):
         if tensor.shape != shape or tensor.dtype != dtype or tensor.device != device:
-            raise ValueError(
+            raise UserError(
                 f"scan expected {name}[{index}] to be {list(shape)} of {dtype} on {device}, as inputs[0] "
                 f"{list(like.shape)} has it, got {list(tensor.shape)} of {tensor.dtype} on {tensor.device}"
             )

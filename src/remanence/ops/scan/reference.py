@@ -2,6 +2,7 @@
 
 import torch
 
+from remanence.errors import UserError
 from remanence.ops.scan.layout import Tensors
 from remanence.ops.scan.trace import Step
 
@@ -21,5 +22,5 @@ def checked_result(new: Tensors, old: Tensors) -> Tensors:
     """The new state, if it is laid out as the old one, else a ``ValueError``."""
     expected, came = ([(x.dtype, list(x.shape)) for x in tensors] for tensors in (old, new))
     if expected != came:
-        raise ValueError(f"the step must return a state like the one it got, {expected}, but returned {came}")
+        raise UserError(f"the step must return a state like the one it got, {expected}, but returned {came}")
     return new
