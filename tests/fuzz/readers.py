@@ -26,10 +26,10 @@ from remanence.errors import UserError
 from remanence.inspection.checkpoints import subjects_of_checkpoint
 from remanence.inspection.runs import subjects_of_run
 from remanence.report import as_json, load, markdown, summarise
+from remanence.runs.claim import claim
+from remanence.runs.folder import read_checkpoint
 from remanence.training import Experiment, RunConfig, TrainingConfig
-from remanence.training.claim import claim
 from remanence.training.recipe import Recipe, read_recipe, recipe_from
-from remanence.training.run import read_checkpoint
 
 sys.path.insert(0, str(Path(__file__).parents[1] / "data"))
 from published import published

@@ -15,9 +15,10 @@ import yaml
 
 from remanence.errors import DivergenceError, RunError
 from remanence.locks import locked
+from remanence.runs.claim import claim
+from remanence.runs.folder import write_checkpoint
 from remanence.training import Experiment, RunConfig, TrainingConfig, compare, peak, train
-from remanence.training.claim import claim
-from remanence.training.run import stop_reason, write_checkpoint
+from remanence.training.recorder import stop_reason
 
 TRAIN_IN_A_PROCESS = """
 import sys, json, pathlib
@@ -253,7 +254,7 @@ def test_a_finished_run_is_read_where_nothing_can_be_written(finished, tmp_path,
 
 @pytest.mark.parametrize("when", [1, 6])
 def test_a_run_whose_folder_is_removed_stops_and_does_not_come_back(tmp_path, make_config, monkeypatch, when):
-    monkeypatch.setattr("remanence.training.run.PROGRESS_INTERVAL", -1.0)  # told at every step
+    monkeypatch.setattr("remanence.training.recorder.PROGRESS_INTERVAL", -1.0)  # told at every step
     folder = tmp_path / "run"
 
     def tell(done, total, metric):
@@ -343,7 +344,7 @@ def test_a_full_disk_is_an_error_that_names_the_file_and_the_last_checkpoint_sta
     tmp_path, make_config, monkeypatch, limit_files
 ):
     config, folder = make_config(epochs=4), tmp_path / "run"
-    monkeypatch.setattr("remanence.training.run.PROGRESS_INTERVAL", -1.0)  # told at every step
+    monkeypatch.setattr("remanence.training.recorder.PROGRESS_INTERVAL", -1.0)  # told at every step
     with pytest.raises(OSError, match=r"File too large: .*\.ckpt"):
         train(config, folder, progress=lambda done, *_: limit_files(2048) if done > 8 else None)  # after two epochs
     limit_files(resource.RLIM_INFINITY)

@@ -63,7 +63,7 @@ def inspect(
 def found(paths: list[Path], *, allow_import: bool) -> list[Any]:
     """The memories of runs and checkpoints."""
     from remanence import inspection
-    from remanence.report.runs import run_folders
+    from remanence.runs.reading import run_folders
 
     subjects = []
     for path in paths:

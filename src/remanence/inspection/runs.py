@@ -10,7 +10,8 @@ from remanence.inspection.subject import ROWS, STEPS, Subject
 from remanence.models import Transformer
 from remanence.models.mixer import MemoryMixer
 from remanence.registry import refuse_imports
-from remanence.report.runs import Run, read_run
+from remanence.runs.folder import RunFolder
+from remanence.runs.reading import Run, read_run
 from remanence.training import Experiment, RunConfig
 from remanence.training.recipe import checked
 from remanence.training.run import load_weights
@@ -30,12 +31,12 @@ def subjects_of_run(folder: Path, *, allow_import: bool = False) -> list[Subject
     """
     run = read_run(folder)
     if not allow_import:
-        refuse_imports([run.task, run.layer], folder / "config.yaml")
-    config = checked(RunConfig, run.config, where=str(folder / "config.yaml"))
+        refuse_imports([run.task, run.layer], RunFolder(folder).config)
+    config = checked(RunConfig, run.config, where=str(RunFolder(folder).config))
     try:
         experiment = Experiment(config)
     except ValueError as error:
-        raise UserError(f"{folder / 'config.yaml'}: {error}") from error
+        raise UserError(f"{RunFolder(folder).config}: {error}") from error
     memories = memories_of(experiment.model)
     if not memories:
         raise UserError(f"{folder}: its mixer is {run.layer}, attention: there is no recurrent memory to inspect")
@@ -66,7 +67,7 @@ def load_best(experiment: Experiment, folder: Path) -> None:
     Raises:
         RunError: there are none, or they are damaged.
     """
-    path = folder / "checkpoints" / "best.ckpt"
+    path = RunFolder(folder).best
     if not path.exists():
         raise RunError(f"{folder} has no weights yet: its first epoch is not over, train it further")
     load_weights(experiment, path)

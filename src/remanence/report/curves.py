@@ -6,7 +6,7 @@ from typing import Literal
 
 import numpy as np
 
-from remanence.report.runs import Run
+from remanence.runs.reading import Run
 
 Against = Literal["step", "seconds"]
 GRID = 200  # points at most: more than a screen shows

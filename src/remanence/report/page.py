@@ -16,7 +16,6 @@ from remanence.errors import UserError
 from remanence.files import replacing, write_text
 from remanence.report.estimate import NOTHING, Estimate, figure
 from remanence.report.plots import Picture, pictures
-from remanence.report.runs import Run, run_folders
 from remanence.report.style import DARK, DESKTOP, LIGHT, PHONE, Look, looks
 from remanence.report.table import (
     Row,
@@ -32,6 +31,7 @@ from remanence.report.table import (
     summarise,
     task_title,
 )
+from remanence.runs.reading import Run, run_folders
 
 NARROW = "(max-width: 720px)"
 NIGHT = "(prefers-color-scheme: dark)"

@@ -14,7 +14,7 @@ from rich.table import Table
 from rich.text import Text
 
 from remanence.report.estimate import DISAGREEMENT_NOTE, NOTHING, SPREAD_NOTE, Estimate, figure, is_share
-from remanence.report.runs import Run
+from remanence.runs.reading import Run
 
 LONG = 8  # letters of a number that nobody typed
 

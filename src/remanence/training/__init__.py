@@ -3,8 +3,7 @@
 from remanence.extras import needing
 
 with needing("train", "remanence.training"):
-    from remanence.training.compare import compare, plan, side_by_side
-    from remanence.training.config import (
+    from remanence.runs.config import (
         LayerConfig,
         ModelConfig,
         RunConfig,
@@ -12,9 +11,11 @@ with needing("train", "remanence.training"):
         TrainingConfig,
         TransformerConfig,
     )
+    from remanence.runs.result import Result
+    from remanence.training.compare import compare, plan, side_by_side
     from remanence.training.experiment import Experiment
     from remanence.training.recipe import Comparison, Recipe, read_recipe, recipe_from, run_from
-    from remanence.training.run import Result, train
+    from remanence.training.run import train
     from remanence.training.search import Range, Search
     from remanence.training.sizes import sized
     from remanence.training.sweep import Candidate, Sweep, Trial, run_count, sweep

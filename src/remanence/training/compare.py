@@ -17,10 +17,12 @@ from typing import TypeAlias
 
 from remanence.errors import DivergenceError, RunError
 from remanence.locks import locked
-from remanence.training.claim import claim, is_finished, release
-from remanence.training.config import RunConfig, TrainingConfig
+from remanence.runs.claim import claim, is_finished, release
+from remanence.runs.config import RunConfig, TrainingConfig
+from remanence.runs.folder import RunFolder
+from remanence.runs.result import Result, result_of
 from remanence.training.experiment import Experiment
-from remanence.training.run import Result, read_result, train
+from remanence.training.run import train
 
 Message: TypeAlias = tuple[Path, int, int, float | None]
 """Folder of the run, steps done, steps in all, last validation metric."""
@@ -104,7 +106,7 @@ def completed(runs: Mapping[Path, RunConfig], train_all: TrainAll, *, overwrite:
         for folder in waiting:
             with suppress(RunError, OSError), locked(folder):
                 release(folder)
-    return {folder: read_result(folder) for folder in runs}
+    return {folder: result_of(RunFolder(folder)) for folder in runs}
 
 
 @contextmanager

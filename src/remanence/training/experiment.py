@@ -18,9 +18,9 @@ from remanence.errors import DivergenceError, RunError, UserError, is_out_of_mem
 from remanence.models import SequenceModel, Transformer
 from remanence.models.sequence import encoded_size
 from remanence.nn import create
+from remanence.runs.config import RunConfig, TransformerConfig
 from remanence.tasks import Batch
 from remanence.tasks.task import IGNORED
-from remanence.training.config import RunConfig, TransformerConfig
 from remanence.training.schedule import factor
 
 EVALUATION_BATCH = 1000

@@ -10,7 +10,7 @@ from pydantic import BaseModel, Field, PositiveInt, ValidationError, model_valid
 from remanence.errors import UserError
 from remanence.files import read_text
 from remanence.registry import nearest, refuse_imports
-from remanence.training.config import LayerConfig, ModelConfig, RunConfig, Sizes, Strict, TaskConfig, TrainingConfig
+from remanence.runs.config import LayerConfig, ModelConfig, RunConfig, Sizes, Strict, TaskConfig, TrainingConfig
 from remanence.training.search import Search
 from remanence.training.sizes import sized
 from remanence.yaml_files import DEEPEST, load_yaml, parse_yaml

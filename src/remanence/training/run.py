@@ -1,60 +1,22 @@
 """One run in one folder: trained, recorded, resumed after a crash, never half-written."""
 
-import csv
-import io
-import json
 import logging
-import time
 import warnings
-from collections.abc import Callable, Mapping
-from dataclasses import asdict, dataclass
+from collections.abc import Mapping
 from pathlib import Path
-from typing import Any
 
 import lightning
 import torch
-from lightning.pytorch.plugins import TorchCheckpointIO
 
-from remanence.checkpoints import read_tensors
 from remanence.errors import DivergenceError, RunError
-from remanence.files import replacing, write_text
 from remanence.locks import Lock, locked
-from remanence.training.claim import CONFIG, RESULT, claim, identity, is_finished, release, remedy
-from remanence.training.config import RunConfig, TrainingConfig
+from remanence.runs.claim import claim, is_finished, release
+from remanence.runs.config import RunConfig, TrainingConfig
+from remanence.runs.folder import RunFolder, read_checkpoint
+from remanence.runs.result import Result, result_of, write_result
 from remanence.training.experiment import Experiment, enough_memory
 from remanence.training.peak import forget_peak, peak_mib
-
-Progress = Callable[[int, int, float | None], None]
-"""Called with steps done, steps in all, and the last validation metric; at the end of the run with (1, 1, None)."""
-
-COLUMNS = ("epoch", "step", "seconds", "train_loss", "validation_loss", "validation_metric")
-PROGRESS_INTERVAL = 0.2  # seconds
-
-
-@dataclass(frozen=True)
-class Result:
-    """What a run came to; ``failure`` says in a sentence why it has no figures.
-
-    ``memory`` is the most that it took, in MiB (:func:`remanence.training.peak.peak_mib`), of the part after the last
-    resumption if it was interrupted.
-    """
-
-    task: str
-    layer: str
-    hidden_size: int
-    seed: int
-    parameters: int
-    metric: str
-    chance: float
-    test_metric: float | None
-    test_loss: float | None
-    validation_metric: float | None
-    epochs: int
-    steps: int
-    seconds: float
-    stopped: str | None
-    failure: str | None = None
-    memory: float | None = None
+from remanence.training.recorder import Progress, Recorder, SafeCheckpoints, stop_reason
 
 
 def train(config: RunConfig, folder: Path, *, overwrite: bool = False, progress: Progress | None = None) -> Result:
@@ -82,21 +44,21 @@ def train(config: RunConfig, folder: Path, *, overwrite: bool = False, progress:
     lightning.seed_everything(config.seed, verbose=False)
     experiment = Experiment(config)
     if not overwrite and is_finished(folder, config):
-        return read_result(folder)  # without the lock: the folder may be one that cannot be written
+        return result_of(RunFolder(folder))  # without the lock: the folder may be one that cannot be written
     with locked(folder) as lock:
         claim(folder, config, overwrite=overwrite)
         if is_finished(folder, config):  # by another process, meanwhile
-            return read_result(folder)
+            return result_of(RunFolder(folder))
         return complete(experiment, folder, lock, progress)
 
 
 def complete(experiment: Experiment, folder: Path, lock: Lock, progress: Progress | None) -> Result:
     """Train from the last checkpoint on, or from the start; then test."""
     config = experiment.config
-    recorder = Recorder(folder, config, lock, progress)
+    files = RunFolder(folder)
+    recorder = Recorder(files, config, lock, progress)
     trainer = make_trainer(config.training, recorder)
     forget_peak()
-    last = folder / "checkpoints" / "last.ckpt"
     try:
         with enough_memory(config):
             if recorder.restored(experiment) is None:
@@ -104,12 +66,12 @@ def complete(experiment: Experiment, folder: Path, lock: Lock, progress: Progres
                     experiment,
                     experiment.loader("train"),
                     experiment.loader("validation"),
-                    ckpt_path=last if last.exists() else None,
+                    ckpt_path=files.last if files.last.exists() else None,
                 )
             result = tested(experiment, trainer, recorder)
     except DivergenceError as error:
         lock.check()
-        record(folder, described(experiment, recorder, failure=str(error)))
+        write_result(files, described(experiment, recorder, failure=str(error)))
         raise
     except SystemExit:
         # Lightning turns Ctrl-C into exit(1); whoever called us may want to say something first.
@@ -119,51 +81,10 @@ def complete(experiment: Experiment, folder: Path, lock: Lock, progress: Progres
         if progress:
             progress(1, 1, None)
     lock.check()
-    return record(folder, result)
+    return write_result(files, result)
 
 
-def read_result(folder: Path) -> Result:
-    """The result of a finished run.
-
-    Raises:
-        RunError: the file is damaged.
-    """
-    path = folder / RESULT
-    try:
-        return Result(**json.loads(path.read_text(encoding="utf-8")))
-    except (ValueError, TypeError, RecursionError) as error:
-        raise RunError(f"{path} is damaged: remove it, and the same command tests the run again") from error
-
-
-def write_checkpoint(path: Path, content: Mapping[str, Any]) -> None:
-    """Replace a checkpoint once the new one is whole."""
-    # By way of memory: where the disk is full, torch.save to a file raises an error that does not say so.
-    memory = io.BytesIO()
-    torch.save(content, memory)
-    with replacing(path) as file:
-        file.write(memory.getbuffer())
-
-
-def read_checkpoint(path: Path) -> Any:
-    """What a checkpoint of a run holds.
-
-    Raises:
-        RunError: it is missing or damaged.
-        OSError: it cannot be read.
-    """
-    try:
-        return read_tensors(path)
-    except (FileNotFoundError, ValueError) as error:
-        raise RunError(f"{path} is missing or damaged: {remedy(path.parents[1])}") from error
-
-
-def record(folder: Path, result: Result) -> Result:
-    """Write ``result.json``, the sign that the run is over."""
-    write_text(folder / RESULT, json.dumps(asdict(result), indent=2) + "\n")
-    return result
-
-
-def make_trainer(training: TrainingConfig, recorder: "Recorder") -> lightning.Trainer:
+def make_trainer(training: TrainingConfig, recorder: Recorder) -> lightning.Trainer:
     """Lightning's trainer, silent, with our own record of the run."""
     return lightning.Trainer(
         max_epochs=training.epochs,
@@ -181,9 +102,9 @@ def make_trainer(training: TrainingConfig, recorder: "Recorder") -> lightning.Tr
     )
 
 
-def tested(experiment: Experiment, trainer: lightning.Trainer, recorder: "Recorder") -> Result:
+def tested(experiment: Experiment, trainer: lightning.Trainer, recorder: Recorder) -> Result:
     """Test at the weights of the best validation."""
-    load_weights(experiment, recorder.best_path)
+    load_weights(experiment, recorder.folder.best)
     (test,) = trainer.test(experiment, experiment.loader("test"), verbose=False)
     return described(experiment, recorder, test=test)
 
@@ -198,13 +119,13 @@ def load_weights(experiment: Experiment, path: Path) -> None:
     try:
         experiment.model.load_state_dict(weights)
     except (RuntimeError, TypeError, AttributeError) as error:  # missing keys, other shapes, no weights at all
-        folder = path.parents[1]
-        raise RunError(f"{path} does not fit {folder / CONFIG}: {remedy(folder)}") from error
+        folder = RunFolder(path.parents[1])
+        raise RunError(f"{path} does not fit {folder.config}: {folder.remedy}") from error
 
 
 def described(
     experiment: Experiment,
-    recorder: "Recorder",
+    recorder: Recorder,
     *,
     test: Mapping[str, float] | None = None,
     failure: str | None = None,
@@ -230,126 +151,6 @@ def described(
         failure=failure,
         memory=peak_mib(),
     )
-
-
-def stop_reason(rows: list[dict[str, Any]], training: TrainingConfig) -> str | None:
-    """Why training is over ("solved", "patience", "budget"), or None while it is not; the record alone decides."""
-    metrics = [row["validation_metric"] for row in rows]
-    if not metrics:
-        return None
-    if training.solved is not None and metrics[-1] <= training.solved:
-        return "solved"
-    if training.patience and len(metrics) - 1 - metrics.index(min(metrics)) >= training.patience:
-        return "patience"
-    return "budget" if len(metrics) >= training.epochs else None
-
-
-class Recorder(lightning.Callback):
-    """Keeps the record of a run: a row an epoch, the best weights, and a checkpoint from which it can go on.
-
-    The rows travel in the checkpoint, so that a resumed run has the record of an unbroken one.
-    """
-
-    def __init__(self, folder: Path, config: RunConfig, lock: Lock, progress: Progress | None):
-        self.lock = lock
-        self.metrics_path = folder / "metrics.csv"
-        self.best_path = folder / "checkpoints" / "best.ckpt"
-        self.last_path = folder / "checkpoints" / "last.ckpt"
-        self.training = config.training
-        self.seed = config.seed
-        self.identity = identity(config)
-        self.remedy = remedy(folder)
-        self.rows: list[dict[str, Any]] = []
-        self._progress = progress
-        self._reported = 0.0
-        self._started = time.monotonic()
-
-    def restored(self, experiment: Experiment) -> str | None:
-        """Take up the rows of the last checkpoint; return why that run was over, if it was.
-
-        Raises:
-            RunError: it is damaged, or that of another run.
-        """
-        if self.last_path.exists():
-            state = read_checkpoint(self.last_path)
-            try:
-                own = state["callbacks"][self.state_key]
-                experiment.load_state_dict(state["state_dict"])
-                self.load_state_dict(own)
-            except (LookupError, TypeError, AttributeError, RuntimeError) as error:
-                raise RunError(f"{self.last_path} is damaged, or that of another run: {self.remedy}") from error
-            if own.get("run", self.identity) != self.identity:  # runs of earlier versions do not say it
-                raise RunError(f"{self.last_path} is the checkpoint of another run: {self.remedy}")
-        return stop_reason(self.rows, self.training)
-
-    def state_dict(self) -> dict[str, Any]:
-        """The rows, for the checkpoint, and whose they are."""
-        return {"rows": self.rows, "run": self.identity}
-
-    def load_state_dict(self, state_dict: dict[str, Any]) -> None:
-        """Take up the rows of a checkpoint."""
-        self.rows = list(state_dict["rows"])
-        self._started = time.monotonic() - (self.rows[-1]["seconds"] if self.rows else 0.0)
-
-    def on_train_epoch_start(self, trainer: lightning.Trainer, pl_module: lightning.LightningModule) -> None:
-        """Random numbers depend on seed and epoch alone, so a resumed epoch draws the same."""
-        torch.manual_seed(self.seed + 1_000_003 * (trainer.current_epoch + 1))
-
-    def on_train_batch_end(
-        self, trainer: lightning.Trainer, pl_module: lightning.LightningModule, outputs: Any, batch: Any, batch_idx: int
-    ) -> None:
-        """Tell how far the run is, a few times a second."""
-        now = time.monotonic()
-        if self._progress and now - self._reported > PROGRESS_INTERVAL:
-            self._reported = now
-            total = self.training.epochs * int(trainer.num_training_batches)
-            self._progress(trainer.global_step, total, self.rows[-1]["validation_metric"] if self.rows else None)
-
-    def on_fit_start(self, trainer: lightning.Trainer, pl_module: lightning.LightningModule) -> None:
-        """Keep the weights that training starts from, if any are kept."""
-        self.lock.check()
-        if self.training.keep and not self.rows:
-            self._keep(pl_module, epoch=0)
-
-    def on_train_epoch_end(self, trainer: lightning.Trainer, pl_module: lightning.LightningModule) -> None:
-        """Record the epoch; stop if it was the last that is needed."""
-        self.lock.check()
-        metrics = {name: float(value) for name, value in trainer.callback_metrics.items()}
-        epoch, step = trainer.current_epoch + 1, trainer.global_step
-        self.rows.append({"epoch": epoch, "step": step, "seconds": time.monotonic() - self._started, **metrics})
-        if metrics["validation_metric"] <= min(row["validation_metric"] for row in self.rows[:-1] or self.rows):
-            write_checkpoint(self.best_path, pl_module.model.state_dict())  # type: ignore[union-attr]
-        if self.training.keep and epoch % self.training.keep == 0:
-            self._keep(pl_module, epoch)
-        trainer.save_checkpoint(self.last_path)
-        write_text(self.metrics_path, as_csv(self.rows))
-        trainer.should_stop = stop_reason(self.rows, self.training) is not None
-
-    def _keep(self, experiment: lightning.LightningModule, epoch: int) -> None:
-        path = self.best_path.with_name(f"epoch-{epoch}.ckpt")
-        write_checkpoint(path, experiment.model.state_dict())  # type: ignore[union-attr]
-
-
-class SafeCheckpoints(TorchCheckpointIO):
-    """Checkpoints that replace the last one only once they are whole; nothing in them is run when they are read."""
-
-    def load_checkpoint(self, path: Any, map_location: Any = None, weights_only: bool | None = None) -> dict[str, Any]:
-        """Read a checkpoint."""
-        return read_checkpoint(Path(path))
-
-    def save_checkpoint(self, checkpoint: dict[str, Any], path: Any, storage_options: Any = None) -> None:
-        """Write a checkpoint."""
-        write_checkpoint(Path(path), checkpoint)
-
-
-def as_csv(rows: list[dict[str, Any]]) -> str:
-    """The rows under :data:`COLUMNS`."""
-    file = io.StringIO()
-    writer = csv.writer(file, lineterminator="\n")
-    writer.writerow(COLUMNS)
-    for row in rows:
-        writer.writerow([f"{row[column]:.6g}" for column in COLUMNS])
-    return file.getvalue()
 
 
 def quiet_lightning() -> None:

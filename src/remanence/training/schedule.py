@@ -1,9 +1,8 @@
 """How the learning rate changes from step to step."""
 
 import math
-from typing import Literal, TypeAlias
 
-Decay: TypeAlias = Literal["none", "rsqrt", "cosine"]
+from remanence.runs.config import Decay
 
 
 def factor(step: int, *, warmup: int, decay: Decay, total: int) -> float:

@@ -8,7 +8,7 @@ from typing import Annotated, Any
 from pydantic import Field, model_validator
 
 from remanence.errors import UserError
-from remanence.training.config import Strict
+from remanence.runs.config import Strict
 
 Settings = dict[str, Any]
 """Values by field, such as ``{"training.learning_rate": 0.01}``."""

@@ -2,7 +2,7 @@
 
 from remanence import tasks
 from remanence.errors import UserError
-from remanence.training.config import RunConfig
+from remanence.runs.config import RunConfig
 from remanence.training.experiment import build_model
 
 LARGEST = 4096

@@ -6,10 +6,10 @@ from functools import partial
 from pathlib import Path
 
 from remanence.errors import UserError
+from remanence.runs.config import LayerConfig, RunConfig
+from remanence.runs.result import Result
 from remanence.training.compare import Message, completed, digest, folder_name, workers
-from remanence.training.config import LayerConfig, RunConfig
 from remanence.training.recipe import Comparison, Recipe
-from remanence.training.run import Result
 from remanence.training.search import Sampler, Search, Settings
 
 

@@ -1,7 +1,6 @@
 """Run folders, read back: what was trained, its curve, what it came to."""
 
 import csv
-import json
 from collections.abc import Iterable
 from dataclasses import dataclass, replace
 from pathlib import Path
@@ -12,11 +11,12 @@ import numpy as np
 from remanence.errors import UserError
 from remanence.extras import needing
 from remanence.files import read_text
+from remanence.runs.folder import CONFIG, RunFolder
+from remanence.runs.result import read_result
 from remanence.yaml_files import parse_yaml
 
-COLUMNS = ("step", "seconds", "validation_metric")
+CURVE = ("step", "seconds", "validation_metric")
 LONGEST = 10_000  # letters in a line of metrics.csv
-RESULT_KEYS = ("metric", "chance", "parameters", "test_metric", "seconds", "steps", "stopped", "failure")
 
 
 @dataclass(frozen=True, eq=False)
@@ -90,9 +90,9 @@ def load(paths: Iterable[Path | str]) -> list[Run]:
 def whole(config: dict[str, Any]) -> dict[str, Any]:
     """A configuration with the defaults of fields that its version did not have; as it is if it has others."""
     with needing("train", "remanence.report"):
-        from pydantic import ValidationError  # Lightning comes with the next line: only where it is needed
+        from pydantic import ValidationError
 
-        from remanence.training.config import RunConfig
+        from remanence.runs.config import RunConfig
 
     try:
         return RunConfig.model_validate(config).model_dump(mode="json")
@@ -102,18 +102,18 @@ def whole(config: dict[str, Any]) -> dict[str, Any]:
 
 def run_folders(path: Path) -> list[Path]:
     """The folder itself if it is a run, else the runs below it."""
-    if (path / "config.yaml").is_file():
+    if RunFolder(path).config.is_file():
         return [path]
-    return sorted(file.parent for file in path.rglob("config.yaml"))
+    return sorted(file.parent for file in path.rglob(CONFIG))
 
 
 def read_run(folder: Path) -> Run:
     """Read one run folder."""
     run = Run(
         folder,
-        config=read_config(folder / "config.yaml"),
-        curve=read_curve(folder / "metrics.csv"),
-        result=read_result(folder / "result.json"),
+        config=read_config(RunFolder(folder).config),
+        curve=read_curve(RunFolder(folder).metrics),
+        result=read_result(RunFolder(folder)),
     )
     for field in ("task", "layer", "hidden_size", "seed"):
         if run.result is not None and run.result.get(field, getattr(run, field)) != getattr(run, field):
@@ -147,42 +147,20 @@ def at(data: Any, field: str) -> Any:
 def read_curve(path: Path) -> dict[str, np.ndarray]:
     """Read ``metrics.csv``; empty columns where it is not there yet."""
     if not path.exists():
-        return {column: np.empty(0) for column in COLUMNS}
+        return {column: np.empty(0) for column in CURVE}
     lines = read_text(path).splitlines()
     long = next((number for number, line in enumerate(lines, start=1) if len(line) > LONGEST), None)
     if long is not None:
         raise UserError(f"{path}, line {long}: longer than any line of numbers")
     reader = csv.DictReader(lines)
-    missing = [column for column in COLUMNS if column not in (reader.fieldnames or ())]
+    missing = [column for column in CURVE if column not in (reader.fieldnames or ())]
     if missing:
         raise UserError(f"{path}, line 1: no column {', '.join(missing)} in the header")
     values: list[list[float]] = []
     for row in reader:
         try:
-            values.append([float(row[column]) for column in COLUMNS])
+            values.append([float(row[column]) for column in CURVE])
         except (TypeError, ValueError) as error:
             raise UserError(f"{path}, line {reader.line_num}: a number is missing or broken") from error
-    columns = np.array(values).reshape(-1, len(COLUMNS)).T
-    return dict(zip(COLUMNS, columns, strict=True))
-
-
-def read_result(path: Path) -> dict[str, Any] | None:
-    """Read ``result.json``; None where it is not there yet."""
-    if not path.exists():
-        return None
-    try:
-        result = json.loads(read_text(path))
-    except json.JSONDecodeError as error:
-        raise UserError(f"{path}, line {error.lineno}: {error.msg}") from error
-    except RecursionError as error:
-        raise UserError(f"{path}: no result of a run, values are nested too deeply") from error
-    missing = [key for key in RESULT_KEYS if key not in result] if isinstance(result, dict) else list(RESULT_KEYS)
-    if missing:
-        raise UserError(f"{path}: no result of a run, {', '.join(missing)} is missing")
-    numbers = {"parameters": int, "steps": int, "seconds": int | float, "chance": int | float}
-    if result["failure"] is None:  # else what is not known is None
-        numbers["test_metric"] = int | float
-    for field, kind in numbers.items():
-        if not isinstance(result[field], kind):
-            raise UserError(f"{path}: {field} should be a number, got {result[field]!r}")
-    return result
+    columns = np.array(values).reshape(-1, len(CURVE)).T
+    return dict(zip(CURVE, columns, strict=True))

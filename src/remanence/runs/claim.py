@@ -13,10 +13,10 @@ from pydantic import ValidationError
 from remanence.errors import UserError
 from remanence.files import PART, read_text, write_text
 from remanence.locks import LOCK
-from remanence.training.config import RunConfig
+from remanence.runs.config import RunConfig
+from remanence.runs.folder import CONFIG, METRICS, RESULT, RunFolder
 from remanence.yaml_files import parse_yaml
 
-CONFIG, RESULT, METRICS, LAST = "config.yaml", "result.json", "metrics.csv", "checkpoints/last.ckpt"
 PARTS = f".*{PART}"
 OURS = (METRICS, RESULT, "checkpoints/*.ckpt", PARTS, f"checkpoints/{PARTS}")
 """All files of a run but its configuration."""
@@ -57,13 +57,13 @@ def claim(folder: Path, config: RunConfig, *, overwrite: bool = False) -> None:
         )
     clear_parts(folder)
     with set_aside(folder) if replaces else nullcontext():
-        write_text(folder / CONFIG, yaml.safe_dump(config.model_dump(mode="json"), sort_keys=False))
+        write_text(RunFolder(folder).config, yaml.safe_dump(config.model_dump(mode="json"), sort_keys=False))
 
 
 def is_finished(folder: Path, config: RunConfig) -> bool:
     """Whether the folder has the result of this very run."""
     earlier = stored(folder)
-    return earlier is not None and not differences(earlier, config) and (folder / RESULT).exists()
+    return earlier is not None and not differences(earlier, config) and RunFolder(folder).result.exists()
 
 
 def extend(folder: Path, earlier: RunConfig) -> None:
@@ -77,7 +77,7 @@ def extend(folder: Path, earlier: RunConfig) -> None:
             f"the learning rate of {folder} falls to 0 at epoch {earlier.training.epochs} (decay: cosine), so more "
             "epochs make another run: choose another --output, or --overwrite it"
         )
-    (folder / RESULT).unlink(missing_ok=True)
+    RunFolder(folder).result.unlink(missing_ok=True)
 
 
 def is_scrap(path: Path) -> bool:
@@ -91,7 +91,7 @@ def stored(folder: Path) -> RunConfig | None:
     Raises:
         ValueError: it is damaged.
     """
-    path = folder / CONFIG
+    path = RunFolder(folder).config
     if not path.exists():
         return None
     try:
@@ -99,7 +99,7 @@ def stored(folder: Path) -> RunConfig | None:
     except ValidationError as error:
         raise UserError(
             f"{path} is damaged, or no configuration of a run: choose another --output; if a run lay there, "
-            f"{remedy(folder)}"
+            f"{RunFolder(folder).remedy}"
         ) from error
 
 
@@ -122,17 +122,17 @@ def is_extension(earlier: RunConfig, config: RunConfig) -> bool:
 
 def failed_at_once(folder: Path) -> bool:
     """Whether the run is over and left nothing: it failed, and has not even a first checkpoint."""
-    if (folder / LAST).exists() or not (folder / RESULT).exists():
+    if RunFolder(folder).last.exists() or not RunFolder(folder).result.exists():
         return False
     try:
-        return json.loads(read_text(folder / RESULT))["failure"] is not None
+        return json.loads(read_text(RunFolder(folder).result))["failure"] is not None
     except (ValueError, TypeError, KeyError):  # damaged: not ours to throw away
         return False
 
 
 def release(folder: Path) -> None:
     """Give up the claim on a folder where nothing has come of it yet, so that it is free for another setting."""
-    if not (folder / RESULT).exists() and not (folder / LAST).exists():
+    if not RunFolder(folder).result.exists() and not RunFolder(folder).last.exists():
         remove(folder)
 
 
@@ -183,8 +183,3 @@ def discard(path: Path) -> None:
         shutil.rmtree(path)
     else:
         path.unlink(missing_ok=True)
-
-
-def remedy(folder: Path) -> str:
-    """What to do with a run that cannot go on."""
-    return f"remove the folder {folder}, and the same command starts this run anew"

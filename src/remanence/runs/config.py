@@ -2,13 +2,14 @@
 
 import platform
 from importlib.metadata import version
-from typing import Annotated, Any, Literal
+from typing import Annotated, Any, Literal, TypeAlias
 
 from pydantic import BaseModel, ConfigDict, Field, NonNegativeInt, PositiveFloat, PositiveInt, model_validator
 
 from remanence import __version__
 from remanence.errors import UserError
-from remanence.training.schedule import Decay
+
+Decay: TypeAlias = Literal["none", "rsqrt", "cosine"]
 
 Size = Annotated[int, Field(gt=0, le=10_000_000)]
 Sizes = Annotated[tuple[Size, ...], Field(max_length=1000)]
