@@ -33,10 +33,11 @@ demo: $(STAMP) ## Train four memories on two tasks, print the table, write runs/
 test: $(STAMP) ## Run the whole test suite
 	$(BIN)/python -m pytest -n 2 --dist loadfile -q
 
-lint: $(STAMP) ## Check style and types
+lint: $(STAMP) ## Check style and types, those of the README's and the pages' Python too
 	$(BIN)/ruff check .
 	$(BIN)/ruff format --check .
 	$(BIN)/pyright
+	$(BIN)/python docs/snippets.py
 
 bench: $(STAMP) ## Measure speed beside what a user would pick instead
 	@for file in benchmarks/[a-z]*.py; do echo "== $$file"; $(BIN)/python $$file || exit 1; done

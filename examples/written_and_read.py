@@ -25,7 +25,9 @@ def trained(iterations: int) -> tuple[nn.LSTM, nn.Linear, float]:
     torch.manual_seed(0)
     lstm, head = nn.LSTM(2, UNITS, batch_first=True), nn.Linear(UNITS, 1)
     with torch.no_grad():
-        lstm.bias_ih_l0[UNITS : 2 * UNITS] = 3  # forget gates open: else it learns nothing in this time
+        lstm.get_parameter("bias_ih_l0")[UNITS : 2 * UNITS] = (
+            3  # forget gates open: else it learns nothing in this time
+        )
     optimizer = torch.optim.Adam([*lstm.parameters(), *head.parameters()], lr=1e-2)
     error = torch.tensor(torch.nan)
     for _ in range(iterations):

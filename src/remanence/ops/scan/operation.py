@@ -77,21 +77,24 @@ def _scan(
     if like.shape[1] == 0:
         return tuple(s.new_empty(like.shape) for s in state), tuple(s.clone() for s in state)
     tensors = (*state, *flat(inputs), *flat(params))
-    options = {name: partial(_refuses, name, step, counts, like) for name in MODULES}
+    traces: list[TracedStep] = []
+    options = {name: partial(_refuses, name, step, counts, like, traces) for name in MODULES}
     name = choose(backend, tensors, like, options, what="this step", told=partial(_tell, step))
     if name == "reference":
         return reference.scan(step, parts(inputs, INPUTS), state, parts(params, PARAMS))
     layout = Layout(counts, isinstance(inputs, Tensor), isinstance(params, Tensor))
-    loop = FusedLoop(load(name), trace_of(step, counts, like), layout, every)
+    loop = FusedLoop(load(name), traces[-1], layout, every)
     results = record(loop, loop.reference, tensors)
     return results[: len(state)], results[len(state) :]
 
 
-def _refuses(name: str, step: Step, counts: tuple[int, int, int], like: Tensor) -> str | None:
+def _refuses(name: str, step: Step, counts: tuple[int, int, int], like: Tensor, traces: list[TracedStep]) -> str | None:
+    """Why a backend cannot run the step, or None; the trace joins the traces."""
     try:
-        return load(name).refuses(trace_of(step, counts, like), like)
+        traces.append(trace_of(step, counts, like))
     except UntraceableError as error:
         return str(error)
+    return load(name).refuses(traces[-1], like)
 
 
 def _tell(step: Step, why: str) -> None:

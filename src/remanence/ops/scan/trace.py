@@ -16,7 +16,8 @@ from remanence.ops.scan.graph import Builder, Graph, without_dead_code
 from remanence.ops.scan.layout import Tensors
 
 Item = TypeVar("Item")
-Step: TypeAlias = Callable[[Tensors, Tensors, Tensors], Tensors]
+Step: TypeAlias = Callable[..., tuple[Tensor, ...]]
+"""``step(state, inputs, params)`` gives the new state; each is a tuple of tensors."""
 
 FACTORIES = {"zeros_like", "ones_like", "full_like", "new_zeros", "new_ones", "new_full"}
 ABOUT_SHAPE = {"is_same_size", "size", "sym_size", "stride", "sym_stride", "numel", "sym_numel", "storage_offset"}
