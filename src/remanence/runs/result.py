@@ -1,0 +1,83 @@
+"""What a run came to, in ``result.json``."""
+
+import json
+from dataclasses import asdict, dataclass
+from typing import Any
+
+from remanence.errors import RunError, UserError
+from remanence.files import read_text, write_text
+from remanence.runs.folder import RunFolder
+
+KEYS = ("metric", "chance", "parameters", "test_metric", "seconds", "steps", "stopped", "failure")
+"""What every version has written."""
+
+
+@dataclass(frozen=True)
+class Result:
+    """What a run came to; ``failure`` says in a sentence why it has no figures.
+
+    ``memory`` is the most that it took, in MiB (:func:`remanence.training.peak.peak_mib`), of the part after the last
+    resumption if it was interrupted.
+    """
+
+    task: str
+    layer: str
+    hidden_size: int
+    seed: int
+    parameters: int
+    metric: str
+    chance: float
+    test_metric: float | None
+    test_loss: float | None
+    validation_metric: float | None
+    epochs: int
+    steps: int
+    seconds: float
+    stopped: str | None
+    failure: str | None = None
+    memory: float | None = None
+
+
+def write_result(folder: RunFolder, result: Result) -> Result:
+    """Write ``result.json``, the sign that the run is over."""
+    write_text(folder.result, json.dumps(asdict(result), indent=2) + "\n")
+    return result
+
+
+def read_result(folder: RunFolder) -> dict[str, Any] | None:
+    """The result of a run of any version; None where it is not there yet.
+
+    Raises:
+        ValueError: the file is damaged; the message has the line.
+    """
+    path = folder.result
+    if not path.exists():
+        return None
+    try:
+        result = json.loads(read_text(path))
+    except json.JSONDecodeError as error:
+        raise UserError(f"{path}, line {error.lineno}: {error.msg}") from error
+    except RecursionError as error:
+        raise UserError(f"{path}: no result of a run, values are nested too deeply") from error
+    missing = [key for key in KEYS if key not in result] if isinstance(result, dict) else list(KEYS)
+    if missing:
+        raise UserError(f"{path}: no result of a run, {', '.join(missing)} is missing")
+    numbers: dict[str, Any] = {"parameters": int, "steps": int, "seconds": int | float, "chance": int | float}
+    if result["failure"] is None:  # else what is not known is None
+        numbers["test_metric"] = int | float
+    for field, kind in numbers.items():
+        if not isinstance(result[field], kind):
+            raise UserError(f"{path}: {field} should be a number, got {result[field]!r}")
+    return result
+
+
+def result_of(folder: RunFolder) -> Result:
+    """The result of a finished run of this version.
+
+    Raises:
+        RunError: the file is damaged.
+    """
+    try:
+        return Result(**(read_result(folder) or {}))
+    except (ValueError, TypeError) as error:
+        raise RunError(f"{folder.result} is damaged: remove it, and the same command tests the run again") from error
