@@ -95,3 +95,9 @@ def without_texts(tree):
         if isinstance(node, ast.Constant) and isinstance(node.value, str):
             node.value = ""
     return tree
+
+
+def test_git_has_every_source_file():
+    """A folder of ours that is called like what git ignores is in no clone, and in no wheel."""
+    command = ["git", "ls-files", "--others", "--ignored", "--exclude-standard", "--", "*.py"]
+    assert not subprocess.run(command, cwd=SRC, capture_output=True, text=True).stdout

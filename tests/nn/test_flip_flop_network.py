@@ -132,6 +132,7 @@ def test_a_synapse_between_pairs_carries_a_signal():
     assert moved[2] == 0
 
 
+@pytest.mark.unchecked
 def test_what_does_not_fit_is_refused():
     with pytest.raises(ValueError, match="diagonal of the wiring must be 0"):
         nn.CFF(2, 3, wiring=np.eye(3, dtype=int))

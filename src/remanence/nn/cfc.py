@@ -3,7 +3,7 @@
 from collections.abc import Callable
 from functools import partial
 from itertools import pairwise
-from typing import Any
+from typing import Any, Literal
 
 import torch
 from torch import Tensor, nn
@@ -86,12 +86,12 @@ class CfC(Memory):
         input_size: int,
         hidden_size: int,
         *,
-        mode: str = "default",
+        mode: Literal["default", "no_gate", "pure"] = "default",
         mixed_memory: bool = False,
         backbone_units: int = 128,
         backbone_layers: int = 1,
         backbone_dropout: float = 0.0,
-        activation: str = "lecun_tanh",
+        activation: Literal["lecun_tanh", "tanh", "relu", "silu", "gelu"] = "lecun_tanh",
         device: Device = None,
         dtype: torch.dtype | None = None,
     ):
@@ -233,7 +233,13 @@ class CfC(Memory):
         return f"{super().extra_repr()}, mode={self.mode!r}, activation={self.activation!r}"
 
 
-_NCPS_ACTIVATIONS = {"LeCun": "lecun_tanh", "Tanh": "tanh", "ReLU": "relu", "SiLU": "silu", "GELU": "gelu"}
+_NCPS_ACTIVATIONS: dict[str, Any] = {  # by their names there
+    "LeCun": "lecun_tanh",
+    "Tanh": "tanh",
+    "ReLU": "relu",
+    "SiLU": "silu",
+    "GELU": "gelu",
+}
 
 
 def dropped(f: Callable[[Tensor], Tensor], a: Tensor, kept: Tensor) -> Tensor:

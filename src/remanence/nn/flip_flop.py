@@ -3,7 +3,7 @@
 import math
 from collections.abc import Sequence
 from functools import partial
-from typing import Any
+from typing import Any, Literal
 
 import torch
 from jaxtyping import Bool
@@ -114,10 +114,10 @@ class CFF(Memory):
         hidden_size: int,
         *,
         sub_steps: int = 1,
-        self_synapse: str = "inhibitory",
-        mutual_synapse: str = "inhibitory",
+        self_synapse: Literal["inhibitory", "shunting", "excitatory"] = "inhibitory",
+        mutual_synapse: Literal["inhibitory", "shunting"] = "inhibitory",
         horizon: int = 100,
-        input_synapse: str = "gate",
+        input_synapse: Literal["gate", "affine", "exact"] = "gate",
         wiring: Any = None,
         device: Device = None,
         dtype: torch.dtype | None = None,

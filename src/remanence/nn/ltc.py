@@ -3,7 +3,7 @@
 import math
 from collections.abc import Callable
 from functools import partial
-from typing import Any, TypeAlias
+from typing import Any, Literal, TypeAlias
 
 import torch
 from torch import Tensor, nn
@@ -86,7 +86,7 @@ class LTC(Memory):
         *,
         wiring: Any = None,
         sub_steps: int = 6,
-        solver: str = "semi_implicit",
+        solver: Literal["semi_implicit", "explicit_euler", "rk4"] = "semi_implicit",
         input_mapping: bool = True,
         output_mapping: bool = True,
         device: Device = None,

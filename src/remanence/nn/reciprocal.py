@@ -3,7 +3,7 @@
 import math
 from collections.abc import Callable
 from functools import partial
-from typing import no_type_check
+from typing import Literal, no_type_check
 
 import torch
 from torch import Tensor, nn
@@ -61,7 +61,7 @@ class ReciprocalGated(Memory):
         input_size: int,
         hidden_size: int,
         *,
-        gate: str = "tanh",
+        gate: Literal["tanh", "sigmoid"] = "tanh",
         device: Device = None,
         dtype: torch.dtype | None = None,
     ):

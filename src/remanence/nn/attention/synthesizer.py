@@ -1,6 +1,7 @@
 """Synthesizer attention."""
 
 from collections.abc import Sequence
+from typing import Literal
 
 import torch
 from torch import Tensor, nn
@@ -49,7 +50,7 @@ class SynthesizerAttention(Attention):
         *,
         causal: bool = False,
         max_length: int | None = None,
-        kind: str = "factorized_random",
+        kind: Literal["factorized_random", "dense"] = "factorized_random",
         rank: int = 8,
         device: Device = None,
         dtype: torch.dtype | None = None,
