@@ -1,14 +1,15 @@
 """What is left of runs that are killed at random moments: `train`, `compare` and `sweep`, with SIGKILL.
 
-Each command is started again and again and killed with all its processes, after a time that is drawn; then it runs to
-its end. Counted are runs whose record differs from that of the same command left alone, files that no run has, files
-that cannot be read after a kill, and tracebacks. Writes results/kills.md.
+Each command is started again and again and killed with all its processes, after a time that is drawn, until it has come
+to its end; then it starts anew. Counted are runs whose record differs from that of the same command left alone, files
+that no run has, files that cannot be read after a kill, and tracebacks. Writes results/kills.md.
 """
 
 import csv
 import json
 import os
 import random
+import shutil
 import signal
 import subprocess
 import sys
@@ -109,35 +110,44 @@ def records(place: Path) -> dict[str, list[list[str]]]:
     return found
 
 
+def compared(place: Path, alone: Path) -> tuple[int, set[str]]:
+    """Runs whose record is not that of the command left alone, and names of files that it has not."""
+    expected, found = records(alone), records(place)
+    differing = sum(found.get(run) != record for run, record in expected.items()) + len(found.keys() - expected)
+    names = [{path.name for path in folder.rglob("*") if path.is_file()} for folder in (place, alone)]
+    return differing, names[0] - names[1]
+
+
 def main() -> None:
-    """Kill, and count."""
+    """Kill, and count. A command that is over before starts anew, in an empty folder."""
     draw = random.Random(0)
-    lines = ["| command | kills | runs | records that differ | unreadable files | stray files | tracebacks |"]
+    lines = ["| command | kills | to the end | records that differ | unreadable files | stray files | tracebacks |"]
     lines.append("| --- | ---: | ---: | ---: | ---: | ---: | ---: |")
     with tempfile.TemporaryDirectory() as name:
         folder = Path(name)
         every = commands(folder)
         for number, title in enumerate(COMMANDS):
-            command = every[title]
-            finish(command, folder, f"{title}-alone")
-            kills = broken = tracebacks = 0
-            place = folder / f"{title}-killed"
-            for _ in range(KILLS // len(COMMANDS) + (number < KILLS % len(COMMANDS))):
-                said, over = kill(command, folder, place.name, draw.uniform(0.5, SLOWEST))
-                kills += not over
+            command, wanted = every[title], KILLS // len(COMMANDS) + (number < KILLS % len(COMMANDS))
+            alone, place = folder / f"{title}-alone", folder / f"{title}-killed"
+            finish(command, folder, alone.name)
+            kills = ended = differing = broken = tracebacks = 0
+            stray: set[str] = set()
+            while kills < wanted or place.exists():
+                if kills < wanted:
+                    said, over = kill(command, folder, place.name, draw.uniform(0.5, SLOWEST))
+                else:
+                    said, over = finish(command, folder, place.name), True
                 if "Traceback" in said:
                     tracebacks += 1
                     print(said, flush=True)
+                kills += not over
                 broken += unreadable(place)
-            tracebacks += "Traceback" in finish(command, folder, place.name)
-            expected, found = records(folder / f"{title}-alone"), records(place)
-            differing = sum(found.get(run) != record for run, record in expected.items()) + len(found.keys() - expected)
-            stray = {path.name for path in place.rglob("*") if path.is_file()}
-            stray -= {path.name for path in (folder / f"{title}-alone").rglob("*") if path.is_file()}
+                if over:
+                    found, more = compared(place, alone)
+                    differing, stray, ended = differing + found, stray | more, ended + 1
+                    shutil.rmtree(place)
             print(*sorted(stray), flush=True)
-            lines.append(
-                f"| {title} | {kills} | {len(expected)} | {differing} | {broken} | {len(stray)} | {tracebacks} |"
-            )
+            lines.append(f"| {title} | {kills} | {ended} | {differing} | {broken} | {len(stray)} | {tracebacks} |")
             print(lines[-1], flush=True)
     OUTPUT.parent.mkdir(exist_ok=True)
     OUTPUT.write_text("# Runs killed at random moments\n`python benchmarks/kills.py`\n\n" + "\n".join(lines) + "\n")

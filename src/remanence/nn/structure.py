@@ -44,7 +44,7 @@ class Structured(nn.Module):
 
     def __init_subclass__(cls, **options: Any) -> None:
         super().__init_subclass__(**options)
-        if "__init__" in vars(cls) and {"device", "dtype"} <= {*inspect.signature(cls.__init__).parameters}:
+        if "__init__" in vars(cls):
             cls.__init__ = _making(cls.__init__)  # type: ignore[method-assign]
 
     def __init__(self) -> None:
@@ -136,7 +136,7 @@ class Structured(nn.Module):
 
 
 def _making(init: Callable[..., None]) -> Callable[..., None]:
-    """The same ``__init__``, its ``device`` and ``dtype`` those of the parameters that are made."""
+    """The same ``__init__``, with ``device`` and ``dtype`` of its parameters also where it does not declare them."""
 
     @functools.wraps(init)
     def make(
@@ -149,7 +149,20 @@ def _making(init: Callable[..., None]) -> Callable[..., None]:
         if dtype is not None:
             self.to(dtype)
 
+    make.__signature__ = _with_placement(inspect.signature(init))  # type: ignore[attr-defined]
     return make
+
+
+def _with_placement(signature: inspect.Signature) -> inspect.Signature:
+    given = list(signature.parameters.values())
+    rest = [each for each in given if each.kind is inspect.Parameter.VAR_KEYWORD]
+    kind = inspect.Parameter.KEYWORD_ONLY
+    added = [
+        inspect.Parameter(name, kind, default=None, annotation=hint)
+        for name, hint in (("device", Device), ("dtype", torch.dtype | None))
+        if name not in signature.parameters
+    ]
+    return signature.replace(parameters=[*given[: len(given) - len(rest)], *added, *rest])
 
 
 def _placed(module: nn.Module, incompatible_keys: Any) -> None:
