@@ -18,7 +18,7 @@ NEEDS = {
     "skylake-avx512": ["avx512f", "avx512bw", "avx512dq", "avx512vl"],
 }
 WIDTHS = {"x86-64": 128, "x86-64-v2": 128, "sandybridge": 128, "haswell": 256, "znver3": 256, "skylake-avx512": 512}
-ESSENTIAL = ["tests/scan/test_cpu_operations.py", "tests/nn/test_transforms.py::test_func_grad_equals_autograd"]
+ESSENTIAL = ["tests/kernels/test_cpu_operations.py", "tests/nn/test_transforms.py::test_func_grad_equals_autograd"]
 """Every operation over all numbers; values and gradients of every layer's kernels beside the plain loops."""
 
 only_x86 = pytest.mark.skipif(not targets.is_x86(), reason="these are processors of the x86-64 family")
