@@ -9,7 +9,7 @@ import rich.progress
 import typer
 
 from remanence.cli.console import check_paths, err, out, print_json, repeated, say
-from remanence.cli.options import AllowImport, Json
+from remanence.cli.options import AllowImport, Json, setting
 from remanence.errors import UserError
 
 
@@ -24,11 +24,7 @@ def inspect(
     ] = None,
     settings: Annotated[
         list[str],
-        typer.Option(
-            "--set",
-            metavar="FIELD=VALUE",
-            help="An argument of that class, module.options.NAME=VALUE, or module.input_size=CHANNELS; several times.",
-        ),
+        setting("An argument of that class, module.options.NAME=VALUE, or module.input_size=CHANNELS"),
     ] = [],  # noqa: B006 (Typer wants a list)
     output: Annotated[
         Path | None, typer.Option(help="Where inspection.html goes (default: the folder of the first argument).")

@@ -1,18 +1,26 @@
 """Options that several commands have."""
 
-from typing import Annotated
+from pathlib import Path
+from typing import Annotated, Any
 
 import typer
 
+
+def setting(what: str) -> Any:
+    """The option ``--set`` of a command.
+
+    Args:
+        what: can be set, with an example.
+    """
+    return typer.Option("--set", metavar="FIELD=VALUE", help=f"{what}. May be given several times.")
+
+
 Set = Annotated[
     list[str],
-    typer.Option(
-        "--set",
-        metavar="FIELD=VALUE",
-        help="Set any field of the configuration, such as training.learning_rate=0.003 or task.options.pairs=8. "
-        "May be given several times.",
-    ),
+    setting("Set any field of the configuration, such as training.learning_rate=0.003 or task.options.pairs=8"),
 ]
+Output = Annotated[Path | None, typer.Option(help="Folder of the runs and the page (default: below runs/).")]
+Jobs = Annotated[int | None, typer.Option(min=1, help="Runs at a time (default: one for each core).")]
 Epochs = Annotated[int | None, typer.Option(help="Short for --set training.epochs=N.")]
 LearningRate = Annotated[float | None, typer.Option("--lr", help="Short for --set training.learning_rate=RATE.")]
 Overwrite = Annotated[bool, typer.Option("--overwrite", help="Start anew where the folder holds runs already.")]

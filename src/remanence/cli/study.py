@@ -1,6 +1,5 @@
 """The command about studies: remanence study."""
 
-import os
 from pathlib import Path
 from typing import Annotated
 
@@ -8,6 +7,7 @@ import typer
 from rich.markdown import Markdown
 
 from remanence.cli.console import out, say
+from remanence.cli.options import Jobs, Output, Overwrite, Set
 from remanence.cli.progress import bar, bars
 from remanence.errors import UserError
 
@@ -16,15 +16,10 @@ STUDIES = ("holding",)
 
 def study(
     name: Annotated[str, typer.Argument(metavar="STUDY", help=f"Which: {', '.join(STUDIES)}.")],
-    settings: Annotated[
-        list[str],
-        typer.Option("--set", metavar="FIELD=VALUE", help="A field of every recipe, such as seeds=1; several times."),
-    ] = [],  # noqa: B006 (Typer wants a list)
-    output: Annotated[
-        Path | None, typer.Option(help="Folder of the runs and the page (default: runs/study-STUDY).")
-    ] = None,
-    jobs: Annotated[int | None, typer.Option(min=1, help="Runs at a time (default: one for each core).")] = None,
-    overwrite: Annotated[bool, typer.Option("--overwrite", help="Start all runs anew.")] = False,
+    settings: Set = [],  # noqa: B006 (Typer wants a list)
+    output: Output = None,
+    jobs: Jobs = None,
+    overwrite: Overwrite = False,
 ) -> None:
     """Train all that a question needs, and write a page that answers it; given again, go on where it stopped."""
     if name not in STUDIES:
@@ -36,7 +31,12 @@ def study(
     plans = holding.plan(folder, settings)
     runs = {path: config for part in plans.values() for path, config in part.items()}
     with bars(len(runs)) as tell:
-        training.compare(runs, jobs=jobs or os.cpu_count() or 1, overwrite=overwrite, tell=tell)
+        training.compare(
+            runs,
+            jobs=jobs or training.side_by_side(config.training for config in runs.values()),
+            overwrite=overwrite,
+            tell=tell,
+        )
     with bar("looking into the networks") as tell_measured:
         page = holding.answer(plans, folder, tell_measured)
     text = page.read_text(encoding="utf-8")

@@ -9,7 +9,7 @@ from rich.markup import escape
 from rich.table import Table
 
 from remanence.cli.console import out, print_json, repeated, say
-from remanence.cli.options import AllowImport, Epochs, Json, LearningRate, Overwrite, Set, short_forms
+from remanence.cli.options import AllowImport, Epochs, Jobs, Json, LearningRate, Output, Overwrite, Set, short_forms
 from remanence.cli.progress import bars
 from remanence.recipes import find_recipe
 
@@ -22,8 +22,8 @@ def sweep(
     epochs: Epochs = None,
     learning_rate: LearningRate = None,
     settings: Set = [],  # noqa: B006 (Typer wants a list)
-    output: Annotated[Path | None, typer.Option(help="Folder of the runs and the report.")] = None,
-    jobs: Annotated[int | None, typer.Option(min=1, help="Runs at a time (default: one for each core).")] = None,
+    output: Output = None,
+    jobs: Jobs = None,
     overwrite: Overwrite = False,
     allow_import: AllowImport = False,
     as_json: Json = False,

@@ -8,7 +8,7 @@ from rich.markup import escape
 
 from remanence.cli.console import err, out, print_json, say
 from remanence.cli.names import check_names, complete_task
-from remanence.cli.options import Json
+from remanence.cli.options import Json, setting
 from remanence.cli.progress import bar
 from remanence.errors import UserError
 
@@ -18,9 +18,7 @@ if TYPE_CHECKING:
 
 Options = Annotated[
     list[str],
-    typer.Option(
-        "--set", metavar="FIELD=VALUE", help="An option of the task, such as task.options.pairs=8; several times."
-    ),
+    setting("An option of the task, such as task.options.pairs=8"),
 ]
 
 

@@ -1,0 +1,90 @@
+"""The command that trains several memories: remanence compare."""
+
+from pathlib import Path
+from typing import Annotated
+
+import typer
+
+from remanence.cli.console import repeated, say
+from remanence.cli.names import check_names, complete_task
+from remanence.cli.options import (
+    AllowImport,
+    Epochs,
+    Jobs,
+    Json,
+    LearningRate,
+    Output,
+    Overwrite,
+    Set,
+    short_forms,
+)
+from remanence.cli.progress import bars
+from remanence.cli.report import present
+from remanence.errors import UserError
+from remanence.recipes import find_recipe
+
+
+def compare(
+    what: Annotated[
+        str, typer.Argument(metavar="TASK|RECIPE.yaml", help="A task, or a recipe.", autocompletion=complete_task)
+    ],
+    layers: Annotated[
+        str | None,
+        typer.Option(help="The memories, with commas between (default: those of the recipe).", metavar="A,B,C"),
+    ] = None,
+    seeds: Annotated[int | None, typer.Option(help="How many seeds (default: 3, or the recipe's).")] = None,
+    hidden_sizes: Annotated[
+        str | None, typer.Option(help="Units, with commas between (default: 50, or the recipe's).", metavar="20,50")
+    ] = None,
+    epochs: Epochs = None,
+    learning_rate: LearningRate = None,
+    settings: Set = [],  # noqa: B006 (Typer wants a list)
+    output: Output = None,
+    jobs: Jobs = None,
+    overwrite: Overwrite = False,
+    allow_import: AllowImport = False,
+    as_json: Json = False,
+) -> None:
+    """Train several memories on the same task with several seeds; print a table and write a page.
+
+    Given again, it goes on where it stopped.
+    """
+    file = find_recipe(Path(what)) if Path(what).suffix in (".yaml", ".yml") else None
+    check_names(tasks=[] if file else [what], layers=separated(layers))
+    if file is None and layers is None:
+        raise UserError(f"compare {what} needs --layers, such as --layers fast_weights,lstm")
+    from remanence import report, training
+
+    choices = {"seeds": seeds, "layers": listed(layers), "hidden_sizes": listed(hidden_sizes)}
+    overrides = [f"{field}={value}" for field, value in choices.items() if value is not None]
+    overrides += [*short_forms(epochs, learning_rate), *settings]
+    if file is not None:
+        recipe = training.read_recipe(file, overrides, allow_import=allow_import)
+        if recipe.search is not None:
+            raise UserError(f"{what} has a search: remanence sweep {what}, or --set search=null for no search")
+    else:
+        fields = {"title": f"Memories on {what}", "comparisons": [{"task": {"name": what}, "layers": []}]}
+        recipe = training.recipe_from(fields, overrides)
+    folder = output or Path("runs") / Path(what).stem
+    runs = training.plan(recipe.runs(), folder)
+    with bars(len(runs)) as tell:
+        training.compare(
+            runs,
+            jobs=jobs or training.side_by_side(config.training for config in runs.values()),
+            overwrite=overwrite,
+            tell=tell,
+        )
+    results = report.load(list(runs))
+    page = report.write(results, folder, title=recipe.title, command=repeated())
+    present(results, as_json=as_json)
+    say(f"The page is {page}")
+
+
+def separated(names: str | None) -> list[str]:
+    """``a,b`` one by one; commas too many do no harm."""
+    return [name.strip() for name in (names or "").split(",") if name.strip()]
+
+
+def listed(names: str | None) -> str | None:
+    """``a,b`` as a YAML list."""
+    return None if names is None else f"[{', '.join(separated(names))}]"

@@ -1,0 +1,51 @@
+"""The command that trains one memory: remanence train."""
+
+import shlex
+from pathlib import Path
+from typing import Annotated
+
+import typer
+
+from remanence.cli.console import say
+from remanence.cli.names import check_names, complete_layer, complete_task
+from remanence.cli.options import Epochs, Json, LearningRate, Overwrite, Set, short_forms
+from remanence.cli.progress import bars
+from remanence.cli.report import present
+
+
+def train(
+    task: Annotated[
+        str, typer.Argument(metavar="TASK", help="The task, see: remanence list.", autocompletion=complete_task)
+    ],
+    layer: Annotated[
+        str,
+        typer.Option(
+            help="The memory: a name from remanence list, or package.module:Class.", autocompletion=complete_layer
+        ),
+    ],
+    hidden_size: Annotated[int, typer.Option(help="Units of the memory.")] = 50,
+    seed: Annotated[int, typer.Option(help="Of initialisation and order; the data has task.options.seed.")] = 0,
+    epochs: Epochs = None,
+    learning_rate: LearningRate = None,
+    settings: Set = [],  # noqa: B006 (Typer wants a list)
+    output: Annotated[Path | None, typer.Option(help="Folder of the run (default: runs/TASK-LAYER-...).")] = None,
+    overwrite: Overwrite = False,
+    as_json: Json = False,
+) -> None:
+    """Train one memory on one task; given again, go on where it stopped, and with more --epochs beyond that."""
+    check_names(tasks=[task], layers=[layer])
+    from remanence import report, training
+    from remanence.training.compare import folder_name
+
+    fields = {"task": {"name": task}, "layer": {"name": layer, "hidden_size": hidden_size}, "seed": seed}
+    config = training.run_from(fields, [*short_forms(epochs, learning_rate), *settings])
+    folder = output or Path("runs") / folder_name(config)
+    with bars(1) as tell:
+        training.train(
+            config,
+            folder,
+            overwrite=overwrite,
+            progress=lambda done, total, metric: tell((folder, done, total, metric)),
+        )
+    present(report.load([folder]), as_json=as_json)
+    say(f"The run is in {folder}; remanence report {shlex.quote(str(folder))} draws it.")
