@@ -31,7 +31,7 @@ demo: $(STAMP) ## Train four memories on two tasks, print the table, write runs/
 	$(BIN)/remanence compare recipes/demo.yaml --output runs/demo --overwrite
 
 test: $(STAMP) ## Run the whole test suite
-	$(BIN)/python -m pytest -n 2 --dist loadfile -q
+	$(BIN)/python -m pytest -n 2 -q
 
 lint: $(STAMP) ## Check style and types, those of the README's and the pages' Python too
 	$(BIN)/ruff check .
