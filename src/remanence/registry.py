@@ -89,7 +89,10 @@ class Registry(Generic[Item]):
 def misfits(factory: Callable[..., object], options: Mapping[str, object]) -> str | None:
     """The first option whose value is not of the kind that the factory's signature says, or None."""
     function = factory.func if isinstance(factory, partial) else factory
-    hints = get_type_hints(function.__init__ if isinstance(function, type) else function)
+    try:
+        hints = get_type_hints(function.__init__ if isinstance(function, type) else function)
+    except NameError:  # a name that is known to type checkers only
+        return None
     for option, value in options.items():
         if option in hints and not suits(value, hints[option]):
             kind = getattr(hints[option], "__name__", None) or str(hints[option])

@@ -210,6 +210,8 @@ def _rename_used(place: Path, old: Path) -> None:
     try:
         place.rename(old)
     except PermissionError as error:
+        if getattr(error, "winerror", None) is None:  # elsewhere it is what it says
+            raise
         what = "its arrays are in use, and this system does not replace what is: end the programs that read them"
         raise PermissionError(error.errno, what, str(place)) from error
 

@@ -35,7 +35,7 @@ def subjects_of_run(folder: Path, *, allow_import: bool = False) -> list[Subject
     config = checked(RunConfig, run.config, where=str(RunFolder(folder).config))
     try:
         experiment = Experiment(config)
-    except ValueError as error:
+    except UserError as error:
         raise UserError(f"{RunFolder(folder).config}: {error}") from error
     memories = memories_of(experiment.model)
     if not memories:

@@ -44,5 +44,5 @@ def _safetensors(path: Path) -> dict[str, Tensor]:
 def _pickled(path: Path) -> Any:
     try:
         return read_tensors(path)
-    except ValueError as error:
+    except UserError as error:
         raise UserError(f"{path} is no checkpoint of tensors: {error}; save model.state_dict()") from error

@@ -56,7 +56,7 @@ def run(stages: Sequence[Stage], h: Tensor, c: Tensor | None = None) -> tuple[Te
         tensors = (h, c, *(tensor for stage in stages for tensor in (stage.weight, stage.bias, *stage.extra)))
         if addressing.refuses(tensors) is not None:
             return chain.reference(*tensors)
-        states, last, last_c = record(chain, chain.reference, tensors)
+        states, last, last_c = record(chain, tensors)
         return states, last, last_c
 
 

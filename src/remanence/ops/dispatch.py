@@ -5,6 +5,7 @@ trace around the call (``torch.func``, ``torch.export``, ``torch.jit.trace``, fa
 reference; so is a second derivative.
 """
 
+import sys
 import warnings
 from collections.abc import Callable, Iterable, Mapping, Sequence
 from typing import Any, Protocol, TypeAlias, runtime_checkable
@@ -47,6 +48,11 @@ class Implementation(Protocol):
             grads: of the results; None: nothing depends on one.
             needs: as there.
         """
+        ...
+
+    @property
+    def reference(self) -> Callable[..., Sequence[Any]]:
+        """Gives the results in plain PyTorch from the same tensors: where the gradient is differentiated again."""
         ...
 
 
@@ -107,8 +113,6 @@ def warn_once(message: str) -> None:
 
 def _outside() -> int:
     """How many calls up the first one is that is not this library's."""
-    import sys
-
     level, frame = 1, sys._getframe(1)
     while frame.f_back is not None and str(frame.f_globals.get("__name__", "")).partition(".")[0] in _INSIDE:
         level, frame = level + 1, frame.f_back
@@ -118,26 +122,23 @@ def _outside() -> int:
 _INSIDE = ("remanence", "torch", "jaxtyping", "beartype", "functools", "contextlib")
 
 
-def record(kernel: Implementation, reference: Callable[..., Sequence[Any]], tensors: Sequence[Any]) -> tuple[Any, ...]:
+def record(kernel: Implementation, tensors: Sequence[Any]) -> tuple[Any, ...]:
     """The results of a kernel, as a node of the autograd graph where one of the tensors requires a gradient.
 
     Args:
         kernel: what computes.
-        reference: the same in plain PyTorch, from the same tensors: where the gradient is differentiated again.
-        tensors: what both are given; some may be None.
+        tensors: what it is given; some may be None.
     """
     if torch.is_grad_enabled() and any(tensor is not None and tensor.requires_grad for tensor in tensors):
-        return _Recorded.apply(kernel, reference, *tensors)
+        return _Recorded.apply(kernel, *tensors)
     return kernel.forward(tensors, None)[0]
 
 
 class _Recorded(torch.autograd.Function):
     @staticmethod
-    def forward(
-        ctx: Any, kernel: Implementation, reference: Callable[..., Sequence[Any]], *tensors: Any
-    ) -> tuple[Any, ...]:
-        results, kept = kernel.forward(tensors, ctx.needs_input_grad[2:])
-        ctx.kernel, ctx.reference, ctx.count = kernel, reference, len(tensors)
+    def forward(ctx: Any, kernel: Implementation, *tensors: Any) -> tuple[Any, ...]:
+        results, kept = kernel.forward(tensors, ctx.needs_input_grad[1:])
+        ctx.kernel, ctx.count = kernel, len(tensors)
         ctx.save_for_backward(*tensors, *kept)
         ctx.set_materialize_grads(False)
         return results
@@ -148,5 +149,5 @@ class _Recorded(torch.autograd.Function):
         tensors, kept = saved[: ctx.count], saved[ctx.count :]
         grads = addressing.resolve(above)
         if again.is_needed(grads):
-            return None, None, *again.gradients(ctx.reference, grads, tensors)
-        return None, None, *ctx.kernel.backward(tensors, kept, grads, ctx.needs_input_grad[2:])
+            return None, *again.gradients(ctx.kernel.reference, grads, tensors)
+        return None, *ctx.kernel.backward(tensors, kept, grads, ctx.needs_input_grad[1:])

@@ -10,7 +10,7 @@ from typing import Any
 import torch
 
 from remanence.checkpoints import read_tensors
-from remanence.errors import RunError
+from remanence.errors import RunError, UserError
 from remanence.files import replacing, write_text
 
 CONFIG, METRICS, RESULT = "config.yaml", "metrics.csv", "result.json"
@@ -90,6 +90,6 @@ def read_checkpoint(path: Path) -> Any:
     """
     try:
         return read_tensors(path)
-    except (FileNotFoundError, ValueError) as error:
+    except (FileNotFoundError, UserError) as error:
         remedy = RunFolder(path.parents[1]).remedy
         raise RunError(f"{path} is missing or damaged: {remedy}") from error

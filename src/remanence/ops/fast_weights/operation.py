@@ -8,7 +8,7 @@ import torch
 from jaxtyping import Float
 from torch import Tensor
 
-from remanence._kernels import addressing
+from remanence._kernels import addressing, enter
 from remanence.ops.dispatch import record
 from remanence.ops.fast_weights import reference
 from remanence.ops.fast_weights.reference import Rule
@@ -20,7 +20,7 @@ ROUNDING = 64
 
 def fits(rule: Rule, drive: Tensor, h: Tensor, A: Tensor) -> bool:
     """Whether the kernel applies: to numbers on a CPU, and to an A that it could itself have written."""
-    plain = drive.device.type == "cpu" and drive.dtype in (torch.float32, torch.float64) and drive.numel() > 0
+    plain = enter.refuses(drive) is None and drive.numel() > 0
     return plain and not A.requires_grad and addressing.refuses((*rule[:-3], drive, h, A)) is None and _symmetric(A)
 
 
@@ -38,7 +38,7 @@ def evolve(
 ) -> tuple[Float[Tensor, "batch time hidden"], Float[Tensor, "batch hidden hidden"]]:
     """What :func:`reference.run` gives, by the kernel; only where it :func:`fits`."""
     kernel = FastWeighting(rule[-3:])
-    y, last = record(kernel, kernel.reference, (*rule[:-3], drive, h, A))
+    y, last = record(kernel, (*rule[:-3], drive, h, A))
     return y, last
 
 

@@ -11,7 +11,7 @@ import torch
 from jaxtyping import Float
 from torch import Tensor
 
-from remanence._kernels import triton_place
+from remanence._kernels import enter, triton_place
 from remanence.ops import autocast
 from remanence.ops.dispatch import choose, record, warn_once
 from remanence.ops.firing import reference
@@ -40,23 +40,30 @@ def fire(
         backend: ``"reference"``, the plain loop; ``"cpu"``, ``"gpu"``; or ``"auto"``, the fastest that applies.
     """
     tensors = autocast.widen((drive, state, weight))
-    options = {name: partial(_refuses, name, schedule, tensors[0]) for name in ("cpu", "gpu")}
+    traces: list[TracedStep] = []
+    options = {name: partial(_refuses, name, schedule, tensors[0], traces) for name in ("cpu", "gpu")}
     name = choose(backend, tensors, tensors[0], options, told=_tell)
-    kernel = Firing(schedule, name)
     if name == "reference":
-        return kernel.reference(*tensors)
-    values, last = record(kernel, kernel.reference, tensors)
+        return _looped(schedule, *tensors)
+    values, last = record(Firing(schedule, name, traces[-1]), tensors)
     return values, last
 
 
-def _refuses(name: str, schedule: Schedule, like: Tensor) -> str | None:
-    if name == "gpu" and (why := triton_place.refuses(like, DTYPES)) is not None:
+def _refuses(name: str, schedule: Schedule, like: Tensor, traces: list[TracedStep]) -> str | None:
+    """Why a backend cannot fire, or None; the trace of the nonlinearity joins the traces."""
+    why = triton_place.refuses(like, DTYPES) if name == "gpu" else enter.refuses(like)
+    if why is not None:
         return why
     try:
-        _traced(schedule, like.dtype)
+        traces.append(_traced(schedule, like.dtype))
     except UntraceableError as error:
         return f"its nonlinearity cannot be fused: {error}"
     return None
+
+
+def _looped(schedule: Schedule, drive: Tensor, state: Tensor, weight: Tensor) -> tuple[Tensor, Tensor]:
+    values = reference.fire(schedule, schedule.levels, drive, state, schedule.matrix(weight))
+    return values, values[:, -1].clone()
 
 
 def _tell(why: str) -> None:
@@ -80,20 +87,21 @@ class Firing:
     Attributes:
         schedule: who fires when, and how.
         backend: whose kernels.
+        function: the nonlinearity, traced.
     """
 
     schedule: Schedule
     backend: str
+    function: TracedStep
 
     def forward(
         self, tensors: Sequence[Tensor], needs: Sequence[bool] | None
     ) -> tuple[tuple[Tensor, ...], tuple[Tensor, ...]]:
         """Values after each time step, and after the last."""
         drive, state, weight = tensors
-        function = _traced(self.schedule, drive.dtype)
-        values, before = self._module.forward(self.schedule, function, drive, state, weight)
+        values, before = self._module.forward(self.schedule, self.function, drive, state, weight)
         if needs is not None:
-            function.vjp((True,))  # now: what has no derivative is better refused here than in the backward pass
+            self.function.vjp((True,))  # now: what has no derivative is better refused here than in the backward pass
         ticks = self.schedule.ticks
         return (values[:, ticks::ticks], values[:, -1].clone()), (values, before)
 
@@ -111,7 +119,7 @@ class Firing:
         if final is not None:
             of_values = of_values.clone(memory_format=torch.contiguous_format)
             of_values[:, -1] += final
-        fired = self._module.backward(schedule, _traced(schedule, drive.dtype), of_values, before, weight)
+        fired = self._module.backward(schedule, self.function, of_values, before, weight)
         return [
             fired if schedule.ticks == 1 else fired.unflatten(1, (-1, schedule.ticks)).sum(2),
             schedule.of_state(weight, fired[:, 0]) if needs[1] else None,
@@ -120,8 +128,7 @@ class Firing:
 
     def reference(self, drive: Tensor, state: Tensor, weight: Tensor) -> tuple[Tensor, Tensor]:
         """The plain loop."""
-        values = reference.fire(self.schedule, self.schedule.levels, drive, state, self.schedule.matrix(weight))
-        return values, values[:, -1].clone()
+        return _looped(self.schedule, drive, state, weight)
 
     @property
     def _module(self) -> ModuleType:

@@ -7,8 +7,7 @@ import torch
 from jaxtyping import Float
 from torch import Tensor
 
-from remanence._kernels import addressing
-from remanence._kernels.enter import BITS
+from remanence._kernels import addressing, enter
 from remanence.errors import UserError
 from remanence.ops import autocast
 from remanence.ops.dispatch import choose, record
@@ -47,7 +46,7 @@ def arriving(
     if layout is None or x.ndim < 2:
         return reference.arriving(x, edges, strengths)
     kernel = Arriving(layout, edges)
-    sums = record(kernel, kernel.reference, (x.flatten(0, -2), *strengths))
+    sums = record(kernel, (x.flatten(0, -2), *strengths))
     conductance, current = (each.unflatten(0, x.shape[:-1]) for each in sums)
     return conductance, current
 
@@ -103,7 +102,7 @@ def evolve(
     if layout is None:
         return reference.evolve(given)
     kernel = Evolving(layout, edges, sub_steps)
-    states, last = record(kernel, kernel.reference, given.tensors)
+    states, last = record(kernel, given.tensors)
     return states, last
 
 
@@ -147,16 +146,9 @@ def _fit(name: str, tensor: Tensor, shape: Sequence[int], like: Tensor) -> None:
 def _layout(backend: str, tensors: Sequence[Tensor], samples: int, edges: Edges) -> ModuleType | None:
     """The kernels that run, or None for the reference."""
     like = tensors[0]
-    options = {"cpu": lambda: _refuses(like), "gpu": lambda: gpu.refuses(like)}
+    options = {"cpu": lambda: enter.refuses(like), "gpu": lambda: gpu.refuses(like)}
     name = choose(backend, tensors, like, options)
     return {"reference": None, "gpu": gpu}.get(name) if name != "cpu" else _cheapest(edges, samples, like.dtype)
-
-
-def _refuses(like: Tensor) -> str | None:
-    """Why kernels for CPUs cannot run on tensors like this, or None."""
-    if like.device.type == "cpu" and like.dtype in BITS:
-        return None
-    return f"it computes in float32 and float64 on the CPU, and the tensors are {like.dtype} on {like.device}"
 
 
 def _cheapest(edges: Edges, samples: int, dtype: torch.dtype) -> ModuleType:

@@ -3,10 +3,10 @@
 from collections.abc import Sequence
 from dataclasses import dataclass
 
-import torch
 from jaxtyping import Float
 from torch import Tensor
 
+from remanence._kernels import enter
 from remanence.ops.dispatch import choose, record
 from remanence.ops.rotations import reference
 from remanence.ops.rotations.mesh import Mesh
@@ -40,16 +40,10 @@ def evolve(
     """
     tensors = (x, state, weight_ih, theta, phi, omega, bias)
     kernel = Turning(mesh)
-    if choose(backend, tensors, x, {"cpu": lambda: _refuses(x)}) == "reference":
+    if choose(backend, tensors, x, {"cpu": lambda: enter.refuses(x)}) == "reference":
         return kernel.reference(*tensors)
-    y, last = record(kernel, kernel.reference, tensors)
+    y, last = record(kernel, tensors)
     return y, last
-
-
-def _refuses(x: Tensor) -> str | None:
-    if x.device.type == "cpu" and x.dtype in (torch.float32, torch.float64):
-        return None
-    return f"it computes in float32 and float64 on the CPU, and the tensors are {x.dtype} on {x.device}"
 
 
 @dataclass(frozen=True)

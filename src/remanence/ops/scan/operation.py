@@ -84,7 +84,7 @@ def _scan(
         return reference.scan(step, parts(inputs, INPUTS), state, parts(params, PARAMS))
     layout = Layout(counts, isinstance(inputs, Tensor), isinstance(params, Tensor))
     loop = FusedLoop(load(name), traces[-1], layout, every)
-    results = record(loop, loop.reference, tensors)
+    results = record(loop, tensors)
     return results[: len(state)], results[len(state) :]
 
 
