@@ -14,11 +14,9 @@ BITS = {torch.float32: 32, torch.float64: 64}
 
 def refuses(like: Tensor) -> str | None:
     """Why no kernel for CPUs can run on tensors like this, or None."""
-    if like.device.type != "cpu":
-        return f"it runs on the CPU, and the tensors are on {like.device}"
-    if like.dtype not in BITS:
-        return f"it computes in float32 and float64 on the CPU, and the tensors are {like.dtype}"
-    return None
+    if like.device.type == "cpu" and like.dtype in BITS:
+        return None
+    return f"it computes in float32 and float64 on the CPU, and the tensors are {like.dtype} on {like.device}"
 
 
 def lane_count(dtype: torch.dtype) -> int:

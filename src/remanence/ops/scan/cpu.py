@@ -8,8 +8,9 @@ from dataclasses import dataclass
 import torch
 from torch import Tensor
 
-from remanence._kernels import enter, kernel, threads
+from remanence._kernels import kernel, threads
 from remanence._kernels.buffers import allocate
+from remanence._kernels.enter import BITS
 from remanence.ops.scan import numba_source
 from remanence.ops.scan.layout import INPUTS, Gradients, Group, Optionals, Tensors, parts
 from remanence.ops.scan.numba_source import PlacedSource
@@ -18,7 +19,11 @@ from remanence.ops.scan.trace import TracedStep
 
 def refuses(traced: TracedStep, like: Tensor) -> str | None:
     """Why this backend cannot run this step on tensors like this, or None."""
-    return enter.refuses(like)
+    if like.device.type != "cpu":
+        return f"it runs on the CPU, and the tensors are on {like.device}"
+    if like.dtype not in BITS:
+        return f"it computes in float32 and float64, and the tensors are {like.dtype}"
+    return None
 
 
 def forward(traced: TracedStep, inputs: Tensors, state: Tensors, params: Group) -> Tensors:
@@ -88,7 +93,7 @@ class _Work:
     @classmethod
     def of(cls, x: Tensor) -> "_Work":
         batch, time, channels = x.shape
-        blocks = -(-channels // _lanes(enter.BITS[x.dtype]))
+        blocks = -(-channels // _lanes(BITS[x.dtype]))
         return cls((batch, time, channels), x.dtype, blocks, min(torch.get_num_threads(), batch * blocks))
 
 
@@ -103,7 +108,7 @@ def _compiled(traced: TracedStep, needs: tuple[bool, ...] | None) -> tuple[Place
     found = traced.kernels.get(key)
     if found is None:
         text = numba_source.forward(traced) if needs is None else numba_source.backward(traced, needs)
-        found = traced.kernels[key] = text, _built(text, enter.BITS[traced.dtype])
+        found = traced.kernels[key] = text, _built(text, BITS[traced.dtype])
     return found
 
 
