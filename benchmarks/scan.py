@@ -32,7 +32,7 @@ from remanence._kernels import kernel
 from remanence._kernels.source import HEAD, Source
 from remanence._kernels.threads import run as run_kernel
 from remanence.nn import CFF
-from remanence.ops.scan import numba_source, scan
+from remanence.ops.scan import cpu_source, scan
 from remanence.ops.scan.graph import Graph
 from remanence.ops.scan.trace import TracedStep
 
@@ -236,8 +236,8 @@ def multiply_adds(repeats: int, threads: int) -> float:
     stores = [f"    store(x0_at + {4 * lanes * i}, c{i}, inside)" for i in range(10)]
     start = f"    inside = first({lanes})\n    a = load(x0_at, inside)\n    b = load(x0_at, inside)"
     text = "\n".join([start, *rows, "    for _ in range(time):", *adds, *stores, ""])
-    place = numba_source.Place("x", 0, 0)
-    arguments = (*HEAD, *numba_source.SIZES, *place.arguments)
+    place = cpu_source.Place("x", 0, 0)
+    arguments = (*HEAD, *cpu_source.SIZES, *place.arguments)
     code = kernel.build(Source(f"def forward({', '.join(arguments)}):\n{text}", arguments), 32, lanes)
     x = torch.rand(10 * lanes) / 2
     seconds: list[float] = []
@@ -298,7 +298,7 @@ def child(what: str, directory: str) -> str:
 
 
 def compile_times() -> None:
-    """Of a fresh process, PyTorch loaded: to trace, then to build both kernels, Numba's own start included."""
+    """Of a fresh process, PyTorch loaded: to trace, then to build both kernels, LLVM's own start included."""
     table("6 sub-steps, seconds to", "trace and differentiate", "build both kernels", "target")
     with tempfile.TemporaryDirectory() as directory:
         for name, target in (("compile", 5), ("load from the disk", 0.3)):
@@ -313,7 +313,7 @@ def in_child(what: str) -> None:
         needs = (True,) * 17
         traced.vjp(needs)
         middle = time.perf_counter()
-        for source in (numba_source.forward(traced), numba_source.backward(traced, needs)):
+        for source in (cpu_source.forward(traced), cpu_source.backward(traced, needs)):
             kernel.build(source, 32, 2 * kernel.register(32))
         print(f"{middle - start:.2f} {time.perf_counter() - middle:.2f}")
     else:

@@ -14,9 +14,9 @@ import pytest
 import torch
 
 from remanence import caches, private
-from remanence._kernels import cache, kernel, numba_lowering, object_file
+from remanence._kernels import cache, compiler, kernel, object_file
 from remanence.data import store
-from remanence.ops.scan import numba_source
+from remanence.ops.scan import cpu_source
 from remanence.ops.scan.trace import TracedStep
 
 posix = pytest.mark.skipif(os.name != "posix", reason="who owns a file is a matter of POSIX")
@@ -29,7 +29,7 @@ def step(state, inputs, params):
 
 
 def make_source():
-    return numba_source.forward(TracedStep(step, (1, 1, 0), 2, 3, torch.float32))
+    return cpu_source.forward(TracedStep(step, (1, 1, 0), 2, 3, torch.float32))
 
 
 @pytest.fixture(scope="module")
@@ -337,7 +337,7 @@ def test_the_key_covers_every_file_that_the_compiler_runs():
     folder = Path(cache.__file__).parent
     texts = set(cache._versions())
     assert {path.read_text(encoding="utf-8") for path in folder.glob("*.py")} < texts
-    seen, open_ = set(), [Path(numba_lowering.__file__), Path(kernel.__file__)]
+    seen, open_ = set(), [Path(compiler.__file__), Path(kernel.__file__)]
     while open_:
         path = open_.pop()
         seen.add(path)

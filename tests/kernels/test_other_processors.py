@@ -8,7 +8,7 @@ import torch
 
 from remanence._kernels import kernel, object_file, targets
 from remanence._kernels.operations import OPERATIONS
-from remanence.ops.scan import numba_source
+from remanence.ops.scan import cpu_source
 from remanence.ops.scan.trace import TracedStep
 
 NUMERIC = [row for row in OPERATIONS.values() if not row.is_boolean and row.name != "where"]
@@ -37,7 +37,7 @@ def compilers():
 @pytest.fixture(scope="module")
 def sources():
     traced = TracedStep(step, (len(NUMERIC), 2, 0), 1, 33, torch.float32)
-    return numba_source.forward(traced), numba_source.backward(traced, (True,) * (len(NUMERIC) + 2))
+    return cpu_source.forward(traced), cpu_source.backward(traced, (True,) * (len(NUMERIC) + 2))
 
 
 def instructions(source, triple, cpu):

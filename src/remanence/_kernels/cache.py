@@ -98,4 +98,4 @@ def _name(parts: Sequence[str]) -> tuple[str, bytes]:
 def _versions() -> tuple[str, ...]:
     """Of the compilers, and of our own code that they run: all of it that stands here."""
     texts = (path.read_text(encoding="utf-8") for path in sorted(Path(__file__).parent.glob("*.py")))
-    return (*(importlib.metadata.version(name) for name in ("numba", "llvmlite")), *texts)
+    return (importlib.metadata.version("llvmlite"), *texts)

@@ -8,7 +8,6 @@ _ENTRY = """
 {declarations}
 define void @{name}(ptr %block) {{
 start:
-  %nothing = alloca ptr
 {flush}
   br label %next
 next:
@@ -25,7 +24,7 @@ work:
   %end.0 = add i64 %begin.0, %units
   %end = udiv i64 %end.0, %parts
 {loads}
-  %ignored = call i32 @"{kernel}"(ptr %nothing, ptr %nothing, i64 %part, i64 %begin, i64 %end{arguments})
+  call void @"{kernel}"(i64 %part, i64 %begin, i64 %end{arguments})
   br label %next
 done:
 {restore}

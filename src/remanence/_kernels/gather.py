@@ -1,77 +1,51 @@
 """For kernels that read by index: a number for all lanes, an index, a total, full vectors of a kernel's own memory."""
 
+from collections.abc import Callable
 from typing import Any
 
 from llvmlite import ir
-from numba.core import types
-from numba.extending import intrinsic
 
-from remanence._kernels.vector import vector_type
+from remanence._kernels.vector import Vector
 
 
-def functions(kind: Any) -> dict[str, Any]:
-    """What the source of a kernel may call, by name, for lanes of a kind; an address is a number of bytes."""
-    numbers = vector_type(kind.bits, kind.count)
-    align = kind.bits // 8
+def functions(kind: ir.VectorType) -> dict[str, Callable[..., Any]]:
+    """What the text of a kernel may call, by name, for vectors of a kind; an address is a number of bytes."""
+    bits = Vector.bits_of(kind)
+    align = bits // 8
 
     def read(builder: Any, address: Any, what: Any, width: int) -> Any:
         # llvmlite has pointers without a type, and loads that are told one.
         return builder.load(builder.inttoptr(address, ir.PointerType()), typ=what, align=width)
 
-    @intrinsic
-    def load_full(typing: Any, address: Any) -> Any:
+    def load_full(builder: Any, address: Any) -> Any:
         """A vector, all of it."""
+        return read(builder, address, kind, align)
 
-        def code(context: Any, builder: Any, sig: Any, args: Any) -> Any:
-            return read(builder, args[0], numbers, align)
-
-        return kind(types.intp), code
-
-    @intrinsic
-    def store_full(typing: Any, address: Any, value: Any) -> Any:
+    def store_full(builder: Any, address: Any, value: Any) -> None:
         """A vector, all of it."""
+        if isinstance(value, float):
+            value = ir.Constant(kind, [ir.Constant(kind.element, value)] * kind.count)
+        builder.store(value, builder.inttoptr(address, ir.PointerType()), align=align)
 
-        def code(context: Any, builder: Any, sig: Any, args: Any) -> Any:
-            builder.store(args[1], builder.inttoptr(args[0], ir.PointerType()), align=align)
-            return context.get_dummy_value()
-
-        return types.void(types.intp, kind), code
-
-    @intrinsic
-    def broadcast(typing: Any, address: Any) -> Any:
+    def broadcast(builder: Any, address: Any) -> Any:
         """One number in every lane."""
+        number = read(builder, address, kind.element, align)
+        one = builder.insert_element(ir.Constant(kind, ir.Undefined), number, ir.Constant(ir.IntType(32), 0))
+        order = ir.Constant(ir.VectorType(ir.IntType(32), kind.count), [0] * kind.count)
+        return builder.shuffle_vector(one, one, order)
 
-        def code(context: Any, builder: Any, sig: Any, args: Any) -> Any:
-            number = read(builder, args[0], numbers.element, align)
-            one = builder.insert_element(ir.Constant(numbers, ir.Undefined), number, ir.Constant(ir.IntType(32), 0))
-            order = ir.Constant(ir.VectorType(ir.IntType(32), kind.count), [0] * kind.count)
-            return builder.shuffle_vector(one, one, order)
-
-        return kind(types.intp), code
-
-    @intrinsic
-    def integer(typing: Any, address: Any) -> Any:
+    def integer(builder: Any, address: Any) -> Any:
         """A whole number of 64 bits."""
+        return read(builder, address, ir.IntType(64), 8)
 
-        def code(context: Any, builder: Any, sig: Any, args: Any) -> Any:
-            return read(builder, args[0], ir.IntType(64), 8)
-
-        return types.intp(types.intp), code
-
-    @intrinsic
-    def add_total(typing: Any, address: Any, value: Any) -> Any:
+    def add_total(builder: Any, address: Any, value: Any) -> None:
         """Add the sum of all lanes to a number."""
-
-        def code(context: Any, builder: Any, sig: Any, args: Any) -> Any:
-            module, name = builder.module, f"llvm.vector.reduce.fadd.v{kind.count}f{kind.bits}"
-            signed = ir.FunctionType(numbers.element, [numbers.element, numbers])
-            function = module.globals.get(name) or ir.Function(module, signed, name)
-            before = read(builder, args[0], numbers.element, align)
-            total = builder.call(function, [before, args[1]], fastmath=("reassoc",))
-            builder.store(total, builder.inttoptr(args[0], ir.PointerType()), align=align)
-            return context.get_dummy_value()
-
-        return types.void(types.intp, kind), code
+        module, name = builder.module, f"llvm.vector.reduce.fadd.v{kind.count}f{bits}"
+        signed = ir.FunctionType(kind.element, [kind.element, kind])
+        function = module.globals.get(name) or ir.Function(module, signed, name)
+        before = read(builder, address, kind.element, align)
+        total = builder.call(function, [before, value], fastmath=("reassoc",))
+        builder.store(total, builder.inttoptr(address, ir.PointerType()), align=align)
 
     return {
         "load_full": load_full,

@@ -1,24 +1,20 @@
 """For kernels that turn a block of memory round: two vectors, number by number in turn."""
 
+from collections.abc import Callable
 from typing import Any
 
 from llvmlite import ir
-from numba.extending import intrinsic
 
 
-def functions(kind: Any) -> dict[str, Any]:
-    """What the source of a kernel may call, by name, for lanes of a kind."""
+def functions(kind: ir.VectorType) -> dict[str, Callable[..., Any]]:
+    """What the text of a kernel may call, by name, for vectors of a kind."""
 
-    def taking(begin: int) -> Any:
+    def taking(begin: int) -> Callable[..., Any]:
         order = [half * kind.count + begin + lane for lane in range(kind.count // 2) for half in (0, 1)]
 
-        @intrinsic
-        def interleave(typing: Any, x: Any, y: Any) -> Any:
-            def code(context: Any, builder: Any, sig: Any, args: Any) -> Any:
-                places = ir.Constant(ir.VectorType(ir.IntType(32), kind.count), order)
-                return builder.shuffle_vector(args[0], args[1], places)
-
-            return kind(kind, kind), code
+        def interleave(builder: Any, x: Any, y: Any) -> Any:
+            places = ir.Constant(ir.VectorType(ir.IntType(32), kind.count), order)
+            return builder.shuffle_vector(x, y, places)
 
         return interleave
 

@@ -8,6 +8,7 @@ from dataclasses import dataclass
 import llvmlite.binding as llvm
 
 from remanence._kernels import cache, entry, targets
+from remanence._kernels.compiler import lowered
 from remanence._kernels.source import Source
 
 
@@ -73,8 +74,6 @@ def _compile(source: Source, bits: int, lanes: int) -> bytes:
 
 def optimised(source: Source, bits: int, lanes: int, machine: llvm.TargetMachine) -> llvm.ModuleRef:
     """A kernel and the function that threads enter, ready for this machine to be written down."""
-    from remanence._kernels.numba_lowering import lowered  # Numba takes half a second to import
-
     text, name = lowered(source, bits, lanes)
     module = llvm.parse_assembly(text + entry.text(name, source.arguments[3:], targets.family(machine.triple)))
     module.triple, module.data_layout = machine.triple, str(machine.target_data)

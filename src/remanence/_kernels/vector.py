@@ -31,7 +31,12 @@ class Vector:
     @property
     def bits(self) -> int:
         """Width of a lane."""
-        return next((bits for bits, kind in _FLOATS.items() if kind == self.element), None) or self.element.width
+        return self.bits_of(self.value.type)
+
+    @staticmethod
+    def bits_of(kind: ir.VectorType) -> int:
+        """Width of a lane of vectors of a kind."""
+        return next((bits for bits, element in _FLOATS.items() if element == kind.element), None) or kind.element.width
 
     @property
     def is_float(self) -> bool:

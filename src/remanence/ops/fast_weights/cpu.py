@@ -1,4 +1,4 @@
-"""Fast weights over time on CPUs: kernels compiled by Numba, one sample after the other."""
+"""Fast weights over time on CPUs: kernels compiled by LLVM, one sample after the other."""
 
 import math
 from typing import NamedTuple

@@ -1,4 +1,4 @@
-"""Fast weights over time as the source of Numba functions.
+"""Fast weights over time as the source of kernels.
 
 A kernel takes one sample through all of time, its units side by side in vector registers. Vectors, and the rows of
 matrices, are padded with zeros to whole registers; a product takes column after column (A is symmetric, of W the kernel

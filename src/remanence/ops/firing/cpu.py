@@ -1,4 +1,4 @@
-"""The firing of neurons on CPUs: kernels compiled by Numba, several samples in a vector."""
+"""The firing of neurons on CPUs: kernels compiled by LLVM, several samples in a vector."""
 
 import numpy as np
 import torch

@@ -1,4 +1,4 @@
-"""The firing of neurons as the source of Numba functions.
+"""The firing of neurons as the source of kernels.
 
 A kernel takes ``LANES`` samples through all of time. The values of the neurons lie in ``held``, a row of lanes each, in
 the order of firing; what a neuron hears is read there, so that it is new where the sender has fired already and old
@@ -10,7 +10,7 @@ Names: ``k`` a neuron's place in the order, ``a`` the neuron, ``s`` a firing; ``
 
 from remanence._kernels.generated import filled
 from remanence._kernels.source import HEAD, Source
-from remanence.ops.scan.numba_body import Body
+from remanence.ops.scan.cpu_body import Body
 from remanence.ops.scan.trace import TracedStep
 
 SIZES = ("neurons", "time", "ticks", "batch")

@@ -28,7 +28,7 @@ def arriving(
         x: the senders, [..., senders].
         edges: who is connected to whom.
         strengths: w, γ, μ and E of each of them.
-        backend: ``"reference"``, the plain formula; ``"cpu"``, kernels compiled by Numba; ``"gpu"``, Triton kernels; or
+        backend: ``"reference"``, the plain formula; ``"cpu"``, kernels compiled by LLVM; ``"gpu"``, Triton kernels; or
             ``"auto"``, the fastest that applies.
 
     Returns:

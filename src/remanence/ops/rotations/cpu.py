@@ -1,4 +1,4 @@
-"""The evolution of an EUNN on CPUs: kernels compiled by Numba, several samples in a vector."""
+"""The evolution of an EUNN on CPUs: kernels compiled by LLVM, several samples in a vector."""
 
 import functools
 

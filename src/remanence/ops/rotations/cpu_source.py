@@ -1,4 +1,4 @@
-"""The evolution of an EUNN as the source of Numba functions.
+"""The evolution of an EUNN as the source of kernels.
 
 A kernel takes ``LANES`` samples through all of time. A coordinate is two rows of lanes, its real part, and its
 imaginary part ``half`` further on. Outputs and their gradients lie sample by sample, and are turned round in blocks of

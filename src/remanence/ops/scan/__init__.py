@@ -1,6 +1,6 @@
 """One step of a memory, in PyTorch, as a fused loop over time.
 
-``trace`` records what a step computes as a ``graph``; ``numba_source`` and ``triton_source`` write it and its
+``trace`` records what a step computes as a ``graph``; ``cpu_source`` and ``triton_source`` write it and its
 derivative as loops, which ``cpu`` and ``gpu`` run; ``newton`` solves for all time steps at once. ``operation``
 chooses.
 """

@@ -1,4 +1,4 @@
-"""The scan on CPUs: loops compiled by Numba, in vector registers, over several threads."""
+"""The scan on CPUs: loops compiled by LLVM, in vector registers, over several threads."""
 
 import functools
 from array import array
@@ -11,9 +11,9 @@ from torch import Tensor
 from remanence._kernels import kernel, threads
 from remanence._kernels.buffers import allocate
 from remanence._kernels.enter import BITS
-from remanence.ops.scan import numba_source
+from remanence.ops.scan import cpu_source
+from remanence.ops.scan.cpu_source import PlacedSource
 from remanence.ops.scan.layout import INPUTS, Gradients, Group, Optionals, Tensors, parts
-from remanence.ops.scan.numba_source import PlacedSource
 from remanence.ops.scan.trace import TracedStep
 
 
@@ -63,7 +63,7 @@ def backward(
 
 def source(traced: TracedStep, needs: Sequence[bool]) -> str:
     """The generated code, both directions, as a person reads it."""
-    return f"{numba_source.forward(traced).text}\n\n{numba_source.backward(traced, needs).text}"
+    return f"{cpu_source.forward(traced).text}\n\n{cpu_source.backward(traced, needs).text}"
 
 
 def _gradients_of(inputs: Tensors, needs: Sequence[bool], work: "_Work") -> Optionals | Tensor:
@@ -107,7 +107,7 @@ def _compiled(traced: TracedStep, needs: tuple[bool, ...] | None) -> tuple[Place
     key = ("cpu", needs)
     found = traced.kernels.get(key)
     if found is None:
-        text = numba_source.forward(traced) if needs is None else numba_source.backward(traced, needs)
+        text = cpu_source.forward(traced) if needs is None else cpu_source.backward(traced, needs)
         found = traced.kernels[key] = text, _built(text, BITS[traced.dtype])
     return found
 

@@ -44,7 +44,7 @@ def scan(
         state: before the first step, [batch, channels] each.
         params: [channels] each, or all of them in one tensor [params, channels]. What a step computes from params
             alone is computed once, not at every time step.
-        backend: ``"reference"``, the plain loop; ``"cpu"``, loops compiled by Numba; ``"gpu"``, a Triton kernel;
+        backend: ``"reference"``, the plain loop; ``"cpu"``, loops compiled by LLVM; ``"gpu"``, a Triton kernel;
             ``"newton"``, all time steps at once; or ``"auto"``, the fastest that applies.
         checkpoint_every: keep only every k-th state for the backward pass and compute the others anew; default: keep
             all. For very long sequences of which not all states are used.

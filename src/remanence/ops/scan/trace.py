@@ -16,6 +16,7 @@ from remanence.ops.scan.graph import Builder, Graph, without_dead_code
 from remanence.ops.scan.layout import Tensors
 
 Item = TypeVar("Item")
+Recording = TypeVar("Recording")
 Step: TypeAlias = Callable[..., tuple[Tensor, ...]]
 """``step(state, inputs, params)`` gives the new state; each is a tuple of tensors."""
 
@@ -47,7 +48,7 @@ class TracedStep:
         self.dtype = dtype
         self.step = step
         self._lanes = (batch, channels)
-        self.forward = self._record_twice()
+        self.forward = recorded_twice(lambda: self._record(self.step, self.counts, batch_of_params=False))
         self.kernels: dict[object, Any] = {}
         """What backends made of the graphs, under keys of theirs."""
         self._vjps: dict[tuple[bool, ...], Graph] = {}
@@ -84,24 +85,9 @@ class TracedStep:
             new = tuple(self.step(state, inputs, params))
             if not any(x.requires_grad for x in new):
                 return tuple(torch.zeros_like(x) for x in primals)
-            return torch.autograd.grad(_Loss.apply(cotangents, *new), primals, materialize_grads=True)
+            return torch.autograd.grad(Loss.apply(cotangents, *new), primals, materialize_grads=True)
 
         return self._record(gradients, (states, inputs, params, states), batch_of_params=True)
-
-    def _record_twice(self) -> Graph:
-        """The graph of the step, if it is the same in a second call."""
-        with _generators_kept():
-            graph = self._record(self.step, self.counts, batch_of_params=False)
-            text = str(graph)
-            if text not in _REPEATED and text != str(self._record(self.step, self.counts, batch_of_params=False)):
-                raise UntraceableError(
-                    "it does something else in every call (it draws a random number, counts, or looks at a clock): "
-                    "compute that before the scan and pass it in inputs"
-                )
-        if len(_REPEATED) >= _MOST_REPEATED:
-            _REPEATED.clear()
-        _REPEATED.add(text)
-        return graph
 
     def _record(self, function: Callable[..., Tensors], counts: Sequence[int], *, batch_of_params: bool) -> Graph:
         batch, channels = self._lanes
@@ -130,6 +116,22 @@ _REPEATED: set[str] = set()
 _MOST_REPEATED = 1024
 
 
+def recorded_twice(record: Callable[[], Recording]) -> Recording:
+    """What a step does, if it is the same in a second call."""
+    with _generators_kept():
+        first = record()
+        text = str(first)
+        if text not in _REPEATED and text != str(record()):
+            raise UntraceableError(
+                "it does something else in every call (it draws a random number, counts, or looks at a clock): "
+                "compute that before the scan and pass it in inputs"
+            )
+    if len(_REPEATED) >= _MOST_REPEATED:
+        _REPEATED.clear()
+    _REPEATED.add(text)
+    return first
+
+
 @contextmanager
 def _generators_kept() -> Iterator[None]:
     """Random numbers of Python and NumPy go on afterwards as if none had been drawn; torch's are refused undrawn."""
@@ -141,17 +143,19 @@ def _generators_kept() -> Iterator[None]:
         np.random.set_state(of_numpy)  # noqa: NPY002
 
 
-class _Loss(torch.autograd.Function):
+class Loss(torch.autograd.Function):
     """A number with given gradients. ``torch.func.vjp``, and ``torch.autograd.grad`` if these were handed to it, would
     import PyTorch's compiler or SymPy, which takes longer than all else before the first result."""
 
     @staticmethod
     def forward(ctx: Any, cotangents: Tensors, *new: Tensor) -> Tensor:
+        """0, whatever the new states are."""
         ctx.cotangents = cotangents
         return new[0].new_zeros(())
 
     @staticmethod
     def backward(ctx: Any, *_: Tensor) -> tuple[Tensor | None, ...]:
+        """The given gradients."""
         return None, *ctx.cotangents
 
 
@@ -215,7 +219,7 @@ class _Recorder(TorchDispatchMode):
 
     def _lowered(self, name: str, func: Any, args: Any, kwargs: Any, output: Tensor) -> int:
         emitter = Emitter(self.builder)
-        operands = [self._operand(x) for x in _every_argument(func, args, kwargs)]
+        operands = [self._operand(x) for x in every_argument(func, args, kwargs)]
         if output.dtype.is_floating_point and output.dtype != self._dtype:
             raise UntraceableError(f"{name}: a result of {output.dtype} in a step of {self._dtype}")
         if output.is_complex():
@@ -254,7 +258,7 @@ class _Recorder(TorchDispatchMode):
         return self.builder.constant(values[0].item())
 
 
-def _every_argument(func: Any, args: Sequence[Any], kwargs: dict[str, Any]) -> list[Any]:
+def every_argument(func: Any, args: Sequence[Any], kwargs: dict[str, Any]) -> list[Any]:
     """Arguments in the order of the schema, defaults filled in."""
     rest = func._schema.arguments[len(args) :]
     return [*args, *(kwargs.get(a.name, a.default_value) for a in rest)]

@@ -1,4 +1,4 @@
-"""The operations of a graph as lines of the source of a Numba function."""
+"""The operations of a graph as lines of the source of a kernel."""
 
 import math
 from collections.abc import Iterable
@@ -15,10 +15,11 @@ class Body:
     Args:
         graph: what to compute.
         sums: results that are only ever added up; see :meth:`added`.
+        letter: with which the names of variables begin.
     """
 
-    def __init__(self, graph: Graph, sums: Iterable[int] = ()):
-        self.graph = graph
+    def __init__(self, graph: Graph, sums: Iterable[int] = (), letter: str = "v"):
+        self.graph, self._letter = graph, letter
         self._uses = _count_uses(graph)
         self._constant: set[int] = set()
         for position, node in enumerate(graph.nodes):
@@ -31,7 +32,7 @@ class Body:
         for position, node in enumerate(graph.nodes):
             if node.arguments and position not in inside:
                 lines = self.once if position in self._constant else self.every_step
-                lines.append(f"v{position} = {self._expression(node)}")
+                lines.append(f"{letter}{position} = {self._expression(node)}")
 
     def added(self, total: str, position: int) -> list[str]:
         """A value added to a total, term by term and products in one go, where nothing else needs the terms."""
@@ -56,7 +57,7 @@ class Body:
         node = self.graph.nodes[position]
         if node.op == "constant":
             return _literal(node.value)
-        return f"{LETTERS[node.op]}{int(node.value)}" if node.op in LETTERS else f"v{position}"
+        return f"{LETTERS[node.op]}{int(node.value)}" if node.op in LETTERS else f"{self._letter}{position}"
 
     def vector(self, position: int) -> str:
         """The same, as a vector even if it is a constant."""

@@ -1,4 +1,4 @@
-"""A traced step as the source of two Numba functions: the loop over time, and the loop back.
+"""A traced step as the source of two kernels: the loop over time, and the loop back.
 
 A kernel works on blocks of ``LANES`` channels of one sample: it keeps their states in vector registers over the whole
 sequence. Names: ``x`` inputs, ``h`` states, ``p`` parameters, ``y`` states over time, ``g`` gradients of states, and
@@ -9,7 +9,7 @@ from collections.abc import Iterable, Sequence
 from dataclasses import dataclass
 
 from remanence._kernels.source import HEAD, Source
-from remanence.ops.scan.numba_body import Body, with_fewer_divisions
+from remanence.ops.scan.cpu_body import Body, with_fewer_divisions
 from remanence.ops.scan.sums import factored
 from remanence.ops.scan.trace import TracedStep
 
