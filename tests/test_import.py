@@ -81,6 +81,19 @@ def test_imports_run_downwards():
             assert RANK[other] < RANK[part] or RANK[other] == RANK[part] == 0, f"{path} imports {other}"
 
 
+def test_no_package_exports_a_name_that_hides_one_of_its_modules():
+    """``import remanence.wiring.ncp`` would give the function, and its module could be had from sys.modules only."""
+    for path in SRC.rglob("__init__.py"):
+        modules = {other.stem for other in path.parent.glob("*.py")} | {
+            other.parent.name for other in path.parent.glob("*/__init__.py")
+        }
+        for node in ast.walk(ast.parse(path.read_text(encoding="utf-8"))):
+            if isinstance(node, ast.ImportFrom):
+                package = ".".join(("remanence", *path.parent.relative_to(SRC).parts))
+                names = {alias.asname or alias.name for alias in node.names if node.module != package}
+                assert not names & modules, f"{path}: {names & modules}"
+
+
 def test_torch_is_used_by_its_public_names_but_in_one_file():
     private_names = re.compile(r"torch\.(\w+\.)*_[a-z]\w*|from torch(\.\w+)*\._\w+|from torch\._\w+|import _functorch")
     for path in SRC.rglob("*.py"):

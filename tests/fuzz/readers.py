@@ -26,7 +26,7 @@ from remanence.errors import UserError
 from remanence.inspection.checkpoints import subjects_of_checkpoint
 from remanence.inspection.runs import subjects_of_run
 from remanence.report import as_json, load, markdown, summarise
-from remanence.runs.claim import claim
+from remanence.runs.claims import claim
 from remanence.runs.folder import read_checkpoint
 from remanence.training import Experiment, RunConfig, TrainingConfig
 from remanence.training.recipe import Recipe, read_recipe, recipe_from

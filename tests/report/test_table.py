@@ -7,7 +7,7 @@ from rich.console import Console
 
 from remanence.report import as_json, load, markdown, summarise, table
 from remanence.report.estimate import Estimate, figure
-from remanence.report.table import by_task, cells, columns, notes, task_title
+from remanence.report.tables import by_task, cells, columns, notes, task_title
 
 
 @pytest.fixture

@@ -15,7 +15,7 @@ import yaml
 
 from remanence.errors import DivergenceError, RunError
 from remanence.locks import locked
-from remanence.runs.claim import claim
+from remanence.runs.claims import claim
 from remanence.runs.folder import write_checkpoint
 from remanence.training import Experiment, RunConfig, TrainingConfig, compare, peak, train
 from remanence.training.recorder import stop_reason

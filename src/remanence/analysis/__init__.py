@@ -1,10 +1,11 @@
 """Instruments: what a recurrent network keeps, and why it forgets, for any module (:func:`as_step`)."""
 
 from remanence.analysis.adapters import as_step
-from remanence.analysis.basins import Basins, basins
-from remanence.analysis.bifurcation import Bifurcation, bifurcation
+from remanence.analysis.basins_of_attraction import Basins, basins
+from remanence.analysis.bifurcation_diagram import Bifurcation, bifurcation
 from remanence.analysis.capacity import CapacityCurve, capacity_curve
-from remanence.analysis.controllability import Controllability, Reach, controllability
+from remanence.analysis.controllable import Controllability, Reach, controllability
+from remanence.analysis.delayed_recall import memory_capacity, retention
 from remanence.analysis.empirical import empirical_controllability, empirical_observability
 from remanence.analysis.fast_weights import (
     FastAttention,
@@ -13,16 +14,15 @@ from remanence.analysis.fast_weights import (
     fast_attention,
     fast_weights_dynamics,
 )
-from remanence.analysis.fixed_points import FixedPoints, fixed_points
-from remanence.analysis.gradient_flow import GradientFlow, gradient_flow
+from remanence.analysis.fixed_point_search import FixedPoints, fixed_points
+from remanence.analysis.gradient_norms import GradientFlow, gradient_flow
 from remanence.analysis.hankel import HankelModes, hankel_modes
-from remanence.analysis.holding import Holding, holding
-from remanence.analysis.linear_control import LinearControl, linear_control
+from remanence.analysis.holding_neurons import Holding, holding
+from remanence.analysis.linearised_control import LinearControl, linear_control
 from remanence.analysis.lyapunov import LyapunovExponents, lyapunov_exponents
-from remanence.analysis.lyapunov_function import LyapunovCheck, lyapunov_function
-from remanence.analysis.observability import Observability, observability
-from remanence.analysis.quadratic_lyapunov import QuadraticLyapunov, quadratic_lyapunov
-from remanence.analysis.retention import memory_capacity, retention
+from remanence.analysis.lyapunov_check import LyapunovCheck, lyapunov_function
+from remanence.analysis.observable import Observability, observability
+from remanence.analysis.quadratic_form import QuadraticLyapunov, quadratic_lyapunov
 from remanence.analysis.retention_curve import RetentionCurve
 from remanence.analysis.spectra import Spectrum, spectrum
 from remanence.analysis.stability import Verdict

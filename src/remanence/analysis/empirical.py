@@ -7,8 +7,8 @@ from jaxtyping import Float
 from torch import Tensor
 
 from remanence.analysis.adapters import as_step
-from remanence.analysis.controllability import Controllability
-from remanence.analysis.observability import Observability
+from remanence.analysis.controllable import Controllability
+from remanence.analysis.observable import Observability
 
 COPIED = 2**24  # numbers of perturbed inputs at a time
 

@@ -9,9 +9,9 @@ from torch import Tensor
 
 from remanence.analysis.adapters import as_step
 from remanence.analysis.canvas import BLUE, on
-from remanence.analysis.controllability import Controllability, controllability
+from remanence.analysis.controllable import Controllability, controllability
 from remanence.analysis.gramian import draw_energy
-from remanence.analysis.observability import Observability, observability
+from remanence.analysis.observable import Observability, observability
 from remanence.errors import UserError
 
 SHOWN = 8  # modes in a picture

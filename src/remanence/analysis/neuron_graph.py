@@ -17,7 +17,7 @@ if TYPE_CHECKING:
     from matplotlib.cm import ScalarMappable
     from matplotlib.lines import Line2D
 
-    from remanence.analysis.holding import Holding
+    from remanence.analysis.holding_neurons import Holding
 
 HEARD = 2  # edges into each neuron that are drawn, the strongest: more is a hairball
 DARK = 0.6  # a share of holding from which on the fill is too dark for black numbers

@@ -75,7 +75,7 @@ def trials(candidate: "Candidate") -> list[dict[str, object]]:
 
 def table(candidate: "Candidate") -> Group:
     """The trials of a layer, for people."""
-    from remanence.report.table import plain
+    from remanence.report.tables import plain
 
     first, best = candidate.trials[0], candidate.best
     title = f"[bold]{first.config.layer.name} on {first.config.task.name}: {first.result.metric} on validation data[/]"

@@ -35,7 +35,7 @@ def train(
     """Train one memory on one task; given again, go on where it stopped, and with more --epochs beyond that."""
     check_names(tasks=[task], layers=[layer])
     from remanence import report, training
-    from remanence.training.compare import folder_name
+    from remanence.training.comparison import folder_name
 
     fields = {"task": {"name": task}, "layer": {"name": layer, "hidden_size": hidden_size}, "seed": seed}
     config = training.run_from(fields, [*short_forms(epochs, learning_rate), *settings])

@@ -17,7 +17,7 @@ from remanence.files import replacing, write_text
 from remanence.report.estimate import NOTHING, Estimate, figure
 from remanence.report.plots import Picture, pictures
 from remanence.report.style import DARK, DESKTOP, LIGHT, PHONE, Look, looks
-from remanence.report.table import (
+from remanence.report.tables import (
     Row,
     Split,
     by_task,

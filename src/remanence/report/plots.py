@@ -15,7 +15,7 @@ from remanence.report.curves import Against, mean_curve
 from remanence.report.estimate import Estimate, figure, is_share
 from remanence.report.labels import Box, Label, label_margin, label_points, size, wrapped
 from remanence.report.style import DASHES, Layout, Look, Theme, settings
-from remanence.report.table import Row, first, heading
+from remanence.report.tables import Row, first, heading
 
 LEFT, TOP, BOTTOM, BETWEEN = 0.62, 0.34, 0.5, 0.3  # inches around a panel
 WIDE = 5  # an axis whose ends differ by this factor is logarithmic

@@ -3,7 +3,7 @@
 from remanence.extras import needing
 
 with needing("train", "remanence.runs"):
-    from remanence.runs.claim import claim
+    from remanence.runs.claims import claim
     from remanence.runs.config import RunConfig
     from remanence.runs.folder import RunFolder
     from remanence.runs.reading import Run, load

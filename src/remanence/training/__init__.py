@@ -12,13 +12,13 @@ with needing("train", "remanence.training"):
         TransformerConfig,
     )
     from remanence.runs.result import Result
-    from remanence.training.compare import compare, plan, side_by_side
+    from remanence.training.comparison import compare, plan, side_by_side
     from remanence.training.experiment import Experiment
     from remanence.training.recipe import Comparison, Recipe, read_recipe, recipe_from, run_from
     from remanence.training.run import train
     from remanence.training.search import Range, Search
     from remanence.training.sizes import sized
-    from remanence.training.sweep import Candidate, Sweep, Trial, run_count, sweep
+    from remanence.training.sweeps import Candidate, Sweep, Trial, run_count, sweep
 
 __all__ = [
     "Candidate",

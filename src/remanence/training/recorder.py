@@ -11,7 +11,7 @@ from lightning.pytorch.plugins import TorchCheckpointIO
 
 from remanence.errors import RunError
 from remanence.locks import Lock
-from remanence.runs.claim import identity
+from remanence.runs.claims import identity
 from remanence.runs.config import RunConfig, TrainingConfig
 from remanence.runs.folder import RunFolder, read_checkpoint, write_checkpoint
 from remanence.training.experiment import Experiment

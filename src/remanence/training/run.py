@@ -10,7 +10,7 @@ import torch
 
 from remanence.errors import DivergenceError, RunError
 from remanence.locks import Lock, locked
-from remanence.runs.claim import claim, is_finished, release
+from remanence.runs.claims import claim, is_finished, release
 from remanence.runs.config import RunConfig, TrainingConfig
 from remanence.runs.folder import RunFolder, read_checkpoint
 from remanence.runs.result import Result, result_of, write_result

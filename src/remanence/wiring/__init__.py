@@ -2,7 +2,7 @@
 
 from remanence.wiring.builders import dense, isolated, lattice, random, small_world
 from remanence.wiring.graph import Wiring
-from remanence.wiring.ncp import auto_ncp, ncp
+from remanence.wiring.neural_circuit import auto_ncp, ncp
 from remanence.wiring.order import firing_order, levels
 
 __all__ = [

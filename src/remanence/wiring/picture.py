@@ -4,7 +4,7 @@ import numpy as np
 
 from remanence.extras import needing
 from remanence.wiring.graph import Wiring
-from remanence.wiring.ncp import LAYERS
+from remanence.wiring.neural_circuit import LAYERS
 
 with needing("analysis", "a picture"):
     from matplotlib import pyplot

@@ -10,7 +10,7 @@ from torch import Tensor
 
 from remanence.analysis.adapters import as_step
 from remanence.analysis.canvas import GREY, on
-from remanence.analysis.fixed_points import FixedPoints, draw_points, fixed_points
+from remanence.analysis.fixed_point_search import FixedPoints, draw_points, fixed_points
 from remanence.analysis.step import Step
 from remanence.errors import UserError
 from remanence.extras import needing

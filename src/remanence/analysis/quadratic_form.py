@@ -9,7 +9,7 @@ from torch import Tensor
 
 from remanence.analysis.adapters import as_step
 from remanence.analysis.canvas import on
-from remanence.analysis.lyapunov_function import LyapunovCheck, lyapunov_function
+from remanence.analysis.lyapunov_check import LyapunovCheck, lyapunov_function
 from remanence.errors import UserError
 from remanence.extras import needing
 

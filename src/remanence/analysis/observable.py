@@ -7,7 +7,7 @@ from jaxtyping import Float
 from torch import Tensor
 
 from remanence.analysis.adapters import as_step
-from remanence.analysis.controllability import CHUNK
+from remanence.analysis.controllable import CHUNK
 from remanence.analysis.gramian import Gramian
 
 

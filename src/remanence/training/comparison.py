@@ -17,7 +17,7 @@ from typing import TypeAlias
 
 from remanence.errors import DivergenceError, RunError
 from remanence.locks import locked
-from remanence.runs.claim import claim, is_finished, release
+from remanence.runs.claims import claim, is_finished, release
 from remanence.runs.config import RunConfig, TrainingConfig
 from remanence.runs.folder import RunFolder
 from remanence.runs.result import Result, result_of

@@ -8,7 +8,7 @@ from jaxtyping import Float
 from torch import Tensor
 
 from remanence.analysis.canvas import BLUE, GREY, ORANGE, on
-from remanence.analysis.fixed_points import FixedPoints, fixed_points
+from remanence.analysis.fixed_point_search import FixedPoints, fixed_points
 
 LOOKS = (("stable", "o", BLUE, BLUE), ("saddle or unstable", "o", "white", ORANGE), ("other", "s", GREY, GREY))
 

@@ -8,7 +8,7 @@ from pathlib import Path
 from remanence.errors import UserError
 from remanence.runs.config import LayerConfig, RunConfig
 from remanence.runs.result import Result
-from remanence.training.compare import Message, completed, digest, folder_name, workers
+from remanence.training.comparison import Message, completed, digest, folder_name, workers
 from remanence.training.recipe import Comparison, Recipe
 from remanence.training.search import Sampler, Search, Settings
 
