@@ -15,7 +15,9 @@ HEAD = "import torch\nfrom torch import Tensor, nn\n\nfrom remanence.nn import M
 @pytest.fixture
 def package(tmp_path):
     """The memory of CONTRIBUTING in a package of its own, as pip would install it."""
-    block = re.search(r"```python\n( *class Leaky.*?)```", (ROOT / "CONTRIBUTING.md").read_text(), re.DOTALL)[1]
+    found = re.search(r"```python\n( *class Leaky.*?)```", (ROOT / "CONTRIBUTING.md").read_text(), re.DOTALL)
+    assert found is not None
+    block = found[1]
     margin = len(block) - len(block.lstrip())
     text = "\n".join(line[margin:] for line in block.splitlines())
     (tmp_path / "leaky_memory.py").write_text(HEAD + text + "\n")
@@ -40,4 +42,6 @@ def test_it_is_listed(package):
 def test_it_keeps_the_contract(package):
     done = run(package, "pytest", "-q", "tests/nn/test_contract.py", "-k", "leaky")
     assert done.returncode == 0, done.stdout[-3000:]
-    assert int(re.search(r"(\d+) passed", done.stdout)[1]) > 10
+    passed = re.search(r"(\d+) passed", done.stdout)
+    assert passed is not None
+    assert int(passed[1]) > 10

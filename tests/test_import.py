@@ -68,7 +68,7 @@ def imported(path):
     for node in ast.walk(ast.parse(path.read_text(encoding="utf-8"))):
         if isinstance(node, ast.ImportFrom) and node.module == "remanence":
             yield from (alias.name for alias in node.names if not alias.name.startswith("__"))
-        elif isinstance(node, ast.ImportFrom) and (node.module or "").startswith("remanence."):
+        elif isinstance(node, ast.ImportFrom) and node.module is not None and node.module.startswith("remanence."):
             yield node.module.split(".")[1]
         elif isinstance(node, ast.Import):
             yield from (alias.name.split(".")[1] for alias in node.names if alias.name.startswith("remanence."))
@@ -99,7 +99,7 @@ def test_torch_is_used_by_its_public_names_but_in_one_file():
     for path in SRC.rglob("*.py"):
         if path.name != "_torch.py":
             code = ast.unparse(without_texts(ast.parse(path.read_text(encoding="utf-8"))))
-            assert not private_names.search(code), f"{path}: {private_names.search(code)[0]}"
+            assert not (found := private_names.search(code)), f"{path}: {found}"
 
 
 def without_texts(tree):

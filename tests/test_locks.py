@@ -50,6 +50,7 @@ def holder(tmp_path, system):
     """Another process that holds the folder."""
     command = [sys.executable, "-c", system + HOLD, tmp_path / "run"]
     process = subprocess.Popen(command, stdout=subprocess.PIPE, text=True)
+    assert process.stdout is not None
     assert process.stdout.readline() == "held\n"
     yield process
     process.kill()

@@ -3,7 +3,7 @@ import math
 import numpy as np
 import pytest
 import torch
-from scipy.optimize import brentq
+from scipy.optimize import root_scalar
 
 from remanence.analysis import as_step, basins, bifurcation
 from remanence.nn import CFF
@@ -33,7 +33,8 @@ def critical():
         return 1 / (1 + math.exp(-SLOPE * (v - THRESHOLD)))
 
     def state(mutual):
-        return brentq(lambda v: LEAK * (POTENTIAL - v) - (mutual + OWN) * gate(v) * (1 + v), -1, 1)
+        balance = root_scalar(lambda v: LEAK * (POTENTIAL - v) - (mutual + OWN) * gate(v) * (1 + v), bracket=(-1, 1))
+        return balance.root
 
     def growth(mutual):
         """dv/dt by v less by u: how fast a difference of the two grows."""
@@ -41,7 +42,7 @@ def critical():
         slope, conductance = SLOPE * gate(v) * (1 - gate(v)) * (1 + v), LEAK + (mutual + OWN) * gate(v)
         return -conductance + (mutual - OWN) * slope
 
-    return brentq(growth, 0.01, 5)
+    return root_scalar(growth, bracket=(0.01, 5)).root
 
 
 def test_the_flip_flop_holds_two_states_and_a_saddle_between():

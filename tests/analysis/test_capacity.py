@@ -27,7 +27,7 @@ def test_one_update_makes_the_errors_that_the_crosstalk_says(distortion):
     options = {"distortion": d, "trials": 10}
 
     class Once(Hopfield):
-        def forward(self, state):
+        def forward(self, state):  # pyright: ignore[reportIncompatibleMethodOverride]
             return super().forward(state, update="synchronous", sweeps=1)
 
     hopfield = capacity_curve(lambda: Once(200), 200, RATIOS, **options)

@@ -2,7 +2,7 @@ import math
 
 import pytest
 import torch
-from scipy.optimize import brentq
+from scipy.optimize import root_scalar
 from torch import nn
 
 from remanence.analysis import as_step, fixed_points
@@ -100,7 +100,7 @@ def test_a_constant_input_moves_the_point():
 
 def test_an_autapse_has_the_fixed_points_of_the_equation():
     found = fixed_points(system(lambda h: torch.tanh(1.5 * h), 1))
-    high = brentq(lambda h: math.tanh(1.5 * h) - h, 0.1, 1)
+    high = root_scalar(lambda h: math.tanh(1.5 * h) - h, bracket=(0.1, 1)).root
     assert sorted(found.points[:, 0].tolist()) == pytest.approx([-high, 0, high])
     slope = 1.5 * (1 - high**2)
     assert found.eigenvalues.abs().min() == pytest.approx(slope)

@@ -40,6 +40,7 @@ def test_norms_are_those_of_one_backward_pass(make, loss):
     layer = make().double()
     flow = gradient_flow(layer, X, loss)
     torch.testing.assert_close(flow.norms, by_autograd(layer, X, loss))
+    assert flow.jacobian_bound is not None
     assert (flow.norms <= flow.jacobian_bound * (1 + 1e-9)).all()
     assert flow.weight_bound is None
 
@@ -50,20 +51,23 @@ def test_norms_are_those_of_one_backward_pass(make, loss):
 ])  # fmt: skip
 def test_the_bound_of_the_theory_lies_above_the_bound_of_the_jacobians(layer):
     flow = gradient_flow(layer.double(), X, last)
+    assert flow.jacobian_bound is not None
+    assert flow.weight_bound is not None
     assert (flow.norms <= flow.jacobian_bound * (1 + 1e-9)).all()
     assert (flow.jacobian_bound <= flow.weight_bound * (1 + 1e-9)).all()
 
 
 def test_the_bound_of_the_theory_is_the_product_of_the_design():
     layer = nn.RNN(2, 5, batch_first=True).double()
-    w = layer.weight_hh_l0.detach()
+    w_ih, w, b_ih, b_hh = (parameter.detach() for parameter in layer.parameters())
     flow = gradient_flow(layer, X[:1], last)
     h, slopes = torch.zeros(5).double(), []
     for x_t in X[0]:
-        a = layer.weight_ih_l0 @ x_t + layer.bias_ih_l0 + w @ h + layer.bias_hh_l0
+        a = w_ih @ x_t + b_ih + w @ h + b_hh
         h = a.tanh().detach()
         slopes.append(1 / a.cosh() ** 2)
     expected = (2 * h).norm() * math.prod(torch.linalg.svdvals(w)[0] * slope.detach().max() for slope in slopes)
+    assert flow.weight_bound is not None
     assert math.isclose(flow.weight_bound[0, 0], expected, rel_tol=1e-9)
 
 
@@ -75,6 +79,7 @@ def test_horizon_of_a_linear_system(factor, vanishes, explodes):
     flow = gradient_flow(step, step.silence(1, 20), lambda y, states: states[:, -1].sum())
     expected = math.sqrt(2) * factor ** torch.arange(20, -1, -1).double()
     torch.testing.assert_close(flow.norms[0], expected)
+    assert flow.jacobian_bound is not None
     torch.testing.assert_close(flow.jacobian_bound[0], expected)
     assert flow.horizon().item() == vanishes  # 0.5^7 < 0.01 < 0.5^6
     assert flow.explodes().item() == explodes

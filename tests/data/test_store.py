@@ -11,6 +11,13 @@ from remanence.data import load, made, watched
 from remanence.data.store import writing
 
 
+def stored():
+    """The arrays, which are there."""
+    store = load("set")
+    assert store is not None
+    return store
+
+
 def test_arrays_come_back_as_they_were_written(data_directory):
     pieces = [np.arange(6, dtype=np.int16).reshape(2, 3), np.empty((0, 3), np.int16), np.full((1, 3), 7, np.int16)]
     with writing("set") as writer:
@@ -20,7 +27,7 @@ def test_arrays_come_back_as_they_were_written(data_directory):
         writer.facts["of"] = "tests"
         assert writer.count("values") == 3
         assert load("set") is None
-    store = load("set")
+    store = stored()
     np.testing.assert_array_equal(store["values"], np.concatenate(pieces))
     assert isinstance(store["values"], np.memmap)
     assert store["nothing"].shape == (0, 4)
@@ -32,8 +39,8 @@ def test_arrays_come_back_as_they_were_written(data_directory):
 def test_what_is_read_is_never_changed_on_disk():
     with writing("set") as writer:
         writer.append("values", np.zeros(3))
-    load("set")["values"][:] = 1
-    assert not load("set")["values"].any()
+    stored()["values"][:] = 1
+    assert not stored()["values"].any()
 
 
 def half_write(name, replace):
@@ -50,7 +57,7 @@ def test_after_an_error_nothing_half_prepared_stays(data_directory, replace):
         half_write("set", replace)
     assert [path.name for path in data_directory.iterdir()] == ["set"] * replace
     if replace:
-        assert load("set")["values"].all()
+        assert stored()["values"].all()
 
 
 def test_pieces_must_fit_together():
@@ -64,6 +71,7 @@ def test_a_killed_process_leaves_nothing_for_long(data_directory):
     program = "import numpy, time\nfrom remanence.data.store import writing\nwith writing('set') as writer:\n"
     program += "    writer.append('values', numpy.zeros(9))\n    print('now', flush=True)\n    time.sleep(60)"
     process = subprocess.Popen([sys.executable, "-c", program], stdout=subprocess.PIPE)
+    assert process.stdout is not None
     process.stdout.readline()
     os.kill(process.pid, signal.SIGKILL)
     process.wait()
@@ -78,7 +86,7 @@ def test_the_slower_of_two_writers_leaves_what_the_quicker_made(data_directory):
         slow.append("values", np.zeros(1))
         with writing("set") as quick:
             quick.append("values", np.ones(1))
-    assert load("set")["values"].all()
+    assert stored()["values"].all()
     assert [path.name for path in data_directory.iterdir()] == ["set"]
 
 
@@ -126,10 +134,10 @@ def test_damaged_arrays_are_named(data_directory):
 
 def test_what_is_prepared_again_replaces_the_old(data_directory):
     made("set", lambda writer: writer.append("values", np.ones(2)))
-    held = load("set")["values"]
+    held = stored()["values"]
     with writing("set", replace=True) as writer:
         writer.append("values", np.zeros(5))
-    assert len(load("set")["values"]) == 5
+    assert len(stored()["values"]) == 5
     assert held.all()
 
 
@@ -143,14 +151,14 @@ def test_arrays_stay_where_the_system_does_not_rename_them(data_directory, monke
     def refused(path, target):
         if path.name == "set":
             error = PermissionError(13, "Permission denied")
-            error.winerror = winerror  # Windows says it of what is mapped into memory
+            error.winerror = winerror  # pyright: ignore[reportAttributeAccessIssue]  # Windows says it of what is mapped into memory
             raise error
         return rename(path, target)
 
     monkeypatch.setattr(Path, "rename", refused)
     with pytest.raises(PermissionError, match=message), writing("set", replace=True) as writer:
         writer.append("values", np.zeros(5))
-    assert load("set")["values"].all()
+    assert stored()["values"].all()
     assert [path.name for path in data_directory.iterdir()] == ["set"]
 
 

@@ -5,6 +5,7 @@ import re
 import subprocess
 import sys
 from pathlib import Path
+from typing import Any
 
 import numpy as np
 import pytest
@@ -17,7 +18,9 @@ EXAMPLES = Path(__file__).parents[2] / "examples"
 
 def load(name):
     spec = importlib.util.spec_from_file_location(name, EXAMPLES / f"{name}.py")
-    module = importlib.util.module_from_spec(spec)
+    assert spec is not None
+    assert spec.loader is not None
+    module: Any = importlib.util.module_from_spec(spec)
     spec.loader.exec_module(module)
     return module
 
@@ -85,7 +88,9 @@ def test_linear_feedback_draws(tmp_path):
 
 def test_what_holds_a_number_is_written_by_its_channel(tmp_path):
     output = run(EXAMPLES / "written_and_read.py", "--iterations", "150", "--figure", tmp_path / "figure.png")
-    number, noise = re.search(r"channel ([\d.e+-]+), by the noise's ([\d.e+-]+)", output).groups()
+    said = re.search(r"channel ([\d.e+-]+), by the noise's ([\d.e+-]+)", output)
+    assert said is not None
+    number, noise = said.groups()
     assert float(number) > 10 * float(noise)
     assert (tmp_path / "figure.png").exists()
 

@@ -91,6 +91,8 @@ def scan_gpu():
     sys.path.insert(0, str(ROOT / "benchmarks"))
     try:
         spec = importlib.util.spec_from_file_location("scan_gpu", ROOT / "benchmarks" / "scan_gpu.py")
+        assert spec is not None
+        assert spec.loader is not None
         module = importlib.util.module_from_spec(spec)
         spec.loader.exec_module(module)
     finally:

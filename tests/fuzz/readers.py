@@ -28,7 +28,7 @@ from remanence.inspection.runs import subjects_of_run
 from remanence.report import as_json, load, markdown, summarise
 from remanence.runs.claims import claim
 from remanence.runs.folder import read_checkpoint
-from remanence.training import Experiment, RunConfig, TrainingConfig
+from remanence.training import Experiment, LayerConfig, RunConfig, TaskConfig, TrainingConfig
 from remanence.training.recipe import Recipe, read_recipe, recipe_from
 
 sys.path.insert(0, str(Path(__file__).parents[1] / "data"))
@@ -131,8 +131,8 @@ def run_files() -> dict[str, bytes]:
     """A finished run."""
     options = {"pairs": 1, "train": 8, "validation": 8, "test": 8}
     config = RunConfig(
-        task={"name": "retrieval", "options": options},
-        layer={"name": "gru", "hidden_size": 4},
+        task=TaskConfig(name="retrieval", options=options),
+        layer=LayerConfig(name="gru", hidden_size=4),
         training=TrainingConfig(epochs=2),
         seed=3,
     )

@@ -20,6 +20,7 @@ import traceback
 import warnings
 from collections import Counter
 from collections.abc import Iterable, Sequence
+from multiprocessing.connection import Connection
 from pathlib import Path
 
 sys.path.insert(0, str(Path(__file__).parent))
@@ -64,7 +65,9 @@ def writes(mode: object, flags: object) -> bool:
 
 def bound() -> None:
     """Let this process take so much beyond what it has."""
-    held = int(re.search(r"VmData:\s+(\d+)", Path("/proc/self/status").read_text())[1]) << 10
+    data = re.search(r"VmData:\s+(\d+)", Path("/proc/self/status").read_text())
+    assert data is not None
+    held = int(data[1]) << 10
     resource.setrlimit(resource.RLIMIT_DATA, (held + ROOM, held + ROOM))
 
 
@@ -97,7 +100,7 @@ def end_of(reader: Reader, folder: Path, draw: random.Random | None) -> tuple[st
     return "read", ""
 
 
-def attempt(reader: Reader, seed: str, cases: Iterable[int], pipe: object) -> None:
+def attempt(reader: Reader, seed: str, cases: Iterable[int], pipe: Connection) -> None:
     """Cases one after another, in a process of its own; tells how each ended."""
     with tempfile.TemporaryDirectory() as name:
         place = Path(name).resolve()
@@ -149,7 +152,7 @@ def ends(name: str, reader: Reader, seed: int, first: int, cases: int) -> Counte
 
 def main() -> None:
     """Try all, and count."""
-    options = argparse.ArgumentParser(description=__doc__.partition("\n")[0])
+    options = argparse.ArgumentParser(description=(__doc__ or "").partition("\n")[0])
     options.add_argument("--reader", help="only those whose name begins so")
     options.add_argument("--cases", type=int, default=CASES, help="of each reader")
     options.add_argument("--first", type=int, default=0, help="number of the first case")

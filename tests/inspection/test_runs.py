@@ -17,7 +17,7 @@ def copied(fastlane_run, tmp_path):
 def test_the_memory_gets_what_it_got_in_the_task(fastlane_run):
     (subject,) = subjects_of_run(fastlane_run)
     weights = torch.load(fastlane_run / "checkpoints/best.ckpt", weights_only=True)
-    tokens = tasks.create("retrieval", pairs=1, train=32, validation=40, test=16).dataset("validation").inputs
+    tokens = tasks.Retrieval(pairs=1, train=32, validation=40, test=16).dataset("validation").inputs
     embedded = weights["encoder.0.weight"].double()[tokens]  # one embedding, no more
     torch.testing.assert_close(
         subject.x.flatten(0, 1), embedded.flatten(0, 1)[: subject.x.shape[0] * subject.x.shape[1]]

@@ -1,3 +1,5 @@
+from typing import Any
+
 import pytest
 import torch
 
@@ -53,11 +55,13 @@ def users_module(tmp_path, monkeypatch):
 def test_options_and_weights(tmp_path):
     first = subject_of_module("users_memories:Good", options={"hidden_size": 7})
     assert first.step.size == 7
-    torch.save(first.module.module.state_dict(), tmp_path / "good.pt")
+    theirs: Any = first.module.module
+    torch.save(theirs.state_dict(), tmp_path / "good.pt")
     second = subject_of_module("users_memories:Good", tmp_path / "good.pt", options={"hidden_size": 7})
-    assert torch.equal(first.module.module.gru.weight_hh_l0, second.module.module.gru.weight_hh_l0)
+    ours: Any = second.module.module
+    assert torch.equal(theirs.gru.weight_hh_l0, ours.gru.weight_hh_l0)
     x, h = torch.randn(2, 3).double(), torch.randn(2, 7).double()
-    assert torch.equal(second.step(x, h), second.module.module.gru(x[:, None], h[None])[1][0])
+    assert torch.equal(second.step(x, h), ours.gru(x[:, None], h[None])[1][0])
     assert second.name == "Good good.pt"
 
 

@@ -5,6 +5,8 @@ import torch
 
 from remanence import nn
 from remanence.models import Transformer
+from remanence.models.block import Block
+from remanence.models.mixer import MemoryMixer
 from remanence.nn import attention
 
 CUDA = pytest.param("cuda", marks=pytest.mark.skipif(not torch.cuda.is_available(), reason="needs a GPU"))
@@ -14,8 +16,7 @@ CUDA = pytest.param("cuda", marks=pytest.mark.skipif(not torch.cuda.is_available
 @pytest.mark.parametrize("mixer", [*nn.layers, *attention.methods])
 def test_gradients_in_bfloat16_are_those_of_float32(mixer, device):
     torch.manual_seed(0)
-    size = {"vocabulary_size": 3, "layers": 1, "width": 16, "heads": 2, "max_length": 64}
-    model = Transformer(3, mixer=mixer, **size).to(device).eval()
+    model = Transformer(3, mixer=mixer, vocabulary_size=3, layers=1, width=16, heads=2, max_length=64).to(device).eval()
     x = torch.randint(3, (8, 12), device=device)
 
     def gradients(enabled):
@@ -37,7 +38,10 @@ def test_gradients_in_bfloat16_are_those_of_float32(mixer, device):
 
 def test_the_memory_keeps_its_state_in_float32():
     model = Transformer(3, vocabulary_size=3, mixer="cff", layers=1, width=16, max_length=12)
-    memory = model.blocks[0].mixer.memories[0]
+    block = model.blocks[0]
+    assert isinstance(block, Block)
+    assert isinstance(block.mixer, MemoryMixer)
+    memory = block.mixer.memories[0]
     states = []
     memory.register_forward_hook(lambda module, inputs, output: states.append(output[1]))
     with torch.autocast("cpu", dtype=torch.bfloat16):

@@ -1,5 +1,7 @@
 """CfC against the ncps package, and its fused loop against the plain one."""
 
+from functools import partial
+
 import ncps.torch
 import ncps.wirings
 import pytest
@@ -62,22 +64,20 @@ def test_equals_ncps_in_outputs_and_gradients(options, timed):
     x = torch.randn(2, 7, 3, requires_grad=True)
     timespans = 2 * torch.rand(2, 7) if timed else None
     y, state = ours(x, timespans=timespans)
-    if timed:  # ncps broadcasts timespans of several samples wrongly: one by one
+    if timespans is not None:  # ncps broadcasts timespans of several samples wrongly: one by one
         runs = [theirs(x[i : i + 1], timespans=timespans[i : i + 1]) for i in range(2)]
         expected = torch.cat([run[0] for run in runs])
         states = [run[1] if isinstance(run[1], tuple) else (run[1],) for run in runs]
         final = tuple(torch.cat(parts) for parts in zip(*states, strict=True))
     else:
         expected, final = theirs(x)
-    tolerance = {"rtol": 1e-5, "atol": 1e-5}
-    torch.testing.assert_close(y, expected, **tolerance)
-    torch.testing.assert_close(
-        state if isinstance(state, tuple) else (state,), final if isinstance(final, tuple) else (final,), **tolerance
-    )
+    close = partial(torch.testing.assert_close, rtol=1e-5, atol=1e-5)
+    close(y, expected)
+    close(state if isinstance(state, tuple) else (state,), final if isinstance(final, tuple) else (final,))
     grad_x, grads = gradients(y, x, ours)
     expected_x, expected_grads = gradients(expected, x, theirs)
-    torch.testing.assert_close(grad_x, expected_x, **tolerance)
-    torch.testing.assert_close(grads, translated(expected_grads, options), **tolerance)
+    close(grad_x, expected_x)
+    close(grads, translated(expected_grads, options))
 
 
 OPTIONS = {name: MODES[name] for name in ("default", "pure", "mixed", "mixed, no backbone")}
@@ -95,7 +95,12 @@ def test_the_fused_loop_equals_the_plain_one(options, batch, time):
     states, last_h, last_c = chain.run(stages, h, c)
     expected, carried = chain.loop(stages, h, c)
     wanted = [x, timespans, *layer.parameters()]
-    for above in ((states, expected), (last_h, expected[-1]), *([(last_c, carried[-1])] if c is not None else [])):
+    results = [(states, expected), (last_h, expected[-1])]
+    if c is not None:
+        assert carried is not None
+        assert last_c is not None
+        results.append((last_c, carried[-1]))
+    for above in results:
         torch.testing.assert_close(*above)
         ours, plain = (torch.autograd.grad(y.sin().sum(), wanted, retain_graph=True, allow_unused=True) for y in above)
         torch.testing.assert_close(
@@ -127,7 +132,8 @@ def test_dropout_acts_in_training_alone_and_on_all_layers_but_the_first():
     assert kept.mean().item() == pytest.approx(1, abs=0.15)
     layer.eval()
     torch.testing.assert_close(layer(x)[0], layer(x)[0], rtol=0, atol=0)
-    assert nn.CfC.from_ncps(ncps.torch.CfC(3, 4, backbone_layers=2, backbone_dropout=0.3)).backbone_dropout == 0.3
+    theirs = ncps.torch.CfC(3, 4, backbone_layers=2, backbone_dropout=0.3)  # pyright: ignore[reportArgumentType]
+    assert nn.CfC.from_ncps(theirs).backbone_dropout == 0.3
 
 
 def test_longer_spans_let_a_pure_unit_settle_at_its_amplitude():
@@ -148,7 +154,7 @@ def test_wrong_options():
         ({"backbone_dropout": 1.0, "backbone_layers": 2}, "backbone_dropout is a share"),
     ):
         with pytest.raises(ValueError, match=message):
-            nn.CfC(3, 4, **options)
+            nn.CfC(3, 4, **options)  # pyright: ignore[reportArgumentType]
     with pytest.raises(ValueError, match="a wiring cannot be converted"):
         nn.CfC.from_ncps(ncps.torch.CfC(3, ncps.wirings.AutoNCP(8, 2)))
     with pytest.raises(ValueError, match="no projection"):

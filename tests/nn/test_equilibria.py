@@ -48,7 +48,9 @@ def by_force(rate):
             if flag == 1 and np.abs(rate(root)).max() < 1e-9 and all(np.abs(root - f).max() > 1e-6 for f in found):
                 found.append(root)
     found.sort(key=lambda root: root[0])
-    jacobians = [np.stack([approx_fprime(root, lambda s, i=i: rate(s)[i], 1e-7) for i in range(2)]) for root in found]
+    jacobians = [
+        np.stack([np.asarray(approx_fprime(root, lambda s, i=i: rate(s)[i], 1e-7)) for i in range(2)]) for root in found
+    ]
     return np.array(found), [np.linalg.eigvals(jacobian).real.max() < 0 for jacobian in jacobians]
 
 

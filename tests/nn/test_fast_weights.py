@@ -1,6 +1,7 @@
 """Fast weights: three forms of one network, and the mistakes that others made with it."""
 
 import warnings
+from typing import Literal
 
 import numpy as np
 import pytest
@@ -43,7 +44,7 @@ def transcription(layer, x, *, mistake=None):
     return np.stack(outputs, 1)
 
 
-def make(form="matrix", **options):
+def make(form: Literal["matrix", "attention"] = "matrix", **options):
     layer = FastWeights(3, 6, form=form, **options).double()
     with torch.no_grad():
         for parameter in layer.parameters():
@@ -119,11 +120,14 @@ def test_without_writing_it_is_the_plain_network(form, inner_steps):
 
 def test_rates_can_be_trained():
     layer = FastWeights(3, 6, decay=0.9, fast_learning_rate=0.3, trainable_rates=True)
+    assert isinstance(layer.decay, torch.Tensor)
+    assert isinstance(layer.fast_learning_rate, torch.Tensor)
     assert layer.decay.item() == pytest.approx(0.9)
     assert layer.fast_learning_rate.item() == pytest.approx(0.3)
     layer(torch.randn(2, 5, 3))[0].square().sum().backward()
-    assert layer.decay_logit.grad.abs() > 0
-    assert layer.log_fast_learning_rate.grad.abs() > 0
+    for rate in (layer.decay_logit, layer.log_fast_learning_rate):
+        assert rate.grad is not None
+        assert rate.grad.abs() > 0
 
 
 @pytest.mark.parametrize("form", ["matrix", "attention"])

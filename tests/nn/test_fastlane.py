@@ -82,6 +82,7 @@ def test_chosen_inputs_and_outputs(density):
 
 def test_a_wiring_says_who_hears_and_who_is_read():
     graph = wiring.auto_ncp(4, 20, outputs=3, seed=0)
+    assert graph.sensory is not None
     layer = nn.Fastlane(
         4, 20, wiring=wiring.Wiring(graph.adjacency - np.diag(np.diag(graph.adjacency)), graph.sensory, graph.layer)
     )

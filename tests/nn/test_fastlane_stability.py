@@ -3,6 +3,7 @@
 import numpy as np
 import pytest
 import torch
+from torch.autograd.functional import jacobian
 
 from remanence import nn
 
@@ -37,11 +38,15 @@ def test_growth_is_the_spectral_radius(options):
 def test_the_map_is_the_derivative_of_a_step():
     layer = nn.Fastlane(2, 9, density=0.5, order="random", ticks=2, nonlinearity="identity", leak=0.2).double()
     x, n = torch.randn(1, 1, 2, dtype=torch.float64), torch.randn(1, 9, dtype=torch.float64)
-    J = torch.autograd.functional.jacobian(lambda n: layer(x, n)[1], n)[0, :, 0]
+    whole = jacobian(lambda n: layer(x, n)[1], n)
+    assert isinstance(whole, torch.Tensor)
+    J = whole[0, :, 0]
     torch.testing.assert_close(layer.effective_map(), J)
     relu = nn.Fastlane(2, 9, order="random").double()
     _, after = relu(x, n)
-    J = torch.autograd.functional.jacobian(lambda n: relu(x, n)[1], n)[0, :, 0]
+    whole = jacobian(lambda n: relu(x, n)[1], n)
+    assert isinstance(whole, torch.Tensor)
+    J = whole[0, :, 0]
     torch.testing.assert_close(relu.effective_map((after[0] > 0).double()), J)
 
 

@@ -206,8 +206,8 @@ def test_wrong_options():
     with pytest.raises(ValueError, match="sub_steps must be a positive integer, got 0"):
         nn.CFF(3, 4, sub_steps=0)
     with pytest.raises(ValueError, match="one of inhibitory, shunting, excitatory, got 'exciting'"):
-        nn.CFF(3, 4, self_synapse="exciting")
+        nn.CFF(3, 4, self_synapse="exciting")  # pyright: ignore[reportArgumentType]
     with pytest.raises(ValueError, match="mutual_synapse must be one of inhibitory, shunting, got 'excitatory'"):
-        nn.CFF(3, 4, mutual_synapse="excitatory")
+        nn.CFF(3, 4, mutual_synapse="excitatory")  # pyright: ignore[reportArgumentType]
     with pytest.raises(ValueError, match="horizon"):
         nn.CFF(3, 4, horizon=0)

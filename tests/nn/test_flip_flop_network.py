@@ -30,7 +30,7 @@ def as_ltc(layer):
     value = {name: p.detach() for name, p in layer.named_parameters()}
     columns = {}
 
-    def synapse(receiver, sender, log_weight, slope, threshold, log_potential, sign):
+    def synapse(receiver, sender, sign, log_weight, slope, threshold, log_potential):
         adjacency[receiver, sender] = sign
         columns[receiver, sender] = torch.stack([log_weight, slope, threshold, log_potential])
 
@@ -38,10 +38,10 @@ def as_ltc(layer):
         for row, (own, other) in enumerate(((i, i + pairs), (i + pairs, i))):
             for kind, sender in (("mutual", other), ("self", own)):
                 of = [value[f"{name}_{kind}"][row, i] for name in ("log_conductance", "log_slope", "threshold")]
-                synapse(own, sender, of[0], of[1].exp(), of[2], value[f"log_potential_{kind}"][row, i], -1)
+                synapse(own, sender, -1, of[0], of[1].exp(), of[2], value[f"log_potential_{kind}"][row, i])
     for edge, (receiver, sender) in enumerate(zip(lateral.receiver.tolist(), lateral.sender.tolist(), strict=True)):
         of = [value[f"lateral.{name}"][edge] for name in ("log_weight", "slope", "threshold", "log_potential")]
-        synapse(receiver, sender, *of, int(lateral.sign[edge]))
+        synapse(receiver, sender, int(lateral.sign[edge]), *of)
     sensory = layer.sensory
     signs = np.zeros((2 * pairs, layer.input_size), dtype=np.int8)
     signs[sensory.receiver, sensory.sender] = sensory.sign.numpy()
@@ -101,6 +101,7 @@ def test_a_constant_potential_is_the_affine_one_before_training():
     x = torch.randn(2, 6, 3)
     torch.testing.assert_close(affine(x)[0], gate(x)[0])
     affine(x)[0].sum().backward()
+    assert affine.weight_potential.grad is not None
     assert affine.weight_potential.grad.abs().sum() > 0
 
 
@@ -139,7 +140,7 @@ def test_what_does_not_fit_is_refused():
     with pytest.raises(ValueError, match="hidden_size is 3 pairs, but the wiring has 4"):
         nn.CFF(2, 3, wiring=wiring.isolated(4))
     with pytest.raises(ValueError, match="input_synapse must be one of gate, affine, exact"):
-        nn.CFF(2, 3, input_synapse="linear")
+        nn.CFF(2, 3, input_synapse="linear")  # pyright: ignore[reportArgumentType]
 
 
 def test_the_wiring_is_saved_with_the_layer():

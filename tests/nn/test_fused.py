@@ -11,9 +11,10 @@ def test_elman_equals_torch_rnn(nonlinearity):
     ours = nn.Elman(3, 5, nonlinearity=nonlinearity).double()
     theirs = torch.nn.RNN(3, 5, nonlinearity=nonlinearity, batch_first=True).double()
     with torch.no_grad():
-        ours.weight_ih.copy_(theirs.weight_ih_l0)
-        ours.weight_hh.copy_(theirs.weight_hh_l0)
-        ours.bias.copy_(theirs.bias_ih_l0 + theirs.bias_hh_l0)
+        weight_ih, weight_hh, bias_ih, bias_hh = theirs.parameters()
+        ours.weight_ih.copy_(weight_ih)
+        ours.weight_hh.copy_(weight_hh)
+        ours.bias.copy_(bias_ih + bias_hh)
     x = torch.randn(2, 7, 3, dtype=torch.float64)
     y, h = ours(x)
     expected, h_expected = theirs(x)
@@ -51,4 +52,4 @@ def test_irnn_starts_as_the_identity():
 @pytest.mark.unchecked
 def test_elman_refuses_an_unknown_nonlinearity():
     with pytest.raises(ValueError, match="'tanh' or 'relu', got 'sine'"):
-        nn.Elman(3, 4, nonlinearity="sine")
+        nn.Elman(3, 4, nonlinearity="sine")  # pyright: ignore[reportArgumentType]

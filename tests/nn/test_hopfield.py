@@ -26,7 +26,7 @@ def test_recalls_what_it_holds_from_distorted_cues(rule, update):
 def test_hebb_is_the_sum_of_outer_products():
     memory, patterns = Hopfield(5), signs(3, 5)
     memory.store(patterns)
-    expected = sum(np.outer(p, p) for p in patterns.numpy()) / 5
+    expected = np.sum([np.outer(p, p) for p in patterns.numpy()], 0) / 5
     np.fill_diagonal(expected, 0)
     np.testing.assert_allclose(memory.weight, expected, atol=1e-7)
 
@@ -146,7 +146,7 @@ def test_what_the_message_about_zeros_and_ones_advises_is_accepted(rule, dtype, 
 @pytest.mark.unchecked
 def test_refuses():
     with pytest.raises(ValueError, match="hebb, pseudo_inverse, storkey"):
-        Hopfield(3, rule="delta")
+        Hopfield(3, rule="delta")  # pyright: ignore[reportArgumentType]
     with pytest.raises(ValueError, match=r"-1 and 1: pass 2\.0 \* patterns - 1, if they are of 0 and 1"):
         Hopfield(3).store(torch.zeros(1, 3))
     with pytest.raises(ValueError, match=r"\[batch, 3\].*\[1, 4\]"):

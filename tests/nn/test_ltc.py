@@ -148,4 +148,4 @@ def test_wrong_wirings_and_solvers():
     with pytest.raises(ValueError, match="input_size is 2, but the wiring has 3 inputs"):
         nn.LTC(2, 12, wiring=wiring.auto_ncp(3, 12, outputs=2))
     with pytest.raises(ValueError, match="one of semi_implicit, explicit_euler, rk4, got 'euler'"):
-        nn.LTC(3, 5, solver="euler")
+        nn.LTC(3, 5, solver="euler")  # pyright: ignore[reportArgumentType]

@@ -70,4 +70,4 @@ def test_stays_bounded_over_long_noise(gate):
 @pytest.mark.unchecked
 def test_unknown_gates_are_refused():
     with pytest.raises(ValueError, match="gate must be one of tanh, sigmoid, got 'step'"):
-        nn.ReciprocalGated(3, 4, gate="step")
+        nn.ReciprocalGated(3, 4, gate="step")  # pyright: ignore[reportArgumentType]

@@ -2,6 +2,7 @@
 
 import copy
 import pickle
+from typing import Any
 
 import numpy as np
 import pytest
@@ -24,7 +25,8 @@ OPTIONS = {
 KINDS = [*nn.layers, *OPTIONS, *(f"attention {name}" for name in attention.methods)]
 
 
-def make(kind, seed=0):
+def make(kind, seed=0) -> Any:
+    """A layer, or an attention method."""
     torch.manual_seed(seed)
     if kind.startswith("attention "):
         return attention.create(kind.split()[1], width=8, heads=2, max_length=300).eval()
@@ -124,6 +126,7 @@ def test_low_precision(kind, dtype):
     assert all(leaf.dtype == dtype for leaf in pytree.tree_leaves(state))
     torch.testing.assert_close(y.float(), expected, rtol=0.2, atol=0.2)
     y.float().sum().backward()
+    assert x.grad is not None
     assert x.grad.isfinite().all()
     assert all(p.grad is None or p.grad.dtype == dtype for p in low.parameters())
     y_t, state = low.step(x[:, 0], state)
@@ -148,13 +151,13 @@ def test_no_samples_or_no_steps(kind, batch, time):
 @pytest.mark.unchecked
 @pytest.mark.parametrize("kind", list(nn.layers))
 def test_sizes_may_be_integers_of_numpy(kind):
-    layer = nn.create(kind, input_size=np.int64(3), hidden_size=np.int32(6))
+    layer = nn.create(kind, input_size=np.int64(3), hidden_size=np.int32(6))  # pyright: ignore[reportArgumentType]
     assert type(layer.hidden_size) is type(layer.input_size) is int
     assert layer(torch.zeros(1, 2, 3))[0].shape == (1, 2, layer.output_size)
     with pytest.raises(ValueError, match="positive integer"):
-        nn.create(kind, input_size=np.float64(3), hidden_size=6)
+        nn.create(kind, input_size=np.float64(3), hidden_size=6)  # pyright: ignore[reportArgumentType]
     with pytest.raises(ValueError, match="positive integer"):
-        nn.create(kind, input_size=np.bool(True), hidden_size=6)
+        nn.create(kind, input_size=np.bool(True), hidden_size=6)  # pyright: ignore[reportArgumentType]
 
 
 @pytest.mark.unchecked
@@ -166,7 +169,7 @@ def test_what_is_no_tensor_is_refused(kind):
         with pytest.raises(ValueError, match=r"expected x \[batch, time, input_size\], a tensor"):
             layer(wrong)
         with pytest.raises(ValueError, match="a tensor"):
-            layer.step(wrong)
+            layer.step(wrong)  # pyright: ignore[reportArgumentType]
     for wrong in (1.0, "state", [torch.zeros(1, 6)] * 5):
         with pytest.raises(ValueError, match="expected a state"):
             layer(torch.ones(1, 2, 3), wrong)

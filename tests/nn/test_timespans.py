@@ -136,7 +136,7 @@ def test_other_types_are_refused(name, wrong):
     with pytest.raises(ValueError, match=r"expected timespans \[4, 5\] of floating point"):
         make(name)(sequence(), timespans=wrong)
     with pytest.raises(ValueError, match=r"expected timespans \[4\] of floating point"):
-        make(name).step(sequence()[:, 0], timespans=wrong)
+        make(name).step(sequence()[:, 0], timespans=wrong)  # pyright: ignore[reportArgumentType]
 
 
 @pytest.mark.parametrize("padding", [0.0, -1.0, math.nan, math.inf])

@@ -2,6 +2,7 @@
 
 import copy
 import gc
+from typing import Any
 
 import pytest
 import torch
@@ -48,7 +49,7 @@ def assert_same(a, b):
 @pytest.mark.filterwarnings("ignore::torch.jit.TracerWarning", "ignore::DeprecationWarning")
 @pytest.mark.unchecked  # sizes are tensors in a trace
 def test_jit_trace_records_the_loop(layer, x):
-    traced = torch.jit.trace(layer, x, check_trace=False)
+    traced: Any = torch.jit.trace(layer, x, check_trace=False)
     other = torch.randn_like(x)
     gc.collect()
     for given in (x, other):
@@ -115,7 +116,7 @@ def test_func_grad_equals_autograd(layer, x):
 
 def test_forward_mode_equals_reverse_mode(layer, x):
     direction = torch.randn_like(x)
-    _, of_func = torch.func.jvp(lambda x: layer(x)[0], (x,), (direction,))
+    of_func = torch.func.jvp(lambda x: layer(x)[0], (x,), (direction,))[1]
     with forward_ad.dual_level():
         y, _ = layer(forward_ad.make_dual(x, direction))
         of_dual = forward_ad.unpack_dual(y).tangent
@@ -198,7 +199,7 @@ def test_export_with_gradients_on(layer, x):
 
 @pytest.mark.unchecked  # their checks are nodes of the graph, too
 def test_compiled_code_does_not_unroll_time(layer):
-    graphs = []
+    graphs, compiled_so_far = [], 0
 
     def count(graph, _):
         graphs.append(sum(node.op.startswith("call") for node in graph.graph.nodes))

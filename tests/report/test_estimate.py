@@ -29,6 +29,8 @@ def test_seeds_that_went_different_ways(seeds, text):
 @given(values)
 def test_no_interval_reaches_beyond_what_is_possible(seeds):
     estimate = Estimate.of(seeds, 1.0)
+    assert estimate is not None
+    assert estimate.ends is not None
     low, high = estimate.ends
     assert -1e-12 <= low <= estimate.centre + 1e-12
     assert estimate.centre - 1e-12 <= high <= 1 + 1e-12
@@ -45,6 +47,7 @@ def test_no_interval_reaches_beyond_what_is_possible(seeds):
 @given(values)
 def test_what_is_told_are_the_values(seeds):
     estimate = Estimate.of(seeds)
+    assert estimate is not None
     spread = stdev(seeds) if len(seeds) > 1 else None
     assert estimate.mean == pytest.approx(fmean(seeds))
     assert estimate.spread == spread

@@ -35,7 +35,13 @@ def test_wrapped_text_fits_its_lines_and_loses_nothing_that_fits(text, letters):
 
 
 @pytest.mark.parametrize(
-    ("other", "over"), [((1, 1, 3, 3), True), ((2, 0, 3, 2), False), ((0.5, 0.5, 1, 1), True), ((5, 5, 6, 6), False)]
+    ("other", "over"),
+    [
+        ((1.0, 1.0, 3.0, 3.0), True),
+        ((2.0, 0.0, 3.0, 2.0), False),
+        ((0.5, 0.5, 1.0, 1.0), True),
+        ((5.0, 5.0, 6.0, 6.0), False),
+    ],
 )
 def test_overlap(other, over):
-    assert overlap((0.0, 0.0, 2.0, 2.0), tuple(map(float, other))) == over
+    assert overlap((0.0, 0.0, 2.0, 2.0), other) == over

@@ -2,6 +2,7 @@ import base64
 import re
 import shlex
 from html.parser import HTMLParser
+from typing import Any
 from xml.etree import ElementTree
 
 import matplotlib.image
@@ -117,7 +118,9 @@ def test_each_picture_has_variants_for_night_and_for_phones(ordinary):
 
 @pytest.mark.parametrize("field", ["layer", "task", "title", "failure", "option"])
 def test_whatever_a_name_holds_is_text(page_of, field):
-    fields = {"layer": "lstm", "task": "retrieval"} | ({field: HOSTILE} if field in ("layer", "task") else {})
+    fields: dict[str, Any] = {"layer": "lstm", "task": "retrieval"}
+    if field in ("layer", "task"):
+        fields[field] = HOSTILE
     if field == "failure":
         fields["failure"] = HOSTILE
     if field == "option":

@@ -13,6 +13,7 @@ def test_a_run_is_read_whole(make_run):
     np.testing.assert_array_equal(run.curve["step"], [10, 20])
     np.testing.assert_array_equal(run.curve["seconds"], [0.5, 1.5])
     np.testing.assert_array_equal(run.curve["validation_metric"], [0.9, 0.25])
+    assert run.result is not None
     assert run.result["test_metric"] == 0.125
     assert run.state == "finished"
 

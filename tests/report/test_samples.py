@@ -12,6 +12,7 @@ def names(axes):
 
 def test_tokens_and_targets_stand_below_each_other():
     task = tasks.create("copy", delay=2, length=2)
+    assert task.vocabulary is not None
     batch = task.first(1)
     (axes,) = drawn(task, batch, 0).axes
     for line, values in enumerate((batch.inputs[0], batch.targets[0])):
@@ -21,6 +22,7 @@ def test_tokens_and_targets_stand_below_each_other():
 
 def test_what_is_not_asked_for_stays_empty():
     task = tasks.create("mqar", pairs=2, length=40)
+    assert task.vocabulary is not None
     batch = task.first(1)
     (axes,) = drawn(task, batch, 0).axes
     asked = {step: task.vocabulary[value] for step, value in enumerate(batch.targets[0].tolist()) if value != -100}
@@ -42,7 +44,10 @@ def test_a_long_sequence_has_colours_alone_and_stays_a_picture():
     assert names(axes) == {}
     assert figure.get_size_inches().max() < 12
     (image,) = axes.get_images()
-    assert (image.get_array()[0, :10] == np.array(palette(task.vocabulary))[task.first(1).inputs[0, :10]]).all()
+    shown = image.get_array()
+    assert shown is not None
+    assert task.vocabulary is not None
+    assert (shown[0, :10] == np.array(palette(task.vocabulary))[task.first(1).inputs[0, :10]]).all()
 
 
 def test_symbols_have_colours_of_their_own():
@@ -58,7 +63,7 @@ def test_signals_are_lines_and_their_targets_too():
     batch = task.first(1)
     given, asked = drawn(task, batch, 0).axes
     for axes, values in ((given, batch.inputs[0]), (asked, batch.targets[0])):
-        lines = [line.get_ydata() for line in axes.lines]
+        lines = [np.asarray(line.get_ydata()) for line in axes.lines]
         assert len(lines) == 2
         assert np.allclose(lines[0], values[:, 0])
         assert np.allclose(np.diff(lines[1]), np.diff(values[:, 1]))
@@ -71,7 +76,7 @@ def test_irregular_steps_stand_at_their_times():
 
     times = torch.tensor([[1.0, 0.5, 3.0]])
     figure = drawn(Timed(symbols=2), Batch(torch.rand(1, 3, 2), torch.tensor([1]), timespans=times), 0)
-    assert figure.axes[0].lines[0].get_xdata().tolist() == [1.0, 1.5, 4.5]
+    assert np.asarray(figure.axes[0].lines[0].get_xdata()).tolist() == [1.0, 1.5, 4.5]
 
 
 def test_images_are_images():

@@ -27,10 +27,12 @@ def test_pairs_counted_by_hand(folder):
     assert len(samples) == 3
     batch = samples.batch([0, 1, 2])
     assert batch.inputs.shape == (3, 2, 4000)
+    assert batch.mask is not None
     assert batch.mask.sum(-1).tolist() == [[14, 9], [4000, 4], [2, 3]]
     assert batch.targets.tolist() == [1, 0, 1]
     assert bytes((batch.inputs[0, 0, :14] - 1).tolist()) == b"b'first \"text'"
     assert not batch.inputs[~batch.mask].any()
+    assert task.vocabulary is not None
     assert len(task.vocabulary) == 257
     assert task.paired
     assert tasks.create("aan", length=10).dataset("test").batch([1]).inputs.shape == (1, 2, 10)

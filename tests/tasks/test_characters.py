@@ -19,7 +19,9 @@ def file(tmp_path):
 
 def test_pieces_join_to_the_text(file):
     task = tasks.create("characters", length=10)
+    assert task.source is not None
     prepare(task.source, file)
+    assert task.vocabulary is not None
     assert task.vocabulary == sorted(set(TEXT))
     assert task.target_size == len(set(TEXT))
     ends = [0, int(0.9 * len(TEXT)), int(0.95 * len(TEXT)), len(TEXT)]
@@ -34,6 +36,7 @@ def test_pieces_join_to_the_text(file):
 
 def test_bits_and_chance(file):
     task = tasks.create("characters", length=10)
+    assert task.source is not None
     prepare(task.source, file)
     size = task.target_size
     target = torch.randint(size, (3, 10))
@@ -47,8 +50,10 @@ def test_large_vocabularies_archives_and_several_texts(tmp_path):
     text = "".join(map(chr, range(0x4E00, 0x4E00 + 3000))) * 2
     with zipfile.ZipFile(tmp_path / "book.zip", "w") as archive:
         archive.writestr("book.txt", text)
-    task = tasks.create("characters", name="han", length=5)
+    task = tasks.Characters(name="han", length=5)
+    assert task.source is not None
     prepare(task.source, tmp_path / "book.zip")
+    assert task.vocabulary is not None
     assert len(task.vocabulary) == 3000
     assert task._store["tokens"].dtype == np.uint16
     with pytest.raises(ValueError, match="characters needs a text called 'text'"):
@@ -58,16 +63,20 @@ def test_large_vocabularies_archives_and_several_texts(tmp_path):
 def test_a_character_may_lie_across_two_pieces_of_the_file(tmp_path, monkeypatch):
     monkeypatch.setattr("remanence.data.text.CHUNK", 3)
     (tmp_path / "book.txt").write_text(TEXT, encoding="utf-8")
-    task = tasks.create("characters", length=10)
+    task = tasks.Characters(length=10)
+    assert task.source is not None
     prepare(task.source, tmp_path / "book.txt")
+    assert task.vocabulary is not None
     assert "".join(task.vocabulary[t] for t in task._store["tokens"]) == TEXT
 
 
 @pytest.mark.parametrize("content", [b"\xff\xfe text", "é".encode()[:1], "text é".encode()[:-1], b"", b"x"])
 def test_what_is_no_text_is_named(tmp_path, content):
     (tmp_path / "book.txt").write_bytes(content)
+    task = tasks.create("characters")
+    assert task.source is not None
     with pytest.raises(ValueError, match=r"book\.txt (holds|.*is no text in UTF-8)"):
-        prepare(tasks.create("characters").source, tmp_path / "book.txt")
+        prepare(task.source, tmp_path / "book.txt")
     assert load("text-text") is None
 
 
@@ -75,6 +84,7 @@ def test_wrong_options_are_refused(file):
     with pytest.raises(ValueError, match="length must be at least 1"):
         tasks.create("characters", length=0)
     task = tasks.create("characters", length=1000)
+    assert task.source is not None
     prepare(task.source, file)
     with pytest.raises(ValueError, match="a piece needs 1001: lower length"):
         task.dataset("test")

@@ -34,7 +34,7 @@ def test_sequences_counted_by_hand(folder, traces):
     """The published loop: starts 0, 10, 20 of 60 steps, for ``range(0, 60 - 32 - 1, 10)``."""
     prepare(cheetah.CHEETAH, folder)
     task = tasks.create("cheetah")
-    expected = {"validation": range(5), "test": range(5, 15), "train": range(15, 25)}
+    expected: dict[tasks.Split, range] = {"validation": range(5), "test": range(5, 15), "train": range(15, 25)}
     for split, files in expected.items():
         samples = task.dataset(split)
         assert len(samples) == 3 * len(files)
@@ -46,7 +46,7 @@ def test_sequences_counted_by_hand(folder, traces):
 
 def test_loss_and_chance(folder, traces):
     prepare(cheetah.CHEETAH, folder)
-    task = tasks.create("cheetah")
+    task = tasks.Cheetah()
     output, target = torch.randn(2, 3, 17), torch.randn(2, 3, 17)
     assert task.loss(output, target) == task.measure(output, target) == pytest.approx(((output - target) ** 2).mean())
     mean = task.dataset("train").targets.mean((0, 1))

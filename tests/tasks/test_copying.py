@@ -10,6 +10,7 @@ from remanence import tasks
 @pytest.mark.parametrize(("delay", "symbols", "length"), [(1, 2, 1), (5, 8, 10), (100, 3, 4)])
 def test_sequences_follow_the_definition(delay, symbols, length):
     task = tasks.create("copy", delay=delay, symbols=symbols, length=length, train=200)
+    assert task.vocabulary is not None
     for tokens, target in task.dataset("train"):
         words, answers = ([task.vocabulary[token] for token in row] for row in (tokens, target))
         said = words[:length]
@@ -21,6 +22,7 @@ def test_sequences_follow_the_definition(delay, symbols, length):
 
 def test_published_sizes():
     task = tasks.create("copy", delay=1000)
+    assert task.vocabulary is not None
     assert (len(task.vocabulary), task.target_size, task.stepwise) == (10, 9, True)
     assert task.dataset("test").longest == 1020
     assert task.chance == pytest.approx(10 * log(8) / 1020)
@@ -38,7 +40,7 @@ def test_symbols_are_drawn_uniformly_at_each_place():
 
 
 def test_chance_is_what_the_memoryless_guess_gets():
-    task = tasks.create("copy", delay=20)
+    task = tasks.Copy(delay=20)
     batch = task.dataset("test").batch(range(500))
     logits = torch.zeros(500, 40, 9)
     logits[:, :30, 8] = 50  # sure of the blanks
@@ -50,7 +52,7 @@ def test_chance_is_what_the_memoryless_guess_gets():
 
 
 def test_who_remembers_errs_nowhere():
-    task = tasks.create("copy", delay=20)
+    task = tasks.Copy(delay=20)
     batch = task.dataset("test").batch(range(50))
     logits = 50 * torch.nn.functional.one_hot(batch.targets, 9).float()
     assert float(task.measure(logits, batch.targets)) == pytest.approx(0, abs=1e-6)

@@ -10,6 +10,7 @@ from remanence import tasks
 @pytest.mark.parametrize(("stretch", "symbols", "length"), [(1, 2, 1), (10, 8, 10), (40, 3, 4)])
 def test_sequences_follow_the_definition(stretch, symbols, length):
     task = tasks.create("denoise", stretch=stretch, symbols=symbols, length=length, train=200)
+    assert task.vocabulary is not None
     for tokens, target in task.dataset("train"):
         words, answers = ([task.vocabulary[token] for token in row] for row in (tokens, target))
         said = [word for word in words[:stretch] if word != "·"]

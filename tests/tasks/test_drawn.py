@@ -62,7 +62,7 @@ def test_samples_are_drawn_by_their_place():
 
 @pytest.mark.parametrize("name", MADE)
 def test_seed_decides_and_splits_differ(name):
-    def sample(split="train", seed=0):
+    def sample(split: tasks.Split = "train", seed=0):
         return tasks.create(name, **MADE[name], seed=seed).dataset(split).batch(range(50))
 
     for one, other in zip(sample()[:2], sample()[:2], strict=True):

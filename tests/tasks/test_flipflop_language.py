@@ -20,6 +20,7 @@ def read(string):
 @pytest.mark.parametrize("ignored", [0.0, 0.8, 1.0])
 def test_a_machine_with_one_bit_reads_without_error(ignored):
     task = tasks.create("flipflop_language", length=40, ignored=ignored, train=100)
+    assert task.vocabulary is not None
     for tokens, target in task.dataset("train"):
         string = "".join(task.vocabulary[token] for token in tokens)
         assert re.fullmatch(r"w[01]([wri][01]){18}r[01]", string)

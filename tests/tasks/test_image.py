@@ -45,6 +45,7 @@ def test_splits_hold_the_files_in_their_order(files, make_tar, images):
     assert np.abs(everything.numpy() - grey).max() <= 1
     assert parts["test"][3][1] == 8
     assert parts["train"].longest == 1024
+    assert task.vocabulary is not None
     assert everything.max() < len(task.vocabulary) == 256
 
 

@@ -6,8 +6,9 @@ from remanence import tasks
 
 
 def test_strings_follow_the_definition():
-    task = tasks.create("indexed_recall", length=4, blanks=6, train=500)
+    task = tasks.IndexedRecall(length=4, blanks=6, train=500)
     samples = task.dataset("train")
+    assert task.vocabulary is not None
     assert samples.inputs.shape == (500, 4 + 6 + 1)
     for tokens, digit in samples:
         words = [task.vocabulary[token] for token in tokens]
@@ -18,25 +19,26 @@ def test_strings_follow_the_definition():
 
 
 def test_published_sizes():
-    task = tasks.create("indexed_recall")
+    task = tasks.IndexedRecall()
+    assert task.vocabulary is not None
     assert len(task.vocabulary) == 10 + 1 + 10
     assert task.dataset("test").inputs.shape == (2000, 10 + 200 + 1)
     assert task.chance == pytest.approx(0.9)
 
 
 def test_digits_and_places_are_drawn_uniformly_and_splits_differ():
-    task = tasks.create("indexed_recall")
+    task = tasks.IndexedRecall()
     samples = task.dataset("train")
     for counts in (np.bincount(samples.inputs[:, 3])[:10], np.bincount(samples.inputs[:, -1] - 11)):
         assert len(counts) == 10
         assert np.abs(counts - 2000).max() < 250
     assert not torch.equal(samples.inputs[:1000], task.dataset("validation").inputs)
-    assert torch.equal(samples.inputs, tasks.create("indexed_recall").dataset("train").inputs)
-    assert not torch.equal(samples.inputs, tasks.create("indexed_recall", seed=1).dataset("train").inputs)
+    assert torch.equal(samples.inputs, tasks.IndexedRecall().dataset("train").inputs)
+    assert not torch.equal(samples.inputs, tasks.IndexedRecall(seed=1).dataset("train").inputs)
 
 
 def test_the_commonest_digit_is_a_poor_guess():
-    samples = tasks.create("indexed_recall").dataset("train")
+    samples = tasks.IndexedRecall().dataset("train")
     counts = torch.nn.functional.one_hot(samples.inputs[:, :10], 10).sum(1)
     assert 0.7 < float((counts.argmax(1) != samples.targets).float().mean()) < 0.8
 

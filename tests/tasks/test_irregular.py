@@ -16,6 +16,7 @@ def test_series_follow_the_definition():
     values, observed = batch.inputs[..., :2].numpy(), batch.inputs[..., 2:].numpy()
     assert (observed.sum(-1) == 1).all()
     assert not values[observed == 0].any()
+    assert batch.timespans is not None
     gaps = batch.timespans[:, 1:].numpy()
     assert gaps.mean() == pytest.approx(1, abs=0.03)
     assert (gaps < 1).mean() == pytest.approx(1 - np.exp(-1), abs=0.02)
@@ -42,6 +43,7 @@ def test_timespans_as_a_channel():
     assert (timed.input_size, plain.input_size, timed.timed, plain.timed) == (4, 5, True, False)
     a, b = timed.dataset("test").batch([3, 4]), plain.dataset("test").batch([3, 4])
     assert b.timespans is None
+    assert a.timespans is not None
     assert torch.equal(b.inputs[..., 4], a.timespans)
     assert torch.equal(b.inputs[..., :4], a.inputs)
 
@@ -70,6 +72,7 @@ def table(tmp_path):
 
 def test_a_table_of_ones_own(table):
     task = tasks.create("irregular", name="patients")
+    assert task.source is not None
     prepare(task.source, table)
     parts = [task.dataset(split) for split in tasks.SPLITS]
     assert [len(part) for part in parts] == [14, 3, 3]
@@ -107,8 +110,10 @@ def test_a_table_of_ones_own(table):
 def test_wrong_tables_are_named(table, change, message):
     content = change(table.read_text())
     table.write_bytes(content if isinstance(content, bytes) else content.encode())
+    task = tasks.create("irregular", name="patients")
+    assert task.source is not None
     with pytest.raises(ValueError, match=message):
-        prepare(tasks.create("irregular", name="patients").source, table)
+        prepare(task.source, table)
     assert load("irregular-patients") is None
 
 

@@ -57,7 +57,7 @@ def test_permuted_pixels_are_the_same_for_all(tmp_path, files):
         tasks.create("mnist", **options).dataset("test").batch(range(10)).inputs[..., 0]
         for options in ({}, {"permuted": True}, {"permuted": True, "seed": 1})
     )
-    order = tasks.create("mnist", permuted=True).order
+    order = tasks.MNIST(permuted=True).order
     assert torch.equal(plain[:, order], permuted)
     assert order.sort()[0].equal(torch.arange(784))
     assert not torch.equal(permuted, other)

@@ -9,6 +9,7 @@ from remanence import tasks
 def test_sums_follow_the_digits(name, modulus):
     options = {} if name == "parity" else {"modulus": modulus}
     task = tasks.create(name, length=30, train=50, **options)
+    assert task.vocabulary is not None
     assert (len(task.vocabulary), task.target_size, task.stepwise) == (modulus, modulus, True)
     for digits, sums in task.dataset("train"):
         state = 0

@@ -1,3 +1,5 @@
+from typing import Any
+
 import numpy as np
 import pytest
 import torch
@@ -10,6 +12,7 @@ from remanence import tasks
 def test_sequences_follow_the_definition(pairs, length, vocabulary_size):
     options = {"pairs": pairs, "length": length, "vocabulary_size": vocabulary_size}
     task = tasks.create("mqar", **options, train=100)
+    assert task.vocabulary is not None
     assert len(task.vocabulary) == task.target_size == vocabulary_size
     for tokens, target in task.dataset("train"):
         assert len(tokens) == len(target) == length
@@ -31,7 +34,8 @@ def test_queries_come_as_by_the_published_power_law():
     theirs = np.bincount(
         [g for _ in range(4000) for g in rng.choice(14, 2, replace=False, p=p / p.sum())], minlength=14
     )
-    assert stats.chi2_contingency([ours, theirs]).pvalue > 1e-3
+    test: Any = stats.chi2_contingency([ours, theirs])
+    assert test.pvalue > 1e-3
 
 
 def test_tokens_are_drawn_uniformly():

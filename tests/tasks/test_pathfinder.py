@@ -1,6 +1,7 @@
 import io
 import struct
 import zlib
+from typing import Any
 
 import numpy as np
 import pytest
@@ -16,7 +17,7 @@ from remanence.tasks.dashes import DRAWINGS, dashed, disc, stamps
 from remanence.tasks.pictures import drawn
 from remanence.tasks.scenes import Painter, grown, targets
 
-TINY = {"train": 60, "validation": 4, "test": 4}
+TINY: dict[str, Any] = {"train": 60, "validation": 4, "test": 4}
 
 
 @pytest.fixture(scope="module", params=[32, 64, 128])
@@ -92,7 +93,7 @@ def test_discs_lie_on_one_curve_or_on_two():
 def joined(image, reach):
     """Whether ink no further apart than ``reach`` joins the two brightest discs."""
     ink = image.astype(int)
-    blurred = sum(np.roll(ink, (y, x), (0, 1)) for y in range(-2, 3) for x in range(-2, 3))
+    blurred = np.sum([np.roll(ink, (y, x), (0, 1)) for y in range(-2, 3) for x in range(-2, 3)], 0)
     first = np.unravel_index(blurred.argmax(), blurred.shape)
     blurred[max(0, first[0] - 6) : first[0] + 7, max(0, first[1] - 6) : first[1] + 7] = 0
     second = np.unravel_index(blurred.argmax(), blurred.shape)
@@ -147,26 +148,28 @@ def test_dashes_and_discs():
 
 
 def test_task_and_cache():
-    task = tasks.create("pathfinder", **TINY)
+    task = tasks.Pathfinder(**TINY)
     samples = task.dataset("train")
     assert (len(samples), samples.longest) == (60, 1024)
-    again = tasks.create("pathfinder", **TINY).dataset("train")
+    again = tasks.Pathfinder(**TINY).dataset("train")
     assert torch.equal(samples.inputs, again.inputs)
-    other = tasks.create("pathfinder", **TINY, seed=1).dataset("train")
+    other = tasks.Pathfinder(**TINY, seed=1).dataset("train")
     assert not torch.equal(samples.inputs, other.inputs)
     signal = tasks.create("pathfinder", **TINY, pixels="signal").dataset("train").batch([4])
     torch.testing.assert_close(signal.inputs[0, :, 0] * 255, samples.batch([4]).inputs[0].float())
     assert task.chance == 0.5
-    assert tasks.create("pathx").size == 128
-    assert tasks.create("pathx").sizes == {"train": 160_000, "validation": 20_000, "test": 20_000}
+    large = tasks.create("pathx")
+    assert isinstance(large, tasks.Pathfinder)
+    assert large.size == 128
+    assert large.sizes == {"train": 160_000, "validation": 20_000, "test": 20_000}
 
 
 @pytest.mark.parametrize("cores", [1, 5])
 def test_the_number_of_threads_changes_nothing(monkeypatch, cores):
     monkeypatch.setattr(pathfinder, "BLOCK", 7)
     monkeypatch.setattr(pathfinder.os, "cpu_count", lambda: cores)
-    images = tasks.create("pathfinder", **TINY).dataset("train").inputs
-    task = tasks.create("pathfinder", **TINY)
+    images = tasks.Pathfinder(**TINY).dataset("train").inputs
+    task = tasks.Pathfinder(**TINY)
     for start in (0, 21, 56):
         expected, _ = task._block(task._painter(), "train", start)
         np.testing.assert_array_equal(images[start : start + 7], expected.reshape(len(expected), -1))
@@ -213,9 +216,16 @@ def written(folder, size, turn=0):
     return folder
 
 
+def released_source():
+    task = tasks.create("pathfinder", released=True)
+    assert task.source is not None
+    return task.source
+
+
 def test_released_images(released):
     task = tasks.create("pathfinder", released=True)
     (released / "curv_contour_length_14/imgs/0/sample_3.png").write_bytes(b"")
+    assert task.source is not None
     prepare(task.source, released)
     parts = [task.dataset(split) for split in tasks.SPLITS]
     assert [len(part) for part in parts] == [17, 1, 1]
@@ -241,6 +251,7 @@ def test_of_several_sizes_the_one_that_is_meant_is_read(released, make_tar, size
             if path.is_file()
         }
     task = tasks.create("pathfinder", released=True, size=size)
+    assert task.source is not None
     for place in (released.parent, make_tar(files)):
         prepare(task.source, place)
         rows = {tuple(x.tolist()): int(y) for split in tasks.SPLITS for x, y in task.dataset(split)}
@@ -254,7 +265,7 @@ def test_of_several_sizes_the_one_that_is_meant_is_read(released, make_tar, size
 def test_the_same_folder_twice_is_refused(released):
     written(released.parent / "copy/pathfinder32", 32, turn=1)
     with pytest.raises(ValueError, match="in several places, '/copy/pathfinder32' and '/pathfinder32': give one"):
-        prepare(tasks.create("pathfinder", released=True).source, released.parent)
+        prepare(released_source(), released.parent)
 
 
 def test_an_archive_without_the_folder_of_the_size_is_read(released, make_tar):
@@ -263,13 +274,13 @@ def test_an_archive_without_the_folder_of_the_size_is_read(released, make_tar):
         for path in released.rglob("*")
         if path.is_file()
     }
-    prepare(tasks.create("pathfinder", released=True).source, make_tar(files))
+    prepare(released_source(), make_tar(files))
 
 
 def test_a_part_of_the_images_is_refused(released, monkeypatch):
     monkeypatch.setattr(released_pathfinder, "IMAGES", 200_000)
     with pytest.raises(ValueError, match="should name 200,000 images, they name 20: get all of"):
-        prepare(tasks.create("pathfinder", released=True).source, released)
+        prepare(released_source(), released)
 
 
 def png(size):
@@ -302,7 +313,7 @@ def test_wrong_files_are_named(released, name, content, message):
     path = released / "curv_contour_length_14" / name
     path.unlink() if content is None else path.write_bytes(content)
     with pytest.raises(ValueError, match=message):
-        prepare(tasks.create("pathfinder", released=True).source, released)
+        prepare(released_source(), released)
     assert load("pathfinder32-14") is None
 
 
@@ -311,4 +322,4 @@ def test_missing_metadata_are_named(tmp_path):
     with pytest.raises(
         ValueError, match="lacks pathfinder32/curv_contour_length_14/metadata; for the released Pathfinder images"
     ):
-        prepare(tasks.create("pathfinder", released=True).source, tmp_path / "empty")
+        prepare(released_source(), tmp_path / "empty")

@@ -13,6 +13,7 @@ def test_sequences_are_padded_to_the_longest_of_the_batch():
     assert (len(samples), samples.longest) == (4, 6)
     batch = samples.batch([2, 0])
     assert batch.inputs.tolist() == [[4, 0, 0], [1, 2, 3]]
+    assert batch.mask is not None
     assert batch.mask.tolist() == [[True, False, False], [True, True, True]]
     assert batch.targets.tolist() == [2, 0]
     assert batch.inputs.dtype == batch.targets.dtype == torch.long
@@ -22,6 +23,7 @@ def test_sequences_are_padded_to_the_longest_of_the_batch():
 def test_shift_and_limit():
     batch = Sequences(VALUES, STARTS, np.zeros(4, int), shift=1, limit=2).batch([0, 2, 3])
     assert batch.inputs.tolist() == [[2, 3], [5, 0], [6, 7]]
+    assert batch.mask is not None
     assert batch.mask.sum(1).tolist() == [2, 1, 2]
     with_zeros = Sequences(np.full(300, 255, np.uint8), np.array([0, 300]), np.zeros(1, int), shift=1)
     assert (with_zeros.batch([0]).inputs == 256).all()
@@ -31,6 +33,7 @@ def test_pairs():
     samples = Sequences(VALUES, STARTS, np.array([1, 0]), pairs=True)
     batch = samples.batch([1])
     assert batch.inputs.tolist() == [[[4, 0, 0, 0, 0, 0], [5, 6, 7, 8, 9, 10]]]
+    assert batch.mask is not None
     assert batch.mask.sum(-1).tolist() == [[1, 6]]
     assert batch.targets.tolist() == [0]
     with pytest.raises(ValueError, match="3 targets do not fit 4 sequences in pairs"):
@@ -41,6 +44,7 @@ def test_signals_with_timespans():
     signal = np.random.default_rng(0).normal(size=(10, 2)).astype(np.float32)
     batch = Sequences(signal, STARTS, np.zeros(4, int), timespans=signal[:, 0]).batch([0, 2])
     np.testing.assert_array_equal(batch.inputs[0], signal[:3])
+    assert batch.timespans is not None
     np.testing.assert_array_equal(batch.timespans[0], signal[:3, 0])
     assert not batch.inputs[1, 1:].any()
     assert (batch.timespans[1, 1:] == 1).all()

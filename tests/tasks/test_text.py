@@ -30,16 +30,17 @@ def files():
 
 def test_bytes_and_labels_counted_by_hand(files, make_tar):
     prepare(imdb.IMDB, make_tar(files))
-    task = tasks.create("text")
+    task = tasks.Text()
     parts = {split: task.dataset(split) for split in tasks.SPLITS}
     assert [len(part) for part in parts.values()] == [12, 12, 12]
+    assert task.vocabulary is not None
     assert len(task.vocabulary) == 257
     for split in ("train", "test"):
-        for row, (tokens, label) in enumerate(parts[split]):
+        for row, (tokens, label) in enumerate([*parts[split]]):
             expected = review(split, ("neg", "pos")[label], row % REVIEWS)
             assert bytes((tokens - 1).tolist()) == expected
             assert int(label) == row // REVIEWS
-    for (a, _), (b, _) in zip(parts["validation"], parts["test"], strict=True):
+    for (a, _), (b, _) in zip([*parts["validation"]], [*parts["test"]], strict=True):
         assert torch.equal(a, b)
 
 
@@ -48,6 +49,7 @@ def test_padding_and_length(files, make_tar):
     batch = tasks.create("text", length=30).dataset("train").batch([0, 5])
     assert batch.inputs.shape == (2, 30)
     short = len(review("train", "neg", 0))
+    assert batch.mask is not None
     assert batch.mask.sum(1).tolist() == [short, 30]
     assert not batch.inputs[0, short:].any()
     assert batch.inputs[0, 0] == ord("t") + 1
@@ -55,14 +57,14 @@ def test_padding_and_length(files, make_tar):
 
 def test_reviews_held_out_for_validation(files, make_tar):
     prepare(imdb.IMDB, make_tar(files))
-    task = tasks.create("text", held_out=4)
+    task = tasks.Text(held_out=4)
     train, validation = task.dataset("train"), task.dataset("validation")
     assert (len(train), len(validation), len(task.dataset("test"))) == (8, 4, 12)
     assert validation.targets.tolist() == [0, 0, 1, 1]
     texts = [tuple(tokens.tolist()) for part in (train, validation) for tokens, _ in part]
     everything = tasks.create("text").dataset("train")
     assert sorted(texts) == sorted(tuple(tokens.tolist()) for tokens, _ in everything)
-    again = tasks.create("text", held_out=4, seed=1).dataset("validation")
+    again = tasks.Text(held_out=4, seed=1).dataset("validation")
     assert again.lengths.tolist() != validation.lengths.tolist()
 
 

@@ -112,6 +112,7 @@ def test_with_a_memory(prepared, name, tmp_path):
     result = train(config(name, "gru"), tmp_path / "run")
     assert result.failure is None
     assert result.steps == 2
+    assert result.test_metric is not None
     assert np.isfinite(result.test_metric)
     assert result.chance > 0
 
@@ -149,13 +150,17 @@ def test_a_sample_is_drawn(prepared, name, tmp_path):
     assert path.name == f"{name}-1.png"
     with Image.open(path) as picture:
         assert picture.width >= 150 * 4  # inches
-        assert len(picture.convert("RGB").getcolors(1 << 20)) > 3
+        colours = picture.convert("RGB").getcolors(1 << 20)
+        assert colours is not None
+        assert len(colours) > 3
 
 
 def test_a_continuous_time_layer_gets_the_timespans(tmp_path):
     options = {**SMALL, "length": 9}
     for layer in ("cfc", "ltc"):
-        assert np.isfinite(train(config("irregular", layer, options), tmp_path / layer).test_loss)
+        result = train(config("irregular", layer, options), tmp_path / layer)
+        assert result.test_loss is not None
+        assert np.isfinite(result.test_loss)
     with pytest.raises(ValueError, match=r"gru has no notion of time.*--set task\.options\.elapsed=channel"):
         Experiment(config("irregular", "gru", options))
     with pytest.raises(ValueError, match="a transformer has no notion of time"):

@@ -38,20 +38,23 @@ def series_of(path):
 
 def test_series_are_standardised_by_the_training_ones(folder):
     task = tasks.create("ucr", name="Waves")
+    assert task.source is not None
     prepare(task.source, folder)
     assert (task.input_size, task.target_size, task.vocabulary) == (2, 2, None)
     everything = np.concatenate([series for series, _ in series_of(folder / "Waves_TRAIN.ts")])
-    for (x, y), (series, label) in zip(task.dataset("test"), series_of(folder / "Waves_TEST.ts"), strict=True):
+    for (x, y), (series, label) in zip([*task.dataset("test")], series_of(folder / "Waves_TEST.ts"), strict=True):
         np.testing.assert_allclose(x, (series - everything.mean(0)) / everything.std(0), rtol=1e-4, atol=1e-5)
         assert ("up", "down")[y] == label
     batch = task.dataset("test").batch(range(8))
     assert batch.inputs.shape == (8, 6, 2)
+    assert batch.mask is not None
     assert batch.mask.sum(1).tolist() == [4, 5, 6, 4, 5, 6, 4, 5]
     assert task.chance == 0.5
 
 
 def test_a_share_of_each_class_validates(folder):
-    task = tasks.create("ucr", name="Waves", held_out=0.2)
+    task = tasks.UCR(name="Waves", held_out=0.2)
+    assert task.source is not None
     prepare(task.source, folder)
     train, validation = task.dataset("train"), task.dataset("validation")
     assert train.targets.bincount().tolist() == [8, 8]
@@ -66,6 +69,7 @@ def test_missing_values_become_the_mean(folder):
     path = folder / "Waves_TEST.ts"
     path.write_text(HEAD + "1,?,3:4,5:up\n")
     task = tasks.create("ucr", name="Waves")
+    assert task.source is not None
     prepare(task.source, folder)
     x, _ = task.dataset("test")[0]
     assert x.shape == (3, 2)
@@ -96,8 +100,10 @@ def test_missing_values_become_the_mean(folder):
 def test_wrong_files_are_named(folder, change, message):
     path = folder / "Waves_TRAIN.ts"
     path.write_text(change(path.read_text()))
+    task = tasks.create("ucr", name="Waves")
+    assert task.source is not None
     with pytest.raises(ValueError, match=message):
-        prepare(tasks.create("ucr", name="Waves").source, folder)
+        prepare(task.source, folder)
     assert load("ucr-Waves") is None
 
 

@@ -3,9 +3,12 @@
 from pathlib import Path
 
 import pytest
+import torch
 
 from remanence import tasks
 from remanence.models import Transformer
+from remanence.models.block import Block
+from remanence.nn.attention import Attention
 from remanence.training import read_recipe
 from remanence.training.experiment import build_model
 
@@ -24,13 +27,19 @@ def test_the_recipe_is_the_published_configuration(name):
     full, flip_flops = read_recipe(RECIPES / f"{name}.yaml").runs()
     training = full.training
     assert (full.task.name, full.layer.name, flip_flops.layer.name) == (name, "full", "cff")
+    assert training.epoch_steps is not None
     assert training.epochs * training.epoch_steps == STEPS[name]
     peak = BASE_RATES[name] / (training.warmup**0.5 if training.decay == "rsqrt" else 1)
     assert training.learning_rate == pytest.approx(peak, rel=2e-3)
     task = tasks.create(name, **full.task.options)
+    assert task.vocabulary is not None
     published = Transformer.lra(name, task.target_size, vocabulary_size=len(task.vocabulary))
     assert shapes(build_model(full, task)) == shapes(published)
     block = published.blocks[0]
+    assert isinstance(block, Block)
+    assert isinstance(block.mixer, Attention)
+    assert isinstance(published.dropout, torch.nn.Dropout)
+    assert full.model.transformer is not None
     assert (full.model.transformer.heads, full.model.transformer.dropout) == (block.mixer.heads, published.dropout.p)
 
 

@@ -35,6 +35,7 @@ def test_runs_side_by_side_and_again(tmp_path, make_config):
 def test_a_run_that_diverges_does_not_stop_the_others(tmp_path, make_config):
     runs = plan([make_config(layer="irnn", learning_rate=1e30, clip=0), make_config(layer="gru")], tmp_path)
     diverged, fine = compare(runs).values()
+    assert diverged.failure is not None
     assert "updates were too large" in diverged.failure
     assert diverged.test_metric is None
     assert fine.failure is None

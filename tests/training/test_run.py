@@ -53,6 +53,7 @@ def test_a_run_leaves_what_repeats_it(finished, make_config):
     assert result.steps == 8
     assert result.stopped == "budget"
     assert result.failure is None
+    assert result.test_metric is not None
     assert 0 <= result.test_metric <= 1
     assert result.chance == 0.9
     assert sorted(path.name for path in finished.iterdir()) == [
@@ -72,6 +73,7 @@ def test_the_same_seed_gives_the_same_run_and_another_seed_another(finished, tmp
 
 def test_it_learns(tmp_path, make_config):
     result = train(make_config(layer="lstm", epochs=30, learning_rate=0.03, solved=0.3), tmp_path / "run")
+    assert result.validation_metric is not None
     assert result.validation_metric < 0.6
     train_losses = [float(row["train_loss"]) for row in metrics(tmp_path / "run")]
     assert train_losses[-1] < 0.5 * train_losses[0]
@@ -462,9 +464,13 @@ def test_the_peak_of_the_memory_is_that_of_the_run():
     del held
     peak.forget_peak()
     after = peak.peak_mib()
+    assert before is not None
+    assert after is not None
     assert before - after > 200
     torch.ones(2**26).sum()
-    assert peak.peak_mib() - after > 200
+    again = peak.peak_mib()
+    assert again is not None
+    assert again - after > 200
 
 
 @pytest.mark.parametrize("state", ["missing", "forbidden"])

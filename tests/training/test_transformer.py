@@ -3,6 +3,7 @@
 import pytest
 
 from remanence.models import Transformer
+from remanence.models.block import Block
 from remanence.models.mixer import MemoryMixer
 from remanence.nn.attention import LocalAttention
 from remanence.training import ModelConfig, TransformerConfig, train
@@ -23,12 +24,16 @@ def test_the_layer_becomes_the_mixer(in_transformer):
     model = Experiment(in_transformer("local", {"radius": 2}, heads=3, mlp=7)).model
     assert isinstance(model, Transformer)
     (block,) = model.blocks
+    assert isinstance(block, Block)
     assert isinstance(block.mixer, LocalAttention)
     assert (block.mixer.radius, block.mixer.heads, block.mixer.width, block.mlp[0].out_features) == (2, 3, 6, 7)
     assert model.readout[0].out_features == 5
-    memory = Experiment(in_transformer("gru", causal=True, pooling="last")).model.blocks[0].mixer
-    assert isinstance(memory, MemoryMixer)
-    assert [part.hidden_size for part in memory.memories] == [6]
+    model = Experiment(in_transformer("gru", causal=True, pooling="last")).model
+    assert isinstance(model, Transformer)
+    (block,) = model.blocks
+    assert isinstance(block, Block)
+    assert isinstance(block.mixer, MemoryMixer)
+    assert [part.hidden_size for part in block.mixer.memories] == [6]
 
 
 @pytest.mark.parametrize("layer", ["performer", "lstm"])

@@ -77,7 +77,7 @@ def test_every_builder_draws_signs(build):
 def test_arguments_out_of_range():
     for call, message in (
         (lambda: wiring.isolated(0), "neurons must be a positive integer, got 0"),
-        (lambda: wiring.dense(2.5), "neurons must be a positive integer, got 2.5"),
+        (lambda: wiring.dense(2.5), "neurons must be a positive integer, got 2.5"),  # pyright: ignore[reportArgumentType]
         (lambda: wiring.dense(3, inhibitory=-0.1), "inhibitory is a share"),
         (lambda: wiring.lattice(()), "at least one side"),
         (lambda: wiring.lattice((3, -1)), "every side of shape must be a positive integer, got -1"),

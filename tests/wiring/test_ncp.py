@@ -25,6 +25,7 @@ def theirs(sizes, seed):
     inputs, *rest = sizes
     graph = ncps.wirings.NCP(*rest, seed=seed)
     graph.build(inputs)
+    assert graph.sensory_adjacency_matrix is not None
     return graph.adjacency_matrix.T, graph.sensory_adjacency_matrix.T  # ours: the row receives
 
 
@@ -85,6 +86,7 @@ def test_signs_and_seeds():
     sizes = SIZES["typical"]
     graph = ours(sizes, inhibitory=0.4)
     assert (graph.signs < 0).sum() == round(0.4 * len(graph.edges))
+    assert graph.sensory is not None
     assert (graph.sensory < 0).sum() == round(0.4 * (graph.sensory != 0).sum())
     assert graph == ours(sizes, inhibitory=0.4)
     assert graph != ours(sizes, inhibitory=0.4, seed=1)

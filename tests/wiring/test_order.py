@@ -54,7 +54,7 @@ def test_levels_are_independent_inside_and_keep_the_order_between(density):
     rank, level = np.argsort(order), np.empty(40, dtype=int)
     for number, neurons in enumerate(found):
         level[neurons] = number
-        assert not graph.adjacency[np.ix_(neurons, neurons)].any()
+        assert not graph.adjacency[np.ix_(neurons.tolist(), neurons.tolist())].any()
     for a, b in graph.edges:
         assert (rank[a] < rank[b]) == (level[a] < level[b])
     assert len(found) == (1 if density == 0 else 40 if density == 1 else len(found))

@@ -42,7 +42,7 @@ def test_picture_has_the_symbols_at_both_axes():
 @pytest.mark.unchecked
 def test_refuses():
     with pytest.raises(ValueError, match="FastWeights layer, got Elman"):
-        fast_attention(Elman(2, 5), torch.randn(1, 4, 2))
+        fast_attention(Elman(2, 5), torch.randn(1, 4, 2))  # pyright: ignore[reportArgumentType]
     with pytest.raises(ValueError, match=r"\[batch, time, 2\].*\[1, 4, 3\]"):
         fast_attention(FastWeights(2, 5), torch.randn(1, 4, 3))
     with pytest.raises(ValueError, match=r"4 symbols.*got 2"):

@@ -83,6 +83,7 @@ def test_no_bound_is_ever_violated(seed, time, inner_steps, decay, rate, scale, 
 def test_layer_norm_is_as_lipschitz_as_said(seed, scale, apart):
     torch.manual_seed(seed)
     layer = make()
+    assert isinstance(layer.norm, torch.nn.LayerNorm)
     z = scale * torch.randn(7, 1, N).double()
     z = torch.cat([z, z + apart * scale * torch.randn(7, 1, N).double()], 1)
     factor = layer.norm.weight.detach().abs().max() / deviation(layer, z).prod(1).sqrt()
@@ -111,7 +112,7 @@ def test_bounds_are_reached_where_one_pattern_was_written_all_along(inner_steps)
     h = torch.tensor([1.0, 0.5, 0.0, 1.5]).double()
     square = float(h @ h)
     rates = torch.tensor([η * square * (1 - λ**t) / (1 - λ) for t in range(steps)], dtype=torch.float64)
-    reached = sum(rates**k for k in range(S + 1))  # the loop makes this of a drive along h
+    reached = torch.stack([rates**k for k in range(S + 1)]).sum(0)  # the loop makes this of a drive along h
     found = fast_weights_dynamics(layer, (h / reached[:, None])[None])
     torch.testing.assert_close(found.lipschitz[0], rates)
     torch.testing.assert_close(found.norm_bound[0], rates)
@@ -158,7 +159,7 @@ def test_overflow_is_said_so():
 @pytest.mark.unchecked
 def test_refuses():
     with pytest.raises(ValueError, match="FastWeights layer, got Elman"):
-        fast_weights_dynamics(Elman(2, 5), torch.randn(1, 4, 2))
+        fast_weights_dynamics(Elman(2, 5), torch.randn(1, 4, 2))  # pyright: ignore[reportArgumentType]
     with pytest.raises(ValueError, match=r"\[batch, time, 2\].*\[1, 4, 3\]"):
         fast_weights_dynamics(make(), torch.randn(1, 4, 3).double())
     with pytest.raises(ValueError, match="at least the layer's inner_steps, 3; got 2"):

@@ -42,9 +42,11 @@ def test_padding_changes_nothing(layer, time):
     torch.testing.assert_close(layer(other, mask)[mask], y[mask], rtol=0, atol=0)
     y.sum().backward()
     assert torch.isfinite(y).all()
+    assert x.grad is not None
     assert torch.isfinite(x.grad).all()
     x.grad = None
     layer(x, mask)[mask].sum().backward()
+    assert x.grad is not None
     assert not x.grad[~mask].any()
 
 

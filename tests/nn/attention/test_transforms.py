@@ -1,6 +1,7 @@
 """What PyTorch wraps around an attention method: traces, fake tensors, ``torch.func``, checkpoints, exports."""
 
 import copy
+from typing import Any
 
 import pytest
 import torch
@@ -33,7 +34,7 @@ def x():
 @pytest.mark.unchecked  # sizes are tensors in a trace
 @pytest.mark.filterwarnings("ignore::torch.jit.TracerWarning", "ignore::DeprecationWarning")
 def test_jit_trace(layer, x):
-    traced = torch.jit.trace(layer, (x, MASK), check_trace=False)
+    traced: Any = torch.jit.trace(layer, (x, MASK), check_trace=False)
     for given in (x, random(2, 9, 8)):
         torch.testing.assert_close(traced(given, MASK), layer(given, MASK))
 
@@ -61,7 +62,7 @@ def test_func_grad_and_jvp(layer, x):
     leaf, direction = x.clone().requires_grad_(), torch.randn_like(x)
     (expected,) = torch.autograd.grad(loss(leaf), leaf)
     torch.testing.assert_close(torch.func.grad(loss)(x), expected)
-    _, slope = torch.func.jvp(loss, (x,), (direction,))
+    slope = torch.func.jvp(loss, (x,), (direction,))[1]
     torch.testing.assert_close(slope, (expected * direction).sum())
 
 
