@@ -3,7 +3,7 @@
 import math
 from collections.abc import Sequence
 from functools import partial
-from typing import Any, Literal
+from typing import Literal
 
 import torch
 from jaxtyping import Bool
@@ -18,7 +18,7 @@ from remanence.nn.memory import Memory, positive_integer
 from remanence.nn.structure import Device
 from remanence.nn.synapses import Synapses
 from remanence.ops.scan.operation import scan
-from remanence.wiring import Wiring, dense
+from remanence.wiring import Adjacency, Wiring, dense
 
 POLARITIES = {"inhibitory": -1.0, "shunting": 0.0, "excitatory": 1.0}
 """Reversal potential of a synapse at the start, and its sign for good."""
@@ -118,7 +118,7 @@ class CFF(Memory):
         mutual_synapse: Literal["inhibitory", "shunting"] = "inhibitory",
         horizon: int = 100,
         input_synapse: Literal["gate", "affine", "exact"] = "gate",
-        wiring: Any = None,
+        wiring: Wiring | Adjacency | None = None,
         device: Device = None,
         dtype: torch.dtype | None = None,
     ):
@@ -153,7 +153,7 @@ class CFF(Memory):
             self.log_potential_self = nn.Parameter(torch.empty(2, hidden_size))  # log |E_s|
         self.reset_parameters()
 
-    def _wired(self, wiring: Any) -> Lateral:
+    def _wired(self, wiring: Wiring | Adjacency) -> Lateral:
         graph = wiring if isinstance(wiring, Wiring) else Wiring.of(wiring)
         if graph.neurons != self.hidden_size:
             raise UserError(f"hidden_size is {self.hidden_size} pairs, but the wiring has {graph.neurons}")

@@ -3,7 +3,7 @@
 import math
 from collections.abc import Callable
 from functools import partial
-from typing import Any, Literal, TypeAlias
+from typing import Literal, TypeAlias
 
 import torch
 from torch import Tensor, nn
@@ -13,7 +13,7 @@ from remanence.nn.memory import Memory, positive_integer
 from remanence.nn.structure import Device
 from remanence.nn.synapses import Synapses
 from remanence.ops.ltc import evolve
-from remanence.wiring import Wiring, dense
+from remanence.wiring import Adjacency, Wiring, dense
 
 Change: TypeAlias = Callable[[Tensor], Tensor]
 """v -> dv/dt."""
@@ -84,7 +84,7 @@ class LTC(Memory):
         input_size: int,
         hidden_size: int,
         *,
-        wiring: Any = None,
+        wiring: Wiring | Adjacency | None = None,
         sub_steps: int = 6,
         solver: Literal["semi_implicit", "explicit_euler", "rk4"] = "semi_implicit",
         input_mapping: bool = True,

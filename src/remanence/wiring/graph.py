@@ -2,8 +2,9 @@
 
 from __future__ import annotations
 
+from collections.abc import Sequence
 from dataclasses import dataclass
-from typing import TYPE_CHECKING, Any
+from typing import TYPE_CHECKING, Any, Protocol, TypeAlias, runtime_checkable
 
 import numpy as np
 import torch
@@ -14,6 +15,34 @@ from remanence.extras import needing
 
 if TYPE_CHECKING:
     from matplotlib.axes import Axes
+
+
+@runtime_checkable
+class SparseMatrix(Protocol):
+    """A matrix or array of SciPy."""
+
+    def toarray(self) -> np.ndarray:
+        """The same, dense."""
+        ...
+
+
+@runtime_checkable
+class Graph(Protocol):
+    """A graph of networkx."""
+
+    @property
+    def nodes(self) -> Any:
+        """The neurons."""
+        ...
+
+    @property
+    def edges(self) -> Any:
+        """The synapses."""
+        ...
+
+
+Adjacency: TypeAlias = Sequence[Sequence[int | float]] | np.ndarray | torch.Tensor | SparseMatrix | Graph
+"""What :meth:`Wiring.of` takes."""
 
 
 @dataclass(frozen=True, eq=False)
@@ -59,7 +88,7 @@ class Wiring:
                 object.__setattr__(self, name, _read_only(array))
 
     @classmethod
-    def of(cls, source: Any) -> Wiring:
+    def of(cls, source: Adjacency) -> Wiring:
         """A wiring from a square matrix of -1, 0 and 1 in any form, or from a networkx graph.
 
         Args:
@@ -70,9 +99,9 @@ class Wiring:
         Raises:
             ValueError: not square, or an entry other than -1, 0 and 1.
         """
-        if hasattr(source, "nodes") and hasattr(source, "edges"):
+        if isinstance(source, Graph):
             return cls(_signs("networkx graph", _matrix_of_graph(source)))
-        if hasattr(source, "toarray"):
+        if isinstance(source, SparseMatrix):
             source = source.toarray()
         elif isinstance(source, torch.Tensor):
             source = source.detach().cpu().numpy()

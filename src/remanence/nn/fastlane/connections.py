@@ -1,15 +1,13 @@
 """Which neurons are connected to each other, to the inputs and to the outputs, as the arguments of the layer say."""
 
-from typing import Any
-
 import numpy as np
 
 from remanence.errors import UserError
-from remanence.wiring import Wiring, dense, random
+from remanence.wiring import Adjacency, Wiring, dense, random
 from remanence.wiring.order import Neurons
 
 
-def graph_of(wiring: Any, density: float, neurons: int, seed: int) -> Wiring:
+def graph_of(wiring: Wiring | Adjacency | None, density: float, neurons: int, seed: int) -> Wiring:
     """The wiring that is given, or one of that density."""
     if wiring is None:
         return dense(neurons) if density == 1 else random(neurons, density, seed)

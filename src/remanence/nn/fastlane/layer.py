@@ -18,7 +18,7 @@ from remanence.nn.persistent import NONLINEARITIES, Pointwise, checked_nonlinear
 from remanence.nn.structure import Device
 from remanence.ops.firing.operation import fire
 from remanence.ops.firing.schedule import Schedule
-from remanence.wiring import firing_order
+from remanence.wiring import Adjacency, Wiring, firing_order
 from remanence.wiring.order import Neurons
 
 DENSE_FROM = 0.35
@@ -91,7 +91,7 @@ class Fastlane(Memory):
         input_size: int,
         hidden_size: int,
         *,
-        wiring: Any = None,
+        wiring: Wiring | Adjacency | None = None,
         density: float = 1.0,
         order: str | Neurons = "index",
         inputs: Neurons | None = None,
