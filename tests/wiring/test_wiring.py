@@ -83,7 +83,7 @@ def test_what_is_no_wiring_is_refused():
     with pytest.raises(ValueError, match=r"square matrix.*got 2 x 3"):
         Wiring.of(np.ones((2, 3)))
     with pytest.raises(ValueError, match=r"square matrix.*got shape \[3\]"):
-        Wiring.of([1, 0, 1])
+        Wiring.of([1, 0, 1])  # pyright: ignore[reportArgumentType]
     with pytest.raises(ValueError, match="square"):
         Wiring.of(np.zeros((0, 0)))
     with pytest.raises(ValueError, match=r"only 1 \(excites\).*got 0.5"):

@@ -8,7 +8,7 @@ reference; so is a second derivative.
 import sys
 import warnings
 from collections.abc import Callable, Iterable, Mapping, Sequence
-from typing import Any, Protocol, TypeAlias, runtime_checkable
+from typing import Any, Literal, Protocol, TypeAlias, runtime_checkable
 
 import torch
 from torch import Tensor
@@ -18,6 +18,7 @@ from remanence.errors import UserError
 from remanence.ops import again
 
 Optionals: TypeAlias = Sequence[Tensor | None]
+BackendName: TypeAlias = Literal["auto", "reference", "cpu", "gpu"]
 
 
 class UntraceableWarning(UserWarning):

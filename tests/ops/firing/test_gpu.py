@@ -56,9 +56,10 @@ def test_equals_the_plain_loop(device, neurons, density, function, batch, ticks,
 def test_other_dtypes(device, dtype):
     graph = wiring.random(12, 0.3, seed=1)
     schedule = Schedule(graph, np.arange(12), torch.tanh, 1, 0.9)
-    tensors = [torch.randn(s, device=device) / 2 for s in ((12, 4, 5), (12, 5), (len(graph.edges),))]
-    expected, _ = fire(schedule, *tensors, "reference")
-    values, _ = fire(schedule, *(tensor.to(dtype) for tensor in tensors), "gpu")
+    shapes = (12, 4, 5), (12, 5), (len(graph.edges),)
+    drive, state, weight = (torch.randn(shape, device=device) / 2 for shape in shapes)
+    expected, _ = fire(schedule, drive, state, weight, "reference")
+    values, _ = fire(schedule, drive.to(dtype), state.to(dtype), weight.to(dtype), "gpu")
     tolerance = 1e-5 if dtype == torch.float32 else 0.05
     torch.testing.assert_close(values.float(), expected, rtol=tolerance, atol=tolerance)
 

@@ -28,7 +28,7 @@ def one_by_one(schedule, drive, state, matrix):
     return reference.fire(schedule, [[neuron] for neuron in schedule.order.tolist()], drive, state, matrix)
 
 
-def assert_same(schedule, drive, state, weight, rtol=1e-9):
+def assert_same(schedule, drive, state, weight, *, rtol=1e-9):
     """The loop on the matrix, the kernel for it, and the kernel for edges."""
     matrix = schedule.matrix(weight).detach().requires_grad_()
     expected = one_by_one(schedule, drive, state, matrix)

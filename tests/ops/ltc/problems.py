@@ -26,8 +26,8 @@ def leaf(*shape, dtype, shift=0.0, device="cpu"):
 def gradients(results, leaves):
     """Of a weighted sum of the results, the same weights in every call."""
     generator = torch.Generator().manual_seed(0)
-    loss = sum((torch.randn(y.shape, generator=generator, dtype=y.dtype).to(y.device) * y).sum() for y in results)
-    return torch.autograd.grad(loss, leaves, allow_unused=True)
+    losses = [(torch.randn(y.shape, generator=generator, dtype=y.dtype).to(y.device) * y).sum() for y in results]
+    return torch.autograd.grad(torch.stack(losses).sum(), leaves, allow_unused=True)
 
 
 def assert_spreads_along_synapses(backend, device="cpu"):
@@ -35,13 +35,13 @@ def assert_spreads_along_synapses(backend, device="cpu"):
     edges, strengths = synapses(9, 9, 0.3, torch.float64, device)
     x = torch.rand(3, 9, dtype=torch.float64, device=device)
     x[1, 4], x[2, 2] = torch.nan, torch.inf
-    outside = [torch.rand(3, 2, 9, dtype=torch.float64, device=device) for _ in range(2)]
+    conductance, current = (torch.rand(3, 2, 9, dtype=torch.float64, device=device) for _ in range(2))
     results = []
     with torch.no_grad():
         for name in ("reference", backend):
             sums = synaptic.arriving(x, edges, strengths, backend=name)
             capacitance = torch.ones_like(x[0])
-            states = synaptic.evolve(x, *outside, capacitance, edges, strengths, sub_steps=1, backend=name)
+            states = synaptic.evolve(x, conductance, current, capacitance, edges, strengths, sub_steps=1, backend=name)
             results.append((*sums, *states))
     assert all(0 < result.isfinite().float().mean() < 1 for result in (results[0][0], results[0][2]))
     torch.testing.assert_close(*results, equal_nan=True, rtol=1e-9, atol=1e-9)

@@ -4,6 +4,7 @@ import importlib.util
 import os
 import subprocess
 import sys
+from functools import partial
 
 import pytest
 import torch
@@ -40,10 +41,10 @@ def assert_equal(function, leaves, dtype):
     for backend in ("reference", "gpu"):
         found = function(backend)
         results.append((*found, *gradients(found, leaves)))
-    tolerance = {"rtol": TOLERANCE[dtype], "atol": TOLERANCE[dtype]}
-    torch.testing.assert_close(*results, **tolerance)
+    close = partial(torch.testing.assert_close, rtol=TOLERANCE[dtype], atol=TOLERANCE[dtype])
+    close(*results)
     with torch.no_grad():
-        torch.testing.assert_close(function("gpu"), tuple(results[0][:2]), **tolerance)
+        close(function("gpu"), tuple(results[0][:2]))
 
 
 @pytest.mark.parametrize("dtype", [torch.float32, torch.float64], ids=str)

@@ -1,5 +1,8 @@
 """The kernels for synapses against the plain formulas, in both layouts."""
 
+from functools import partial
+from typing import Any
+
 import pytest
 import torch
 from hypothesis import given, settings
@@ -29,11 +32,11 @@ def assert_equal(function, leaves, dtype):
             patch.setattr(kind, "allocate", lambda *shape, dtype: torch.full(shape, float("nan"), dtype=dtype))
         found = function("cpu")
         grads = gradients(found, leaves)
-    tolerance = {"rtol": TOLERANCE[dtype], "atol": TOLERANCE[dtype]}
-    torch.testing.assert_close(found, expected, **tolerance)
-    torch.testing.assert_close(grads, wanted, **tolerance)
+    close = partial(torch.testing.assert_close, rtol=TOLERANCE[dtype], atol=TOLERANCE[dtype])
+    close(found, expected)
+    close(grads, wanted)
     with torch.no_grad():
-        torch.testing.assert_close(function("cpu"), expected, **tolerance)
+        close(function("cpu"), expected)
 
 
 shapes = st.fixed_dictionaries(
@@ -145,13 +148,14 @@ def test_extreme_voltages_stay_finite(layout):
     assert all(grad.isfinite().all() for grad in torch.autograd.grad(y.sum(), strengths))
 
 
+@pytest.mark.unchecked
 def test_a_backend_that_cannot_run_says_so():
     edges, strengths = synapses(3, 3, 1.0, torch.float32)
     half = Strengths(*(value.to(torch.bfloat16) for value in strengths))
     with pytest.raises(ValueError, match=r"float32 and float64 on the CPU, and the tensors are torch\.bfloat16"):
         synaptic.arriving(torch.rand(2, 3, dtype=torch.bfloat16), edges, half, backend="cpu")
     with pytest.raises(ValueError, match="unknown backend 'fast'"):
-        synaptic.arriving(torch.rand(2, 3), edges, strengths, backend="fast")
+        synaptic.arriving(torch.rand(2, 3), edges, strengths, backend="fast")  # pyright: ignore[reportArgumentType]
 
 
 @pytest.mark.parametrize("density", [0.1, 1.0])
@@ -169,7 +173,7 @@ def test_layers_run_through_the_kernels(density, monkeypatch):
 @pytest.mark.unchecked
 def test_what_does_not_fit_is_refused_before_a_kernel_reads_it():
     edges, strengths = synapses(3, 3, 1.0, torch.float32)
-    good = {"v": torch.zeros(2, 3), "conductance": torch.rand(2, 4, 3), "current": torch.rand(2, 4, 3)}
+    good: dict[str, Any] = {"v": torch.zeros(2, 3), "conductance": torch.rand(2, 4, 3), "current": torch.rand(2, 4, 3)}
     good |= {"capacitance": torch.ones(3), "strengths": strengths, "timespans": torch.ones(2, 4), "sub_steps": 2}
     wrong = {
         "v": torch.zeros(2, 2),

@@ -30,9 +30,9 @@ def both_ways(backend, inputs, state, params, step=pair, outputs=None):
     """States, final state, and gradients of everything that requires one."""
     states, final = scan(step, inputs, state, params, backend=backend)
     results = [*states, *final]
-    loss = sum(((i + 1) * torch.cos(x)).sum() for i, x in enumerate(results) if outputs is None or i in outputs)
+    losses = [((i + 1) * torch.cos(x)).sum() for i, x in enumerate(results) if outputs is None or i in outputs]
     wanted = [x for x in (*inputs, *state, *params) if x.requires_grad]
-    grads = torch.autograd.grad(loss, wanted, allow_unused=True, materialize_grads=True)
+    grads = torch.autograd.grad(torch.stack(losses).sum(), wanted, allow_unused=True, materialize_grads=True)
     return [x.detach() for x in (*results, *grads)]
 
 
@@ -155,7 +155,7 @@ def test_two_threads(threads, batch, channels):
 
 def test_calls_from_many_threads_at_once(threads):
     expected = both_ways("cpu", *tensors(8, 40, 33))
-    results = [None] * 8
+    results: list[list[torch.Tensor]] = [[] for _ in range(8)]
 
     def call(place):
         results[place] = both_ways("cpu", *tensors(8, 40, 33))
@@ -217,7 +217,7 @@ def test_checkpoints(checkpoint_every):
     inputs, state, params = tensors(time=9)
     expected = both_ways("cpu", inputs, state, params)
     states, final = scan(pair, inputs, state, params, backend="cpu", checkpoint_every=checkpoint_every)
-    loss = sum(((i + 1) * torch.cos(x)).sum() for i, x in enumerate((*states, *final)))
+    loss = torch.stack([((i + 1) * torch.cos(x)).sum() for i, x in enumerate((*states, *final))]).sum()
     grads = torch.autograd.grad(loss, [*inputs, *state, *params], allow_unused=True, materialize_grads=True)
     torch.testing.assert_close([*states, *final, *grads], expected)
 
@@ -227,7 +227,8 @@ def test_refuses_what_it_cannot_compute():
     inputs, state, params = (tuple(x.detach().bfloat16() for x in group) for group in tensors())
     with pytest.raises(ValueError, match=r"float32 and float64, and the tensors are torch.bfloat16"):
         scan(pair, inputs, state, params, backend="cpu")
-    assert cpu.refuses(None, torch.empty(1, 1, 1, device="meta")) == "it runs on the CPU, and the tensors are on meta"
+    why = cpu.refuses(None, torch.empty(1, 1, 1, device="meta"))  # pyright: ignore[reportArgumentType]
+    assert why == "it runs on the CPU, and the tensors are on meta"
 
 
 def test_source_is_readable():

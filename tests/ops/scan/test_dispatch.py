@@ -97,7 +97,7 @@ def test_sizes_of_none_and_one(backend, batch, time, channels):
     assert [x.shape for x in final] == [(batch, channels)] * 2
     if time == 0:
         torch.testing.assert_close(final, tuple(state))
-    sum(x.sum() for x in (*states, *final)).backward()
+    torch.stack([x.sum() for x in (*states, *final)]).sum().backward()
 
 
 def mixing(state, inputs, params):
@@ -135,7 +135,7 @@ def test_wrong_arguments():
     with pytest.raises(ValueError, match=r"floating point, got .* torch.int64"):
         scan(step, [x.long() for x in inputs], state, params)
     with pytest.raises(ValueError, match="unknown backend 'cuda': use auto"):
-        scan(step, inputs, state, params, backend="cuda")
+        scan(step, inputs, state, params, backend="cuda")  # pyright: ignore[reportArgumentType]
     with pytest.raises(ValueError, match="checkpoint_every must be a positive integer or None, got 0"):
         scan(step, inputs, state, params, checkpoint_every=0)
     with pytest.raises(ValueError, match=r"must return a state like the one it got"):
@@ -238,7 +238,7 @@ def test_an_explicit_backend_says_what_it_cannot_read(backend):
 @pytest.mark.unchecked
 def test_a_kernel_is_not_given_the_address_of_a_tensor_without_memory():
     with pytest.raises(RuntimeError, match="no plain memory"):
-        enter(None, torch.float32, 1, torch.empty(3, device="meta"))
+        enter(None, torch.float32, 1, torch.empty(3, device="meta"))  # pyright: ignore[reportArgumentType]
 
 
 def test_double_backward_where_one_input_comes_from_another():

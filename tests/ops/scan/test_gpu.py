@@ -160,11 +160,14 @@ def test_what_a_step_does_not_use(device):
 def test_half_types_are_computed_in_float32(device, dtype, tolerance):
     inputs, state, params = drawn(device, 2, 40, 3, (1, 2, 1), dtype)
     wide = [[x.detach().float().requires_grad_() for x in group] for group in (inputs, state, params)]
-    results = []
-    for backend, group in (("gpu", (inputs, state, params)), ("reference", wide)):
+
+    def results_of(backend, group):
         states, final = scan(gated, *group, backend=backend)
         flat = [x for part in group for x in part]
-        results.append([*states, *final, *torch.autograd.grad(sum(x.float().sum() for x in states), flat)])
+        loss = torch.stack([x.float().sum() for x in states]).sum()
+        return [*states, *final, *torch.autograd.grad(loss, flat)]
+
+    results = [results_of("gpu", (inputs, state, params)), results_of("reference", wide)]
     assert {x.dtype for x in results[0]} == {dtype}
     for ours, theirs in zip(*results, strict=True):
         scale = theirs.abs().max().item()

@@ -16,7 +16,7 @@ def results(backend, inputs, params, inputs_in_one, params_in_one, every=None):
     state = [torch.full((3, 5), value, dtype=x.dtype) for value in (0.1, 0.2)]
     given = x if inputs_in_one else x.unbind(2), p if params_in_one else p.unbind(0)
     states, final = scan(step, given[0], state, given[1], backend=backend, checkpoint_every=every)
-    loss = sum((i + 1) * s.square().sum() for i, s in enumerate((*states, *final)))
+    loss = torch.stack([(i + 1) * s.square().sum() for i, s in enumerate((*states, *final))]).sum()
     return [*states, *final, *torch.autograd.grad(loss, (x, p))]
 
 
@@ -28,7 +28,8 @@ def test_in_one_tensor(backend, in_one, every):
     inputs = torch.randn(3, 6, 2, 5, dtype=torch.float64)
     params = torch.randn(2, 5, dtype=torch.float64)
     torch.testing.assert_close(
-        results(backend, inputs, params, *in_one, every), results("reference", inputs, params, False, False)
+        results(backend, inputs, params, in_one[0], in_one[1], every),
+        results("reference", inputs, params, False, False),
     )
 
 

@@ -11,7 +11,7 @@ def looped(a, b, start, reverse):
     a, b, h = a.double(), b.double(), start.double()
     matrix = a if a.ndim > b.ndim else torch.diag_embed(a.movedim(0, -1)).movedim((-2, -1), (0, 1))
     steps = range(b.shape[-2])
-    history = [None] * len(steps)
+    history = [h] * len(steps)
     for t in reversed(steps) if reverse else steps:
         h = torch.einsum("ij...,j...->i...", matrix[..., t, :], h) + b[..., t, :]
         history[t] = h
@@ -65,8 +65,8 @@ def test_an_integrator_counts():
 
 def test_strides_do_not_matter():
     a, b, start = drawn(2, False, 3, 50, 4)
-    folded = [x.movedim(-2, 0).contiguous().movedim(0, -2) for x in (a, b)]
-    torch.testing.assert_close(linear.solve(*folded, start), linear.solve(a, b, start), rtol=0, atol=0)
+    folded_a, folded_b = (x.movedim(-2, 0).contiguous().movedim(0, -2) for x in (a, b))
+    torch.testing.assert_close(linear.solve(folded_a, folded_b, start), linear.solve(a, b, start), rtol=0, atol=0)
 
 
 def test_no_place_is_left_unwritten(monkeypatch):

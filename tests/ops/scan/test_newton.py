@@ -98,6 +98,7 @@ def test_one_step_and_a_resting_state_take_none():
     zeros = torch.zeros(2, 100, 3)
     outcome, _ = searched(leaky, (zeros,), (zeros[:, 0],), (torch.full((3,), 0.9),))
     assert outcome.iterations == 0
+    assert outcome.states is not None
     assert not outcome.states.any()
 
 
@@ -247,7 +248,8 @@ def test_values_and_gradients(states, time):
     results = []
     for backend in ("reference", "newton"):
         over_time, final = scan(many(states), inputs, state, params, backend=backend)
-        loss = sum((x * (i + 1)).cos().sum() for i, x in enumerate(over_time)) + sum(x.square().sum() for x in final)
+        losses = [*((x * (i + 1)).cos().sum() for i, x in enumerate(over_time)), *(x.square().sum() for x in final)]
+        loss = torch.stack(losses).sum()
         results.append([*over_time, *final, *torch.autograd.grad(loss, [*inputs, *state, *params])])
     torch.testing.assert_close(results[0], results[1], rtol=1e-9, atol=1e-10)
     assert not scan_statistics().fallbacks
@@ -293,7 +295,7 @@ def test_gradients_that_overflow_are_the_loops():
     for backend in ("graph", "newton"):
         wanted = [x.requires_grad_() for x in chaotic(1200)[1]]
         inputs, _, params = chaotic(1200)
-        states, _ = scan(logistic, inputs, wanted, params, backend=backend)
+        states, _ = scan(logistic, inputs, wanted, params, backend=backend)  # pyright: ignore[reportArgumentType]
         grads.append(torch.autograd.grad(states[0].sum(), wanted))
     torch.testing.assert_close(grads[0], grads[1], rtol=0, atol=0, equal_nan=True)
     assert scan_statistics().fallbacks == {"not converged": 1, "gradients": 1}
@@ -310,7 +312,7 @@ def test_a_product_of_jacobians_that_overflows_spoils_nothing():
     results = []
     for backend in ("graph", "newton"):
         wanted = x.clone().requires_grad_(), torch.zeros(1, 1, requires_grad=True)
-        states, _ = scan(gated, wanted[:1], wanted[1:], backend=backend)
+        states, _ = scan(gated, wanted[:1], wanted[1:], backend=backend)  # pyright: ignore[reportArgumentType]
         results.append([*states, *torch.autograd.grad(states[0][:, 20].sum(), wanted)])
         assert all(x.isfinite().all() for x in results[-1])
     torch.testing.assert_close(results[0], results[1], rtol=0, atol=0)

@@ -13,7 +13,7 @@ from torch import Tensor
 
 from remanence._kernels import enter, triton_place
 from remanence.ops import autocast
-from remanence.ops.dispatch import choose, record, warn_once
+from remanence.ops.dispatch import BackendName, choose, record, warn_once
 from remanence.ops.firing import reference
 from remanence.ops.firing.schedule import Pointwise, Schedule
 from remanence.ops.scan.gpu import DTYPES
@@ -28,7 +28,7 @@ def fire(
     drive: Float[Tensor, "neurons time batch"],
     state: Float[Tensor, "neurons batch"],
     weight: Tensor,
-    backend: str = "auto",
+    backend: BackendName = "auto",
 ) -> tuple[Float[Tensor, "neurons time batch"], Float[Tensor, "neurons batch"]]:
     """Values after each time step, and after the last.
 

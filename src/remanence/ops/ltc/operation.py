@@ -10,7 +10,7 @@ from torch import Tensor
 from remanence._kernels import addressing, enter
 from remanence.errors import UserError
 from remanence.ops import autocast
-from remanence.ops.dispatch import choose, record
+from remanence.ops.dispatch import BackendName, choose, record
 from remanence.ops.ltc import dense, gpu, reference, sparse
 from remanence.ops.ltc.edges import Edges, Strengths
 from remanence.ops.ltc.evolution import Evolution
@@ -20,7 +20,7 @@ from remanence.ops.uncompiled import uncompiled
 
 @uncompiled
 def arriving(
-    x: Float[Tensor, "*batch senders"], edges: Edges, strengths: Strengths, *, backend: str = "auto"
+    x: Float[Tensor, "*batch senders"], edges: Edges, strengths: Strengths, *, backend: BackendName = "auto"
 ) -> tuple[Float[Tensor, "*batch receivers"], Float[Tensor, "*batch receivers"]]:
     """What arrives at each receiver: Σ_j w_ij σ(γ_ij (x_j - μ_ij)), and the same with every term times E_ij.
 
@@ -62,7 +62,7 @@ def evolve(
     *,
     sub_steps: int,
     timespans: Float[Tensor, "batch time"] | None = None,
-    backend: str = "auto",
+    backend: BackendName = "auto",
 ) -> tuple[Float[Tensor, "batch time neurons"], Float[Tensor, "batch neurons"]]:
     """Liquid neurons over time, by the semi-implicit Euler rule::
 

@@ -2,6 +2,7 @@
 
 from collections.abc import Sequence
 from dataclasses import dataclass
+from typing import Literal
 
 from jaxtyping import Float
 from torch import Tensor
@@ -23,7 +24,7 @@ def evolve(
     phi: Float[Tensor, " rotations"],
     omega: Float[Tensor, " hidden"],
     bias: Float[Tensor, " hidden"],
-    backend: str = "auto",
+    backend: Literal["auto", "reference", "cpu"] = "auto",
 ) -> tuple[Float[Tensor, "batch time parts"], Float[Tensor, "batch parts"]]:
     """States after each time step, and after the last; parts are the real parts, then the imaginary.
 

@@ -3,7 +3,7 @@
 from collections import OrderedDict
 from collections.abc import Hashable, Sequence
 from functools import partial
-from typing import TypeAlias
+from typing import TYPE_CHECKING, Literal, TypeAlias
 
 from jaxtyping import Float
 from torch import Tensor
@@ -20,6 +20,11 @@ from remanence.ops.scan.trace import Step, TracedStep, UntraceableError
 from remanence.ops.uncompiled import uncompiled
 
 Many: TypeAlias = Sequence[Tensor] | Tensor
+if TYPE_CHECKING:
+    BackendName: TypeAlias = Literal["auto", "reference", "cpu", "gpu", "newton"]
+    KernelName: TypeAlias = Literal["cpu", "gpu", "newton"]
+else:  # MODULES says which there are, and the tests add one
+    BackendName = KernelName = str
 
 
 def scan(
@@ -28,7 +33,7 @@ def scan(
     state: Sequence[Float[Tensor, "batch channels"]],
     params: Sequence[Float[Tensor, " channels"]] | Float[Tensor, "params channels"] = (),
     *,
-    backend: str = "auto",
+    backend: BackendName = "auto",
     checkpoint_every: int | None = None,
 ) -> tuple[tuple[Float[Tensor, "batch time channels"], ...], tuple[Float[Tensor, "batch channels"], ...]]:
     """Run a pointwise step over time: ``state = step(state, (x[:, t] for x in inputs), params)``, for every t.
@@ -102,7 +107,9 @@ def _tell(step: Step, why: str) -> None:
     warn_once(f"scan runs {name} as a plain loop over time: {why}")
 
 
-def scan_source(step: Step, inputs: Many, state: Sequence[Tensor], params: Many = (), *, backend: str = "cpu") -> str:
+def scan_source(
+    step: Step, inputs: Many, state: Sequence[Tensor], params: Many = (), *, backend: KernelName = "cpu"
+) -> str:
     """The code that :func:`scan` generates for a step, forwards and backwards, to be read.
 
     Args:
