@@ -47,4 +47,4 @@ def test_any_pointwise_function(function):
 @pytest.mark.unchecked
 def test_unknown_nonlinearities_are_refused():
     with pytest.raises(ValueError, match=r"one of relu, leaky_relu, tanh.*got 'rleu'"):
-        nn.PersistentLinear(3, 5, nonlinearity="rleu")
+        nn.PersistentLinear(3, 5, nonlinearity="rleu")  # pyright: ignore[reportArgumentType]

@@ -2,6 +2,7 @@
 
 from collections.abc import Sequence
 from itertools import pairwise
+from typing import Literal
 
 import torch
 from jaxtyping import Bool, Float, Shaped
@@ -47,7 +48,7 @@ class SequenceModel(nn.Module):
         input_size: int | None = None,
         embedding: Sequence[int] = (50, 100),
         readout: Sequence[int] = (100,),
-        pooling: str = "last",
+        pooling: Literal["last", "none"] = "last",
         pairs: bool = False,
     ):
         super().__init__()

@@ -1,7 +1,7 @@
 """A transformer whose attention can be a memory."""
 
 from collections.abc import Mapping, Sequence
-from typing import Any
+from typing import Any, Literal
 
 import torch
 from jaxtyping import Bool, Float, Shaped
@@ -72,8 +72,8 @@ class Transformer(nn.Module):
         mlp: int | None = None,
         max_length: int = 1024,
         causal: bool = False,
-        pooling: str = "cls",
-        positions: str = "learned",
+        pooling: Literal["cls", "mean", "last", "none"] = "cls",
+        positions: Literal["learned", "sinusoidal", "none"] = "learned",
         readout: Sequence[int] = (),
         dropout: float = 0.0,
         pairs: bool = False,

@@ -3,7 +3,7 @@
 import math
 from collections.abc import Callable
 from functools import partial
-from typing import no_type_check
+from typing import Literal, TypeAlias, no_type_check
 
 import torch
 from torch import Tensor, nn
@@ -14,6 +14,9 @@ from remanence.nn.memory import Memory
 from remanence.nn.structure import Device
 from remanence.ops.firing.schedule import Pointwise
 from remanence.ops.scan.operation import scan
+
+NonlinearityName: TypeAlias = Literal["relu", "leaky_relu", "tanh", "sigmoid", "softplus", "identity"]
+Nonlinearity: TypeAlias = NonlinearityName | Pointwise
 
 NONLINEARITIES: dict[str, Pointwise] = {
     "relu": F.relu,
@@ -60,7 +63,7 @@ class PersistentLinear(Memory):
         input_size: int,
         hidden_size: int,
         *,
-        nonlinearity: str | Pointwise = "relu",
+        nonlinearity: Nonlinearity = "relu",
         device: Device = None,
         dtype: torch.dtype | None = None,
     ):
@@ -90,12 +93,12 @@ class PersistentLinear(Memory):
     @property
     def _step(self) -> Callable[..., tuple[Tensor]]:
         f = self.nonlinearity
-        return partial(persistent_step, NONLINEARITIES[f] if isinstance(f, str) else f)
+        return partial(persistent_step, f if callable(f) else NONLINEARITIES[f])
 
 
-def checked_nonlinearity(nonlinearity: str | Pointwise) -> str | Pointwise:
+def checked_nonlinearity(nonlinearity: Nonlinearity) -> Nonlinearity:
     """As it came, if it is a name in :data:`NONLINEARITIES` or a function, else a ``ValueError``."""
-    if isinstance(nonlinearity, str) and nonlinearity not in NONLINEARITIES:
+    if not callable(nonlinearity) and nonlinearity not in NONLINEARITIES:
         raise UserError(
             f"nonlinearity must be a pointwise function or one of {', '.join(NONLINEARITIES)}, got {nonlinearity!r}"
         )

@@ -5,6 +5,7 @@ from dataclasses import dataclass
 import torch
 
 from remanence.nn import Fastlane, PersistentLinear
+from remanence.nn.persistent import NonlinearityName
 
 STEPS = 100_000
 HELD = 0.7311  # no sum of powers of two: a rounding would show
@@ -31,7 +32,7 @@ class Held:
 
 
 @torch.no_grad()
-def silent(nonlinearity: str, layer: str = "persistent", steps: int = STEPS) -> Held:
+def silent(nonlinearity: NonlinearityName, layer: str = "persistent", steps: int = STEPS) -> Held:
     """Set a neuron to a value and let nothing arrive, no input and no bias.
 
     In a :class:`Fastlane` the neuron is heard by others and hears none, so that its net input is 0 as well.

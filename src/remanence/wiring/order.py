@@ -1,7 +1,7 @@
 """The order in which neurons fire, one after the other, and which of them may fire together."""
 
 from collections.abc import Sequence
-from typing import TypeAlias
+from typing import Literal, TypeAlias
 
 import numpy as np
 from jaxtyping import Int64
@@ -10,9 +10,10 @@ from remanence.errors import UserError
 from remanence.wiring.graph import Wiring
 
 Neurons: TypeAlias = Sequence[int] | Int64[np.ndarray, " chosen"]
+OrderName: TypeAlias = Literal["index", "random", "topology"]
 
 
-def firing_order(wiring: Wiring, order: str | Neurons = "index", seed: int = 0) -> Int64[np.ndarray, " neurons"]:
+def firing_order(wiring: Wiring, order: OrderName | Neurons = "index", seed: int = 0) -> Int64[np.ndarray, " neurons"]:
     """Which neuron fires first, second, and so on.
 
     Args:

@@ -14,12 +14,12 @@ from remanence.errors import UserError
 from remanence.nn.fastlane.connections import graph_of, listed, sensory_of
 from remanence.nn.fastlane.stability import FastlaneOverflowWarning, effective_map, overflow
 from remanence.nn.memory import Memory, positive_integer
-from remanence.nn.persistent import NONLINEARITIES, Pointwise, checked_nonlinearity
+from remanence.nn.persistent import NONLINEARITIES, Nonlinearity, checked_nonlinearity
 from remanence.nn.structure import Device
 from remanence.ops.firing.operation import fire
 from remanence.ops.firing.schedule import Schedule
 from remanence.wiring import Adjacency, Wiring, firing_order
-from remanence.wiring.order import Neurons
+from remanence.wiring.order import Neurons, OrderName
 
 DENSE_FROM = 0.35
 """The share of edges from which on it is faster to treat the others as edges of weight 0."""
@@ -93,11 +93,11 @@ class Fastlane(Memory):
         *,
         wiring: Wiring | Adjacency | None = None,
         density: float = 1.0,
-        order: str | Neurons = "index",
+        order: OrderName | Neurons = "index",
         inputs: Neurons | None = None,
         outputs: Neurons | None = None,
         ticks: int = 1,
-        nonlinearity: str | Pointwise = "relu",
+        nonlinearity: Nonlinearity = "relu",
         leak: float = 0.0,
         max_norm: float | None = None,
         initial_edges: int | None = None,
@@ -195,7 +195,7 @@ class Fastlane(Memory):
     def _scheduled(self) -> Schedule:
         """Who fires when, and how, by the wiring and the order."""
         f = self.nonlinearity
-        function = NONLINEARITIES[f] if isinstance(f, str) else f
+        function = f if callable(f) else NONLINEARITIES[f]
         return Schedule(self.wiring, self._fixed["order"].array, function, self.ticks, 1 - self.leak)
 
     def _run(self, x: Tensor, state: Tensor) -> tuple[Tensor, Tensor]:
