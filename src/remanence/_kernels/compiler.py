@@ -3,12 +3,13 @@
 The language of kernels is a small part of Python: whole numbers of 64 bits (addresses, counts), vectors of ``LANES``
 numbers and of truth values, assignments, ``for ... in range(...)``, ``while``, ``if``, and calls of the functions in
 :func:`remanence._kernels.lanes.functions`. A literal with a point is a number in every lane. A step of ``range`` is
-positive.
+positive. The last function of a text is the kernel; it may call those before it, with whole numbers.
 """
 
 import ast
 import math
 from collections.abc import Callable
+from functools import partial
 from typing import Any, TypeAlias
 
 from llvmlite import ir
@@ -48,25 +49,39 @@ def lowered(source: Source, bits: int, lanes: int) -> tuple[str, str]:
     Raises:
         SyntaxError: what is not of the language of kernels; the line is the one of the text.
     """
-    tree = ast.parse(source.text)
-    definition = tree.body[0]
-    assert isinstance(definition, ast.FunctionDef)
     module = ir.Module("kernel")
-    kind = ir.FunctionType(ir.VoidType(), [INTEGER] * len(source.arguments))
-    function = ir.Function(module, kind, definition.name)
-    _Compiler(source, bits, lanes, function).compile(definition)
-    return str(module), definition.name
+    named = functions(bits, lanes)
+    name = ""
+    for definition in ast.parse(source.text).body:
+        assert isinstance(definition, ast.FunctionDef)
+        name = definition.name
+        kind = ir.FunctionType(ir.VoidType(), [INTEGER] * len(definition.args.args))
+        function = ir.Function(module, kind, name)
+        _Compiler(source, bits, lanes, function, named).compile(definition)
+        function.linkage = "internal"
+        function.attributes.add("noinline")
+        named[name] = partial(_call, function)
+    function.linkage = ""
+    function.attributes.discard("noinline")
+    return str(module), name
+
+
+def _call(function: ir.Function, builder: Any, *arguments: Value) -> None:
+    """A function of the same text."""
+    builder.call(function, arguments)
 
 
 class _Compiler:
     """Writes the instructions of one function; a variable is a place in memory, which LLVM makes a register of."""
 
-    def __init__(self, source: Source, bits: int, lanes: int, function: ir.Function):
+    def __init__(
+        self, source: Source, bits: int, lanes: int, function: ir.Function, named: dict[str, Callable[..., Value]]
+    ):
         self._source = source
         self._function = function
         self._entry = function.append_basic_block("entry")
         self._builder: Any = ir.IRBuilder(function.append_basic_block("body"))
-        self._named: dict[str, Callable[..., Value]] = functions(bits, lanes)
+        self._named = named
         self._constants: dict[str, Any] = {"LANES": lanes, "SIZE": bits // 8, "inf": math.inf, "nan": math.nan}
         self._bits, self._lanes = bits, lanes
         self._variables: dict[str, Address] = {}

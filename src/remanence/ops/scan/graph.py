@@ -3,14 +3,15 @@
 from collections.abc import Sequence
 from dataclasses import dataclass, replace
 from functools import cached_property
-from typing import Literal, TypeAlias
+from typing import Any, Literal, TypeAlias
 
 from remanence._kernels.operations import OPERATIONS
 
 PLACEHOLDERS = ("state", "input", "param", "cotangent")
 """Nodes that stand for what a backend loads; ``Node.value`` says which one."""
 
-Value: TypeAlias = float | int | bool
+Value: TypeAlias = Any
+"""A number or a truth value; of nodes that are not pointwise what :mod:`remanence.ops.scan.tensors.graph` says."""
 Kind: TypeAlias = Literal["real", "boolean"]
 
 

@@ -1,11 +1,13 @@
 """Which backend runs a scan, and whether its arguments make sense."""
 
 from collections import OrderedDict
-from collections.abc import Hashable, Sequence
+from collections.abc import Callable, Hashable, Sequence
+from dataclasses import dataclass
 from functools import partial
-from typing import TYPE_CHECKING, Literal, TypeAlias
+from typing import TYPE_CHECKING, Any, Literal, TypeAlias, TypeVar
 
-from jaxtyping import Float
+import torch
+from jaxtyping import Bool, Float
 from torch import Tensor
 
 from remanence.errors import UserError
@@ -16,10 +18,16 @@ from remanence.ops.scan.backend import MODULES, load
 from remanence.ops.scan.fingerprint import fingerprint
 from remanence.ops.scan.fused import FusedLoop
 from remanence.ops.scan.layout import INPUTS, PARAMS, Group, Layout, Tensors, flat, group, parts
+from remanence.ops.scan.resets import with_reset
+from remanence.ops.scan.tensors import cpu as tensors_cpu
+from remanence.ops.scan.tensors.graph import Shape
+from remanence.ops.scan.tensors.loop import TensorLoop
+from remanence.ops.scan.tensors.trace import Shapes, TracedTensorStep
 from remanence.ops.scan.trace import Step, TracedStep, UntraceableError
 from remanence.ops.uncompiled import uncompiled
 
 Many: TypeAlias = Sequence[Tensor] | Tensor
+Traced = TypeVar("Traced")
 if TYPE_CHECKING:
     BackendName: TypeAlias = Literal["auto", "reference", "cpu", "gpu", "newton"]
     KernelName: TypeAlias = Literal["cpu", "gpu", "newton"]
@@ -29,33 +37,42 @@ else:  # MODULES says which there are, and the tests add one
 
 def scan(
     step: Step,
-    inputs: Sequence[Float[Tensor, "batch time channels"]] | Float[Tensor, "batch time inputs channels"],
-    state: Sequence[Float[Tensor, "batch channels"]],
-    params: Sequence[Float[Tensor, " channels"]] | Float[Tensor, "params channels"] = (),
+    inputs: Sequence[Float[Tensor, "batch time *_"]] | Float[Tensor, "batch time inputs channels"],
+    state: Sequence[Float[Tensor, "batch *_"]],
+    params: Sequence[Float[Tensor, "*_"]] | Float[Tensor, "params channels"] = (),
     *,
+    reset: Bool[Tensor, "batch time"] | None = None,
     backend: BackendName = "auto",
     checkpoint_every: int | None = None,
-) -> tuple[tuple[Float[Tensor, "batch time channels"], ...], tuple[Float[Tensor, "batch channels"], ...]]:
-    """Run a pointwise step over time: ``state = step(state, (x[:, t] for x in inputs), params)``, for every t.
+) -> tuple[tuple[Float[Tensor, "batch time *_"], ...], tuple[Float[Tensor, "batch *_"], ...]]:
+    """Run a step over time: ``state = step(state, (x[:, t] for x in inputs), params)``, for every t.
 
-    The step is plain PyTorch, pointwise over batch and channels; it may loop inside (sub-steps). It is traced once, its
-    derivative too, and both become fused loops.
+    The step is plain PyTorch on tensors whose first dimension is the batch. It may loop inside (sub-steps). It is
+    traced once, its derivative too, and both become fused loops, with gradients for inputs, state and params.
+
+    A step that is pointwise over [batch, channels] is computed in registers, on CPUs and GPUs. On CPUs a step may also
+    contain matrix products (``h @ W``, ``F.linear``, ``torch.einsum``, with params and between states), states of any
+    shape, reductions over features (``sum``, ``mean``, ``amax``, ``softmax``, ``layer_norm``, ``norm``), and changes
+    of layout (``chunk``, ``cat``, ``stack``, ``reshape``, ``transpose``). What mixes the samples of a batch, decides
+    by a value, sorts, or draws random numbers is run as a plain loop.
 
     Args:
         step: ``step(state, inputs, params)``, each a tuple of tensors, gives the tuple of the new state.
-        inputs: at least one, [batch, time, channels] each. What varies over batch or time belongs here. Or all of them
-            in one tensor [batch, time, inputs, channels], as ``linear(x).unflatten(-1, (inputs, -1))`` has it: their
-            gradient is one tensor then, too, and nothing is copied.
-        state: before the first step, [batch, channels] each.
-        params: [channels] each, or all of them in one tensor [params, channels]. What a step computes from params
-            alone is computed once, not at every time step.
+        inputs: at least one, [batch, time, ...] each. What varies over batch or time belongs here. Or, for a pointwise
+            step, all of them in one tensor [batch, time, inputs, channels], as ``linear(x).unflatten(-1, (inputs,
+            -1))`` has it: their gradient is one tensor then, too, and nothing is copied.
+        state: before the first step, [batch, ...] each.
+        params: of any shape; or, for a pointwise step, all of them in one tensor [params, channels]. What a step
+            computes from params alone is computed once, not at every time step.
+        reset: before the steps at which it is true, a sample returns to its state before the first step (a new
+            episode, the next of several packed documents); gradients do not pass.
         backend: ``"reference"``, the plain loop; ``"cpu"``, loops compiled by LLVM; ``"gpu"``, a Triton kernel;
             ``"newton"``, all time steps at once; or ``"auto"``, the fastest that applies.
         checkpoint_every: keep only every k-th state for the backward pass and compute the others anew; default: keep
             all. For very long sequences of which not all states are used.
 
     Returns:
-        The states after every step, [batch, time, channels] each, and the state after the last.
+        The states after every step, [batch, time, ...] each, and the state after the last.
 
     Raises:
         ValueError: shapes, dtypes or devices that do not fit together; an unknown backend; or an explicit backend that
@@ -70,6 +87,8 @@ def scan(
         >>> h.shape, torch.equal(h[:, -1], final)
         (torch.Size([4, 100, 8]), True)
     """
+    if reset is not None:
+        step, inputs = with_reset(step, inputs, tuple(state), reset)
     return _scan(step, inputs, state, params, backend, checkpoint_every)
 
 
@@ -80,26 +99,67 @@ def _scan(
     inputs, state, params = _widened(group(inputs)), autocast.widen(state), _widened(group(params))
     like, counts = _check(inputs, state, params, every)
     if like.shape[1] == 0:
-        return tuple(s.new_empty(like.shape) for s in state), tuple(s.clone() for s in state)
+        return tuple(s.new_empty(len(s), 0, *s.shape[1:]) for s in state), tuple(s.clone() for s in state)
     tensors = (*state, *flat(inputs), *flat(params))
-    traces: list[TracedStep] = []
-    options = {name: partial(_refuses, name, step, counts, like, traces) for name in MODULES}
+    given = _Given(step, parts(inputs, INPUTS), state, parts(params, PARAMS), like)
+    options = {name: partial(given.refuses, name) for name in MODULES}
     name = choose(backend, tensors, like, options, what="this step", told=partial(_tell, step))
     if name == "reference":
-        return reference.scan(step, parts(inputs, INPUTS), state, parts(params, PARAMS))
-    layout = Layout(counts, isinstance(inputs, Tensor), isinstance(params, Tensor))
-    loop = FusedLoop(load(name), traces[-1], layout, every)
-    results = record(loop, tensors)
+        return reference.scan(step, given.inputs, state, given.params)
+    if isinstance(given.traced, TracedTensorStep):
+        results = record(TensorLoop(given.traced, every), (*state, *given.inputs, *given.params))
+    else:
+        assert given.traced is not None
+        layout = Layout(counts, isinstance(inputs, Tensor), isinstance(params, Tensor))
+        results = record(FusedLoop(load(name), given.traced, layout, every), tensors)
     return results[: len(state)], results[len(state) :]
 
 
-def _refuses(name: str, step: Step, counts: tuple[int, int, int], like: Tensor, traces: list[TracedStep]) -> str | None:
-    """Why a backend cannot run the step, or None; the trace joins the traces."""
-    try:
-        traces.append(trace_of(step, counts, like))
-    except UntraceableError as error:
-        return str(error)
-    return load(name).refuses(traces[-1], like)
+@dataclass
+class _Given:
+    """The arguments of a scan, and the trace of its step once there is one."""
+
+    step: Step
+    inputs: Tensors
+    state: Tensors
+    params: Tensors
+    like: Tensor
+    traced: TracedStep | TracedTensorStep | None = None
+
+    def refuses(self, name: str) -> str | None:
+        """Why a backend cannot run the step, or None."""
+        why = self._refuses_lanes(name)
+        if why is None or name != "cpu":
+            return why
+        shapes = _inner_shapes(self.state, 1), _inner_shapes(self.inputs, 2), _inner_shapes(self.params, 0)
+        try:
+            self.traced = trace_of_tensors(self.step, shapes, self.like.dtype)
+        except UntraceableError as error:
+            return str(error)
+        return tensors_cpu.refuses(self.like)
+
+    def _refuses_lanes(self, name: str) -> str | None:
+        """Why it cannot compute the step in registers, or None."""
+        batch, _, channels = self.like.shape if self.like.ndim == 3 else (0, 0, 0)
+        is_lanes = (
+            self.like.ndim == 3
+            and all(x.shape == self.like.shape for x in self.inputs)
+            and all(s.shape == (batch, channels) for s in self.state)
+            and all(p.shape == (channels,) for p in self.params)
+        )
+        if not is_lanes:
+            return "its tensors are not all [batch, channels]: there are kernels for CPUs only"
+        counts = len(self.state), len(self.inputs), len(self.params)
+        try:
+            self.traced = trace_of(self.step, counts, self.like)
+        except UntraceableError as error:
+            return str(error)
+        return load(name).refuses(self.traced, self.like)
+
+
+def _inner_shapes(tensors: Tensors, lead: int) -> tuple[Shape, ...]:
+    """Without batch and time."""
+    return tuple(tuple(x.shape[lead:]) for x in tensors)
 
 
 def _tell(step: Step, why: str) -> None:
@@ -123,28 +183,40 @@ def scan_source(
         ValueError: the step cannot be traced; the message names the operation.
     """
     like, counts = _check(group(inputs), tuple(state), group(params), None)
-    try:
-        traced = trace_of(step, counts, like)
-        return load(backend).source(traced, [True] * sum(traced.counts))
-    except UntraceableError as error:
-        raise UserError(f"this step cannot be fused: {error}") from error
+    given = _Given(step, parts(group(inputs), INPUTS), tuple(state), parts(group(params), PARAMS), like)
+    why = given.refuses(backend)
+    if why is not None or given.traced is None:
+        raise UserError(f"this step cannot be fused: {why}")
+    if isinstance(given.traced, TracedTensorStep):
+        return tensors_cpu.source(given.traced)
+    return load(backend).source(given.traced, [True] * sum(counts))
 
 
-_TRACES: OrderedDict[Hashable, TracedStep | UntraceableError] = OrderedDict()
+_TRACES: OrderedDict[Hashable, Any] = OrderedDict()
 _KEEP = 256
 
 
 def trace_of(step: Step, counts: tuple[int, int, int], like: Tensor) -> TracedStep:
-    """The trace of a step, from the last time if nothing that the step depends on has changed."""
-    print_ = fingerprint(step)
+    """The trace of a pointwise step, from the last time if nothing that the step depends on has changed."""
     batch, _, channels = like.shape
+    key = (counts, batch, channels, like.dtype)
+    return _kept(step, key, lambda: TracedStep(step, counts, batch, channels, like.dtype))
+
+
+def trace_of_tensors(step: Step, shapes: Shapes, dtype: torch.dtype) -> TracedTensorStep:
+    """The trace of a step on tensors of any shape, likewise."""
+    return _kept(step, (shapes, dtype), lambda: TracedTensorStep(step, shapes, dtype))
+
+
+def _kept(step: Step, of: Hashable, trace: Callable[[], Traced]) -> Traced:
+    print_ = fingerprint(step)
     if print_ is None:
-        return TracedStep(step, counts, batch, channels, like.dtype)
-    key = (print_, counts, batch, channels, like.dtype)
-    found = _TRACES.get(key)
+        return trace()
+    key = (print_, of)
+    found: Any = _TRACES.get(key)
     if found is None:
         try:
-            found = TracedStep(step, counts, batch, channels, like.dtype)
+            found = trace()
         except UntraceableError as error:
             found = error
         _TRACES[key] = found
@@ -162,28 +234,30 @@ def _widened(given: Group) -> Group:
 def _check(inputs: Group, state: Tensors, params: Group, every: int | None) -> tuple[Tensor, tuple[int, int, int]]:
     """One of the inputs, and how many states, inputs and params there are, if all fit together."""
     together = isinstance(inputs, Tensor)
-    ndim, shape = (4, "[batch, time, inputs, channels]") if together else (3, "[batch, time, channels]")
+    fits, shape = ((4,), "[batch, time, inputs, channels]") if together else (range(2, 64), "[batch, time, ...]")
     like = inputs if together else inputs[0] if inputs else None
-    if like is not None and (like.ndim != ndim or not like.is_floating_point()):
+    if like is not None and (like.ndim not in fits or not like.is_floating_point()):
         raise UserError(f"scan expected inputs {shape} of floating point, got {list(like.shape)} of {like.dtype}")
     counts = len(state), inputs.shape[INPUTS] if together else len(inputs), len(params)
     if like is None or 0 in counts[:2]:
         raise UserError(f"scan needs at least one input and one state, got {counts[1]} and {counts[0]}")
-    batch, channels = like.shape[0], like.shape[-1]
-    _fit("inputs", flat(inputs), like.shape, like)
-    _fit("state", state, (batch, channels), like)
-    _fit("params", flat(params), (counts[2], channels) if isinstance(params, Tensor) else (channels,), like)
+    _fit("inputs", flat(inputs), like.shape[:2], like)
+    _fit("state", state, like.shape[:1], like)
+    _fit("params", flat(params), (), like)
+    if isinstance(params, Tensor) and params.shape[1:] != like.shape[-1:]:
+        raise UserError(f"scan expected params [params, {like.shape[-1]}], got {list(params.shape)}")
     if every is not None and (isinstance(every, bool) or not isinstance(every, int) or every < 1):
         raise UserError(f"checkpoint_every must be a positive integer or None, got {every!r}")
     return like.select(INPUTS, 0) if together else like, counts
 
 
-def _fit(name: str, tensors: Tensors, shape: Sequence[int], like: Tensor) -> None:
-    """Refuse a tensor that is not of this shape, or not of the dtype and on the device of the inputs."""
+def _fit(name: str, tensors: Tensors, lead: Sequence[int], like: Tensor) -> None:
+    """Refuse a tensor whose shape does not begin like this, or not of the dtype and on the device of the inputs."""
     dtype, device = like.dtype, like.device
     for index, tensor in enumerate(tensors):
-        if tensor.shape != shape or tensor.dtype != dtype or tensor.device != device:
+        if tensor.shape[: len(lead)] != lead or tensor.dtype != dtype or tensor.device != device:
+            shape = ", ".join(map(str, (*lead, "...")))
             raise UserError(
-                f"scan expected {name}[{index}] to be {list(shape)} of {dtype} on {device}, as inputs[0] "
+                f"scan expected {name}[{index}] to be [{shape}] of {dtype} on {device}, as inputs[0] "
                 f"{list(like.shape)} has it, got {list(tensor.shape)} of {tensor.dtype} on {tensor.device}"
             )

@@ -1,0 +1,240 @@
+"""Steps on tensors on CPUs: kernels entered, tables of addresses, gradients of what all samples share."""
+
+from array import array
+from collections.abc import Iterable, Sequence
+
+import torch
+from torch import Tensor
+
+from remanence._kernels import enter, threads
+from remanence._kernels.buffers import allocate
+from remanence.ops.scan.layout import Tensors
+from remanence.ops.scan.tensors.cpu_source import Pack
+from remanence.ops.scan.tensors.graph import size_of
+from remanence.ops.scan.tensors.kernels import Compiled, both_of, lanes_for
+from remanence.ops.scan.tensors.trace import TracedTensorStep
+
+CHUNK = 2**26
+"""Bytes that the factors of the gradients of matrices may take; a longer sequence is gone through in parts."""
+
+
+def refuses(like: Tensor) -> str | None:
+    """Why there is no kernel for tensors like this, or None."""
+    return enter.refuses(like)
+
+
+def source(traced: TracedTensorStep) -> str:
+    """The generated code, both directions, as a person reads it."""
+    return "\n\n".join(compiled.source.text for compiled in both_of(traced, lanes_for(traced.dtype, 1, 1)))
+
+
+class Tables:
+    """The arguments of a kernel.
+
+    Args:
+        compiled: the kernel.
+        batch: samples.
+        time: steps.
+        dtype: of every number.
+        free: what all samples share.
+    """
+
+    def __init__(self, compiled: Compiled, batch: int, time: int, dtype: torch.dtype, free: Sequence[Tensor]):
+        self.compiled, self.batch, self.time, self._dtype = compiled, batch, time, dtype
+        self.units = -(-batch // compiled.lanes)
+        self.parts = max(1, min(torch.get_num_threads(), self.units))
+        self._alive: list[object] = []
+        self._rows: dict[str, array] = {name: array("q") for name in ("starts", "loads", "grads", "stores", "ends")}
+        self._frees = self._addresses(free, compiled.source.packs)
+        self.saved: Tensor | None = None
+        self.sums: Tensor | None = None
+
+    def _addresses(self, free: Sequence[Tensor], packs: Iterable[Pack]) -> array:
+        whole = [f.contiguous() for f in free]
+        packed = [_packed(whole[pack.free], pack) for pack in packs]
+        self._alive += [*whole, *packed]
+        return array("q", [x.data_ptr() for x in (*whole, *packed)] or [0])
+
+    def add(self, table: str, tensor: Tensor | None, place: int, count: int, *, over_time: bool) -> None:
+        """A tensor [batch, time, ...] or [batch, ...] to be read or written; None: zeros to be read."""
+        if tensor is None:
+            tensor = torch.zeros(count, dtype=self._dtype)
+            self._alive.append(tensor)
+            self._rows[table].extend((tensor.data_ptr(), 0, 0, count, place))
+            return
+        size = tensor.itemsize
+        inner = tensor.shape[2:] if over_time else tensor.shape[1:]
+        steps = tensor.stride()[2:] if over_time else tensor.stride()[1:]
+        if not _is_contiguous(inner, steps):
+            tensor = tensor.contiguous()
+        self._alive.append(tensor)
+        sample, step = tensor.stride(0) * size, tensor.stride(1) * size if over_time else 0
+        self._rows[table].extend((tensor.data_ptr(), sample, step, count, place))
+
+    def run(self) -> None:
+        """Enter the kernel."""
+        dtype = self._dtype
+        source, lanes = self.compiled.source, self.compiled.lanes
+        scratch = allocate(self.parts, max(source.size, 1) * lanes, dtype=dtype)
+        values = [self.time, self.batch, scratch.data_ptr(), scratch.stride(0) * dtype.itemsize]
+        values.append(self._frees.buffer_info()[0])
+        for name in ("starts", "loads", "grads", "stores", "ends"):
+            rows = self._rows[name]
+            values += [rows.buffer_info()[0], len(rows) // 5]
+        values += [0 if self.saved is None else self.saved.data_ptr(), source.saved_size]
+        values += [0, 0] if self.sums is None else [self.sums.data_ptr(), self.sums.stride(0) * dtype.itemsize]
+        block = array("q", [0, self.parts, self.units, *values])
+        threads.run(self.compiled.kernel, block.buffer_info()[0], self.parts)
+
+
+def _is_contiguous(shape: Sequence[int], strides: Sequence[int]) -> bool:
+    expected = 1
+    for size, stride in zip(reversed(shape), reversed(strides), strict=True):
+        if size != 1 and stride != expected:
+            return False
+        expected *= size
+    return True
+
+
+def _packed(free: Tensor, pack: Pack) -> Tensor:
+    """A matrix in the order in which a kernel reads it."""
+    groups, results, terms = pack.sizes
+    matrix = free.as_strided(pack.sizes, pack.strides, free.storage_offset() + pack.offset)
+    whole = results // pack.block * pack.block
+    main = matrix[:, :whole].reshape(groups, -1, pack.block, terms).transpose(2, 3).reshape(groups, -1)
+    rest = matrix[:, whole:].transpose(1, 2).reshape(groups, -1)
+    return torch.cat([main, rest], 1).contiguous()
+
+
+def forward(
+    compiled: Compiled, inputs: Tensors, state: Tensors, free: Sequence[Tensor]
+) -> tuple[Tensors, Tensor | None]:
+    """States after every step, and what was kept for the way back."""
+    like = inputs[0]
+    batch, time = like.shape[:2]
+    tables = Tables(compiled, batch, time, like.dtype, free)
+    graph, places, lanes = compiled.graph, compiled.source.places, compiled.lanes
+    for i, node in enumerate(graph.nodes):
+        count = size_of(graph.shapes[i])
+        if node.op == "state":
+            tables.add("starts", state[int(node.value)], places[i], count, over_time=False)
+        elif node.op == "input":
+            tables.add("loads", inputs[int(node.value)], places[i], count, over_time=True)
+    results = []
+    for index, node in enumerate(graph.outputs[: len(state)]):
+        result = allocate(batch, time, *state[index].shape[1:], dtype=like.dtype)
+        tables.add("stores", result, places[node], size_of(graph.shapes[node]), over_time=True)
+        results.append(result)
+    if compiled.source.saved_size:
+        tables.saved = allocate(tables.units, time, compiled.source.saved_size * lanes, dtype=like.dtype)
+    tables.run()
+    return tuple(results), tables.saved
+
+
+def backward(
+    compiled: Compiled,
+    inputs: Tensors,
+    state: Tensors,
+    free: Sequence[Tensor],
+    states: Tensors,
+    saved: Tensor | None,
+    grad_states: Sequence[Tensor | None],
+    grad_final: Sequence[Tensor | None],
+) -> tuple[Tensors, Tensors, list[Tensor]]:
+    """Gradients of states and inputs, and the totals."""
+    like = inputs[0]
+    batch, time = like.shape[:2]
+    graph, source = compiled.graph, compiled.source
+    of_inputs = tuple(allocate(*x.shape, dtype=like.dtype) for x in inputs)
+    carried: Sequence[Tensor | None] = grad_final
+    pairs = [t for t in compiled.totals if t.right is not None]
+    widths = sum(size_of(graph.shapes[x]) for t in pairs for x in (t.left, t.right) if x is not None)
+    chunk = time if not pairs else max(1, min(time, CHUNK // max(1, batch * widths * like.itemsize)))
+    units = -(-batch // compiled.lanes)
+    parts = max(1, min(torch.get_num_threads(), units))
+    sums = torch.zeros(parts, max(source.sums_size, 1) * compiled.lanes, dtype=like.dtype)
+    products: dict[int, Tensor] = {}
+    for start in reversed(range(0, time, chunk)):
+        span = slice(start, min(start + chunk, time))
+        length = span.stop - span.start
+        tables = Tables(compiled, batch, length, like.dtype, free)
+        tables.sums = sums
+        if saved is not None:
+            tables.saved = saved if length == time else saved[:, span].contiguous()
+        _add_primals(tables, inputs, state, states, span)
+        new = tuple(torch.empty_like(s, memory_format=torch.contiguous_format) for s in state)
+        _add_gradients(tables, grad_states, carried, of_inputs, new, span)
+        factors = _add_factors(tables, pairs, batch, length, like.dtype)
+        tables.run()
+        carried = new
+        for number, total in enumerate(compiled.totals):
+            if total.right is not None:
+                product = _product(factors[total.left], factors[total.right], graph, total)
+                products[number] = product if number not in products else products[number] + product
+    totals = []
+    flat = sums.view(parts, -1, compiled.lanes).sum((0, 2))
+    for number, total in enumerate(compiled.totals):
+        if total.right is not None:
+            totals.append(products[number])
+        else:
+            shape = graph.shapes[total.left]
+            place = source.sums[total.left]
+            totals.append(flat[place : place + size_of(shape)].view(shape))
+    return tuple(carried), of_inputs, totals  # type: ignore[return-value]
+
+
+def _add_primals(tables: Tables, inputs: Tensors, state: Tensors, states: Tensors, span: slice) -> None:
+    graph, places = tables.compiled.graph, tables.compiled.source.places
+    for i, node in enumerate(graph.nodes):
+        count, which = size_of(graph.shapes[i]), int(node.value) if node.op in ("state", "input") else 0
+        if node.op == "input":
+            tables.add("loads", inputs[which][:, span], places[i], count, over_time=True)
+        elif node.op == "state":
+            before = states[which][:, span.start - 1 : span.stop - 1] if span.start else None
+            if before is None:
+                before = torch.cat([state[which][:, None], states[which][:, : span.stop - 1]], 1)
+            tables.add("loads", before, places[i], count, over_time=True)
+
+
+def _add_gradients(
+    tables: Tables,
+    grad_states: Sequence[Tensor | None],
+    carried: Sequence[Tensor | None],
+    of_inputs: Tensors,
+    new: Tensors,
+    span: slice,
+) -> None:
+    graph, places = tables.compiled.graph, tables.compiled.source.places
+    for i, node in enumerate(graph.nodes):
+        if node.op == "cotangent":
+            grad = grad_states[int(node.value)]
+            grad = None if grad is None else grad[:, span]
+            tables.add("grads", grad, places[i], size_of(graph.shapes[i]), over_time=True)
+    for index, state in enumerate(new):
+        count = size_of(state.shape[1:])
+        tables.add("starts", carried[index], places[-1 - index], count, over_time=False)
+        tables.add("ends", state, places[-1 - index], count, over_time=False)
+    for index, grad in enumerate(of_inputs):
+        node = graph.outputs[len(new) + index]
+        tables.add("stores", grad[:, span], places[node], size_of(graph.shapes[node]), over_time=True)
+
+
+def _add_factors(tables: Tables, pairs, batch: int, time: int, dtype: torch.dtype) -> dict[int, Tensor]:  # type: ignore[no-untyped-def]
+    graph, places = tables.compiled.graph, tables.compiled.source.places
+    factors: dict[int, Tensor] = {}
+    for total in pairs:
+        for node in (total.left, total.right):
+            if node not in factors:
+                shape = graph.shapes[node]
+                factors[node] = allocate(batch, time, *shape, dtype=dtype)
+                tables.add("stores", factors[node], places[node], size_of(shape), over_time=True)
+    return factors
+
+
+def _product(left: Tensor, right: Tensor, graph, total) -> Tensor:  # type: ignore[no-untyped-def]
+    """Σ over batch and time (and what a sample has in the dimension of the batch) of left x right."""
+    left, right = left.flatten(0, 1), right.flatten(0, 1)
+    if left.ndim == 3:
+        a = left[:, :, 0].t() if left.shape[2] == 1 else left.permute(1, 0, 2).flatten(1)
+        return a @ right.flatten(0, 1)
+    return left.permute(1, 2, 0, 3).flatten(2) @ right.permute(1, 0, 2, 3).flatten(1, 2)

@@ -1,0 +1,175 @@
+"""A step on tensors as data: nodes with a shape, that of one sample, which may also be parts of others."""
+
+import math
+from collections.abc import Sequence
+from typing import Any, TypeAlias
+
+from remanence._kernels.operations import OPERATIONS
+from remanence.ops.scan.graph import Builder, Graph
+
+Shape: TypeAlias = tuple[int, ...]
+
+BATCHED = ("state", "input", "cotangent", "saved")
+"""Placeholders with one value a sample; ``free`` is one that all samples share."""
+
+STRUCTURAL = ("view", "copy", "contract", "sum", "amax", "cat", "pad", "fill")
+"""Operations beside the pointwise ones.
+
+``view``: a strided part of another node, value = (strides, offset). ``copy``: the same, laid out anew. ``contract``:
+matrix product [..., i, k] x [..., k, j]. ``sum``, ``amax``: over the dimensions in value, which stay with size 1.
+``cat``: along the dimension in value. ``pad``: 0, but for the part with value = (strides, offset), which is the
+argument. ``fill``: a constant in every place.
+"""
+
+
+class ShapeError(Exception):
+    """An operation that mixes the samples of a batch, or whose shapes do not fit."""
+
+
+class TensorBuilder(Builder):
+    """Grows a graph of tensors. A shape is that of one sample, with the batch dimension in it, of what one sample has
+    there: usually 1.
+
+    Attributes:
+        shapes: of each node.
+        axes: where the batch is in each node; None: all samples share it.
+    """
+
+    def __init__(self) -> None:
+        super().__init__()
+        self.shapes: list[Shape] = []
+        self.axes: list[int | None] = []
+
+    def add(self, op: str, *arguments: int, value: Any = 0, shape: Shape | None = None, axis: int | None = None) -> int:
+        """Position of a node like this, new or already there."""
+        if shape is None:
+            shape, axis = self.broadcast(arguments) if op in OPERATIONS else ((), None)
+        known = len(self.nodes)
+        # Two nodes that differ in shape alone differ: the shape is part of what makes a node the same.
+        structural = op in STRUCTURAL
+        place = super().add(op, *arguments, value=(value, shape, axis) if structural else value)
+        if place == known:
+            self.shapes.append(shape)
+            self.axes.append(axis)
+        return place
+
+    def apply(self, op: str, *arguments: int) -> int:
+        """A pointwise operation, simplified where that changes neither value nor shape."""
+        shape, _ = self.broadcast(arguments)
+        constants = [self._as_constant(a) for a in arguments]
+        if self.broadcast(constants)[0] == shape:
+            arguments = tuple(constants)
+        if shape and all(self.nodes[a].op in ("constant", "fill") for a in arguments):
+            scalar = super().apply(op, *constants)
+            if self.nodes[scalar].op == "constant":
+                return self.fill(self.nodes[scalar].value, shape, self.broadcast(arguments)[1])
+        simpler = self._simplified(op, arguments)
+        if simpler is not None and self.shapes[simpler] == shape:
+            return simpler
+        return self.add(op, *arguments)
+
+    def fill(self, value: float | bool, shape: Shape, axis: int | None) -> int:
+        """A constant in every place."""
+        return self.add("fill", value=float(value), shape=shape, axis=axis)
+
+    def _as_constant(self, place: int) -> int:
+        node = self.nodes[place]
+        return self.constant(fill_value(node)) if node.op == "fill" else place
+
+    def broadcast(self, arguments: Sequence[int]) -> tuple[Shape, int | None]:
+        """The shape of the result of a pointwise operation, and where the batch is in it."""
+        dims = max((len(self.shapes[a]) for a in arguments), default=0)
+        shape = [1] * dims
+        axes = set()
+        for a in arguments:
+            lead = dims - len(self.shapes[a])
+            axis = self.axes[a]
+            if axis is not None:
+                axes.add(axis + lead)
+            for i, size in enumerate(self.shapes[a]):
+                if size != 1:
+                    if shape[lead + i] not in (1, size):
+                        raise ShapeError(f"shapes {[self.shapes[b] for b in arguments]} do not fit together")
+                    shape[lead + i] = size
+        if len(axes) > 1:
+            raise ShapeError("an operation on two tensors whose batches are in different dimensions")
+        return tuple(shape), axes.pop() if axes else None
+
+    def view(self, base: int, shape: Shape, strides: Shape, offset: int, axis: int | None) -> int:
+        """A strided part of a node that is laid out in order."""
+        assert self.nodes[base].op != "view"
+        whole = self.shapes[base]
+        if shape == whole and offset == 0 and _same(strides, contiguous(whole), shape) and axis == self.axes[base]:
+            return base
+        return self.add("view", base, value=(strides, offset), shape=shape, axis=axis)
+
+    def strided(self, place: int) -> tuple[int, Shape, int]:
+        """The node in whose memory this one lies, its strides there and where it begins."""
+        node = self.nodes[place]
+        if node.op == "view":
+            (strides, offset), _, _ = node.value  # type: ignore[misc]
+            return node.arguments[0], strides, offset
+        return place, contiguous(self.shapes[place]), 0
+
+    def tensor_graph(self, outputs: Sequence[int]) -> "TensorGraph":
+        """The graph of these results, without what they do not need."""
+        needed = set(outputs)
+        for position in range(len(self.nodes) - 1, -1, -1):
+            if position in needed:
+                needed.update(self.nodes[position].arguments)
+        kept = sorted(needed)
+        place = {old: new for new, old in enumerate(kept)}
+        whole = Graph(tuple(self.nodes), tuple(outputs))
+        nodes = tuple(_moved(whole.nodes[old], place) for old in kept)
+        shapes = tuple(self.shapes[old] for old in kept)
+        return TensorGraph(nodes, shapes, tuple(place[output] for output in outputs))
+
+
+def _moved(node: Any, place: dict[int, int]) -> Any:
+    return type(node)(node.op, tuple(place[a] for a in node.arguments), node.value)
+
+
+class TensorGraph(Graph):
+    """Nodes in the order of evaluation, their shapes, and the positions of the results."""
+
+    def __init__(self, nodes: tuple[Any, ...], shapes: tuple[Shape, ...], outputs: tuple[int, ...]):
+        super().__init__(nodes, outputs)
+        object.__setattr__(self, "shapes", shapes)
+
+    shapes: tuple[Shape, ...]
+
+    def strided(self, place: int) -> tuple[int, Shape, int]:
+        """The node in whose memory this one lies, its strides there and where it begins."""
+        node = self.nodes[place]
+        if node.op == "view":
+            strides, offset = structural_value(node)
+            return node.arguments[0], strides, offset
+        return place, contiguous(self.shapes[place]), 0
+
+
+def structural_value(node: Any) -> Any:
+    """What a structural node says beside its shape."""
+    return node.value[0]
+
+
+def fill_value(node: Any) -> float | bool:
+    """The constant of a ``fill``."""
+    return node.value[0]
+
+
+def contiguous(shape: Shape) -> Shape:
+    """Strides of what lies in order."""
+    strides, step = [], 1
+    for size in reversed(shape):
+        strides.append(step)
+        step *= size
+    return tuple(reversed(strides))
+
+
+def _same(strides: Shape, others: Shape, shape: Shape) -> bool:
+    return all(s == o or size == 1 for s, o, size in zip(strides, others, shape, strict=True))
+
+
+def size_of(shape: Shape) -> int:
+    """How many numbers."""
+    return math.prod(shape)

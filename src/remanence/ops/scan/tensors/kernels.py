@@ -1,0 +1,141 @@
+"""The kernels of a step on tensors, compiled: what they take, and how much memory they need."""
+
+from collections.abc import Callable
+from dataclasses import dataclass, replace
+
+import torch
+
+from remanence._kernels import kernel
+from remanence._kernels.enter import BITS
+from remanence.ops.scan.graph import Node
+from remanence.ops.scan.tensors import cpu_source
+from remanence.ops.scan.tensors.cpu_source import TensorSource
+from remanence.ops.scan.tensors.graph import TensorGraph
+from remanence.ops.scan.tensors.trace import Total, TracedTensorStep
+
+
+@dataclass(frozen=True)
+class Compiled:
+    """Machine code and what is known of it.
+
+    Attributes:
+        source: from which it was made.
+        graph: which it computes.
+        kernel: machine code.
+        lanes: samples of a block.
+        totals: those that it adds up; nodes are of its graph.
+    """
+
+    source: TensorSource
+    graph: TensorGraph
+    kernel: kernel.Kernel
+    lanes: int
+    totals: tuple[Total, ...] = ()
+
+
+def lanes_for(dtype: torch.dtype, batch: int, threads: int) -> int:
+    """Samples of a block: two registers of them if that leaves a block for every thread."""
+    register = kernel.register(BITS[dtype])
+    return 2 * register if batch > register * threads else register
+
+
+def block_for(dtype: torch.dtype, lanes: int) -> int:
+    """Results of a product that are computed together: as many as leave registers for the factors."""
+    width = kernel.register(BITS[dtype])
+    registers = 32 if width * BITS[dtype] == 512 else 16
+    return (registers - 3) // (lanes // width) - (registers == 16 and lanes == width)
+
+
+def forward_of(traced: TracedTensorStep, lanes: int) -> Compiled:
+    """The way there, where there will be no way back."""
+    key = ("forward", lanes)
+    if key not in traced.kernels:
+        graph, frees = traced.forward.graph, len(traced.forward.free)
+        traced.kernels[key] = _built(_forward_source(graph, frees, (), traced, lanes), graph, traced, lanes)
+    return traced.kernels[key]
+
+
+def both_of(traced: TracedTensorStep, lanes: int) -> tuple[Compiled, Compiled]:
+    """The way there, which keeps what the way back needs, and the way back."""
+    key = ("both", lanes)
+    if key not in traced.kernels:
+        traced.kernels[key] = _build_both(traced, lanes)
+    return traced.kernels[key]
+
+
+def _build_both(traced: TracedTensorStep, lanes: int) -> tuple[Compiled, Compiled]:
+    recorded = traced.backward
+    states, inputs = traced.counts[0], traced.counts[1]
+    graph = recorded.graph
+    new, rest = graph.outputs[:states], graph.outputs[states:]
+    kept = _worth_keeping(graph, rest)
+    there = part_of(graph, (*new, *kept))
+    back = part_of(graph, rest, dict(zip(kept, range(len(kept)), strict=True)))
+    frees = len(recorded.free)
+    saved_there = there.outputs[states:]
+    forward = _forward_source(there, frees, saved_there, traced, lanes)
+    places = iter(back.outputs[states + inputs :])
+    totals = tuple(Total(next(places), None if t.right is None else next(places), t.axes) for t in recorded.totals)
+    sums = tuple(dict.fromkeys(t.left for t in totals if t.right is None))
+    operands = tuple(dict.fromkeys(x for t in totals if t.right is not None for x in (t.left, t.right)))
+    numbered = {int(node.value): i for i, node in enumerate(back.nodes) if node.op == "saved"}
+    saved_back = [numbered[number] for number in sorted(numbered)]
+    results = TensorGraph(back.nodes, back.shapes, back.outputs[: states + inputs])
+    block = block_for(traced.dtype, lanes)
+    source = cpu_source.backward(results, states, frees, saved_back, sums, operands, lanes, block)
+    return _built(forward, there, traced, lanes), _built(source, results, traced, lanes, totals)
+
+
+def _forward_source(
+    graph: TensorGraph, frees: int, saved: tuple[int, ...], traced: TracedTensorStep, lanes: int
+) -> TensorSource:
+    return cpu_source.forward(graph, traced.counts[0], frees, saved, lanes, block_for(traced.dtype, lanes))
+
+
+def _built(
+    source: TensorSource, graph: TensorGraph, traced: TracedTensorStep, lanes: int, totals: tuple[Total, ...] = ()
+) -> Compiled:
+    return Compiled(source, graph, kernel.build(source, BITS[traced.dtype], lanes), lanes, totals)
+
+
+def _worth_keeping(graph: TensorGraph, results: tuple[int, ...]) -> tuple[int, ...]:
+    """Matrix products of the way there that the way back needs."""
+    behind = _behind_cotangents(graph)
+    needed = _needed(graph, results, lambda i: i not in behind and graph.nodes[i].op == "contract")
+    return tuple(i for i in sorted(needed) if i not in behind and graph.nodes[i].op == "contract")
+
+
+def _behind_cotangents(graph: TensorGraph) -> set[int]:
+    found: set[int] = set()
+    for i, node in enumerate(graph.nodes):
+        if node.op == "cotangent" or any(a in found for a in node.arguments):
+            found.add(i)
+    return found
+
+
+def _needed(graph: TensorGraph, results: tuple[int, ...], stops: Callable[[int], bool]) -> set[int]:
+    """What the results need; not what nodes at which one stops need."""
+    needed, open_ = set(results), list(results)
+    while open_:
+        i = open_.pop()
+        if stops(i):
+            continue
+        for a in graph.nodes[i].arguments:
+            if a not in needed:
+                needed.add(a)
+                open_.append(a)
+    return needed
+
+
+def part_of(graph: TensorGraph, outputs: tuple[int, ...], saved: dict[int, int] | None = None) -> TensorGraph:
+    """The graph of some results; ``saved`` are nodes that come from elsewhere, under these numbers."""
+    saved = saved or {}
+    kept = sorted(_needed(graph, outputs, lambda i: i in saved))
+    places = {old: new for new, old in enumerate(kept)}
+    nodes = [
+        Node("saved", (), saved[i])
+        if i in saved
+        else replace(graph.nodes[i], arguments=tuple(places[a] for a in graph.nodes[i].arguments))
+        for i in kept
+    ]
+    return TensorGraph(tuple(nodes), tuple(graph.shapes[i] for i in kept), tuple(places[o] for o in outputs))

@@ -1,0 +1,109 @@
+"""The loop around a traced step on tensors and its way back."""
+
+from collections.abc import Sequence
+from dataclasses import dataclass
+from typing import Any
+
+import torch
+from torch import Tensor
+
+from remanence.ops.scan import reference
+from remanence.ops.scan.fused import last
+from remanence.ops.scan.layout import Tensors
+from remanence.ops.scan.tensors import cpu
+from remanence.ops.scan.tensors.kernels import both_of, forward_of, lanes_for
+from remanence.ops.scan.tensors.trace import Recorded, TracedTensorStep
+
+
+@dataclass(frozen=True)
+class TensorLoop:
+    """The loop around a traced step, as :func:`remanence.ops.dispatch.record` runs it.
+
+    Attributes:
+        traced: the step.
+        every: keep every so many states, and compute the others anew; None: keep all.
+    """
+
+    traced: TracedTensorStep
+    every: int | None = None
+
+    def forward(
+        self, tensors: Sequence[Tensor], needs: Sequence[bool] | None
+    ) -> tuple[Tensors, tuple[Tensor | None, ...]]:
+        """States over time, and those after the last step."""
+        state, inputs, params = self.traced.split(tensors)
+        if needs is None or self.every is not None:
+            recorded, compiled = self.traced.forward, forward_of(self.traced, self._lanes(state))
+        else:
+            recorded, compiled = self.traced.backward, both_of(self.traced, self._lanes(state))[0]
+        states, saved = cpu.forward(compiled, inputs, state, _free(recorded, params))
+        kept: tuple[Tensor | None, ...] = ()
+        if needs is not None and self.every is None:
+            kept = (*states, saved)
+        elif needs is not None and self.every is not None:
+            _ = self.traced.backward  # now: what has no derivative is better refused here than later
+            kept = tuple(over_time[:, self.every - 1 :: self.every].clone() for over_time in states)
+        return (*states, *last(states)), kept
+
+    def backward(
+        self, tensors: Sequence[Tensor], kept: Sequence[Any], grads: Sequence[Tensor | None], needs: Sequence[bool]
+    ) -> Sequence[Tensor | None]:
+        """Gradients of states, inputs and params."""
+        state, inputs, params = self.traced.split(tensors)
+        recorded = self.traced.backward
+        values = recorded.program.run(params)
+        free = [values.of(ref) for ref in recorded.free]
+        above = grads[: len(state)], grads[len(state) :]
+        if self.every is None:
+            back = both_of(self.traced, self._lanes(state))[1]
+            *states, saved = kept
+            of_state, of_inputs, totals = cpu.backward(back, inputs, state, free, tuple(states), saved, *above)
+        else:
+            of_state, of_inputs, totals = self._by_segments(inputs, state, free, kept, *above)
+        for index, total in enumerate(totals):
+            values.put_total(index, total)
+        recorded.after.run_on(values)
+        of_params = [None if ref is None else values.of(ref) for ref in recorded.results]
+        return [*of_state, *of_inputs, *of_params]
+
+    def _by_segments(
+        self,
+        inputs: Tensors,
+        state: Tensors,
+        free: Sequence[Tensor],
+        anchors: Sequence[Tensor],
+        grad_states: Sequence[Tensor | None],
+        grad_final: Sequence[Tensor | None],
+    ) -> tuple[Tensors, Tensors, list[Tensor]]:
+        """From every k-th state: the last segment first, its states computed anew."""
+        assert self.every is not None
+        forward, backward = both_of(self.traced, self._lanes(state))
+        time = inputs[0].shape[1]
+        of_inputs = tuple(torch.empty_like(x, memory_format=torch.contiguous_format) for x in inputs)
+        carried: Sequence[Tensor | None] = grad_final
+        totals: list[Tensor] = []
+        for number in reversed(range(-(-time // self.every))):
+            part = slice(number * self.every, min((number + 1) * self.every, time))
+            start = tuple(anchor[:, number - 1] for anchor in anchors) if number else state
+            segment = tuple(x[:, part] for x in inputs)
+            states, saved = cpu.forward(forward, segment, start, free)
+            above = [None if g is None else g[:, part] for g in grad_states]
+            carried, of_segment, more = cpu.backward(backward, segment, start, free, states, saved, above, carried)
+            for whole, piece in zip(of_inputs, of_segment, strict=True):
+                whole[:, part] = piece
+            totals = [a + b for a, b in zip(totals, more, strict=True)] if totals else more
+        return tuple(carried), of_inputs, totals  # type: ignore[return-value]
+
+    def reference(self, *tensors: Tensor) -> Tensors:
+        """The plain loop."""
+        state, inputs, params = self.traced.split(tensors)
+        states, final = reference.scan(self.traced.step, inputs, state, params)
+        return *states, *final
+
+    def _lanes(self, state: Tensors) -> int:
+        return lanes_for(self.traced.dtype, len(state[0]), torch.get_num_threads())
+
+
+def _free(recorded: Recorded, params: Tensors) -> list[Tensor]:
+    values = recorded.program.run(params)
+    return [values.of(ref) for ref in recorded.free]

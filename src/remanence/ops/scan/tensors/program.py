@@ -1,0 +1,94 @@
+"""What a step does with its parameters alone: done once by PyTorch, not at every time step."""
+
+from collections.abc import Sequence
+from dataclasses import dataclass, field
+from typing import Any, Literal, NamedTuple, TypeAlias
+
+import torch
+from torch import Tensor
+
+from remanence._torch import pytree
+
+Key: TypeAlias = tuple[str, int, int]
+
+
+class Ref(NamedTuple):
+    """A tensor that a call takes: a ``param``, a ``total`` over batch and time, or what a ``call`` gave."""
+
+    kind: Literal["param", "total", "call"]
+    number: int
+    output: int = 0
+
+
+@dataclass(frozen=True)
+class Call:
+    """One PyTorch operation; tensors among its arguments are :class:`Ref`."""
+
+    function: Any
+    args: Any
+    kwargs: Any
+    index: int
+
+
+@dataclass
+class Program:
+    """Operations in the order in which a step called them; those behind totals are linear in these."""
+
+    calls: list[Call] = field(default_factory=list)
+
+    def run(self, params: Sequence[Tensor]) -> "Values":
+        """Every result."""
+        values = Values(params)
+        self.run_on(values)
+        return values
+
+    def run_on(self, values: "Values") -> None:
+        """Add every result to those that are there."""
+        for call in self.calls:
+            args, kwargs = pytree.tree_map_only(Ref, values.of, (call.args, call.kwargs), is_leaf=_is_ref)
+            results = call.function(*args, **kwargs)
+            for output, result in enumerate(results if isinstance(results, tuple | list) else (results,)):
+                values.keep(Ref("call", call.index, output), result)
+
+
+def _is_ref(value: Any) -> bool:
+    return isinstance(value, Ref)
+
+
+class Values:
+    """The tensors of a program under way."""
+
+    def __init__(self, params: Sequence[Tensor]):
+        self._found: dict[Ref, Any] = {Ref("param", i): p for i, p in enumerate(params)}
+
+    def put_total(self, index: int, total: Tensor) -> None:
+        """What was added up."""
+        self._found[Ref("total", index)] = total
+
+    def of(self, ref: Ref) -> Tensor:
+        """The tensor that a reference means."""
+        return self._found[ref]
+
+    def keep(self, ref: Ref, value: Any) -> None:
+        """Remember a result."""
+        self._found[ref] = value
+
+
+def needed(calls: Sequence[Call], wanted: Sequence[Ref]) -> list[Call]:
+    """The calls without which these results would not be there."""
+    open_ = {ref.number for ref in wanted if ref.kind == "call"}
+    kept = []
+    for call in reversed(calls):
+        if call.index in open_:
+            kept.append(call)
+            refs = pytree.tree_leaves((call.args, call.kwargs), is_leaf=_is_ref)
+            open_ |= {ref.number for ref in refs if isinstance(ref, Ref) and ref.kind == "call"}
+    return kept[::-1]
+
+
+def constant(tensor: Tensor) -> float | bool | None:
+    """The number that stands in every place of a tensor, or None."""
+    values = tensor.detach().reshape(-1)
+    if tensor.is_complex() or values.numel() == 0 or not torch.equal(values, values[:1].expand_as(values)):
+        return None
+    return values[0].item()

@@ -1,0 +1,367 @@
+"""The order in which the nodes of a graph of tensors are computed, and which of them in one loop."""
+
+from collections.abc import Iterable, Sequence
+from dataclasses import dataclass, field
+
+from remanence._kernels.operations import OPERATIONS
+from remanence.ops.scan.graph import Builder, Graph
+from remanence.ops.scan.tensors.graph import (
+    Shape,
+    TensorGraph,
+    contiguous,
+    fill_value,
+    size_of,
+    structural_value,
+)
+
+
+@dataclass(frozen=True)
+class Access:
+    """A part of a node's memory, place by place along the dimensions of a loop.
+
+    Attributes:
+        node: whose memory.
+        strides: for each dimension of the loop.
+        offset: where it begins.
+    """
+
+    node: int
+    strides: Shape
+    offset: int = 0
+
+
+@dataclass
+class Loop:
+    """Pointwise operations at every place of a shape, or their sum or maximum over some dimensions.
+
+    Attributes:
+        shape: over which it runs.
+        body: what it computes; its placeholders ``input`` are the loads.
+        loads: what it reads.
+        stores: what it writes, for each output of the body.
+        reduced: dimensions over which the outputs are reduced.
+        reduction: ``sum`` or ``amax``.
+    """
+
+    shape: Shape
+    body: Graph
+    loads: tuple[Access, ...]
+    stores: tuple[Access, ...]
+    reduced: tuple[int, ...] = ()
+    reduction: str = "sum"
+
+
+@dataclass
+class Product:
+    """A matrix product.
+
+    Attributes:
+        left: [groups, i, k].
+        right: [groups, k, j].
+        out: [groups, i, j].
+        sizes: groups, i, k, j.
+    """
+
+    left: Access
+    right: Access
+    out: Access
+    sizes: tuple[int, int, int, int]
+
+
+@dataclass
+class Plan:
+    """What is computed in one time step.
+
+    Attributes:
+        parts: in order.
+        buffers: for each node with memory of its own, how many numbers.
+        first: for each of these the first part that writes it.
+        last: and the last that reads or writes it.
+    """
+
+    parts: list[Loop | Product] = field(default_factory=list)
+    homes: dict[int, Access] = field(default_factory=dict)
+    buffers: dict[int, int] = field(default_factory=dict)
+    first: dict[int, int] = field(default_factory=dict)
+    last: dict[int, int] = field(default_factory=dict)
+
+
+GIVEN = ("state", "input", "cotangent", "saved", "free")
+
+
+class Planner:
+    """Makes a plan of a graph.
+
+    Args:
+        graph: what to compute.
+        kept: nodes that must be in memory when all is done.
+    """
+
+    def __init__(self, graph: TensorGraph, kept: Iterable[int]):
+        self.graph = graph
+        self.kept = set(kept)
+        self.plan = Plan()
+        self._users = self._count_users()
+        self._inlined = self._find_inlined()
+        self._find_homes()
+
+    def make(self) -> Plan:
+        """The plan."""
+        nodes = self.graph.nodes
+        skipped = (*GIVEN, "view", "constant")
+        done = {i for i, node in enumerate(nodes) if node.op in GIVEN}
+        pending = [
+            i
+            for i, node in enumerate(nodes)
+            if node.op not in skipped and i not in self._inlined and not self._is_literal(i)
+        ]
+        while pending:
+            ready = [i for i in pending if nodes[i].op not in OPERATIONS and self._needs(i) <= done]
+            if ready:
+                for i in ready:
+                    self._emit_structural(i)
+                done |= set(ready)
+                pending = [i for i in pending if i not in done]
+                continue
+            group = self._group(pending, done)
+            self._emit_group(group)
+            done |= set(group)
+            pending = [i for i in pending if i not in done]
+        self._find_lifetimes()
+        return self.plan
+
+    def _count_users(self) -> dict[int, list[int]]:
+        users: dict[int, list[int]] = {i: [] for i in range(len(self.graph.nodes))}
+        for i, node in enumerate(self.graph.nodes):
+            for a in node.arguments:
+                users[a].append(i)
+        return users
+
+    def _find_inlined(self) -> set[int]:
+        """Pointwise nodes that one reduction alone needs: computed inside of it."""
+        found: set[int] = set()
+        nodes = self.graph.nodes
+        for i in reversed(range(len(nodes))):
+            users = self._users[i]
+            if nodes[i].op not in OPERATIONS or i in self.kept or len(users) != 1:
+                continue
+            user = users[0]
+            is_inner = user in found and self.graph.shapes[user] == self.graph.shapes[i]
+            if nodes[user].op in ("sum", "amax") or is_inner:
+                found.add(i)
+        return found
+
+    def _find_homes(self) -> None:
+        """Where each node lies: in memory of its own, or as a part of a ``cat`` or ``pad``."""
+        nodes, shapes = self.graph.nodes, self.graph.shapes
+        for i in reversed(range(len(nodes))):
+            node = nodes[i]
+            if node.op in ("view", "constant") or i in self._inlined:
+                continue
+            if i not in self.plan.homes:
+                self.plan.homes[i] = Access(i, contiguous(shapes[i]))
+                self.plan.buffers[i] = size_of(shapes[i])
+            if node.op == "cat":
+                self._place_parts(i)
+
+    def _place_parts(self, i: int) -> None:
+        """What is joined is written where it belongs, if it lies nowhere else."""
+        node, home = self.graph.nodes[i], self.plan.homes[i]
+        dim, start = structural_value(node), 0
+        for a in node.arguments:
+            length = self.graph.shapes[a][dim]
+            fresh = self.graph.nodes[a].op in (*OPERATIONS, "contract", "sum", "amax", "copy", "fill")
+            viewed = any(self.graph.nodes[user].op == "view" for user in self._users[a])
+            if fresh and not viewed and a not in self.plan.homes and a not in self.kept and a not in self._inlined:
+                self.plan.homes[a] = Access(home.node, home.strides, home.offset + start * home.strides[dim])
+            start += length
+
+    def _is_literal(self, i: int) -> bool:
+        """Whether a node is a number in the lines of all that use it."""
+        return (
+            self.graph.nodes[i].op == "fill"
+            and i not in self.kept
+            and all(self.graph.nodes[user].op in OPERATIONS for user in self._users[i])
+        )
+
+    def _needs(self, i: int) -> set[int]:
+        """The nodes with memory that must be there before this one."""
+        needed: set[int] = set()
+        for a in self.graph.nodes[i].arguments:
+            node = self.graph.nodes[a]
+            if node.op == "constant" or (node.op == "fill" and self.graph.nodes[i].op in OPERATIONS):
+                continue
+            if a in self._inlined:
+                needed |= self._needs(a)
+            else:
+                needed.add(node.arguments[0] if node.op == "view" else a)
+        return needed
+
+    def _group(self, pending: Sequence[int], done: set[int]) -> list[int]:
+        """Pointwise nodes of one shape that can be computed together now."""
+        nodes, shapes = self.graph.nodes, self.graph.shapes
+        group: list[int] = []
+        shape: Shape | None = None
+        for i in pending:
+            if nodes[i].op not in OPERATIONS or (shape is not None and shapes[i] != shape):
+                continue
+            direct = {a for a in nodes[i].arguments if a in group}
+            if all(n in done for n in self._needs(i) - direct) and not self._views(i, group):
+                group.append(i)
+                shape = shapes[i]
+        assert group, "a graph with a cycle"
+        return group
+
+    def _views(self, i: int, group: Sequence[int]) -> bool:
+        """Whether a node takes a view of one of these."""
+        nodes = self.graph.nodes
+        return any(nodes[a].op == "view" and nodes[a].arguments[0] in group for a in nodes[i].arguments)
+
+    def access(self, place: int, shape: Shape) -> Access:
+        """How a loop over a shape reads a node."""
+        base, strides, offset = self.graph.strided(place)
+        home = self.plan.homes[base]
+        if base != place:
+            assert home.node == base
+        else:
+            strides, offset = home.strides, home.offset
+        own = self.graph.shapes[place]
+        lead = len(shape) - len(own)
+        return Access(home.node, (*[0] * lead, *_steps(own, strides)), offset)
+
+    def _emit_group(self, group: Sequence[int]) -> None:
+        shape = self.graph.shapes[group[0]]
+        inside = frozenset(group)
+        stored = [i for i in group if i in self.kept or any(u not in inside for u in self._users[i])]
+        builder = _BodyBuilder(self, shape, inside)
+        places = [builder.of(i) for i in stored]
+        stores = tuple(self._store(i, shape) for i in stored)
+        self.plan.parts.append(Loop(shape, builder.graph(places), tuple(builder.loads), stores))
+
+    def _store(self, i: int, shape: Shape) -> Access:
+        home = self.plan.homes[i]
+        return Access(home.node, _steps(shape, home.strides), home.offset)
+
+    def _emit_structural(self, i: int) -> None:
+        node, shape = self.graph.nodes[i], self.graph.shapes[i]
+        if node.op == "contract":
+            self._emit_product(i)
+        elif node.op in ("sum", "amax"):
+            (argument,) = node.arguments
+            whole = self.graph.shapes[argument]
+            builder = _BodyBuilder(self, whole)
+            place = builder.inner(argument)
+            body = builder.graph([place])
+            self.plan.parts.append(
+                Loop(whole, body, tuple(builder.loads), (self._store(i, shape),), structural_value(node), node.op)
+            )
+        elif node.op == "copy":
+            self._emit_copy(node.arguments[0], self._store(i, shape))
+        elif node.op == "fill":
+            self._emit_fill(fill_value(node), shape, self._store(i, shape))
+        elif node.op == "cat":
+            self._emit_cat(i)
+        elif node.op == "pad":
+            strides, offset = structural_value(node)
+            self._emit_fill(0.0, shape, self._store(i, shape))
+            part = self.graph.shapes[node.arguments[0]]
+            self._emit_copy(node.arguments[0], Access(i, _steps(part, strides), offset))
+        else:
+            raise AssertionError(node.op)
+
+    def _emit_copy(self, place: int, target: Access) -> None:
+        shape = self.graph.shapes[place]
+        builder = _BodyBuilder(self, shape)
+        body = builder.graph([builder.load(place)])
+        self.plan.parts.append(Loop(shape, body, tuple(builder.loads), (target,)))
+
+    def _emit_fill(self, value: float | bool, shape: Shape, target: Access) -> None:
+        builder = Builder()
+        body = builder.graph([builder.constant(float(value))])
+        self.plan.parts.append(Loop(shape, body, (), (target,)))
+
+    def _emit_cat(self, i: int) -> None:
+        node, home = self.graph.nodes[i], self.plan.homes[i]
+        dim, start = structural_value(node), 0
+        for a in node.arguments:
+            part = self.graph.shapes[a]
+            target = Access(home.node, home.strides, home.offset + start * home.strides[dim])
+            if self.plan.homes.get(a) != target:
+                self._emit_copy(a, Access(target.node, _steps(part, home.strides), target.offset))
+            start += part[dim]
+
+    def _emit_product(self, i: int) -> None:
+        left, right = self.graph.nodes[i].arguments
+        a, b = self.graph.shapes[left], self.graph.shapes[right]
+        groups = size_of(a[:-2])
+        sizes = (groups, a[-2], a[-1], b[-1])
+        home = self.plan.homes[i]
+        out = home.strides if len(home.strides) == 3 else (0, *home.strides)
+        self.plan.parts.append(
+            Product(
+                self.access(left, (groups, *a[-2:])),
+                self.access(right, (groups, *b[-2:])),
+                Access(home.node, out, home.offset),
+                sizes,
+            )
+        )
+
+    def _find_lifetimes(self) -> None:
+        for number, part in enumerate(self.plan.parts):
+            accesses = (part.left, part.right, part.out) if isinstance(part, Product) else (*part.loads, *part.stores)
+            for access in accesses:
+                self.plan.first.setdefault(access.node, number)
+                self.plan.last[access.node] = number
+
+
+def _steps(shape: Shape, strides: Shape) -> Shape:
+    """How far from place to place along each dimension; nowhere along one of size 1."""
+    return tuple(0 if size == 1 else stride for size, stride in zip(shape, strides, strict=True))
+
+
+class _BodyBuilder(Builder):
+    """The graph of what one loop computes at a place."""
+
+    def __init__(self, planner: Planner, shape: Shape, group: frozenset[int] = frozenset()):
+        super().__init__()
+        self.planner, self.shape, self.group = planner, shape, group
+        self.loads: list[Access] = []
+        self._members: dict[int, int] = {}
+
+    def of(self, i: int) -> int:
+        """A member of the loop, as a number."""
+        return self._real(self.member(i))
+
+    def _real(self, place: int) -> int:
+        if self.nodes[place].kind == "real":
+            return place
+        return self.apply("where", place, self.constant(1.0), self.constant(0.0))
+
+    def member(self, i: int) -> int:
+        """A pointwise node that this loop computes."""
+        if i not in self._members:
+            node = self.planner.graph.nodes[i]
+            self._members[i] = self.apply(node.op, *(self._operand(a) for a in node.arguments))
+        return self._members[i]
+
+    def inner(self, i: int) -> int:
+        """The argument of a reduction."""
+        return self.of(i) if i in self.planner._inlined else self._real(self.load(i))
+
+    def _operand(self, a: int) -> int:
+        planner = self.planner
+        node = planner.graph.nodes[a]
+        if node.op == "constant":
+            return self.constant(node.value)
+        if node.op == "fill":
+            return self.constant(fill_value(node))
+        return self.member(a) if a in self.group or a in planner._inlined else self.load(a)
+
+    def load(self, a: int) -> int:
+        """What lies in memory; truth values lie there as 1 and 0."""
+        access = self.planner.access(a, self.shape)
+        if access not in self.loads:
+            self.loads.append(access)
+        number = self.add("input", value=self.loads.index(access))
+        is_truth = self.planner.graph.nodes[a].kind == "boolean"
+        return self.apply("ne", number, self.constant(0.0)) if is_truth else number

@@ -1,0 +1,432 @@
+"""From a step on tensors of any shape to a graph of what one sample needs, and to that of its derivative."""
+
+from collections.abc import Callable, Sequence
+from dataclasses import dataclass
+from functools import cached_property
+from typing import Any, TypeAlias
+
+import torch
+from torch import Tensor
+
+from remanence._torch import TorchDispatchMode, pytree
+from remanence.ops.scan.aten import LOWERINGS
+from remanence.ops.scan.layout import Tensors
+from remanence.ops.scan.tensors.graph import Shape, ShapeError, TensorBuilder, TensorGraph
+from remanence.ops.scan.tensors.program import Call, Program, Ref, constant, needed
+from remanence.ops.scan.tensors.structural import STRUCTURAL, TensorEmitter, layer_norm_backward
+from remanence.ops.scan.trace import (
+    ABOUT_SHAPE,
+    FACTORIES,
+    Loss,
+    Step,
+    UntraceableError,
+    every_argument,
+    recorded_twice,
+)
+
+Shapes: TypeAlias = tuple[tuple[Shape, ...], tuple[Shape, ...], tuple[Shape, ...]]
+"""Of states, inputs and params, without batch and time."""
+
+
+@dataclass(frozen=True)
+class Total:
+    """What is added up over batch and time: a value, or the product of two in which the batch is contracted.
+
+    Attributes:
+        left: a node, among the outputs of the graph.
+        right: the other factor; None: ``left`` itself is added up.
+        axes: where the batch is in each.
+    """
+
+    left: int
+    right: int | None
+    axes: tuple[int, ...]
+
+
+@dataclass(frozen=True)
+class Recorded:
+    """What a step, or its derivative, does.
+
+    Attributes:
+        graph: what is done for every sample at every time step.
+        free: what the graph takes that all samples share, in the order of its placeholders ``free``.
+        totals: what is added up.
+        program: calls that need no sample.
+        after: calls that need a total.
+        results: of the gradients of the params: what each is; None: it is 0.
+    """
+
+    graph: TensorGraph
+    free: tuple[Ref, ...]
+    totals: tuple[Total, ...]
+    program: Program
+    after: Program
+    results: tuple[Ref | None, ...]
+
+
+class TracedTensorStep:
+    """A step as graphs of tensors: of the new states, and of the vector-Jacobian products.
+
+    Args:
+        step: ``step(state, inputs, params) -> new state``, in plain PyTorch.
+        shapes: of states, inputs and params.
+        dtype: of every tensor.
+
+    Raises:
+        UntraceableError: an operation that is not known, or that mixes the samples of a batch.
+    """
+
+    def __init__(self, step: Step, shapes: Shapes, dtype: torch.dtype):
+        self.step, self.shapes, self.dtype = step, shapes, dtype
+        self.counts = tuple(len(group) for group in shapes)
+        self.kernels: dict[object, Any] = {}
+        self.forward = recorded_twice(lambda: self._record(self.step, ("state", "input", "param")))
+
+    @cached_property
+    def backward(self) -> Recorded:
+        """The new states, and gradients of the states and of the inputs; those of the params are totals."""
+
+        def gradients(state: Tensors, inputs: Tensors, params: Tensors, cotangents: Tensors) -> Tensors:
+            primals = [x.requires_grad_() for x in (*state, *inputs, *params)]
+            new = tuple(self.step(state, inputs, params))
+            if not any(x.requires_grad for x in new):
+                return *new, *(torch.zeros_like(x) for x in primals)
+            grads = torch.autograd.grad(Loss.apply(cotangents, *new), primals, materialize_grads=True)
+            return *(x.detach() for x in new), *grads
+
+        return self._record(gradients, ("state", "input", "param", "cotangent"))
+
+    def split(self, flat: Sequence[Tensor]) -> tuple[Tensors, Tensors, Tensors]:
+        """Of a sequence with an item for each state, input and param, those of each kind."""
+        states, inputs, _ = self.counts
+        return tuple(flat[:states]), tuple(flat[states : states + inputs]), tuple(flat[states + inputs :])
+
+    def _record(self, function: Callable[..., Tensors], kinds: Sequence[str]) -> Recorded:
+        states, inputs, params = self.shapes
+        batch = _batch_of_trace((*states, *inputs, *params))
+        recorder = _Recorder(self.dtype, batch)
+        groups = []
+        for kind, shapes in zip(kinds, (states, inputs, params, states), strict=False):
+            lead = () if kind == "param" else (batch,)
+            tensors = tuple(torch.ones(*lead, *shape, dtype=self.dtype) for shape in shapes)
+            for index, tensor in enumerate(tensors):
+                recorder.placeholder(kind, index, tensor)
+            groups.append(tensors)
+        try:
+            with torch.enable_grad(), torch.autocast("cpu", enabled=False), recorder:
+                results = tuple(function(*groups))
+        except UntraceableError:
+            raise
+        except Exception as error:
+            raise UntraceableError(f"{type(error).__name__}: {error}") from error
+        wanted = states if len(kinds) == 3 else (*states, *states, *inputs)
+        return recorder.recorded(results, [(batch, *shape) for shape in wanted])
+
+
+def _batch_of_trace(shapes: Sequence[Shape]) -> int:
+    """A size of the batch by which one tells it from every other dimension."""
+    sizes = {size for shape in shapes for size in shape}
+    return next(prime for prime in (29, 31, 37, 41, 43, 47, 53, 59, 61, 67) if all(size % prime for size in sizes))
+
+
+_Value: TypeAlias = int | Ref
+"""A node, of what has a batch; a reference, of what has none."""
+
+
+class _Recorder(TorchDispatchMode):
+    """Runs every operation and writes down what it does to one sample."""
+
+    def __init__(self, dtype: torch.dtype, batch: int):
+        super().__init__()
+        self.builder = TensorBuilder()
+        self._dtype, self._batch = dtype, batch
+        self._values: dict[int, tuple[Tensor, _Value]] = {}
+        self._refused: dict[int, tuple[Tensor, str]] = {}
+        self._given: set[int] = set()
+        self._free: list[Ref] = []
+        self._totals: list[Total] = []
+        self._program, self._after = Program(), Program()
+        self._calls = 0
+        self._behind_totals: set[Ref] = set()
+
+    @classmethod
+    def _should_skip_dynamo(cls) -> bool:
+        return False
+
+    def placeholder(self, kind: str, index: int, tensor: Tensor) -> None:
+        self._given.add(tensor.untyped_storage().data_ptr())
+        if kind == "param":
+            self._know(tensor, Ref("param", index))
+        else:
+            shape = (1, *tensor.shape[1:])
+            self._know(tensor, self.builder.add(kind, value=index, shape=shape, axis=0))
+
+    def recorded(self, results: Sequence[Any], shapes: Sequence[Sequence[int]]) -> Recorded:
+        """All that was recorded, of the results that are needed."""
+        outputs = [self._result(result, shape) for result, shape in zip(results, shapes, strict=False)]
+        rest = [self._reference(result) for result in results[len(shapes) :]]
+        after = needed(self._after.calls, [ref for ref in rest if ref is not None])
+        graph = self.builder.tensor_graph([*outputs, *(x for t in self._totals for x in _nodes(t))])
+        places = iter(graph.outputs[len(outputs) :])
+        totals = tuple(
+            Total(next(places), None if total.right is None else next(places), total.axes) for total in self._totals
+        )
+        used = sorted({int(node.value) for node in graph.nodes if node.op == "free"})
+        free = tuple(self._free[i] for i in used)
+        graph = _renumbered(graph, {old: new for new, old in enumerate(used)})
+        refs = [ref for call in after for ref in pytree.tree_leaves((call.args, call.kwargs), is_leaf=_is_ref)]
+        wanted = [*free, *(ref for ref in (*refs, *rest) if isinstance(ref, Ref))]
+        program = Program(needed(self._program.calls, wanted))
+        return Recorded(graph, free, totals, program, Program(after), tuple(rest))
+
+    def __torch_dispatch__(self, func: Any, types: Any, args: Any = (), kwargs: Any = None) -> Any:
+        kwargs = kwargs or {}
+        name = func.overloadpacket.__name__
+        if torch.Tag.nondeterministic_seeded in func.tags:
+            raise UntraceableError(f"{name}: a random number")
+        result = func(*args, **kwargs)
+        if func._schema.is_mutable:
+            name, func = self._in_place(name, func, args)
+        outputs = [x for x in pytree.tree_leaves(result) if isinstance(x, Tensor)]
+        operands = [x for x in pytree.tree_leaves((args, kwargs)) if isinstance(x, Tensor)]
+        if not outputs:
+            if name not in ABOUT_SHAPE and not all(self._is_constant(x) for x in operands):
+                raise UntraceableError(f"{name}: a value that decides what is computed")
+            return result
+        try:
+            self._write_down(name, func, args, kwargs, outputs)
+        except ShapeError as error:
+            for output in outputs:  # x[0].numel() does no harm
+                self._refused[id(output)] = (output, f"{name}: {error}")
+        return result
+
+    def _write_down(self, name: str, func: Any, args: Any, kwargs: Any, outputs: list[Tensor]) -> None:
+        operands = [x for x in pytree.tree_leaves((args, kwargs)) if isinstance(x, Tensor)]
+        values = [self._value(x) for x in operands]
+        batched = [x for x in values if isinstance(x, int)]
+        if name in FACTORIES or not operands:
+            self._made(name, func, args, kwargs, outputs[0])
+        elif not batched and not self._takes_batch(name, outputs):
+            self._call(func, args, kwargs, outputs)
+        elif any(ref in self._behind_totals for ref in values if isinstance(ref, Ref)):
+            raise UntraceableError(f"{name}: what is summed over the batch is used for a sample again")
+        elif not self._as_total(name, func, args, kwargs, outputs):
+            self._lower(name, func, args, kwargs, outputs)
+
+    def _takes_batch(self, name: str, outputs: list[Tensor]) -> bool:
+        return name == "expand" and any(size % self._batch == 0 for size in outputs[0].shape)
+
+    def _made(self, name: str, func: Any, args: Any, kwargs: Any, output: Tensor) -> None:
+        """A new tensor, with a batch or without."""
+        axes = [i for i, size in enumerate(output.shape) if size and size % self._batch == 0]
+        if not axes:
+            self._call(func, args, kwargs, [output], copies=True)
+            return
+        value = float("nan") if name in ("empty_like", "new_empty", "empty") else constant(output)
+        if value is None or len(axes) > 1:
+            raise UntraceableError(f"{name}: a tensor that is not one number, of the size of the batch")
+        shape = tuple(size // self._batch if i == axes[0] else size for i, size in enumerate(output.shape))
+        self._know(output, self.builder.fill(value, shape, axes[0]))
+
+    def _call(self, func: Any, args: Any, kwargs: Any, outputs: list[Tensor], *, copies: bool = False) -> None:
+        """An operation without a batch: to be done by PyTorch."""
+        if copies and args and isinstance(args[0], Tensor) and isinstance(self._value(args[0]), int):
+            # new_zeros and the like take dtype and device from a tensor that may have a batch.
+            size, number = tuple(outputs[0].shape), constant(outputs[0])
+            func, args, kwargs = torch.full, (size, number), {"dtype": outputs[0].dtype}
+        given: Any = pytree.tree_map_only(Tensor, self._value, (args, kwargs))
+        index, self._calls = self._calls, self._calls + 1
+        leaves = [x for x in pytree.tree_leaves(given, is_leaf=_is_ref) if isinstance(x, Ref)]
+        behind = any(ref.kind == "total" or ref in self._behind_totals for ref in leaves)
+        (self._after if behind else self._program).calls.append(Call(func, given[0], given[1], index))
+        for place, output in enumerate(outputs):
+            ref = Ref("call", index, place)
+            if behind:
+                self._behind_totals.add(ref)
+            self._know(output, ref)
+
+    def _as_total(self, name: str, func: Any, args: Any, kwargs: Any, outputs: list[Tensor]) -> bool:
+        """Whether the operation adds up over the batch; then its result is a total."""
+        given = every_argument(func, args, kwargs)
+        emitter = TensorEmitter(self.builder, self._batch, outputs)
+        if name in ("mm", "bmm"):
+            left, right = (self._node(x) for x in given[:2])
+            axes = emitter.axis(left), emitter.axis(right)
+            if axes != (len(emitter.shape(left)) - 1, len(emitter.shape(right)) - 2):
+                return False
+            self._know(outputs[0], self._total(emitter, left, right))
+            return True
+        if name == "sum":
+            x, dims = self._node(given[0]), given[1] if len(given) > 2 else None
+            every = range(given[0].ndim)
+            dims = [d % given[0].ndim for d in dims] if dims else list(every)
+            axis = emitter.axis(x)
+            if axis is None or axis not in dims:
+                return False
+            inner = emitter.reduce("sum", x, dims, True, within=True)
+            self._know(outputs[0], self._shaped(self._total(emitter, inner), outputs[0]))
+            return True
+        if name == "native_layer_norm_backward":
+            self._layer_norm_backward(emitter, given, outputs)
+            return True
+        if name == "_fused_rms_norm_backward":
+            raise UntraceableError(f"{name}: write the norm out, or use layer_norm")
+        return False
+
+    def _layer_norm_backward(self, emitter: TensorEmitter, given: list[Any], outputs: list[Tensor]) -> None:
+        g, x, sizes, mean, rstd, weight, _, mask = given
+        g, x, mean, rstd = (self._node(t) for t in (g, x, mean, rstd))
+        of_x, of_weight = layer_norm_backward(
+            emitter, g, x, sizes, mean, rstd, None if weight is None else self._node(weight)
+        )
+        kinds = [kind for kind, wanted in zip(("x", "weight", "bias"), mask, strict=True) if wanted]
+        for kind, output in zip(kinds, outputs, strict=True):
+            if kind == "x":
+                self._know(output, of_x)
+                continue
+            node = of_weight if kind == "weight" else g
+            lead = range(len(emitter.shape(node)) - len(sizes))
+            inner = emitter.reduce("sum", node, lead, True, within=True)
+            self._know(output, self._shaped(self._total(emitter, inner), output))
+
+    def _total(self, emitter: TensorEmitter, left: int, right: int | None = None) -> Ref:
+        nodes = [x for x in (left, right) if x is not None]
+        axes = tuple(emitter.axis(x) for x in nodes)
+        total = Total(*(emitter.laid_out(x) for x in nodes), *([None] * (2 - len(nodes))), axes)  # type: ignore[arg-type]
+        if total not in self._totals:
+            self._totals.append(total)
+        ref = Ref("total", self._totals.index(total))
+        self._behind_totals.add(ref)
+        return ref
+
+    def _shaped(self, ref: Ref, output: Tensor) -> Ref:
+        """A total in the shape of what it stands for."""
+        index, self._calls = self._calls, self._calls + 1
+        shape = tuple(output.shape)
+        self._after.calls.append(Call(torch.Tensor.reshape, (ref, shape), {}, index))
+        shaped = Ref("call", index)
+        self._behind_totals.add(shaped)
+        return shaped
+
+    def _lower(self, name: str, func: Any, args: Any, kwargs: Any, outputs: list[Tensor]) -> None:
+        output = outputs[0]
+        if output.dtype.is_floating_point and output.dtype != self._dtype:
+            raise UntraceableError(f"{name}: a result of {output.dtype} in a step of {self._dtype}")
+        if output.is_complex():
+            raise UntraceableError(f"{name}: a complex result")
+        emitter = TensorEmitter(self.builder, self._batch, outputs)
+        given = pytree.tree_map_only(Tensor, self._node, every_argument(func, args, kwargs))
+        if name == "_to_copy":
+            places: Any = emitter.truth(given[0]) if output.dtype == torch.bool else emitter.real(given[0])
+        elif name in STRUCTURAL:
+            places = STRUCTURAL[name](emitter, *given)
+        elif name in LOWERINGS and func._overloadname != "decimals":
+            numbers = [
+                self.builder.constant(x) if isinstance(x, bool | int | float) and not isinstance(y, Tensor) else x
+                for x, y in zip(given, every_argument(func, args, kwargs), strict=True)
+            ]
+            places = LOWERINGS[name](emitter, *numbers)
+        else:
+            raise UntraceableError(f"{name}: not an operation that a loop can be made of")
+        places = places if isinstance(places, tuple) else (places,) * len(outputs)
+        for place, result in zip(places, outputs, strict=True):
+            self._know(result, self._checked(name, place, result))
+
+    def _checked(self, name: str, place: int, result: Tensor) -> int:
+        """A node, if its shape is the one of the trace."""
+        if result.numel() == 0:
+            raise UntraceableError(f"{name}: a tensor without elements")
+        if self.builder.nodes[place].op == "constant":
+            axes = [i for i, size in enumerate(result.shape) if size % self._batch == 0]
+            return self.builder.fill(
+                self.builder.nodes[place].value,
+                tuple(s // self._batch if [i] == axes[:1] else s for i, s in enumerate(result.shape)),
+                axes[0] if axes else None,
+            )
+        axis = self.builder.axes[place]
+        shape = tuple(s * self._batch if i == axis else s for i, s in enumerate(self.builder.shapes[place]))
+        if shape != tuple(result.shape) and result.numel():
+            raise UntraceableError(f"{name}: {list(result.shape)} instead of {list(shape)}")
+        return place
+
+    def _in_place(self, name: str, func: Any, args: Any) -> tuple[str, Any]:
+        """The operation that gives the new value, if nothing else can see the change; autograd's formulas do this."""
+        target = args[0]
+        storage = target.untyped_storage().data_ptr()
+        shared = sum(tensor.untyped_storage().data_ptr() == storage for tensor, _ in self._values.values())
+        if not name.endswith("_") or id(target) not in self._values or shared > 1 or storage in self._given:
+            raise UntraceableError(f"{name}: an operation in place")
+        packet = getattr(torch.ops.aten, name[:-1])
+        return name[:-1], getattr(packet, func._overloadname)
+
+    def _know(self, tensor: Tensor, value: _Value) -> None:
+        self._values[id(tensor)] = (tensor, value)
+
+    def _value(self, tensor: Tensor) -> _Value:
+        if id(tensor) in self._refused:
+            raise UntraceableError(self._refused[id(tensor)][1])
+        if id(tensor) not in self._values:
+            if tensor.requires_grad:
+                raise UntraceableError("a tensor from outside that requires a gradient: pass it in params or inputs")
+            number = constant(tensor)
+            if number is None:
+                raise UntraceableError(
+                    "a tensor from outside: a constant that is not one number: pass it in params or inputs"
+                )
+            self._call(torch.full, (tuple(tensor.shape), number), {"dtype": tensor.dtype}, [tensor])
+        return self._values[id(tensor)][1]
+
+    def _node(self, tensor: Tensor) -> int:
+        """A tensor as a node."""
+        value = self._value(tensor)
+        if isinstance(value, int):
+            return value
+        call = next((c for c in self._program.calls if value == Ref("call", c.index)), None)
+        if call is not None and (call.function is torch.full or call.function.__name__.split(".")[0] in FACTORIES):
+            number = constant(tensor)
+            if number is not None:
+                return self.builder.fill(number, tuple(tensor.shape), None)
+        if tensor.dtype != self._dtype:
+            raise UntraceableError(f"a tensor of {tensor.dtype} that no sample has, in a step of {self._dtype}")
+        if value not in self._free:
+            self._free.append(value)
+        return self.builder.add("free", value=self._free.index(value), shape=tuple(tensor.shape))
+
+    def _is_constant(self, tensor: Tensor) -> bool:
+        value = self._value(tensor)
+        return isinstance(value, int) and self.builder.nodes[value].op in ("constant", "fill")
+
+    def _result(self, value: Any, shape: Sequence[int]) -> int:
+        """The node of a result that has a batch."""
+        if not isinstance(value, Tensor) or tuple(value.shape) != tuple(shape) or value.dtype != self._dtype:
+            came = f"{value.dtype} {list(value.shape)}" if isinstance(value, Tensor) else repr(value)
+            raise UntraceableError(f"a result that is not {self._dtype} {list(shape)}: {came}")
+        place = self._node(value)
+        if self.builder.axes[place] is None:
+            raise UntraceableError("a result that does not depend on state or inputs")
+        emitter = TensorEmitter(self.builder, self._batch, [value])
+        return emitter.laid_out(emitter.real(place))
+
+    def _reference(self, value: Tensor) -> Ref | None:
+        """What the gradient of a param is."""
+        found = self._value(value)
+        if isinstance(found, Ref):
+            return found
+        raise UntraceableError("a gradient of a param that depends on the sample")
+
+
+def _is_ref(value: Any) -> bool:
+    return isinstance(value, Ref)
+
+
+def _nodes(total: Total) -> list[int]:
+    return [total.left] if total.right is None else [total.left, total.right]
+
+
+def _renumbered(graph: TensorGraph, numbers: dict[int, int]) -> TensorGraph:
+    """Placeholders ``free`` under new numbers."""
+    nodes = tuple(
+        type(node)(node.op, node.arguments, numbers[int(node.value)]) if node.op == "free" else node
+        for node in graph.nodes
+    )
+    return TensorGraph(nodes, graph.shapes, graph.outputs)
