@@ -83,6 +83,22 @@ store(at, lanes(1.0) if n == 3 and b == 11 else lanes(0.0), first(1))"""
     assert run(lines, a=1, b=0b1101)[0] == 1.0
 
 
+def test_the_last_function_is_the_kernel_and_may_call_the_others():
+    text = """\
+def twice(at, number):
+    value = lanes(0.0)
+    for i in range(2 * number):
+        value = value + 1.0
+    store(at, value, first(1))
+def forward(part, begin, end, at):
+    twice(at, 3)
+    twice(at + SIZE, 4)
+"""
+    out = torch.zeros(4, dtype=torch.float64)
+    enter(Source(text, (*HEAD, "at")), torch.float64, 1, out)
+    assert out.tolist() == [6.0, 8.0, 0.0, 0.0]
+
+
 def test_a_name_may_mean_a_vector_after_a_number():
     assert run("x = 3\nx = lanes(2.0)\nstore(at, x * 2.0, first(1))")[0] == 4.0
 

@@ -51,19 +51,16 @@ def lowered(source: Source, bits: int, lanes: int) -> tuple[str, str]:
     """
     module = ir.Module("kernel")
     named = functions(bits, lanes)
-    name = ""
-    for definition in ast.parse(source.text).body:
-        assert isinstance(definition, ast.FunctionDef)
-        name = definition.name
+    *helpers, kernel = (node for node in ast.parse(source.text).body if isinstance(node, ast.FunctionDef))
+    for definition in (*helpers, kernel):
         kind = ir.FunctionType(ir.VoidType(), [INTEGER] * len(definition.args.args))
-        function = ir.Function(module, kind, name)
+        function = ir.Function(module, kind, definition.name)
         _Compiler(source, bits, lanes, function, named).compile(definition)
-        function.linkage = "internal"
-        function.attributes.add("noinline")
-        named[name] = partial(_call, function)
-    function.linkage = ""
-    function.attributes.discard("noinline")
-    return str(module), name
+        named[definition.name] = partial(_call, function)
+        if definition is not kernel:
+            function.linkage = "internal"
+            function.attributes.add("noinline")
+    return str(module), kernel.name
 
 
 def _call(function: ir.Function, builder: Any, *arguments: Value) -> None:

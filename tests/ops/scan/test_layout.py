@@ -62,8 +62,6 @@ def test_wrong_shapes():
         scan(step, x[:, :, :0], state, p)
     with pytest.raises(ValueError, match=r"params\[0\] to be \[2, 5\].*got \[2, 4\]"):
         scan(step, x, state, p[:, :4])
-    with pytest.raises(ValueError, match=r"params\[0\] to be \[5\].*got \[2, 5\]"):
-        scan(step, x, state, [p])
 
 
 def test_the_gradient_of_one_tensor_is_written_in_place(monkeypatch):

@@ -128,7 +128,16 @@ class _Given:
 
     def refuses(self, name: str) -> str | None:
         """Why a backend cannot run the step, or None."""
-        why = self._refuses_lanes(name)
+        why = self.trace(name)
+        if why is not None or self.traced is None:
+            return why
+        if isinstance(self.traced, TracedTensorStep):
+            return tensors_cpu.refuses(self.like)
+        return load(name).refuses(self.traced, self.like)
+
+    def trace(self, name: str) -> str | None:
+        """Trace the step for a backend; why there is no trace, or None."""
+        why = self._trace_lanes()
         if why is None or name != "cpu":
             return why
         shapes = _inner_shapes(self.state, 1), _inner_shapes(self.inputs, 2), _inner_shapes(self.params, 0)
@@ -136,10 +145,10 @@ class _Given:
             self.traced = trace_of_tensors(self.step, shapes, self.like.dtype)
         except UntraceableError as error:
             return str(error)
-        return tensors_cpu.refuses(self.like)
+        return None
 
-    def _refuses_lanes(self, name: str) -> str | None:
-        """Why it cannot compute the step in registers, or None."""
+    def _trace_lanes(self) -> str | None:
+        """Trace a step that can be computed in registers."""
         batch, _, channels = self.like.shape if self.like.ndim == 3 else (0, 0, 0)
         is_lanes = (
             self.like.ndim == 3
@@ -154,7 +163,7 @@ class _Given:
             self.traced = trace_of(self.step, counts, self.like)
         except UntraceableError as error:
             return str(error)
-        return load(name).refuses(self.traced, self.like)
+        return None
 
 
 def _inner_shapes(tensors: Tensors, lead: int) -> tuple[Shape, ...]:
@@ -184,7 +193,7 @@ def scan_source(
     """
     like, counts = _check(group(inputs), tuple(state), group(params), None)
     given = _Given(step, parts(group(inputs), INPUTS), tuple(state), parts(group(params), PARAMS), like)
-    why = given.refuses(backend)
+    why = given.trace(backend)
     if why is not None or given.traced is None:
         raise UserError(f"this step cannot be fused: {why}")
     if isinstance(given.traced, TracedTensorStep):
@@ -245,7 +254,8 @@ def _check(inputs: Group, state: Tensors, params: Group, every: int | None) -> t
     _fit("state", state, like.shape[:1], like)
     _fit("params", flat(params), (), like)
     if isinstance(params, Tensor) and params.shape[1:] != like.shape[-1:]:
-        raise UserError(f"scan expected params [params, {like.shape[-1]}], got {list(params.shape)}")
+        expected = [counts[2], like.shape[-1]]
+        raise UserError(f"scan expected params[0] to be {expected} in one tensor, got {list(params.shape)}")
     if every is not None and (isinstance(every, bool) or not isinstance(every, int) or every < 1):
         raise UserError(f"checkpoint_every must be a positive integer or None, got {every!r}")
     return like.select(INPUTS, 0) if together else like, counts
