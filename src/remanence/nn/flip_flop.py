@@ -10,11 +10,12 @@ from jaxtyping import Bool
 from torch import Tensor, nn
 from torch.nn import functional as F
 
+from remanence.checks import positive_integer
 from remanence.errors import UserError
 from remanence.nn.equilibria import Equilibria, Outside, equilibria
 from remanence.nn.flip_flop_network import Lateral
-from remanence.nn.flip_flop_step import Dynamics, Gate, Neuron, driven_step, flip_flop_step, neurons
-from remanence.nn.memory import Memory, positive_integer
+from remanence.nn.flip_flop_step import PARAMETERS, Dynamics, Gate, Neuron, driven_step, flip_flop_step, neurons
+from remanence.nn.memory import Memory
 from remanence.nn.structure import Device
 from remanence.nn.synapses import Synapses
 from remanence.ops.scan.operation import scan
@@ -25,7 +26,6 @@ POLARITIES = {"inhibitory": -1.0, "shunting": 0.0, "excitatory": 1.0}
 
 MUTUAL = ("inhibitory", "shunting")
 INPUT_SYNAPSES = ("gate", "affine", "exact")
-OF_INPUT = ("log_slope_input", "log_conductance_input", "potential_input")
 
 
 class CFF(Memory):
@@ -143,8 +143,8 @@ class CFF(Memory):
             self.bias = nn.Parameter(torch.empty(2 * hidden_size))  # b
         if input_synapse == "affine":
             self.weight_potential = nn.Parameter(torch.empty(2 * hidden_size, input_size))
-        for name in _PER_NEURON:
-            if input_synapse != "exact" or name not in OF_INPUT:
+        for name, parameter in PARAMETERS.items():
+            if input_synapse != "exact" or not parameter.of_input:
                 self.register_parameter(name, nn.Parameter(torch.empty(2, hidden_size)))
         self.lateral = None if wiring is None else self._wired(wiring)
         if POLARITIES[mutual_synapse]:
@@ -164,9 +164,9 @@ class CFF(Memory):
         """Draw every parameter anew: bistable pairs with closed gates."""
         with torch.no_grad():
             shunting = self.mutual_synapse == "shunting"
-            for name, (low, high) in (_PER_NEURON | _SHUNTING if shunting else _PER_NEURON).items():
+            for name, parameter in PARAMETERS.items():
                 if hasattr(self, name):
-                    getattr(self, name).uniform_(low, high)
+                    getattr(self, name).uniform_(*(parameter.shunting if shunting else parameter.inhibitory))
             self.log_capacitance.uniform_(0, math.log(30 * self.horizon))
             # A slow pair forgets through a gate that leaks faster than it does: the slower, the tighter it is closed.
             slowness = self.log_capacitance.clamp(max=math.log(self.horizon))
@@ -293,30 +293,3 @@ class CFF(Memory):
 def _timed(drives: Tensor, timespans: Tensor) -> tuple[Tensor, ...]:
     inputs = drives.unbind(-2)
     return *inputs, timespans.to(drives.dtype)[..., None].expand_as(inputs[0])
-
-
-_PER_NEURON = {
-    "log_capacitance": (0.0, 0.0),  # log C; reset_parameters spreads it by the horizon
-    "log_leak": (-0.05, 0.05),  # log g
-    "leak_potential": (0.95, 1.05),  # V: a tonic drive upwards, against which the other neuron inhibits
-    "log_conductance_input": (-0.05, 0.05),  # log w_x
-    "log_slope_input": (0.0, 0.0),  # log γ_x; reset_parameters sets it by the bias
-    "potential_input": (0.9, 1.1),  # E_x
-    "log_conductance_mutual": (0.65, 0.75),  # log w_m: twice what holds the neuron up, ten times w_s
-    "log_slope_mutual": (2.0, 2.1),  # log γ_m
-    "threshold_mutual": (0.05, 0.15),  # μ_m
-    "log_conductance_self": (-1.65, -1.55),  # log w_s
-    "log_slope_self": (2.0, 2.1),  # log γ_s
-    "threshold_self": (0.05, 0.15),  # μ_s
-}
-"""The parameters [2, hidden_size], and the range that each is drawn from."""
-
-_SHUNTING = {
-    "log_conductance_input": (0.65, 0.75),
-    "log_conductance_mutual": (1.35, 1.45),
-    "log_slope_mutual": (2.7, 2.8),
-    "threshold_mutual": (0.4, 0.45),
-    "log_slope_self": (2.7, 2.8),
-    "threshold_self": (0.4, 0.45),
-}
-"""Other ranges for pairs that only shunt each other: without a potential below 0, what is low must be well below μ."""

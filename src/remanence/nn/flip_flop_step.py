@@ -6,27 +6,45 @@ import torch
 from torch import Tensor
 
 
-class Gate(NamedTuple):
-    """How the input acts on one neuron of every pair, as the layer has it, each [hidden_size]."""
+class Parameter(NamedTuple):
+    """A parameter [2, hidden_size] of the pairs, q before r.
 
-    bias: Tensor
-    log_slope_input: Tensor
-    log_conductance_input: Tensor
-    potential_input: Tensor
+    Attributes:
+        inhibitory: the range that it is drawn from.
+        shunting: the same for pairs that only shunt each other: without a potential below 0, what is low must be well
+            below μ.
+        of_input: whether it belongs to the synapse from the input.
+    """
+
+    inhibitory: tuple[float, float]
+    shunting: tuple[float, float]
+    of_input: bool = False
 
 
-class Dynamics(NamedTuple):
-    """The other parameters of one neuron of every pair, as the layer has them, each [hidden_size]."""
+PARAMETERS = {
+    "log_capacitance": Parameter((0.0, 0.0), (0.0, 0.0)),  # log C; CFF.reset_parameters spreads it by the horizon
+    "log_leak": Parameter((-0.05, 0.05), (-0.05, 0.05)),  # log g
+    "leak_potential": Parameter((0.95, 1.05), (0.95, 1.05)),  # V: a tonic drive upwards, which the other one inhibits
+    "log_conductance_input": Parameter((-0.05, 0.05), (0.65, 0.75), of_input=True),  # log w_x
+    "log_slope_input": Parameter((0.0, 0.0), (0.0, 0.0), of_input=True),  # log γ_x; CFF.reset_parameters sets it
+    "potential_input": Parameter((0.9, 1.1), (0.9, 1.1), of_input=True),  # E_x
+    "log_conductance_mutual": Parameter((0.65, 0.75), (1.35, 1.45)),  # log w_m: twice the tonic drive, ten times w_s
+    "log_slope_mutual": Parameter((2.0, 2.1), (2.7, 2.8)),  # log γ_m
+    "threshold_mutual": Parameter((0.05, 0.15), (0.4, 0.45)),  # μ_m
+    "log_conductance_self": Parameter((-1.65, -1.55), (-1.65, -1.55)),  # log w_s
+    "log_slope_self": Parameter((2.0, 2.1), (2.7, 2.8)),  # log γ_s
+    "threshold_self": Parameter((0.05, 0.15), (0.4, 0.45)),  # μ_s
+}
+"""By name, in the order in which a layer has them."""
 
-    log_capacitance: Tensor
-    log_leak: Tensor
-    leak_potential: Tensor
-    log_conductance_mutual: Tensor
-    log_slope_mutual: Tensor
-    threshold_mutual: Tensor
-    log_conductance_self: Tensor
-    log_slope_self: Tensor
-    threshold_self: Tensor
+_OF_INPUT = [(name, Tensor) for name, parameter in PARAMETERS.items() if parameter.of_input]
+_OTHERS = [(name, Tensor) for name, parameter in PARAMETERS.items() if not parameter.of_input]
+
+Gate = NamedTuple("Gate", [("bias", Tensor), *_OF_INPUT])
+"""How the input acts on one neuron of every pair, as the layer has it, each [hidden_size]."""
+
+Dynamics = NamedTuple("Dynamics", _OTHERS)
+"""The other parameters of one neuron of every pair, as the layer has them, each [hidden_size]."""
 
 
 class Neuron(NamedTuple):
