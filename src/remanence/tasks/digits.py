@@ -5,10 +5,9 @@ import torch
 
 from remanence.extras import needing
 from remanence.tasks.classification import Classification
+from remanence.tasks.pictures import draw_image
 from remanence.tasks.samples import Samples
 from remanence.tasks.task import Split, checked_split
-
-SHADES = " ·-+*#"
 
 
 class Digits(Classification):
@@ -59,7 +58,6 @@ class Digits(Classification):
     def examples(self, count: int) -> list[str]:
         """Images drawn in characters, and their digits."""
         samples = self.dataset("train")
-        return [
-            "\n".join("".join(SHADES[int(5 * p)] * 2 for p in row) for row in image.view(8, 8).tolist()) + f"-> {digit}"
-            for image, digit in zip(samples.inputs[:count], samples.targets[:count].tolist(), strict=True)
-        ]
+        images = (samples.inputs[:count].view(-1, *self.picture) * 255).numpy()
+        digits = samples.targets[:count].tolist()
+        return [f"{draw_image(image)}\n-> {digit}" for image, digit in zip(images, digits, strict=True)]

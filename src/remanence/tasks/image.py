@@ -8,7 +8,7 @@ from remanence.data import prepared
 from remanence.data.cifar import CIFAR10, LABELS, SIDE
 from remanence.errors import UserError
 from remanence.tasks.classification import Classification
-from remanence.tasks.pictures import drawn
+from remanence.tasks.pictures import draw_image
 from remanence.tasks.samples import Samples
 from remanence.tasks.task import Split, checked_split
 
@@ -56,7 +56,7 @@ class Image(Classification):
         """Images drawn in characters, and their names."""
         store = prepared(CIFAR10, "image")
         pairs = zip(store["train.images"][:count], store["train.labels"][:count].tolist(), strict=True)
-        return [f"{drawn(image.reshape(SIDE, SIDE))}\n-> {LABELS[label]}" for image, label in pairs]
+        return [f"{draw_image(image.reshape(SIDE, SIDE))}\n-> {LABELS[label]}" for image, label in pairs]
 
 
 def pixel_inputs(pixels: str) -> tuple[list[str] | None, int | None]:

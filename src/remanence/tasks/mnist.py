@@ -8,7 +8,7 @@ from remanence.data.mnist import MNIST as SOURCE
 from remanence.data.mnist import SIDE
 from remanence.errors import UserError
 from remanence.tasks.classification import Classification
-from remanence.tasks.pictures import drawn
+from remanence.tasks.pictures import draw_image
 from remanence.tasks.samples import Samples
 from remanence.tasks.task import Split, checked_split
 
@@ -57,4 +57,4 @@ class MNIST(Classification):
         """Images drawn in characters, and their digits."""
         store, order = prepared(SOURCE, "mnist"), self.order.numpy()
         pairs = zip(store["train.images"][:count], store["train.labels"][:count].tolist(), strict=True)
-        return [f"{drawn(image[order].reshape(SIDE, SIDE))}\n-> {digit}" for image, digit in pairs]
+        return [f"{draw_image(image[order].reshape(SIDE, SIDE))}\n-> {digit}" for image, digit in pairs]
