@@ -89,9 +89,9 @@ class Holding:
         hears an input), ``output``, ``share`` and ``holds``.
         """
         with needing("analysis", "a graph of neurons"):
-            from remanence.analysis.neuron_graph import build
+            from remanence.analysis.neuron_graph import build_graph
 
-        return build(self)
+        return build_graph(self)
 
     def graph(self, axes: Any = None) -> Any:
         """Draw that graph; see :func:`remanence.analysis.neuron_graph.draw`.

@@ -31,7 +31,7 @@ KINDS = {  # (hears an input, is read): marker and name
 }
 
 
-def build(found: Holding) -> networkx.DiGraph:
+def build_graph(found: Holding) -> networkx.DiGraph:
     """The graph that :meth:`Holding.to_networkx` gives."""
     graph = networkx.DiGraph()
     place = found.order.argsort().tolist()
@@ -59,7 +59,7 @@ def draw(found: Holding, axes: Axes) -> Axes:
     holders, the shape says whether it hears inputs and whether it is read. A neuron has its number and, where they
     do not fire in that order, its place in it behind a colon (0 fires first). Small boxes are inputs.
     """
-    whole = build(found)
+    whole = build_graph(found)
     graph = _strongest(whole)
     places = _layout(graph)
     narrow = axes.figure.bbox.width < NARROW * axes.figure.dpi

@@ -7,12 +7,12 @@ import torch
 from jaxtyping import Bool, Float, Shaped
 from torch import Tensor, nn
 
+from remanence.checks import positive_integer
 from remanence.errors import UserError
 from remanence.models.block import Block
 from remanence.models.lra import configuration
 from remanence.models.mixer import mixer as create_mixer
 from remanence.models.sequence import encoder, perceptron
-from remanence.nn.memory import positive_integer
 
 POOLINGS = ("cls", "mean", "last", "none")
 POSITIONS = ("learned", "sinusoidal", "none")

@@ -4,8 +4,9 @@ import numpy as np
 import torch
 from torch import Tensor, nn
 
+from remanence.checks import positive_integer
 from remanence.errors import UserError
-from remanence.nn.memory import Memory, State, positive_integer
+from remanence.nn.memory import Memory, State
 from remanence.nn.structure import Device, permutation
 from remanence.ops.uncompiled import uncompiled
 

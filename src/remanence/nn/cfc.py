@@ -9,8 +9,9 @@ import torch
 from torch import Tensor, nn
 from torch.nn import functional as F
 
+from remanence.checks import positive_integer
 from remanence.errors import UserError
-from remanence.nn.memory import Memory, State, positive_integer
+from remanence.nn.memory import Memory, State
 from remanence.nn.structure import Device
 from remanence.ops import chain
 from remanence.ops.chain import Stage

@@ -8,8 +8,10 @@ from typing import Any, Literal, TypeAlias
 import torch
 from torch import Tensor, nn
 
+from remanence.checks import positive_integer
 from remanence.errors import UserError
-from remanence.nn.memory import Memory, positive_integer
+from remanence.nn.memory import Memory
+from remanence.nn.ncps_adapter import convert_from_ncps, convert_to_ncps
 from remanence.nn.structure import Device
 from remanence.nn.synapses import Synapses
 from remanence.ops.ltc import evolve
@@ -142,9 +144,7 @@ class LTC(Memory):
         Raises:
             ValueError: a module with mixed memory, which has no counterpart.
         """
-        from remanence.nn.ncps_adapter import ltc_from_ncps
-
-        return ltc_from_ncps(module)
+        return convert_from_ncps(module, cls)
 
     def to_ncps(self) -> nn.Module:
         """An ``ncps.torch.LTC`` with this layer's wiring and weights.
@@ -153,9 +153,7 @@ class LTC(Memory):
             ImportError: ncps is not installed.
             ValueError: another solver than the semi-implicit one, or outputs that are not the first neurons.
         """
-        from remanence.nn.ncps_adapter import ltc_to_ncps
-
-        return ltc_to_ncps(self)
+        return convert_to_ncps(self)
 
     def _run(self, x: Tensor, state: Tensor, timespans: Tensor | None = None) -> tuple[Tensor, Tensor]:
         conductance, current = self._outside(x)

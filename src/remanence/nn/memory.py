@@ -1,16 +1,15 @@
 """The contract that every memory keeps."""
 
 import math
-import operator
-from typing import Any, ClassVar, SupportsIndex, TypeAlias
+from typing import Any, ClassVar, TypeAlias
 
-import numpy as np
 import torch
 from jaxtyping import Float
 from torch import Tensor
 
 from remanence._kernels.addressing import are_readable
 from remanence._torch import pytree
+from remanence.checks import positive_integer
 from remanence.errors import UserError
 from remanence.nn.structure import Device, Structured
 from remanence.ops import autocast
@@ -216,17 +215,3 @@ class Memory(Structured):
 def described(value: Any) -> str:
     """What came, for an error: shape and dtype of a tensor, else the type."""
     return f"{list(value.shape)} of {value.dtype} on {value.device}" if isinstance(value, Tensor) else repr(type(value))
-
-
-def positive_integer(name: str, value: SupportsIndex) -> int:
-    """Return ``value`` as an int if it is an integer above 0, else raise a ``ValueError`` that names the argument.
-
-    Integers of NumPy and others that :func:`operator.index` takes are integers; truth values are not.
-    """
-    try:
-        number = -1 if isinstance(value, bool | np.bool) else operator.index(value)
-    except TypeError:
-        number = -1
-    if number < 1:
-        raise UserError(f"{name} must be a positive integer, got {value!r}")
-    return number

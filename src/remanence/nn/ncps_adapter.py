@@ -1,19 +1,23 @@
 """Weights of the ncps package's LTC into ours, and back."""
 
-from typing import Any
+from __future__ import annotations
+
+from typing import TYPE_CHECKING, Any
 
 import numpy as np
 import torch
 from torch import Tensor, nn
 
 from remanence.errors import UserError
-from remanence.nn.ltc import LTC
 from remanence.nn.synapses import Synapses
 from remanence.wiring import Wiring
 
+if TYPE_CHECKING:
+    from remanence.nn.ltc import LTC
 
-def ltc_from_ncps(module: Any) -> LTC:
-    """Our LTC with the weights of an ``ncps.torch.LTC``; see :meth:`LTC.from_ncps`."""
+
+def convert_from_ncps(module: Any, layer_class: type[LTC]) -> LTC:
+    """Build a layer with the wiring and the weights of an ``ncps.torch.LTC``; see :meth:`LTC.from_ncps`."""
     if module.use_mixed:
         raise UserError("LTC has no mixed memory: convert an LTC of ncps with mixed_memory=False")
     cell = module.rnn_cell
@@ -25,7 +29,7 @@ def ltc_from_ncps(module: Any) -> LTC:
     motor = wiring.output_dim
     layer = (np.arange(wiring.units) < motor).astype(np.int8) if motor < wiring.units else None
     mappings = {name: getattr(cell, f"_{name}_mapping") is not None for name in ("input", "output")}
-    ours = LTC(
+    ours = layer_class(
         wiring.input_dim,
         wiring.units,
         wiring=Wiring(adjacency, sensory, layer),
@@ -47,8 +51,8 @@ def ltc_from_ncps(module: Any) -> LTC:
     return ours
 
 
-def ltc_to_ncps(layer: LTC) -> nn.Module:
-    """An ``ncps.torch.LTC`` with our weights; see :meth:`LTC.to_ncps`."""
+def convert_to_ncps(layer: LTC) -> nn.Module:
+    """Build an ``ncps.torch.LTC`` with the wiring and the weights of a layer; see :meth:`LTC.to_ncps`."""
     try:
         import ncps.torch
         import ncps.wirings

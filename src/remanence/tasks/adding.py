@@ -2,7 +2,7 @@
 
 import numpy as np
 
-from remanence.tasks.checks import at_least
+from remanence.checks import check_range
 from remanence.tasks.generated import Generated
 from remanence.tasks.regression import Regression
 
@@ -41,7 +41,7 @@ class Adding(Generated, Regression):
         self, *, length: int = 100, train: int = 100_000, validation: int = 1000, test: int = 10_000, seed: int = 0
     ):
         super().__init__(train=train, validation=validation, test=test, seed=seed)
-        at_least(2, length=length)
+        check_range(2, length=length)
         self.length = length
         self.numbers = length + 2
 

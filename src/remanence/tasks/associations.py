@@ -3,7 +3,7 @@
 import numpy as np
 from torch import Tensor, nn
 
-from remanence.tasks.checks import at_least
+from remanence.checks import check_range
 from remanence.tasks.choices import shuffled
 from remanence.tasks.generated import Generated
 
@@ -50,7 +50,7 @@ class Associations(Generated):
         seed: int = 0,
     ):
         super().__init__(train=train, validation=validation, test=test, seed=seed)
-        at_least(2, keys=keys)
+        check_range(2, keys=keys)
         self.overwrite, self.pairs = overwrite, 2 * keys if overwrite else keys
         self.input_size, self.target_size = 2 * keys, keys
         self.numbers = 2 * self.pairs + 1

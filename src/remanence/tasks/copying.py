@@ -6,7 +6,7 @@ from math import log
 import numpy as np
 from torch import Tensor
 
-from remanence.tasks.checks import at_least
+from remanence.checks import check_range
 from remanence.tasks.generated import Generated
 from remanence.tasks.stepwise import StepwiseClassification
 
@@ -57,8 +57,8 @@ class Copy(Generated, StepwiseClassification):
         seed: int = 0,
     ):
         super().__init__(train=train, validation=validation, test=test, seed=seed)
-        at_least(1, delay=delay, length=length)
-        at_least(2, symbols=symbols)
+        check_range(1, delay=delay, length=length)
+        check_range(2, symbols=symbols)
         self.delay, self.symbols, self.length = delay, symbols, length
         self.numbers = length
         self.vocabulary = [*(str(symbol) for symbol in range(symbols)), "·", ">"]

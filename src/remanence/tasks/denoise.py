@@ -2,7 +2,7 @@
 
 import numpy as np
 
-from remanence.tasks.checks import at_least
+from remanence.checks import check_range
 from remanence.tasks.copying import Copy
 
 
@@ -42,8 +42,8 @@ class Denoise(Copy):
         test: int = 10_000,
         seed: int = 0,
     ):
-        at_least(1, length=length)
-        at_least(length, stretch=stretch)
+        check_range(1, length=length)
+        check_range(length, stretch=stretch)
         delay = stretch + 1 - length  # the marker stands behind the stretch
         super().__init__(
             delay=delay, symbols=symbols, length=length, train=train, validation=validation, test=test, seed=seed

@@ -3,8 +3,8 @@
 import numpy as np
 from torch import Tensor
 
+from remanence.checks import check_probability, check_range
 from remanence.errors import UserError
-from remanence.tasks.checks import at_least, probability
 from remanence.tasks.generated import Generated
 from remanence.tasks.regression import Regression
 
@@ -51,8 +51,8 @@ class FlipFlop(Generated, Regression):
         seed: int = 0,
     ):
         super().__init__(train=train, validation=validation, test=test, seed=seed)
-        at_least(1, bits=bits, length=length)
-        probability(pulse=pulse)
+        check_range(1, bits=bits, length=length)
+        check_probability(pulse=pulse)
         if pulse == 0:
             raise UserError("pulse must be above 0: without pulses there is nothing to hold")
         self.length, self.pulse = length, pulse

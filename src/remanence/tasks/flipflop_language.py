@@ -4,8 +4,8 @@ from functools import partial
 
 import numpy as np
 
+from remanence.checks import check_probability, check_range
 from remanence.errors import UserError
-from remanence.tasks.checks import at_least, probability
 from remanence.tasks.drawn import Drawn
 from remanence.tasks.generated import Generated
 from remanence.tasks.stepwise import StepwiseClassification
@@ -61,10 +61,10 @@ class FlipFlopLanguage(Generated, StepwiseClassification):
         seed: int = 0,
     ):
         super().__init__(train=train, validation=validation, test=test, seed=seed)
-        at_least(4, length=length)
+        check_range(4, length=length)
         if length % 2:
             raise UserError(f"length must be even, two tokens for each instruction; got {length}")
-        probability(ignored=ignored, test_ignored=test_ignored)
+        check_probability(ignored=ignored, test_ignored=test_ignored)
         self.ignored, self.test_ignored = ignored, test_ignored
         self.numbers = length
         self.vocabulary = SYMBOLS

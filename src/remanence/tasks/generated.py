@@ -4,7 +4,7 @@ from abc import abstractmethod
 
 import numpy as np
 
-from remanence.tasks.checks import at_least
+from remanence.checks import check_range
 from remanence.tasks.drawn import Drawn, Make
 from remanence.tasks.task import SPLITS, Split, Task, checked_split
 
@@ -27,8 +27,8 @@ class Generated(Task):
 
     def __init__(self, *, train: int, validation: int, test: int, seed: int):
         self.sizes: dict[Split, int] = {"train": train, "validation": validation, "test": test}
-        at_least(1, most=10**12, **self.sizes)
-        at_least(0, most=2**63, seed=seed)
+        check_range(1, most=10**12, **self.sizes)
+        check_range(0, most=2**63, seed=seed)
         self.seed = seed
 
     @abstractmethod

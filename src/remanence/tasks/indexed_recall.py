@@ -3,7 +3,7 @@
 import numpy as np
 import torch
 
-from remanence.tasks.checks import at_least
+from remanence.checks import check_range
 from remanence.tasks.classification import Classification
 from remanence.tasks.samples import Samples
 from remanence.tasks.task import SPLITS, Split, checked_split
@@ -52,9 +52,9 @@ class IndexedRecall(Classification):
         test: int = 2000,
         seed: int = 0,
     ):
-        at_least(0, blanks=blanks)
+        check_range(0, blanks=blanks)
         self.sizes: dict[Split, int] = {"train": train, "validation": validation, "test": test}
-        at_least(1, length=length, **self.sizes)
+        check_range(1, length=length, **self.sizes)
         self.length, self.blanks, self.seed = length, blanks, seed
         places = (f"#{place}" for place in range(length))
         self.vocabulary = [*(str(digit) for digit in range(DIGITS)), "·", *places]

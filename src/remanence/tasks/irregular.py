@@ -5,10 +5,10 @@ from typing import Literal
 
 import numpy as np
 
+from remanence.checks import check_range
 from remanence.data import Store, Writer, made, prepared
 from remanence.data.irregular import rows, table
 from remanence.errors import UserError
-from remanence.tasks.checks import at_least
 from remanence.tasks.classification import Classification
 from remanence.tasks.samples import Sequences
 from remanence.tasks.task import SPLITS, Split, checked_split
@@ -61,7 +61,7 @@ class Irregular(Classification):
         seed: int = 0,
     ):
         self.sizes: dict[Split, int] = {"train": train, "validation": validation, "test": test}
-        at_least(1, **self.sizes, length=length)
+        check_range(1, **self.sizes, length=length)
         if elapsed not in ("timespans", "channel"):
             raise UserError(f"elapsed must be timespans or channel, got {elapsed!r}")
         self.timed = elapsed == "timespans"

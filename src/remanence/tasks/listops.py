@@ -4,10 +4,10 @@ from collections.abc import Iterator
 
 import numpy as np
 
+from remanence.checks import check_range
 from remanence.data import Store, Writer, made, prepared
 from remanence.data.listops import LISTOPS, SIZES, VOCABULARY
 from remanence.errors import UserError
-from remanence.tasks.checks import at_least
 from remanence.tasks.classification import Classification
 from remanence.tasks.samples import Sequences
 from remanence.tasks.task import SPLITS, Split, checked_split
@@ -64,8 +64,8 @@ class ListOps(Classification):
         seed: int = 0,
     ):
         self.sizes: dict[Split, int] = {"train": train, "validation": validation, "test": test}
-        at_least(1, **self.sizes)
-        at_least(2, depth=depth)
+        check_range(1, **self.sizes)
+        check_range(2, depth=depth)
         if not 2 <= arguments <= 100 or not 0 <= shortest < longest - 4:
             raise UserError(
                 "arguments must be between 2 and 100, and at least 4 tokens must fit between shortest and longest; got "

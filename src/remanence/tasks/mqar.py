@@ -2,8 +2,8 @@
 
 import numpy as np
 
+from remanence.checks import check_range
 from remanence.errors import UserError
-from remanence.tasks.checks import at_least
 from remanence.tasks.choices import shuffled, weighted
 from remanence.tasks.generated import Generated
 from remanence.tasks.stepwise import StepwiseClassification
@@ -52,7 +52,7 @@ class MQAR(Generated, StepwiseClassification):
         seed: int = 0,
     ):
         super().__init__(train=train, validation=validation, test=test, seed=seed)
-        at_least(1, pairs=pairs)
+        check_range(1, pairs=pairs)
         if length % 2 or length < 4 * pairs:
             raise UserError(f"length must be even and at least four times the {pairs} pairs, got {length}")
         keys = vocabulary_size // 2 - 1

@@ -8,14 +8,14 @@ from typing import TYPE_CHECKING, Literal
 import numpy as np
 import torch
 
+from remanence.checks import check_range
 from remanence.data import Source, Store, Writer, made, prepared
 from remanence.data.pathfinder import FOLDERS, released_images
 from remanence.errors import UserError
 from remanence.extras import needing
-from remanence.tasks.checks import at_least
 from remanence.tasks.classification import Classification
 from remanence.tasks.image import SHADES, pixel_inputs
-from remanence.tasks.pictures import drawn
+from remanence.tasks.pictures import draw_image
 from remanence.tasks.samples import Batch, Samples
 from remanence.tasks.task import SPLITS, Split, checked_split
 
@@ -79,7 +79,7 @@ class Pathfinder(Classification):
         self.size, self.contour_length, self.seed = size, contour_length, seed
         self.picture = (size, size)
         self.sizes: dict[Split, int] = {"train": train, "validation": validation, "test": test}
-        at_least(1, **self.sizes)
+        check_range(1, **self.sizes)
         self.source = released_images(size, contour_length) if released else None
 
     def dataset(self, split: Split) -> Samples:
@@ -95,7 +95,7 @@ class Pathfinder(Classification):
         shades = batch.inputs if self.vocabulary else batch.inputs[..., 0] * (SHADES - 1)
         pairs = zip(shades.round().numpy(), batch.targets.tolist(), strict=True)
         answers = ("two curves", "one curve")
-        return [f"{drawn(image.reshape(self.size, self.size))}\n-> {answers[label]}" for image, label in pairs]
+        return [f"{draw_image(image.reshape(self.size, self.size))}\n-> {answers[label]}" for image, label in pairs]
 
     def first(self, count: int) -> Batch:
         """The first training samples; not all of them are drawn for that."""

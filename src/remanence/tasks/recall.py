@@ -3,8 +3,8 @@
 import numpy as np
 import torch
 
+from remanence.checks import check_range
 from remanence.errors import UserError
-from remanence.tasks.checks import at_least
 from remanence.tasks.classification import Classification
 from remanence.tasks.samples import Samples
 from remanence.tasks.task import SPLITS, Split, checked_split
@@ -58,7 +58,7 @@ class Recall(Classification):
         if delay < 0 or noise < 0:
             raise UserError(f"delay and noise must not be negative, got delay {delay} and noise {noise}")
         self.sizes: dict[Split, int] = {"train": train, "validation": validation, "test": test}
-        at_least(1, shown=shown, **self.sizes)
+        check_range(1, shown=shown, **self.sizes)
         self.delay, self.shown, self.noise, self.seed = delay, shown, noise, seed
         self.input_size = self.target_size = symbols
 

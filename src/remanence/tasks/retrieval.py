@@ -5,8 +5,8 @@ import string
 import numpy as np
 import torch
 
+from remanence.checks import check_range
 from remanence.errors import UserError
-from remanence.tasks.checks import at_least
 from remanence.tasks.classification import Classification
 from remanence.tasks.samples import Samples
 from remanence.tasks.task import SPLITS, Split, checked_split
@@ -52,7 +52,7 @@ class Retrieval(Classification):
         self.pairs = pairs
         self.seed = seed
         self.sizes: dict[Split, int] = {"train": train, "validation": validation, "test": test}
-        at_least(1, **self.sizes)
+        check_range(1, **self.sizes)
 
     def dataset(self, split: Split) -> Samples:
         """Strings as tokens [samples, 2 pairs + 3] and digits [samples]."""

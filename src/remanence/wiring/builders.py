@@ -4,6 +4,7 @@ from collections.abc import Sequence
 
 import numpy as np
 
+from remanence.checks import positive_integer
 from remanence.errors import UserError
 from remanence.extras import needing
 from remanence.wiring.graph import Wiring
@@ -15,7 +16,7 @@ def isolated(neurons: int) -> Wiring:
     Raises:
         ValueError: a number that is not a positive integer.
     """
-    return Wiring(np.zeros((_count("neurons", neurons),) * 2, dtype=np.int8))
+    return Wiring(np.zeros((positive_integer("neurons", neurons),) * 2, dtype=np.int8))
 
 
 def dense(neurons: int, *, self_edges: bool = False, inhibitory: float = 0.0, seed: int = 0) -> Wiring:
@@ -30,7 +31,7 @@ def dense(neurons: int, *, self_edges: bool = False, inhibitory: float = 0.0, se
     Raises:
         ValueError: an argument out of range.
     """
-    everything = np.ones((_count("neurons", neurons),) * 2, dtype=bool)
+    everything = np.ones((positive_integer("neurons", neurons),) * 2, dtype=bool)
     return _wire(everything, self_edges, inhibitory, seed)
 
 
@@ -57,8 +58,8 @@ def lattice(
     """
     if not shape:
         raise UserError("shape must name at least one side, such as (8, 8), got ()")
-    sides = tuple(_count("every side of shape", side) for side in shape)
-    _count("radius", radius)
+    sides = tuple(positive_integer("every side of shape", side) for side in shape)
+    positive_integer("radius", radius)
     neurons = int(np.prod(sides))
     distance = np.zeros((neurons, neurons), dtype=np.int64)
     for side, place in zip(sides, np.unravel_index(np.arange(neurons), sides), strict=True):
@@ -82,7 +83,7 @@ def random(neurons: int, density: float, seed: int = 0, *, self_edges: bool = Fa
     """
     if not 0 <= density <= 1:
         raise UserError(f"density is the chance of a synapse, 0 to 1, got {density}")
-    chances = np.random.default_rng(seed).random((_count("neurons", neurons),) * 2)
+    chances = np.random.default_rng(seed).random((positive_integer("neurons", neurons),) * 2)
     return _wire(chances < density, self_edges, inhibitory, seed)
 
 
@@ -109,7 +110,7 @@ def small_world(
     with needing("analysis", "a small world"):
         import networkx
 
-    if _count("neighbours", neighbours) > _count("neurons", neurons):
+    if positive_integer("neighbours", neighbours) > positive_integer("neurons", neurons):
         raise UserError(f"neighbours must be at most the {neurons} neurons, got {neighbours}")
     if not 0 <= rewired <= 1:
         raise UserError(f"rewired is a chance, 0 to 1, got {rewired}")
@@ -121,9 +122,3 @@ def _wire(synapses: np.ndarray, self_edges: bool, inhibitory: float, seed: int, 
     if not self_edges:
         np.fill_diagonal(synapses, False)
     return Wiring(synapses.astype(np.int8), shape=shape).with_signs(inhibitory, seed)
-
-
-def _count(name: str, value: int) -> int:
-    if isinstance(value, bool) or not isinstance(value, int) or value < 1:
-        raise UserError(f"{name} must be a positive integer, got {value!r}")
-    return value

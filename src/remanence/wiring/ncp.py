@@ -2,11 +2,9 @@
 
 import numpy as np
 
+from remanence.checks import positive_integer
 from remanence.errors import UserError
 from remanence.wiring.graph import Wiring
-
-LAYERS = ("inter", "command", "motor")
-"""What :attr:`Wiring.layer` counts in a neural circuit policy."""
 
 
 def ncp(
@@ -52,11 +50,11 @@ def ncp(
         array([0, 1])
     """
     for name, size in (("inputs", inputs), ("inter", inter), ("command", command), ("motor", motor)):
-        _within(name, size, None)
-    _within("sensory_fanout", sensory_fanout, inter)
-    _within("inter_fanout", inter_fanout, command)
-    _within("command_synapses", command_synapses, command * command)
-    _within("motor_fanin", motor_fanin, command)
+        positive_integer(name, size)
+    positive_integer("sensory_fanout", sensory_fanout, most=inter)
+    positive_integer("inter_fanout", inter_fanout, most=command)
+    positive_integer("command_synapses", command_synapses, most=command * command)
+    positive_integer("motor_fanin", motor_fanin, most=command)
     rng = np.random.default_rng(seed)
     neurons = motor + command + inter
     motors, commands, inters = slice(motor), slice(motor, motor + command), slice(motor + command, neurons)
@@ -90,7 +88,7 @@ def auto_ncp(
     References:
         The sizes are those of ``ncps.wirings.AutoNCP``.
     """
-    _within("outputs", outputs, neurons - 3)
+    positive_integer("outputs", outputs, most=neurons - 3)
     if not 0.1 <= sparsity <= 0.9:
         raise UserError(f"sparsity must be 0.1 to 0.9, got {sparsity}")
     density = 1 - sparsity
@@ -119,9 +117,3 @@ def _fan_out(senders: int, receivers: int, fan: int, rng: np.random.Generator) -
     for receiver in np.flatnonzero(~synapses.any(0)):
         synapses[rng.choice(senders, size=mean, replace=False), receiver] = 1
     return synapses
-
-
-def _within(name: str, value: int, most: int | None) -> None:
-    if isinstance(value, bool) or not isinstance(value, int) or value < 1 or (most is not None and value > most):
-        upper = "" if most is None else f" of at most {most}"
-        raise UserError(f"{name} must be a positive integer{upper}, got {value!r}")

@@ -1,16 +1,24 @@
 """A picture of a wiring."""
 
+from __future__ import annotations
+
+from typing import TYPE_CHECKING
+
 import numpy as np
 
 from remanence.extras import needing
-from remanence.wiring.graph import Wiring
-from remanence.wiring.ncp import LAYERS
 
 with needing("analysis", "a picture"):
     from matplotlib import pyplot
     from matplotlib.axes import Axes
     from matplotlib.collections import LineCollection
     from matplotlib.lines import Line2D
+
+if TYPE_CHECKING:
+    from remanence.wiring.graph import Wiring
+
+NCP_LAYERS = ("inter", "command", "motor")
+"""What :attr:`Wiring.layer` counts in a neural circuit policy."""
 
 EXCITES, INHIBITS, NEURON, INPUT = "#0072b2", "#d55e00", "#404040", "#009e73"
 BEND = 0.12  # how far a synapse swings out, in its length: one each way does not hide the other
@@ -135,9 +143,9 @@ def _curves(start: np.ndarray, end: np.ndarray, bend: np.ndarray, radius: float)
 
 
 def _describe(axes: Axes, wiring: Wiring, neurons: np.ndarray, inputs: np.ndarray) -> None:
-    if wiring.layer is not None and wiring.layer.max() == len(LAYERS) - 1:
+    if wiring.layer is not None and wiring.layer.max() == len(NCP_LAYERS) - 1:
         top = max(neurons[:, 1].max(), inputs[:, 1].max(initial=0)) + 0.7
-        columns = {"sensory": inputs} | {name: neurons[wiring.layer == i] for i, name in enumerate(LAYERS)}
+        columns = {"sensory": inputs} | {name: neurons[wiring.layer == i] for i, name in enumerate(NCP_LAYERS)}
         for name, column in columns.items():
             if len(column):
                 axes.text(column[0, 0], top, name, ha="center", va="bottom")

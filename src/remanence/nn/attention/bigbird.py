@@ -5,11 +5,11 @@ from collections.abc import Sequence
 import torch
 from torch import Tensor
 
+from remanence.checks import positive_integer
 from remanence.nn.attention.attention import Attention, key_mask
 from remanence.nn.attention.blocks import as_keys, join, neighbours, split
 from remanence.nn.attention.global_tokens import beyond, with_global_tokens
 from remanence.nn.attention.softmax import attend
-from remanence.nn.memory import positive_integer
 from remanence.nn.structure import Device
 
 

@@ -5,9 +5,9 @@ from collections.abc import Sequence
 import torch
 from torch import Tensor, nn
 
+from remanence.checks import positive_integer
 from remanence.nn.attention.attention import Attention, key_mask
 from remanence.nn.attention.fused import attend_fused
-from remanence.nn.memory import positive_integer
 from remanence.nn.structure import Device
 
 

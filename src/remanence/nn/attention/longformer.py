@@ -5,10 +5,10 @@ from collections.abc import Sequence
 import torch
 from torch import Tensor
 
+from remanence.checks import positive_integer
 from remanence.nn.attention.attention import Attention, key_mask
 from remanence.nn.attention.blocks import window
 from remanence.nn.attention.global_tokens import beyond, with_global_tokens
-from remanence.nn.memory import positive_integer
 from remanence.nn.structure import Device
 
 

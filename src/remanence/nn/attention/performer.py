@@ -6,9 +6,9 @@ from collections.abc import Sequence
 import torch
 from torch import Tensor
 
+from remanence.checks import positive_integer
 from remanence.nn.attention.attention import Attention, key_mask
 from remanence.nn.attention.kernel import kernel_attention
-from remanence.nn.memory import positive_integer
 from remanence.nn.structure import Device
 
 

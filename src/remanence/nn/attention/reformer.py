@@ -7,11 +7,11 @@ import torch
 from torch import Tensor
 from torch.nn import functional as F
 
+from remanence.checks import positive_integer
 from remanence.errors import UserError
 from remanence.nn.attention.attention import Attention, key_mask
 from remanence.nn.attention.blocks import neighbours, split
 from remanence.nn.attention.softmax import Part, attend, merge
-from remanence.nn.memory import positive_integer
 from remanence.nn.structure import Device
 
 SELF_PENALTY = 1e5  # a position attends to itself only if there is nothing else (appendix A)

@@ -5,11 +5,11 @@ from collections.abc import Sequence
 import torch
 from torch import Tensor, nn
 
+from remanence.checks import positive_integer
 from remanence.errors import UserError
 from remanence.nn.attention.attention import Attention, key_mask
 from remanence.nn.attention.blocks import as_keys, join, split
 from remanence.nn.attention.softmax import attend
-from remanence.nn.memory import positive_integer
 from remanence.nn.structure import Device
 
 

@@ -6,10 +6,10 @@ from collections.abc import Sequence
 import torch
 from torch import Tensor
 
+from remanence.checks import positive_integer
 from remanence.nn.attention.attention import Attention, key_mask
 from remanence.nn.attention.blocks import as_keys, join, split, window
 from remanence.nn.attention.softmax import Part, attend, merge
-from remanence.nn.memory import positive_integer
 from remanence.nn.structure import Device
 
 

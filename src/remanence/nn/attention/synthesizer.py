@@ -7,10 +7,10 @@ import torch
 from torch import Tensor, nn
 from torch.nn import functional as F
 
+from remanence.checks import positive_integer
 from remanence.errors import UserError
 from remanence.nn.attention.attention import Attention
 from remanence.nn.attention.softmax import weigh
-from remanence.nn.memory import positive_integer
 from remanence.nn.structure import Device
 
 KINDS = ("factorized_random", "dense")

@@ -9,8 +9,9 @@ from jaxtyping import Float
 from torch import Tensor, nn
 
 from remanence._kernels.addressing import are_readable
+from remanence.checks import positive_integer
 from remanence.errors import UserError
-from remanence.nn.memory import Memory, State, positive_integer
+from remanence.nn.memory import Memory, State
 from remanence.nn.structure import Device
 from remanence.ops.fast_weights import operation as evolution
 from remanence.ops.fast_weights import reference

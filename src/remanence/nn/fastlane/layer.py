@@ -10,10 +10,11 @@ from jaxtyping import Float
 from torch import Tensor, nn
 
 from remanence._kernels.addressing import are_readable
+from remanence.checks import positive_integer
 from remanence.errors import UserError
 from remanence.nn.fastlane.connections import graph_of, listed, sensory_of
 from remanence.nn.fastlane.stability import FastlaneOverflowWarning, effective_map, overflow
-from remanence.nn.memory import Memory, positive_integer
+from remanence.nn.memory import Memory
 from remanence.nn.persistent import NONLINEARITIES, Pointwise, checked_nonlinearity
 from remanence.nn.structure import Device
 from remanence.ops.firing.operation import fire

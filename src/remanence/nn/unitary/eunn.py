@@ -6,8 +6,9 @@ from typing import Literal
 import torch
 from torch import Tensor, nn
 
+from remanence.checks import positive_integer
 from remanence.errors import UserError
-from remanence.nn.memory import State, positive_integer
+from remanence.nn.memory import State
 from remanence.nn.structure import Device
 from remanence.nn.unitary.memory import Turn, UnitaryMemory, halves
 from remanence.ops.rotations import reference
