@@ -87,7 +87,7 @@ def test_the_demo_at_a_tiny_size(remanence, tmp_path):
     recipe = yaml.safe_load((Path(__file__).parents[1] / "recipes/demo.yaml").read_text())
     recipe["seeds"] = 1
     for comparison in recipe["comparisons"]:
-        comparison["training"].update(epochs=1, epoch_steps=2)
+        comparison["training"].update(epochs=1, steps_per_epoch=2)
         comparison["hidden_sizes"] = [6]
         if comparison["task"]["name"] == "retrieval":
             comparison["task"]["options"].update(train=64, validation=32, test=32)

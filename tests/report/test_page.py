@@ -173,7 +173,7 @@ def test_no_runs_no_page(tmp_path):
 def test_the_command_of_a_configuration_repeats_it(make_run, tmp_path):
     """Read back as a shell and the command line would, it gives the configuration of the run."""
     options = {"decay": 0.9, "form": "a b's $HOME", "sizes": [1, 2], "flag": True, "none": None}
-    training = {"solved": None, "learning_rate": 1e-05}
+    training = {"stop_at_metric": None, "learning_rate": 1e-05}
     (run,) = load([make_run("run", hidden_size=7, seed=3, layer_options=options, training=training)])
     page = Page(write([run], tmp_path / "out"))
     (text,) = [text for text in page.texts["pre"] if text.startswith("remanence train")]

@@ -190,7 +190,7 @@ def test_the_markdown_table_has_the_cells_of_the_printed_one(rows_of):
 def test_runs_of_earlier_versions_with_fewer_fields_share_a_row(rows_of):
     (row, apart) = rows_of(
         {"seed": 0, "test": 0.1},
-        {"seed": 1, "test": 0.1, "training": {"frozen": [], "keep": None, "warmup": 0}},
+        {"seed": 1, "test": 0.1, "training": {"frozen": [], "snapshot_every": None, "warmup": 0}},
         {"seed": 2, "test": 0.2, "training": {"frozen": ["memory.bias"]}},
     )
     assert len(row.runs) == 2
@@ -203,8 +203,8 @@ def test_a_drawn_number_is_shown_with_four_digits(rows_of):
 
 
 def test_a_field_is_named_whole_where_its_end_is_an_option_too(rows_of):
-    rows = rows_of(*({"layer_options": {"decay": 0.9}, "training": {"decay": way}} for way in ("none", "cosine")))
-    assert [row.layer for row in rows] == [f"lstm decay=0.9 training.decay={way}" for way in ("cosine", "none")]
+    rows = rows_of(*({"layer_options": {"clip": 0.9}, "training": {"clip": clip}} for clip in (2, 1)))
+    assert [row.layer for row in rows] == [f"lstm clip=0.9 training.clip={clip}" for clip in (2, 1)]
 
 
 def test_seeds_that_disagree_are_counted(rows_of):

@@ -16,7 +16,7 @@ comparisons:
     layers: [persistent, {{name: fastlane, options: {{density: 0.5}}}}]
     parameters: 120
     model: {{embedding: [], readout: []}}
-    training: {{batch_size: 16, epochs: 3, epoch_steps: 4, learning_rate: 0.02, {more}}}
+    training: {{batch_size: 16, epochs: 3, steps_per_epoch: 4, learning_rate: 0.02, {more}}}
 """
 
 
@@ -25,7 +25,7 @@ def small_recipes(tmp_path, monkeypatch):
     folder = tmp_path / "recipes/holding"
     folder.mkdir(parents=True)
     for part in holding.PARTS:
-        more = "keep: 1" if part == "holding" else "solved: 0.3"
+        more = "snapshot_every: 1" if part == "holding" else "stop_at_metric: 0.3"
         (folder / f"{part}.yaml").write_text(RECIPE.format(part=part, more=more))
     monkeypatch.setattr(holding, "recipe_folder", lambda: folder.parent)
 

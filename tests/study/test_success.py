@@ -12,7 +12,7 @@ def run(seed, metric, solved=0.1, options=None, **model):
         "task": {"name": "recall", "options": {"delay": 10}},
         "layer": {"name": "fastlane", "hidden_size": 5, "options": options or {}},
         "model": {"initial": {}, **model},
-        "training": {"epochs": 3, "epoch_steps": 10, "solved": solved, "frozen": []},
+        "training": {"epochs": 3, "steps_per_epoch": 10, "stop_at_metric": solved, "frozen": []},
         "seed": seed,
     }
     steps = 10.0 * np.arange(1, len(metric) + 1)

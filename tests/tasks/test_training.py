@@ -103,7 +103,7 @@ def config(name, layer, options=None, transformer=None):
         task=TaskConfig(name=name, options=CASES[name] if options is None else options),
         layer=LayerConfig(name=layer, hidden_size=6),
         model=ModelConfig(embedding=(6,), readout=(), transformer=transformer),
-        training=TrainingConfig(batch_size=8, epochs=1, epoch_steps=2),
+        training=TrainingConfig(batch_size=8, epochs=1, steps_per_epoch=2),
     )
 
 
@@ -201,7 +201,7 @@ def test_the_command_line(monkeypatch, capsys, tmp_path, data_directory):
     assert states["characters"] == "prepared"
     assert states["mnist"] == "missing"
     assert states["retrieval"] == "ready"
-    settings = ["--set", "training.epoch_steps=1", "--set", "training.epochs=1"]
+    settings = ["--set", "training.steps_per_epoch=1", "--set", "training.epochs=1"]
     code, text = run(
         monkeypatch, capsys, "train", "characters", "--layer", "gru", "--output", tmp_path / "run", *settings
     )

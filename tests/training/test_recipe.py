@@ -127,7 +127,7 @@ def test_a_field_that_is_nearly_one_gets_a_hint(override, hint):
         "training.batch_size=1000000000000000000",
         "training.epochs=1e18",
         "training.threads=1000000",
-        "training.epoch_steps=1000000000000",
+        "training.steps_per_epoch=1000000000000",
         "model.transformer.layers=1000000000",
         "model.transformer.heads=1000000000000",
         "model.transformer.max_length=1000000000000",

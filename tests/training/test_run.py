@@ -71,7 +71,7 @@ def test_the_same_seed_gives_the_same_run_and_another_seed_another(finished, tmp
 
 
 def test_it_learns(tmp_path, make_config):
-    result = train(make_config(layer="lstm", epochs=30, learning_rate=0.03, solved=0.3), tmp_path / "run")
+    result = train(make_config(layer="lstm", epochs=30, learning_rate=0.03, stop_at_metric=0.3), tmp_path / "run")
     assert result.validation_metric < 0.6
     train_losses = [float(row["train_loss"]) for row in metrics(tmp_path / "run")]
     assert train_losses[-1] < 0.5 * train_losses[0]
@@ -181,9 +181,9 @@ def test_what_a_killed_process_left_half_written_does_not_hold_the_folder(tmp_pa
 
 
 @pytest.mark.parametrize("layer", ["elman", "fast_weights"])
-@pytest.mark.parametrize("decay", ["none", "rsqrt"])
-def test_more_epochs_extend_a_run_to_what_it_would_have_been(tmp_path, make_config, layer, decay):
-    settings = {"layer": layer, "decay": decay, "warmup": 3}
+@pytest.mark.parametrize("lr_schedule", ["none", "rsqrt"])
+def test_more_epochs_extend_a_run_to_what_it_would_have_been(tmp_path, make_config, layer, lr_schedule):
+    settings = {"layer": layer, "lr_schedule": lr_schedule, "warmup": 3}
     train(make_config(epochs=2, **settings), tmp_path / "extended")
     train(make_config(epochs=5, **settings), tmp_path / "extended")
     train(make_config(epochs=5, **settings), tmp_path / "whole")
@@ -194,10 +194,12 @@ def test_more_epochs_extend_a_run_to_what_it_would_have_been(tmp_path, make_conf
 
 
 def test_a_rate_that_fell_to_zero_is_not_extended(tmp_path, make_config):
-    train(make_config(epochs=1, decay="cosine"), tmp_path / "run")
+    train(make_config(epochs=1, lr_schedule="cosine"), tmp_path / "run")
     before = record_of(tmp_path / "run")
-    with pytest.raises(ValueError, match=r"falls to 0 at epoch 1 \(decay: cosine\), so more epochs make another run"):
-        train(make_config(epochs=2, decay="cosine"), tmp_path / "run")
+    with pytest.raises(
+        ValueError, match=r"falls to 0 at epoch 1 \(lr_schedule: cosine\), so more epochs make another run"
+    ):
+        train(make_config(epochs=2, lr_schedule="cosine"), tmp_path / "run")
     assert record_of(tmp_path / "run") == before
 
 
@@ -406,11 +408,11 @@ def test_a_damaged_file_is_named_and_its_remedy_works(finished, tmp_path, make_c
         ({}, [], None),
         ({}, [0.9, 0.8], None),
         ({"epochs": 2}, [0.9, 0.8], "budget"),
-        ({"solved": 0.1}, [0.5, 0.1], "solved"),
-        ({"solved": 0.1}, [0.05, 0.2], None),
+        ({"stop_at_metric": 0.1}, [0.5, 0.1], "solved"),
+        ({"stop_at_metric": 0.1}, [0.05, 0.2], None),
         ({"patience": 2}, [0.5, 0.6, 0.5], "patience"),
         ({"patience": 2}, [0.5, 0.6, 0.4], None),
-        ({"patience": 1, "solved": 0.0}, [0.1, 0.0], "solved"),
+        ({"patience": 1, "stop_at_metric": 0.0}, [0.1, 0.0], "solved"),
     ],
 )
 def test_when_training_stops(settings, values, reason):
@@ -419,7 +421,7 @@ def test_when_training_stops(settings, values, reason):
 
 
 def test_weights_are_kept_from_the_start_on(tmp_path, make_config):
-    train(make_config(epochs=4, keep=2), tmp_path / "run")
+    train(make_config(epochs=4, snapshot_every=2), tmp_path / "run")
     kept = sorted(path.name for path in (tmp_path / "run" / "checkpoints").glob("epoch-*"))
     assert kept == ["epoch-0.ckpt", "epoch-2.ckpt", "epoch-4.ckpt"]
     first, last = (torch.load(tmp_path / "run" / "checkpoints" / name, weights_only=True) for name in kept[::2])
@@ -427,7 +429,7 @@ def test_weights_are_kept_from_the_start_on(tmp_path, make_config):
 
 
 def test_frozen_parameters_stay_where_they_start(tmp_path, make_config):
-    config = make_config(keep=2, frozen=("memory.bias",))
+    config = make_config(snapshot_every=2, frozen=("memory.bias",))
     config = config.model_copy(update={"model": config.model.model_copy(update={"initial": {"memory.bias": 0.25}})})
     train(config, tmp_path / "run")
     last = torch.load(tmp_path / "run" / "checkpoints" / "epoch-2.ckpt", weights_only=True)

@@ -6,6 +6,7 @@ import shutil
 from collections.abc import Iterator
 from contextlib import contextmanager, nullcontext
 from pathlib import Path
+from typing import Any
 
 import yaml
 from pydantic import ValidationError
@@ -15,6 +16,7 @@ from remanence.files import PART, read_text, write_text
 from remanence.locks import LOCK
 from remanence.runs.config import RunConfig
 from remanence.runs.folder import CONFIG, METRICS, RESULT, RunFolder
+from remanence.runs.renamed import update_section
 from remanence.yaml_files import parse_yaml
 
 PARTS = f".*{PART}"
@@ -72,10 +74,10 @@ def extend(folder: Path, earlier: RunConfig) -> None:
     Raises:
         ValueError: its learning rate was made for so many.
     """
-    if earlier.training.decay == "cosine":
+    if earlier.training.lr_schedule == "cosine":
         raise UserError(
-            f"the learning rate of {folder} falls to 0 at epoch {earlier.training.epochs} (decay: cosine), so more "
-            "epochs make another run: choose another --output, or --overwrite it"
+            f"the learning rate of {folder} falls to 0 at epoch {earlier.training.epochs} (lr_schedule: cosine), so "
+            "more epochs make another run: choose another --output, or --overwrite it"
         )
     RunFolder(folder).result.unlink(missing_ok=True)
 
@@ -112,6 +114,19 @@ def differences(earlier: RunConfig, config: RunConfig) -> list[str]:
 def identity(config: RunConfig) -> str:
     """All that makes a run what it is, whatever version it was begun with and however far it goes."""
     return config.model_dump_json(exclude={"versions": True, "training": {"epochs"}}, exclude_defaults=True)
+
+
+def is_same_run(stored: Any, config: RunConfig) -> bool:
+    """Whether the identity in a checkpoint, possibly of an earlier version, is that of a run."""
+    own = identity(config)
+    if stored == own:
+        return True
+    try:
+        content = json.loads(stored)
+        content["training"] = update_section("training", content["training"])
+    except (TypeError, ValueError, LookupError, AttributeError):  # damaged, or without fields that were renamed
+        return False
+    return content == json.loads(own)
 
 
 def is_extension(earlier: RunConfig, config: RunConfig) -> bool:

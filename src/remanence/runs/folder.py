@@ -53,8 +53,8 @@ class RunFolder:
         """All that the run needs to go on."""
         return self.path / "checkpoints" / "last.ckpt"
 
-    def kept(self, epoch: int) -> Path:
-        """The weights after an epoch, if they are kept."""
+    def snapshot(self, epoch: int) -> Path:
+        """The weights after an epoch, if ``training.snapshot_every`` saved them."""
         return self.path / "checkpoints" / f"epoch-{epoch}.ckpt"
 
     @property

@@ -12,6 +12,7 @@ from remanence.errors import UserError
 from remanence.extras import needing
 from remanence.files import read_text
 from remanence.runs.folder import CONFIG, RunFolder
+from remanence.runs.renamed import update_section
 from remanence.runs.result import read_result
 from remanence.yaml_files import parse_yaml
 
@@ -134,6 +135,7 @@ def read_config(path: Path) -> dict[str, Any]:
     for field in ("task.options", "layer.options", "model", "training", "versions"):
         if not isinstance(at(config, field), dict):
             raise UserError(f"{path}: no configuration of a run, {field} should be a mapping")
+    config["training"] = update_section("training", config["training"])
     return config
 
 

@@ -55,7 +55,7 @@ def over_training(run: Run) -> list[Neurons]:
     """The neurons of a run at each moment at which its weights were kept.
 
     Raises:
-        ValueError: the run kept no weights.
+        ValueError: the run has no snapshots of its weights.
         RunError: some of them are damaged.
     """
     experiment = Experiment(RunConfig.model_validate(run.config))
@@ -78,7 +78,7 @@ def kept_weights(folder: Path) -> list[tuple[int, Path]]:
     """
     files = {int(path.stem.removeprefix("epoch-")): path for path in (folder / "checkpoints").glob("epoch-*.ckpt")}
     if not files:
-        raise UserError(f"{folder} kept no weights over training: set training.keep")
+        raise UserError(f"{folder} has no snapshots of its weights: set training.snapshot_every")
     return sorted(files.items())
 
 

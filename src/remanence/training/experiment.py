@@ -21,7 +21,7 @@ from remanence.nn import create
 from remanence.runs.config import RunConfig, TransformerConfig
 from remanence.tasks import Batch
 from remanence.tasks.task import IGNORED
-from remanence.training.schedule import factor
+from remanence.training.schedule import lr_factor
 
 EVALUATION_BATCH = 1000
 EVALUATION_POSITIONS = 1 << 18  # in a batch: long sequences are evaluated fewer at a time
@@ -79,7 +79,7 @@ class Experiment(lightning.LightningModule):
         adam = torch.optim.AdamW(
             trained, lr=training.learning_rate, betas=training.betas, weight_decay=training.weight_decay
         )
-        rate = partial(factor, warmup=training.warmup, decay=training.decay, total=total)
+        rate = partial(lr_factor, warmup=training.warmup, lr_schedule=training.lr_schedule, total=total)
         schedule = torch.optim.lr_scheduler.LambdaLR(adam, rate)
         return {"optimizer": adam, "lr_scheduler": {"scheduler": schedule, "interval": "step"}}
 

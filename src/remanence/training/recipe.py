@@ -11,6 +11,7 @@ from remanence.errors import UserError
 from remanence.files import read_text
 from remanence.registry import nearest, refuse_imports
 from remanence.runs.config import LayerConfig, ModelConfig, RunConfig, Sizes, Strict, TaskConfig, TrainingConfig
+from remanence.runs.renamed import current_name, update_section
 from remanence.training.search import Search
 from remanence.training.sizes import sized
 from remanence.yaml_files import DEEPEST, load_yaml, parse_yaml
@@ -151,6 +152,8 @@ def recipe_from(data: dict[str, Any], overrides: Sequence[str] = ()) -> Recipe:
     Raises:
         ValueError: a wrong field.
     """
+    for section in data["comparisons"]:
+        update_names(section)
     for field, value in map(parse_override, overrides):
         for section in [data] if field[0] in Recipe.model_fields else data["comparisons"]:
             set_field(section, field, value)
@@ -163,9 +166,16 @@ def run_from(data: dict[str, Any], overrides: Sequence[str] = ()) -> RunConfig:
     Raises:
         ValueError: a wrong field.
     """
+    update_names(data)
     for field, value in map(parse_override, overrides):
         set_field(data, field, value)
     return checked(RunConfig, data, where="the settings")
+
+
+def update_names(section: Any) -> None:
+    """Give fields that were renamed their present names, so that a setting replaces the value under the old one."""
+    if isinstance(section, dict) and isinstance(section.get("training"), dict):
+        section["training"] = update_section("training", section["training"])
 
 
 def parse_override(override: str) -> tuple[list[str], Any]:
@@ -178,7 +188,7 @@ def parse_override(override: str) -> tuple[list[str], Any]:
     if not equals or not field:
         raise UserError(f"--set takes FIELD=VALUE, such as training.learning_rate=0.01; got {override!r}")
     try:
-        return field.split("."), number(load_yaml(value))
+        return current_name(field).split("."), number(load_yaml(value))
     except yaml.YAMLError as error:
         raise UserError(f"--set {field}: {value!r} is not a value") from error
 

@@ -11,7 +11,7 @@ from lightning.pytorch.plugins import TorchCheckpointIO
 
 from remanence.errors import RunError
 from remanence.locks import Lock
-from remanence.runs.claim import identity
+from remanence.runs.claim import identity, is_same_run
 from remanence.runs.config import RunConfig, TrainingConfig
 from remanence.runs.folder import RunFolder, read_checkpoint, write_checkpoint
 from remanence.training.experiment import Experiment
@@ -27,7 +27,7 @@ def stop_reason(rows: list[dict[str, Any]], training: TrainingConfig) -> str | N
     metrics = [row["validation_metric"] for row in rows]
     if not metrics:
         return None
-    if training.solved is not None and metrics[-1] <= training.solved:
+    if training.stop_at_metric is not None and metrics[-1] <= training.stop_at_metric:
         return "solved"
     if training.patience and len(metrics) - 1 - metrics.index(min(metrics)) >= training.patience:
         return "patience"
@@ -43,9 +43,9 @@ class Recorder(lightning.Callback):
     def __init__(self, folder: RunFolder, config: RunConfig, lock: Lock, progress: Progress | None):
         self.lock = lock
         self.folder = folder
+        self.config = config
         self.training = config.training
         self.seed = config.seed
-        self.identity = identity(config)
         self.rows: list[dict[str, Any]] = []
         self._progress = progress
         self._reported = 0.0
@@ -67,13 +67,13 @@ class Recorder(lightning.Callback):
                 raise RunError(
                     f"{self.folder.last} is damaged, or that of another run: {self.folder.remedy}"
                 ) from error
-            if own.get("run", self.identity) != self.identity:  # runs of earlier versions do not say it
+            if "run" in own and not is_same_run(own["run"], self.config):  # runs of earlier versions do not say it
                 raise RunError(f"{self.folder.last} is the checkpoint of another run: {self.folder.remedy}")
         return stop_reason(self.rows, self.training)
 
     def state_dict(self) -> dict[str, Any]:
         """The rows, for the checkpoint, and whose they are."""
-        return {"rows": self.rows, "run": self.identity}
+        return {"rows": self.rows, "run": identity(self.config)}
 
     def load_state_dict(self, state_dict: dict[str, Any]) -> None:
         """Take up the rows of a checkpoint."""
@@ -95,10 +95,10 @@ class Recorder(lightning.Callback):
             self._progress(trainer.global_step, total, self.rows[-1]["validation_metric"] if self.rows else None)
 
     def on_fit_start(self, trainer: lightning.Trainer, pl_module: lightning.LightningModule) -> None:
-        """Keep the weights that training starts from, if any are kept."""
+        """Save the weights that training starts from, if snapshots are wanted."""
         self.lock.check()
-        if self.training.keep and not self.rows:
-            self._keep(pl_module, epoch=0)
+        if self.training.snapshot_every and not self.rows:
+            self._save_snapshot(pl_module, epoch=0)
 
     def on_train_epoch_end(self, trainer: lightning.Trainer, pl_module: lightning.LightningModule) -> None:
         """Record the epoch; stop if it was the last that is needed."""
@@ -108,14 +108,14 @@ class Recorder(lightning.Callback):
         self.rows.append({"epoch": epoch, "step": step, "seconds": time.monotonic() - self._started, **metrics})
         if metrics["validation_metric"] <= min(row["validation_metric"] for row in self.rows[:-1] or self.rows):
             write_checkpoint(self.folder.best, pl_module.model.state_dict())  # type: ignore[union-attr]
-        if self.training.keep and epoch % self.training.keep == 0:
-            self._keep(pl_module, epoch)
+        if self.training.snapshot_every and epoch % self.training.snapshot_every == 0:
+            self._save_snapshot(pl_module, epoch)
         trainer.save_checkpoint(self.folder.last)
         self.folder.write_metrics(self.rows)
         trainer.should_stop = stop_reason(self.rows, self.training) is not None
 
-    def _keep(self, experiment: lightning.LightningModule, epoch: int) -> None:
-        write_checkpoint(self.folder.kept(epoch), experiment.model.state_dict())  # type: ignore[union-attr]
+    def _save_snapshot(self, experiment: lightning.LightningModule, epoch: int) -> None:
+        write_checkpoint(self.folder.snapshot(epoch), experiment.model.state_dict())  # type: ignore[union-attr]
 
 
 class SafeCheckpoints(TorchCheckpointIO):

@@ -88,7 +88,7 @@ def make_trainer(training: TrainingConfig, recorder: Recorder) -> lightning.Trai
     """Lightning's trainer, silent, with our own record of the run."""
     return lightning.Trainer(
         max_epochs=training.epochs,
-        limit_train_batches=training.epoch_steps,
+        limit_train_batches=training.steps_per_epoch,
         gradient_clip_val=training.clip or None,
         precision=training.precision,
         devices=1,

@@ -5,10 +5,11 @@ import math
 from collections.abc import Iterator
 from typing import Annotated, Any
 
-from pydantic import Field, model_validator
+from pydantic import Field, field_validator, model_validator
 
 from remanence.errors import UserError
 from remanence.runs.config import Strict
+from remanence.runs.renamed import current_name
 
 Settings = dict[str, Any]
 """Values by field, such as ``{"training.learning_rate": 0.01}``."""
@@ -52,6 +53,11 @@ class Search(Strict):
     fields: dict[str, Range | Values] = Field(min_length=1)
     trials: Annotated[int, Field(gt=0, le=100_000)] | None = None
     seed: Annotated[int, Field(ge=0)] = 0
+
+    @field_validator("fields", mode="before")
+    @classmethod
+    def _accept_old_names(cls, fields: Any) -> Any:
+        return {current_name(name): values for name, values in fields.items()} if isinstance(fields, dict) else fields
 
     @model_validator(mode="after")
     def _can_be_tried(self) -> "Search":
