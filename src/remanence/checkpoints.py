@@ -46,7 +46,7 @@ def _check_entries(archive: zipfile.ZipFile, size: int) -> None:
 
 def _check_sizes(content: Any, size: int) -> None:
     total = 0
-    for tensor in _tensors(content):
+    for tensor in _iter_tensors(content):
         if tensor.is_meta or tensor.layout != torch.strided:
             raise UserError("it holds tensors without values, or sparse ones")
         needed = tensor.numel() * tensor.element_size()
@@ -55,7 +55,7 @@ def _check_sizes(content: Any, size: int) -> None:
             raise UserError("its tensors are larger than what it holds of them")
 
 
-def _tensors(content: Any) -> Iterator[Tensor]:
+def _iter_tensors(content: Any) -> Iterator[Tensor]:
     waiting, seen = [content], set()
     while waiting:  # not recursive: it may be nested deeper than Python can follow
         each = waiting.pop()

@@ -5,7 +5,7 @@ from contextlib import contextmanager
 
 
 @contextmanager
-def needing(extra: str, what: str) -> Iterator[None]:
+def require_extra(extra: str, what: str) -> Iterator[None]:
     """Import what an extra brings.
 
     Args:

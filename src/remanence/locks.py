@@ -47,7 +47,7 @@ class Lock:
 
 
 @contextmanager
-def locked(folder: Path) -> Iterator[Lock]:
+def lock_folder(folder: Path) -> Iterator[Lock]:
     """Hold a folder for this process; made if it is not there, and gone afterwards if it is empty then.
 
     Raises:
@@ -68,7 +68,7 @@ def locked(folder: Path) -> Iterator[Lock]:
 
 
 @contextmanager
-def waited_for(path: Path) -> Iterator[None]:
+def wait_for_lock(path: Path) -> Iterator[None]:
     """Hold the lock whose file is at a path, once no other process does."""
     file = acquire(path, wait=True)
     try:

@@ -4,9 +4,9 @@ from pathlib import Path
 from typing import Any
 
 from remanence.errors import UserError
-from remanence.extras import needing
+from remanence.extras import require_extra
 
-with needing("train", "reading YAML"):
+with require_extra("train", "reading YAML"):
     import yaml
 
 LARGEST = 1 << 20  # letters in a file

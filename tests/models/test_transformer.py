@@ -6,7 +6,7 @@ import torch
 from remanence import nn
 from remanence.models import Transformer
 from remanence.models.mixer import MemoryMixer
-from remanence.models.transformer import sinusoidal
+from remanence.models.transformer import make_sinusoidal_positions
 from remanence.nn import attention
 
 SMALL = {"layers": 2, "width": 8, "heads": 2, "mlp": 12, "max_length": 30}
@@ -111,13 +111,13 @@ def test_sizes_of_memories():
 
 
 def test_positions():
-    table = sinusoidal(50, 6)
+    table = make_sinusoidal_positions(50, 6)
     for t in (0, 1, 49):
         for i in range(3):
             angle = t / 10000 ** (2 * i / 6)
             assert table[t, 2 * i] == pytest.approx(math.sin(angle), abs=1e-5)
             assert table[t, 2 * i + 1] == pytest.approx(math.cos(angle), abs=1e-5)
-    assert sinusoidal(4, 5).shape == (4, 5)
+    assert make_sinusoidal_positions(4, 5).shape == (4, 5)
     same = torch.ones(1, 6, dtype=torch.long)
     for positions in ("learned", "sinusoidal", "none"):
         y = build("full", positions=positions, pooling="none")(same)[0]

@@ -9,7 +9,7 @@ import numpy as np
 import pytest
 
 from remanence.report import load, write
-from remanence.training import RunConfig, run_from
+from remanence.training import RunConfig, build_run_config
 
 HOSTILE = '"><script>alert(1)</script><img src=http://example.com/x onerror=alert(2)> $\\frac$ $'
 ADDRESSES = {"src", "srcset", "href", "action", "data", "poster", "background", "cite"}
@@ -186,8 +186,8 @@ def test_the_command_of_a_configuration_repeats_it(make_run, tmp_path):
         "layer": {"name": named["--layer"], "hidden_size": named["--hidden-size"]},
         "seed": named["--seed"],
     }
-    assert run_from(data, [value for name, value in given if name == "--set"]) == RunConfig.model_validate(
-        run.config | {"versions": run_from(data).versions}
+    assert build_run_config(data, [value for name, value in given if name == "--set"]) == RunConfig.model_validate(
+        run.config | {"versions": build_run_config(data).versions}
     )
 
 

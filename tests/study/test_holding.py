@@ -65,7 +65,7 @@ def test_damaged_weights_are_named(tmp_path, small_recipes):
     damaged = folder / "checkpoints" / "epoch-2.ckpt"
     damaged.write_bytes(damaged.read_bytes()[:100])
     with pytest.raises(RunError, match=r"epoch-2\.ckpt is missing or damaged"):
-        holding.looked_into(report.load([folder]), lambda done, total: None)
+        holding.measure_histories(report.load([folder]), lambda done, total: None)
 
 
 def test_a_study_that_does_not_exist_is_named():

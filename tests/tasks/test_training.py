@@ -10,7 +10,7 @@ from PIL import Image
 
 from remanence import tasks
 from remanence.cli.app import main
-from remanence.data import load, made, mnist
+from remanence.data import load, load_or_make, mnist
 from remanence.models import Transformer
 from remanence.report.samples import write_samples
 from remanence.training import LayerConfig, ModelConfig, RunConfig, TaskConfig, TrainingConfig, TransformerConfig, train
@@ -95,7 +95,7 @@ CASES = {
 @pytest.fixture
 def prepared():
     for name, make in PREPARED.items():
-        made(name, make)
+        load_or_make(name, make)
 
 
 def config(name, layer, options=None, transformer=None):

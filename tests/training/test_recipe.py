@@ -4,7 +4,7 @@ from hypothesis import strategies as st
 
 from remanence import tasks
 from remanence.errors import RunError
-from remanence.training import Experiment, read_recipe, recipe_from, run_from
+from remanence.training import Experiment, build_recipe, build_run_config, read_recipe
 from remanence.training.recipe import parse_override
 
 RECIPE = """\
@@ -98,7 +98,7 @@ def test_missing_and_binary_files(tmp_path):
 def test_wrong_overrides(override, message):
     data = {"title": "t", "comparisons": [{"task": {"name": "digits"}, "layers": ["gru"]}]}
     with pytest.raises(ValueError, match=message):
-        recipe_from(data, [override])
+        build_recipe(data, [override])
 
 
 @pytest.mark.parametrize(
@@ -117,7 +117,7 @@ def test_wrong_overrides(override, message):
 def test_a_field_that_is_nearly_one_gets_a_hint(override, hint):
     data = {"title": "t", "comparisons": [{"task": {"name": "digits"}, "layers": ["gru"]}]}
     with pytest.raises(ValueError, match=rf"did you mean ([a-z_]+ or )*{hint}\b") as error:
-        recipe_from(data, [override])
+        build_recipe(data, [override])
     assert "\n" not in str(error.value)
 
 
@@ -142,14 +142,14 @@ def test_a_field_that_is_nearly_one_gets_a_hint(override, hint):
 def test_numbers_without_bounds_are_refused_before_anything_is_made(override, within):
     data = {"title": "t", "comparisons": [{"task": {"name": "digits"}, "layers": ["gru"]}]}
     with within(1 << 24), pytest.raises(ValueError, match=r"less than or equal to|at most|valid integer") as error:
-        recipe_from(data, [override])
+        build_recipe(data, [override])
     assert "\n" not in str(error.value)
 
 
 def test_more_runs_than_can_be_planned_are_refused():
     comparison = {"task": "digits", "layers": ["gru"] * 100, "hidden_sizes": list(range(1, 101))}
     with pytest.raises(ValueError, match="make 1,000,000 runs, at most 100,000"):
-        recipe_from({"title": "t", "comparisons": [comparison]}, ["seeds=100"])
+        build_recipe({"title": "t", "comparisons": [comparison]}, ["seeds=100"])
 
 
 @pytest.mark.parametrize(
@@ -162,7 +162,7 @@ def test_more_runs_than_can_be_planned_are_refused():
     ],
 )
 def test_a_model_that_no_memory_holds_is_refused_before_it_is_made(layer, fields, within):
-    config = run_from({"task": "retrieval", "layer": layer_of(layer), **fields})
+    config = build_run_config({"task": "retrieval", "layer": layer_of(layer), **fields})
     with within(1 << 26), pytest.raises(RunError, match=rf"out of memory: {layer} with [0-9,]+ units on retrieval"):
         Experiment(config)
 

@@ -11,7 +11,7 @@ from pydantic import ValidationError
 from remanence import report
 from remanence.runs.config import TrainingConfig
 from remanence.runs.renamed import RENAMED
-from remanence.training import read_recipe, recipe_from, run_from, train
+from remanence.training import build_recipe, build_run_config, read_recipe, train
 
 OLD = {"epoch_steps": 3, "decay": "cosine", "solved": 0.1, "keep": 2}
 PRESENT = {"steps_per_epoch": 3, "lr_schedule": "cosine", "stop_at_metric": 0.1, "snapshot_every": 2}
@@ -46,14 +46,14 @@ def test_in_recipes_and_settings(tmp_path, field):
     assert recipe.comparisons[0].training == TrainingConfig(**{**PRESENT, "steps_per_epoch": 7})
     run = {"task": "retrieval", "layer": {"name": "lstm"}, "training": OLD}
     with pytest.warns(FutureWarning):
-        assert run_from(run, [f"{field}=7"]).training == recipe.comparisons[0].training
+        assert build_run_config(run, [f"{field}=7"]).training == recipe.comparisons[0].training
 
 
 def test_in_a_search():
     search = {"fields": {"training.decay": ["none", "cosine"]}}
     comparison = {"task": "retrieval", "layers": ["lstm"]}
     with pytest.warns(FutureWarning):
-        recipe = recipe_from({"title": "old", "comparisons": [comparison], "search": search})
+        recipe = build_recipe({"title": "old", "comparisons": [comparison], "search": search})
     assert recipe.search is not None
     assert list(recipe.search.fields) == ["training.lr_schedule"]
 

@@ -14,11 +14,11 @@ import torch
 import yaml
 
 from remanence.errors import DivergenceError, RunError
-from remanence.locks import locked
+from remanence.locks import lock_folder
 from remanence.runs.claim import claim
 from remanence.runs.folder import write_checkpoint
 from remanence.training import Experiment, RunConfig, TrainingConfig, compare, peak, train
-from remanence.training.recorder import stop_reason
+from remanence.training.recorder import find_stop_reason
 
 TRAIN_IN_A_PROCESS = """
 import sys, json, pathlib
@@ -239,7 +239,7 @@ def test_a_run_that_another_process_trains_is_left_alone(finished, tmp_path, mak
     folder = shutil.copytree(finished, tmp_path / "run")
     (folder / "result.json").unlink()
     before = record_of(folder)
-    with locked(folder):  # by a second descriptor: as another process would
+    with lock_folder(folder):  # by a second descriptor: as another process would
         for overwrite in (False, True):
             with pytest.raises(RunError, match=rf"is being trained by process {os.getpid()} on "):
                 train(make_config(seed=1), folder, overwrite=overwrite)
@@ -271,7 +271,7 @@ def test_a_run_whose_folder_is_removed_stops_and_does_not_come_back(tmp_path, ma
 def test_where_the_next_run_cannot_begin_the_old_one_comes_back(finished, tmp_path, make_config, limit_files):
     folder = shutil.copytree(finished, tmp_path / "run")
     before = {path: path.read_bytes() for path in folder.rglob("*") if path.is_file()}
-    with locked(folder):
+    with lock_folder(folder):
         limit_files(100)
         with pytest.raises(OSError, match="File too large"):
             claim(folder, make_config(seed=1), overwrite=True)
@@ -417,7 +417,7 @@ def test_a_damaged_file_is_named_and_its_remedy_works(finished, tmp_path, make_c
 )
 def test_when_training_stops(settings, values, reason):
     rows = [{"validation_metric": value} for value in values]
-    assert stop_reason(rows, TrainingConfig(**settings)) == reason
+    assert find_stop_reason(rows, TrainingConfig(**settings)) == reason
 
 
 def test_weights_are_kept_from_the_start_on(tmp_path, make_config):
@@ -460,13 +460,13 @@ def test_evaluation_takes_a_drawn_share_of_the_samples_the_same_for_every_run(ma
 def test_the_peak_of_the_memory_is_that_of_the_run():
     held = torch.ones(2**26)  # 256 MiB
     peak.forget_peak()
-    before = peak.peak_mib()
+    before = peak.measure_peak_mib()
     del held
     peak.forget_peak()
-    after = peak.peak_mib()
+    after = peak.measure_peak_mib()
     assert before - after > 200
     torch.ones(2**26).sum()
-    assert peak.peak_mib() - after > 200
+    assert peak.measure_peak_mib() - after > 200
 
 
 @pytest.mark.parametrize("state", ["missing", "forbidden"])

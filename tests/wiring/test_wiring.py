@@ -141,13 +141,13 @@ def test_the_picture_shows_neurons_and_both_signs(graph, pyplot):
 
 
 def test_places_keep_neurons_apart_and_lattices_in_shape(pyplot):
-    from remanence.wiring.picture import places
+    from remanence.wiring.picture import place_neurons
 
     for graph in (wiring.lattice((4, 5)), wiring.lattice((3, 4, 5)), wiring.isolated(40), whole()):
-        points = np.concatenate(places(graph))
+        points = np.concatenate(place_neurons(graph))
         distance = np.linalg.norm(points[:, None] - points, axis=-1) + 9 * np.eye(len(points))
         assert distance.min() > 0.3
-    grid, _ = places(wiring.lattice((4, 5)))
+    grid, _ = place_neurons(wiring.lattice((4, 5)))
     for receiver, sender in wiring.lattice((4, 5)).edges:
         assert np.linalg.norm(grid[receiver] - grid[sender]) == pytest.approx(1)
 

@@ -47,13 +47,13 @@ def empirical_controllability(
         impulses = change * torch.eye(row.numel(), dtype=x.dtype, device=x.device).unflatten(1, row.shape)
         ends = []
         for part in impulses.split(max(COPIED // max(row.numel() * row.shape[0], 1), 1)):
-            up, down = (_last(step, row + sign * part, start) for sign in (1, -1))
+            up, down = (_run_to_end(step, row + sign * part, start) for sign in (1, -1))
             ends.append((up - down) / (2 * change))
         responses.append(torch.cat(ends).unflatten(0, row.shape))
     return Controllability(torch.stack(responses))
 
 
-def _last(step: Any, x: Tensor, start: Tensor) -> Tensor:
+def _run_to_end(step: Any, x: Tensor, start: Tensor) -> Tensor:
     h = start.expand(len(x), -1)
     for x_t in x.unbind(1):
         h = step(x_t, h)

@@ -9,9 +9,9 @@ from jaxtyping import Complex, Float, Int
 from torch import Tensor
 
 from remanence.analysis.adapters import as_step
-from remanence.analysis.canvas import BLUE, GREEN, GREY, ORANGE, on
+from remanence.analysis.canvas import BLUE, GREEN, GREY, ORANGE, get_axes
 from remanence.analysis.newton_search import search
-from remanence.analysis.stability import Verdict, verdict
+from remanence.analysis.stability import Verdict, judge
 from remanence.analysis.step import Step
 
 ITERATIONS = 200
@@ -58,7 +58,7 @@ class FixedPoints:
         Args:
             axes: where; default: a new figure.
         """
-        axes = on(axes)
+        axes = get_axes(axes)
         flat, name = self.points.cpu(), "component of the state"
         if flat.shape[1] == 1:
             flat = torch.cat([flat, torch.zeros_like(flat)], 1)
@@ -141,13 +141,13 @@ def fixed_points(
     tolerance = TOLERANCE.get(step.dtype, 1e-3)
     h, norm = _search(step, x, starts, iterations, after, tolerance)
     arrived = norm < tolerance
-    points, arrivals = _merged(h[arrived], norm[arrived], after, tolerance)
+    points, arrivals = _merge_points(h[arrived], norm[arrived], after, tolerance)
     jacobians = step.jacobian(x.expand(len(points), -1), points) if len(points) else h.new_zeros(0, *[step.size] * 2)
     eigenvalues = torch.linalg.eigvals(jacobians)
     eigenvalues = eigenvalues.gather(-1, eigenvalues.abs().argsort(-1, descending=True))
-    verdicts = [verdict(step, x, *pair, radius, steps) for pair in zip(points, eigenvalues, strict=True)]
+    verdicts = [judge(step, x, *pair, radius, steps) for pair in zip(points, eigenvalues, strict=True)]
     if len(points) == 1 and verdicts[0].kind == "asymptotically stable":
-        verdicts = [_globally(step, x, points[0], starts, verdicts[0], steps)]
+        verdicts = [_judge_globally(step, x, points[0], starts, verdicts[0], steps)]
     return FixedPoints(points, jacobians, eigenvalues, tuple(verdicts), arrivals, int((~arrived).sum()))
 
 
@@ -169,7 +169,9 @@ def _search(
     return h, norm
 
 
-def _merged(h: Tensor, norm: Tensor, after: Callable[[Tensor], Tensor], tolerance: float) -> tuple[Tensor, Tensor]:
+def _merge_points(
+    h: Tensor, norm: Tensor, after: Callable[[Tensor], Tensor], tolerance: float
+) -> tuple[Tensor, Tensor]:
     """One point of each heap, the slowest, and how many there were."""
     rest, points, arrivals = h[norm.argsort()], [], []
     while len(rest):
@@ -194,7 +196,7 @@ def _is_slow_between(point: Tensor, others: Tensor, after: Callable[[Tensor], Te
     return (moved.norm(dim=-1) < tolerance).all(0)
 
 
-def _globally(step: Step, x: Tensor, point: Tensor, starts: Tensor, local: Verdict, steps: int) -> Verdict:
+def _judge_globally(step: Step, x: Tensor, point: Tensor, starts: Tensor, local: Verdict, steps: int) -> Verdict:
     h, inputs = starts, x.expand(len(starts), -1)
     for _ in range(steps):
         h = step(inputs, h)

@@ -8,7 +8,7 @@ from jaxtyping import Float
 from torch import Tensor
 
 from remanence.analysis.adapters import as_step
-from remanence.analysis.canvas import BLUE, on
+from remanence.analysis.canvas import BLUE, get_axes
 from remanence.analysis.controllability import Controllability, controllability
 from remanence.analysis.gramian import draw_energy
 from remanence.analysis.observability import Observability, observability
@@ -41,7 +41,7 @@ class HankelModes:
         Args:
             axes: two axes; default: a new figure.
         """
-        values, modes = axes = on(axes, 2)
+        values, modes = axes = get_axes(axes, 2)
         found = self.singular_values[0].cpu()
         values.semilogy(range(1, len(found) + 1), found.where(found > 0, torch.nan), ".-", color=BLUE)
         values.set(xlabel="mode", ylabel="singular value", title="Hankel singular values")

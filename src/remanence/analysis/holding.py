@@ -10,9 +10,9 @@ from torch import Tensor
 from torch.nn import functional as F
 
 from remanence.analysis.adapters import as_step
-from remanence.analysis.canvas import on
+from remanence.analysis.canvas import get_axes
 from remanence.errors import UserError
-from remanence.extras import needing
+from remanence.extras import require_extra
 from remanence.nn.fastlane import Fastlane
 from remanence.nn.memory import Memory
 from remanence.nn.persistent import PersistentLinear
@@ -62,7 +62,7 @@ class Holding:
             axes: where; default: a new figure.
             sample: which sequence of the batch.
         """
-        axes = on(axes)
+        axes = get_axes(axes)
         ranked = self.share.argsort(descending=True, stable=True)
         values = self.values[sample].T[ranked].cpu()
         largest = self.values.abs().amax((0, 1))[ranked, None].cpu()
@@ -88,21 +88,21 @@ class Holding:
         Edges go from sender to receiver and have a ``weight``; neurons have ``place`` (0 fires first), ``sensory`` (it
         hears an input), ``output``, ``share`` and ``holds``.
         """
-        with needing("analysis", "a graph of neurons"):
+        with require_extra("analysis", "a graph of neurons"):
             from remanence.analysis.neuron_graph import build_graph
 
         return build_graph(self)
 
     def graph(self, axes: Any = None) -> Any:
-        """Draw that graph; see :func:`remanence.analysis.neuron_graph.draw`.
+        """Draw that graph; see :func:`remanence.analysis.neuron_graph.draw_graph`.
 
         Args:
             axes: where; default: a new figure.
         """
-        with needing("analysis", "a picture"):
-            from remanence.analysis.neuron_graph import draw
+        with require_extra("analysis", "a picture"):
+            from remanence.analysis.neuron_graph import draw_graph
 
-        return draw(self, on(axes))
+        return draw_graph(self, get_axes(axes))
 
 
 @torch.no_grad()
@@ -148,7 +148,7 @@ def holding(
         if not 0 <= value <= 1:
             raise UserError(f"{name} is a share of the range, 0 to 1, got {value}")
     start = as_step(layer).start(x, h)
-    run = _persistent(layer, x, start) if isinstance(layer, PersistentLinear) else _fastlane(layer, x, start)
+    run = _run_persistent(layer, x, start) if isinstance(layer, PersistentLinear) else _run_fastlane(layer, x, start)
     values, net_input, *graph = run
     seen = torch.cat([start[:, None], values], 1)
     extent = seen.amax((0, 1)).clamp_min(0) - seen.amin((0, 1)).clamp_max(0)
@@ -156,7 +156,7 @@ def holding(
     return Holding(values, net_input, held, *graph)
 
 
-def _persistent(layer: PersistentLinear, x: Tensor, h: Tensor) -> tuple[Tensor, ...]:
+def _run_persistent(layer: PersistentLinear, x: Tensor, h: Tensor) -> tuple[Tensor, ...]:
     """Values, net input, and weights, input weights, order and outputs as :class:`Holding` has them."""
     everyone = torch.arange(layer.hidden_size, device=x.device)
     net_input = F.linear(x, layer.weight_ih, layer.bias)
@@ -164,7 +164,7 @@ def _persistent(layer: PersistentLinear, x: Tensor, h: Tensor) -> tuple[Tensor, 
     return layer(x, h)[0], net_input, none, layer.weight_ih.detach(), everyone, everyone
 
 
-def _fastlane(layer: Fastlane, x: Tensor, h: Tensor) -> tuple[Tensor, ...]:
+def _run_fastlane(layer: Fastlane, x: Tensor, h: Tensor) -> tuple[Tensor, ...]:
     """The same."""
     w, u = layer.weights(), layer.input_weights()
     drive = F.linear(x.repeat_interleave(layer.ticks, 1), u, layer.bias)

@@ -8,7 +8,7 @@ from jaxtyping import Float
 from torch import Tensor
 
 from remanence.analysis.adapters import as_step
-from remanence.analysis.canvas import BLUE, GREY, on
+from remanence.analysis.canvas import BLUE, GREY, get_axes
 from remanence.errors import UserError
 
 CHUNK = 64  # steps whose Jacobians are taken at once
@@ -43,7 +43,7 @@ class LyapunovExponents:
         Args:
             axes: where; default: a new figure.
         """
-        axes = on(axes)
+        axes = get_axes(axes)
         steps = self.running.shape[1]
         axes.plot(range(1, steps + 1), self.running.mean(0).cpu(), color=BLUE, linewidth=1)
         axes.axhline(0, color=GREY, linewidth=1, linestyle="--")

@@ -8,7 +8,7 @@ from jaxtyping import Complex, Float
 from torch import Tensor
 
 from remanence.analysis.adapters import as_step
-from remanence.analysis.canvas import BLUE, GREY, ORANGE, on
+from remanence.analysis.canvas import BLUE, GREY, ORANGE, get_axes
 
 
 @dataclass(frozen=True, eq=False)
@@ -36,7 +36,7 @@ class Spectrum:
         Args:
             axes: two axes; default: a new figure.
         """
-        plane, time = axes = on(axes, 2)
+        plane, time = axes = get_axes(axes, 2)
         found = self.eigenvalues.flatten().cpu()
         turn = torch.linspace(0, 2 * torch.pi, 200)
         plane.plot(turn.cos(), turn.sin(), color=GREY, linewidth=1)

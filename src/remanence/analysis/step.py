@@ -125,7 +125,7 @@ class Step:
         self, x_t: Float[Tensor, "batch input"], h: Float[Tensor, "batch size"]
     ) -> Float[Tensor, "batch size size"]:
         """∂F_i/∂h_j [i, j] at every row: each row is copied once for every i, and all copies go backwards at once."""
-        parts = [_rows(self, self.size, *part)[0] for part in self._parts(x_t, h, self.size)]
+        parts = [_differentiate(self, self.size, *part)[0] for part in self._parts(x_t, h, self.size)]
         return torch.cat(parts)
 
     def linearise(self, x_t: Float[Tensor, "batch input"], h: Float[Tensor, "batch size"]) -> "Linearisation":
@@ -136,7 +136,7 @@ class Step:
             return torch.cat([after, y_t.flatten(1)], 1)
 
         count = both(x_t[:1], h[:1]).shape[1]
-        parts = [_rows(both, count, *part, of_input=True) for part in self._parts(x_t, h, count)]
+        parts = [_differentiate(both, count, *part, of_input=True) for part in self._parts(x_t, h, count)]
         of_state, of_input = (torch.cat(each) for each in zip(*parts, strict=True))
         (A, C), (B, D) = (each.split([self.size, count - self.size], 1) for each in (of_state, of_input))
         return Linearisation(A, B, C, D)
@@ -166,7 +166,7 @@ class Linearisation:
     D: Float[Tensor, "batch output input"]
 
 
-def _rows(
+def _differentiate(
     function: Callable[[Tensor, Tensor], Tensor], count: int, x_t: Tensor, h: Tensor, *, of_input: bool = False
 ) -> tuple[Tensor, ...]:
     """Derivatives of ``count`` results by the state, and by the input if wanted, [batch, count, ...]."""
@@ -178,7 +178,7 @@ def _rows(
     return tuple(row.unflatten(0, (-1, count)) for row in rows)
 
 
-def leaves_of(state: Any) -> list[Tensor]:
+def get_leaves(state: Any) -> list[Tensor]:
     """The tensors of a state.
 
     Raises:

@@ -10,9 +10,9 @@ from pathlib import Path
 from typing import Any
 
 from remanence.errors import UserError
-from remanence.extras import needing
+from remanence.extras import require_extra
 
-with needing("train", "the remanence command"):
+with require_extra("train", "the remanence command"):
     from rich.console import Console
 
 FILE_WIDTH = 120
@@ -40,7 +40,7 @@ def check_paths(paths: Iterable[Path], wanted: str) -> None:
             raise UserError(f"{path} is not there: {wanted}")
 
 
-def repeated() -> str:
+def format_command() -> str:
     """The command that is running, as a page says it: given again, it goes on or reads what is there."""
     return shlex.join(["remanence", *(word for word in sys.argv[1:] if word not in ("--overwrite", "--debug"))])
 

@@ -8,8 +8,8 @@ from typing import Annotated, Any
 import rich.progress
 import typer
 
-from remanence.cli.console import check_paths, err, out, print_json, repeated, say
-from remanence.cli.options import AllowImport, Json, setting
+from remanence.cli.console import check_paths, err, format_command, out, print_json, say
+from remanence.cli.options import AllowImport, Json, make_set_option
 from remanence.errors import UserError
 
 
@@ -24,7 +24,7 @@ def inspect(
     ] = None,
     settings: Annotated[
         list[str],
-        setting("An argument of that class, module.options.NAME=VALUE, or module.input_size=CHANNELS"),
+        make_set_option("An argument of that class, module.options.NAME=VALUE, or module.input_size=CHANNELS"),
     ] = [],  # noqa: B006 (Typer wants a list)
     output: Annotated[
         Path | None, typer.Option(help="Where inspection.html goes (default: the folder of the first argument).")
@@ -45,10 +45,12 @@ def inspect(
     check_paths(paths, "give a run folder or a checkpoint file")
     from remanence import inspection  # slow to load
 
-    with bars() as tell:
-        subjects = found(paths, allow_import=allow_import) if module is None else modules(module, paths, settings)
+    with show_progress() as tell:
+        subjects = (
+            load_subjects(paths, allow_import=allow_import) if module is None else load_modules(module, paths, settings)
+        )
         cards = inspection.inspect(subjects, tell)
-    page = inspection.write(cards, output or place(paths), repeated())
+    page = inspection.write(cards, output or choose_folder(paths), format_command())
     if as_json:
         print_json(inspection.as_json(cards))
     else:
@@ -56,17 +58,17 @@ def inspect(
     say(f"The page is {page}")
 
 
-def found(paths: list[Path], *, allow_import: bool) -> list[Any]:
+def load_subjects(paths: list[Path], *, allow_import: bool) -> list[Any]:
     """The memories of runs and checkpoints."""
     from remanence import inspection
-    from remanence.runs.reading import run_folders
+    from remanence.runs.reading import find_run_folders
 
     subjects = []
     for path in paths:
         if not path.is_dir():
             subjects += inspection.subjects_of_checkpoint(path)
             continue
-        folders = run_folders(path)
+        folders = find_run_folders(path)
         if not folders:
             raise UserError(f"no run in {path}: remanence train or remanence compare makes one")
         for folder in folders:
@@ -74,7 +76,7 @@ def found(paths: list[Path], *, allow_import: bool) -> list[Any]:
     return subjects
 
 
-def modules(name: str, checkpoints: list[Path], settings: list[str]) -> list[Any]:
+def load_modules(name: str, checkpoints: list[Path], settings: list[str]) -> list[Any]:
     """The user's module, with each of the checkpoints or as it is built."""
     from remanence import inspection
     from remanence.training.recipe import parse_override
@@ -90,7 +92,7 @@ def modules(name: str, checkpoints: list[Path], settings: list[str]) -> list[Any
     return [inspection.subject_of_module(name, checkpoint, **arguments) for checkpoint in checkpoints or [None]]
 
 
-def place(paths: list[Path]) -> Path:
+def choose_folder(paths: list[Path]) -> Path:
     """The folder of the first argument, else the current one."""
     if not paths:
         return Path()
@@ -98,7 +100,7 @@ def place(paths: list[Path]) -> Path:
 
 
 @contextmanager
-def bars() -> Iterator[Callable[[Any, Any, bool], None]]:
+def show_progress() -> Iterator[Callable[[Any, Any, bool], None]]:
     """A bar for each instrument under way; yields what tells them."""
     columns = (
         rich.progress.TextColumn("{task.description}"),

@@ -3,7 +3,7 @@
 from collections.abc import Iterable
 from importlib.metadata import entry_points
 
-from remanence.registry import unknown
+from remanence.registry import make_unknown_error
 
 LAYERS = (
     "alstm",
@@ -69,7 +69,7 @@ def check_names(*, layers: Iterable[str] = (), tasks: Iterable[str] = ()) -> Non
     for kind, names, known in (("task", tasks, complete_task("")), ("layer", layers, complete_layer(""))):
         for name in names:
             if ":" not in name and name not in known:
-                raise unknown(kind, name, known)
+                raise make_unknown_error(kind, name, known)
 
 
 def _begin(incomplete: str, own: tuple[str, ...], group: str) -> list[str]:

@@ -6,7 +6,7 @@ from typing import Annotated, Any
 import typer
 
 
-def setting(what: str) -> Any:
+def make_set_option(what: str) -> Any:
     """The option ``--set`` of a command.
 
     Args:
@@ -17,7 +17,7 @@ def setting(what: str) -> Any:
 
 Set = Annotated[
     list[str],
-    setting("Set any field of the configuration, such as training.learning_rate=0.003 or task.options.pairs=8"),
+    make_set_option("Set any field of the configuration, such as training.learning_rate=0.003 or task.options.pairs=8"),
 ]
 Output = Annotated[Path | None, typer.Option(help="Folder of the runs and the page (default: below runs/).")]
 Jobs = Annotated[int | None, typer.Option(min=1, help="Runs at a time (default: one for each core).")]
@@ -34,7 +34,7 @@ AllowImport = Annotated[
 Json = Annotated[bool, typer.Option("--json", help="Print JSON for machines instead of a table.")]
 
 
-def short_forms(epochs: int | None, learning_rate: float | None) -> list[str]:
+def expand_short_options(epochs: int | None, learning_rate: float | None) -> list[str]:
     """What stands for these options after ``--set``."""
     fields = {"training.epochs": epochs, "training.learning_rate": learning_rate}
     return [f"{field}={value!r}" for field, value in fields.items() if value is not None]

@@ -18,7 +18,7 @@ LINE_INTERVAL = 60  # seconds between lines about a run, where no bar can be dra
 
 
 @contextmanager
-def bars(count: int) -> Iterator[Callable[[Message], None]]:
+def show_progress(count: int) -> Iterator[Callable[[Message], None]]:
     """Progress bars, one for all runs and one for each run under way; yields what tells them how far a run is.
 
     Where the standard error is a file, a line a minute and run takes their place.
@@ -59,7 +59,7 @@ def bars(count: int) -> Iterator[Callable[[Message], None]]:
             progress.update(making[0], completed=done, total=total, visible=done < total, state=f"{done:,}/{total:,}")
 
         try:
-            with data.watched(tell_making):
+            with data.report_progress(tell_making):
                 yield tell
         except KeyboardInterrupt:
             progress.stop()
@@ -67,7 +67,7 @@ def bars(count: int) -> Iterator[Callable[[Message], None]]:
 
 
 @contextmanager
-def bar(title: str) -> Iterator[Callable[[int, int], None]]:
+def show_bar(title: str) -> Iterator[Callable[[int, int], None]]:
     """A progress bar; yields what moves it."""
     with rich.progress.Progress(console=err, transient=True, disable=not err.is_terminal) as progress:
         task = progress.add_task(title, total=None)

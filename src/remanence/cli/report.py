@@ -5,7 +5,7 @@ from typing import Annotated, Any
 
 import typer
 
-from remanence.cli.console import check_paths, out, print_json, repeated, say
+from remanence.cli.console import check_paths, format_command, out, print_json, say
 from remanence.cli.options import Json
 
 
@@ -22,15 +22,15 @@ def report_(
     from remanence import report
 
     results = report.load(runs)
-    page = report.write(results, output or runs[0], command=repeated())
+    page = report.write(results, output or runs[0], command=format_command())
     if as_markdown:
         out.print(report.markdown(report.summarise(results)), markup=False, highlight=False, soft_wrap=True)
     else:
-        present(results, as_json=as_json)
+        print_results(results, as_json=as_json)
     say(f"The page is {page}")
 
 
-def present(runs: Any, *, as_json: bool) -> None:
+def print_results(runs: Any, *, as_json: bool) -> None:
     """Print the table of runs, or its rows as JSON."""
     from remanence import report
 

@@ -8,8 +8,8 @@ from rich.markup import escape
 
 from remanence.cli.console import err, out, print_json, say
 from remanence.cli.names import check_names, complete_task
-from remanence.cli.options import Json, setting
-from remanence.cli.progress import bar
+from remanence.cli.options import Json, make_set_option
+from remanence.cli.progress import show_bar
 from remanence.errors import UserError
 
 if TYPE_CHECKING:
@@ -18,7 +18,7 @@ if TYPE_CHECKING:
 
 Options = Annotated[
     list[str],
-    setting("An option of the task, such as task.options.pairs=8"),
+    make_set_option("An option of the task, such as task.options.pairs=8"),
 ]
 
 
@@ -49,17 +49,17 @@ def prepare(
 
     if make and task is not None:
         for split in tasks.SPLITS:
-            with bar(f"making the {split} data") as progress, data.watched(progress):
-                created(task, settings).dataset(split)
+            with show_bar(f"making the {split} data") as progress, data.report_progress(progress):
+                create_task(task, settings).dataset(split)
         say(f"Next: remanence preview {task}")
         return
     if path is None or task is None:
-        states(list(tasks.tasks) if task is None else [task], settings, as_json=as_json)
+        print_states(list(tasks.tasks) if task is None else [task], settings, as_json=as_json)
         return
-    source = created(task, settings).source
+    source = create_task(task, settings).source
     if source is None:
         raise UserError(f"{task} makes its data itself: there is nothing to prepare")
-    with bar(f"preparing {source.title}") as progress:
+    with show_bar(f"preparing {source.title}") as progress:
         store = data.prepare(source, path, verify=not unverified, progress=progress)
     if as_json:
         print_json({"task": task, "source": source.name, "folder": str(store.folder), **store.facts})
@@ -82,8 +82,8 @@ def preview(
     from remanence import data  # slow to load
 
     pictures: list[Path] = []
-    with bar("making the data") as progress, data.watched(progress):
-        made = created(task, settings)
+    with show_bar("making the data") as progress, data.report_progress(progress):
+        made = create_task(task, settings)
         samples = made.examples(count)
         if output is not None:
             from remanence.report.samples import write_samples  # slow to load
@@ -99,7 +99,7 @@ def preview(
         say(f"The pictures are in {output}")
 
 
-def created(name: str, settings: list[str]) -> "Task":
+def create_task(name: str, settings: list[str]) -> "Task":
     """The task with the options that were set.
 
     Raises:
@@ -119,11 +119,11 @@ def created(name: str, settings: list[str]) -> "Task":
     return tasks.create(name, **options)
 
 
-def states(names: list[str], settings: list[str], *, as_json: bool) -> None:
+def print_states(names: list[str], settings: list[str], *, as_json: bool) -> None:
     """Print which tasks need data, and whether they are there."""
     from remanence import data  # slow to load
 
-    rows = [state(name, created(name, settings).source) for name in names]
+    rows = [describe_state(name, create_task(name, settings).source) for name in names]
     if as_json:
         print_json(rows)
         return
@@ -139,7 +139,7 @@ def states(names: list[str], settings: list[str], *, as_json: bool) -> None:
     out.print(f"\nPrepared data are in {place} (REMANENCE_DATA_DIR)", highlight=False, soft_wrap=True)
 
 
-def state(name: str, source: "Source | None") -> dict[str, str | None]:
+def describe_state(name: str, source: "Source | None") -> dict[str, str | None]:
     """What a task needs, and whether it is there."""
     from remanence import data  # slow to load
 

@@ -5,7 +5,7 @@ from pathlib import Path
 import numpy as np
 
 from remanence.data.archive import Member
-from remanence.data.source import Progress, Source, streams
+from remanence.data.source import Progress, Source, iter_files
 from remanence.data.store import Writer
 from remanence.errors import UserError
 
@@ -18,10 +18,10 @@ KEPT = 10_000  # bytes of a text, as the released code keeps
 def read(source: Source, path: Path, writer: Writer, progress: Progress) -> None:
     """The bytes of the texts end to end, two for each pair, where each starts, and the labels, for each split."""
     read_so_far = 0
-    for name, member in streams(source, path, tuple(FILES)):
+    for name, member in iter_files(source, path, tuple(FILES)):
         split, ends = FILES[name], [0]
         for number, line in enumerate(member.lines(), start=1):
-            label, *texts = pair(member, number, line)
+            label, *texts = parse_pair(member, number, line)
             for text in texts:
                 writer.append(f"{split}.tokens", np.frombuffer(text, np.uint8))
                 ends.append(ends[-1] + len(text))
@@ -34,7 +34,7 @@ def read(source: Source, path: Path, writer: Writer, progress: Progress) -> None
         writer.append(f"{split}.starts", np.array(ends))
 
 
-def pair(member: Member, number: int, line: bytes) -> tuple[int, bytes, bytes]:
+def parse_pair(member: Member, number: int, line: bytes) -> tuple[int, bytes, bytes]:
     """Label and texts of a line: label, two names, two texts, with tabs between.
 
     Raises:

@@ -58,7 +58,7 @@ class Member:
             ValueError: it is longer than ``limit`` bytes, or its archive is damaged.
         """
         pieces, length = [], 0
-        with naming(self.archive), self.open() as file:
+        with translate_errors(self.archive), self.open() as file:
             # Piece by piece: a file makes room for all that it is asked for, however short it is.
             while length <= limit and (piece := file.read(CHUNK)):
                 pieces.append(piece)
@@ -73,7 +73,7 @@ class Member:
         Raises:
             ValueError: one is longer than ``limit`` bytes, or the archive is damaged.
         """
-        with naming(self.archive), self.open() as file:
+        with translate_errors(self.archive), self.open() as file:
             for number, line in enumerate(iter(lambda: file.readline(limit + 1), b""), start=1):
                 if len(line) > limit:
                     raise UserError(f"{self.archive}: {self.name}, line {number} is longer than {limit:,} bytes")
@@ -81,7 +81,7 @@ class Member:
 
 
 @contextmanager
-def naming(path: Path) -> Iterator[None]:
+def translate_errors(path: Path) -> Iterator[None]:
     """Turn what a truncated or wrong archive raises into an error that names it."""
     try:
         yield
@@ -92,7 +92,7 @@ def naming(path: Path) -> Iterator[None]:
         raise UserError(f"{path} is truncated or damaged: {error}. Download it anew") from error
 
 
-def members(path: Path) -> Iterator[Member]:
+def iter_members(path: Path) -> Iterator[Member]:
     """The files of a folder, of a tar or zip archive, or the one file that ``path`` is.
 
     What systems add by themselves (``__MACOSX``, ``._name``, ``.DS_Store``, ``Thumbs.db``) is left out.
@@ -100,13 +100,13 @@ def members(path: Path) -> Iterator[Member]:
     Raises:
         ValueError: an archive that is damaged, or that holds links, devices or names that lead out of it.
     """
-    with naming(path):
+    with translate_errors(path):
         if path.is_dir():
-            found = folder_members(path)
+            found = iter_folder(path)
         elif is_tar(path):
-            found = tar_members(path)
+            found = iter_tar(path)
         elif zipfile.is_zipfile(path):
-            found = zip_members(path)
+            found = iter_zip(path)
         else:
             yield Member(path.name, path, lambda: path.open("rb"))
             return
@@ -119,7 +119,7 @@ def is_litter(name: str) -> bool:
     return "__MACOSX" in parts or parts[-1].startswith("._") or parts[-1] in LITTER
 
 
-def folder_members(path: Path) -> Iterator[Member]:
+def iter_folder(path: Path) -> Iterator[Member]:
     """The files of a folder."""
     for file in sorted(path.rglob("*")):
         if file.is_file():
@@ -135,12 +135,12 @@ def is_tar(path: Path) -> bool:
     return True
 
 
-def tar_members(path: Path) -> Iterator[Member]:
+def iter_tar(path: Path) -> Iterator[Member]:
     """The files of a tar archive, whatever its compression."""
     with tarfile.open(path, "r:*", tarinfo=BoundedInfo) as archive:
         while (info := archive.next()) is not None:
             archive.members = []  # type: ignore[attr-defined] (else the names of all that was read stay in memory)
-            inside(info.name, path)
+            check_name(info.name, path)
             if not info.isfile() and not info.isdir():
                 raise UserError(f"{path}: {info.name!r} is a link or a device, which no data set needs")
             if info.isfile():
@@ -159,11 +159,11 @@ class BoundedInfo(tarfile.TarInfo):
         return super()._proc_member(tarfile_)  # type: ignore[misc]
 
 
-def zip_members(path: Path) -> Iterator[Member]:
+def iter_zip(path: Path) -> Iterator[Member]:
     """The files of a zip archive."""
     with zipfile.ZipFile(path) as archive:
         for info in archive.infolist():
-            inside(info.filename, path)
+            check_name(info.filename, path)
             if info.flag_bits & 1:
                 raise UserError(f"{path}: {info.filename!r} is encrypted: unpack it, and give the folder")
             if (info.external_attr >> 16) & 0o170000 == 0o120000:
@@ -172,7 +172,7 @@ def zip_members(path: Path) -> Iterator[Member]:
                 yield Member(info.filename, path, lambda info=info: archive.open(info))
 
 
-def inside(name: str, path: Path) -> None:
+def check_name(name: str, path: Path) -> None:
     """Raise a ``ValueError`` if there is no name, or one that leads out of its archive."""
     parts = PureWindowsPath(name).parts  # splits at both kinds of slashes, and knows drives
     if not parts and name not in (".", "./"):
@@ -181,7 +181,7 @@ def inside(name: str, path: Path) -> None:
         raise UserError(f"{path}: the name {name!r} leads out of the archive")
 
 
-def unpacked(name: str, content: bytes, limit: int = LARGEST) -> bytes:
+def unpack_gzip(name: str, content: bytes, limit: int = LARGEST) -> bytes:
     """The content of a gzip file, or of one that is unpacked already.
 
     Raises:

@@ -5,7 +5,7 @@ from pathlib import Path
 
 import numpy as np
 
-from remanence.data.source import Progress, Source, contents
+from remanence.data.source import Progress, Source, iter_contents
 from remanence.data.store import Writer
 from remanence.errors import UserError
 
@@ -24,17 +24,17 @@ CHECKSUMS = {
 
 def read(source: Source, path: Path, writer: Writer, progress: Progress) -> None:
     """Images [images, 784] and labels for each split."""
-    for done, (name, content) in enumerate(contents(source, path, tuple(CHECKSUMS), LARGEST), start=1):
+    for done, (name, content) in enumerate(iter_contents(source, path, tuple(CHECKSUMS), LARGEST), start=1):
         part, kind = name.split("-")[:2]
         shape = (ROWS[part], SIDE, SIDE) if kind == "images" else (ROWS[part],)
-        array = idx(f"{path}: {name}", content, shape)
+        array = parse_idx(f"{path}: {name}", content, shape)
         if kind == "labels" and array.max() > 9:
             raise UserError(f"{path}: {name} has the label {array.max()}, they should be from 0 to 9")
         writer.append(f"{SPLITS[part]}.{kind}", array.reshape(len(array), *[SIDE**2][: array.ndim - 1]))
         progress(done, len(CHECKSUMS))
 
 
-def idx(name: str, content: bytes, shape: tuple[int, ...]) -> np.ndarray:
+def parse_idx(name: str, content: bytes, shape: tuple[int, ...]) -> np.ndarray:
     """An array of bytes in IDX format: 0, 0, 8 (unsigned byte), dimensions, their sizes (big-endian), the bytes.
 
     Raises:

@@ -44,7 +44,7 @@ class PlainType:
         pass
 
 
-def encoded(text: str, encoding: str) -> bytes:
+def encode_text(text: str, encoding: str) -> bytes:
     """What Python 3 writes into a pickle for bytes where the pickle's protocol has none."""
     return text.encode("latin1")
 
@@ -54,7 +54,7 @@ ALLOWED = {
     ("numpy._core.multiarray", "_reconstruct"): PlainArray,
     ("numpy", "ndarray"): PlainArray,
     ("numpy", "dtype"): PlainType,
-    ("_codecs", "encode"): encoded,
+    ("_codecs", "encode"): encode_text,
 }
 
 

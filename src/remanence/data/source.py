@@ -5,8 +5,8 @@ from collections.abc import Callable, Iterator
 from dataclasses import dataclass, field, replace
 from pathlib import Path, PurePosixPath
 
-from remanence.data.archive import Member, members, unpacked
-from remanence.data.store import Progress, Store, Writer, folder_of, load, writing
+from remanence.data.archive import Member, iter_members, unpack_gzip
+from remanence.data.store import Progress, Store, Writer, find_folder, load, write_arrays
 from remanence.errors import UserError
 
 
@@ -51,13 +51,13 @@ def prepare(source: Source, path: Path, *, verify: bool = True, progress: Progre
     """
     if not path.exists():
         raise UserError(f"there is no {path}; for {source.title} get {source.wanted} from {source.publisher}")
-    with writing(source.name, replace=True) as writer:
+    with write_arrays(source.name, replace=True) as writer:
         source.read(source if verify else replace(source, checksums={}), path, writer, progress)
         writer.facts.update({"from": path.name, "verified": verify and bool(source.checksums)})
-    return Store(folder_of(source.name))
+    return Store(find_folder(source.name))
 
 
-def prepared(source: Source, task: str) -> Store:
+def load_prepared(source: Source, task: str) -> Store:
     """The arrays of a source.
 
     Raises:
@@ -72,7 +72,7 @@ def prepared(source: Source, task: str) -> Store:
     return store
 
 
-def streams(source: Source, path: Path, names: tuple[str, ...]) -> Iterator[tuple[str, Member]]:
+def iter_files(source: Source, path: Path, names: tuple[str, ...]) -> Iterator[tuple[str, Member]]:
     """The files of these names, in the order in which they come; each to be read before the next one is asked for.
 
     Args:
@@ -84,32 +84,32 @@ def streams(source: Source, path: Path, names: tuple[str, ...]) -> Iterator[tupl
         ValueError: a file is missing, or there in several folders, or the archive is damaged.
     """
     places: dict[str, str] = {}
-    for member in members(path):
+    for member in iter_members(path):
         place = member.name.removesuffix(".gz")  # packed and unpacked, side by side, are the same
         name = PurePosixPath(place).name
         if name in names and name not in places:
             places[name] = place
             yield name, member
         elif name in names and places[name] != place:
-            raise several(path, name, places[name], place)
+            raise make_ambiguity_error(path, name, places[name], place)
     missing = [name for name in names if name not in places]
     if missing:
-        raise lacking(source, path, ", ".join(missing))
+        raise make_missing_error(source, path, ", ".join(missing))
 
 
-def contents(source: Source, path: Path, names: tuple[str, ...], limit: int) -> Iterator[tuple[str, bytes]]:
-    """As :func:`streams`, but whole, unpacked if need be and checked; each has at most ``limit`` bytes.
+def iter_contents(source: Source, path: Path, names: tuple[str, ...], limit: int) -> Iterator[tuple[str, bytes]]:
+    """As :func:`iter_files`, but whole, unpacked if need be and checked; each has at most ``limit`` bytes.
 
     Raises:
         ValueError: a file is missing, damaged, or not the published one.
     """
-    for name, member in streams(source, path, names):
-        content = unpacked(f"{path}: {member.name}", member.read(limit), limit)
-        check(source, name, content, path)
+    for name, member in iter_files(source, path, names):
+        content = unpack_gzip(f"{path}: {member.name}", member.read(limit), limit)
+        verify_checksum(source, name, content, path)
         yield name, content
 
 
-def check(source: Source, name: str, content: bytes, path: Path) -> None:
+def verify_checksum(source: Source, name: str, content: bytes, path: Path) -> None:
     """Raise a ``ValueError`` unless the file is the one that is published."""
     expected = source.checksums.get(name)
     found = hashlib.md5(content, usedforsecurity=False).hexdigest()
@@ -120,11 +120,11 @@ def check(source: Source, name: str, content: bytes, path: Path) -> None:
         )
 
 
-def several(path: Path, what: str, *places: str) -> UserError:
+def make_ambiguity_error(path: Path, what: str, *places: str) -> UserError:
     """The error that the same is there several times."""
     return UserError(f"{path} has {what} in several places, {' and '.join(map(repr, places))}: give one of them")
 
 
-def lacking(source: Source, path: Path, what: str) -> UserError:
+def make_missing_error(source: Source, path: Path, what: str) -> UserError:
     """The error that something is not there."""
     return UserError(f"{path} lacks {what}; for {source.title} get {source.wanted} from {source.publisher}")

@@ -31,8 +31,8 @@ _watcher: ContextVar[Progress] = ContextVar("watcher", default=lambda done, tota
 
 
 @contextmanager
-def watched(progress: Progress) -> Iterator[None]:
-    """Tell ``progress`` how far it is, whatever is made meanwhile (:func:`made`)."""
+def report_progress(progress: Progress) -> Iterator[None]:
+    """Tell ``progress`` how far it is, whatever is made meanwhile (:func:`load_or_make`)."""
     token = _watcher.set(progress)
     try:
         yield
@@ -124,7 +124,7 @@ def directory() -> Path:
     return kept / "data"
 
 
-def _make(folder: Path) -> None:
+def _make_folder(folder: Path) -> None:
     """Make the folder: as the umask has it where the user chose it, else private, for machine code lies there too."""
     if os.environ.get("REMANENCE_DATA_DIR"):
         folder.mkdir(parents=True, exist_ok=True)
@@ -132,7 +132,7 @@ def _make(folder: Path) -> None:
         private.make(folder)
 
 
-def folder_of(name: str) -> Path:
+def find_folder(name: str) -> Path:
     """Where the arrays of that name lie.
 
     Raises:
@@ -145,42 +145,42 @@ def folder_of(name: str) -> Path:
 
 def load(name: str) -> Store | None:
     """The arrays prepared under that name; None if there are none."""
-    folder = folder_of(name)
+    folder = find_folder(name)
     return Store(folder) if folder.exists() else None
 
 
-def made(name: str, make: Callable[[Writer], None]) -> Store:
+def load_or_make(name: str, make: Callable[[Writer], None]) -> Store:
     """The arrays under that name; where there are none yet, ``make`` makes them."""
     store = load(name)
     if store is not None:
         return store
-    with alone(name):
+    with hold_lock(name):
         store = load(name)
         if store is not None:  # another process was quicker
             return store
-        with writing(name) as writer:
+        with write_arrays(name) as writer:
             make(writer)
-    return Store(folder_of(name))
+    return Store(find_folder(name))
 
 
 @contextmanager
-def alone(name: str) -> Iterator[None]:
+def hold_lock(name: str) -> Iterator[None]:
     """Wait until no other process makes the arrays of that name."""
-    path = folder_of(name).with_name(f".{name}.lock")
-    _make(path.parent)
-    with locks.waited_for(path):
+    path = find_folder(name).with_name(f".{name}.lock")
+    _make_folder(path.parent)
+    with locks.wait_for_lock(path):
         yield
 
 
 @contextmanager
-def writing(name: str, *, replace: bool = False) -> Iterator[Writer]:
+def write_arrays(name: str, *, replace: bool = False) -> Iterator[Writer]:
     """Write arrays that appear under ``name`` once they are whole; after an error or a crash nothing is there.
 
     Raises:
         OSError: with the name of the folder, which a full disk does not give by itself.
     """
-    place = folder_of(name)
-    _make(place.parent)
+    place = find_folder(name)
+    _make_folder(place.parent)
     remove_abandoned(place.parent)
     temporary = Path(tempfile.mkdtemp(prefix=f".{os.getpid()}@{platform.node()}.", suffix=".part", dir=place.parent))
     old = temporary.with_suffix(".old.part")

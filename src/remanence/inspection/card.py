@@ -38,8 +38,8 @@ LINES = (
     Line("memory", "Memory", "How long can an input be read from the state while others follow?", memory.measure),
     Line("lyapunov", "Lyapunov exponent", "Do two nearby states part or meet?", divergence.measure),
     Line("fixed_points", "Fixed points", "Where does the state rest when its input stands still?", equilibria.measure),
-    Line("control", "Written", "Which directions of the state can inputs move?", control.written),
-    Line("observability", "Read", "Which directions of the state do outputs show?", control.read),
+    Line("control", "Written", "Which directions of the state can inputs move?", control.measure_written),
+    Line("observability", "Read", "Which directions of the state do outputs show?", control.measure_read),
     Line("holding", "Neurons", "Which neurons keep a value?", neurons.measure, neurons.applies),
 )
 
@@ -59,24 +59,24 @@ def inspect(subjects: Sequence[Subject], tell: Tell = lambda subject, line, done
         subjects: the memories.
         tell: told how far it is.
     """
-    with _one_thread():
-        return [Card(subject, dict(_measured(subject, lines_for(subjects), tell))) for subject in subjects]
+    with _use_one_thread():
+        return [Card(subject, dict(_measure_lines(subject, select_lines(subjects), tell))) for subject in subjects]
 
 
-def lines_for(subjects: Sequence[Subject]) -> list[Line]:
+def select_lines(subjects: Sequence[Subject]) -> list[Line]:
     """The lines that make sense for at least one of them."""
     return [line for line in LINES if any(line.applies(subject) for subject in subjects)]
 
 
-def _measured(subject: Subject, lines: Sequence[Line], tell: Tell) -> Iterator[tuple[str, Finding]]:
-    ends = subject.ends_at()
+def _measure_lines(subject: Subject, lines: Sequence[Line], tell: Tell) -> Iterator[tuple[str, Finding]]:
+    ends = subject.find_overflow()
     for line in lines:
         tell(subject, line, False)
-        yield line.name, _finding(subject, line) if ends is None else Finding.missing(_overflow(ends))
+        yield line.name, _measure_line(subject, line) if ends is None else Finding.missing(_describe_overflow(ends))
         tell(subject, line, True)
 
 
-def _finding(subject: Subject, line: Line) -> Finding:
+def _measure_line(subject: Subject, line: Line) -> Finding:
     if not line.applies(subject):
         return Finding.missing(f"{type(subject.module).__name__} has no such neurons")
     try:
@@ -85,12 +85,12 @@ def _finding(subject: Subject, line: Line) -> Finding:
         return Finding.missing((str(error) or type(error).__name__).partition("\n")[0].rstrip("."))
 
 
-def _overflow(step: int) -> str:
+def _describe_overflow(step: int) -> str:
     return f"the state holds numbers that are not finite from step {step} on"
 
 
 @contextmanager
-def _one_thread() -> Iterator[None]:
+def _use_one_thread() -> Iterator[None]:
     """Matrices of a state are so small that several threads cost more than they bring."""
     threads = torch.get_num_threads()
     torch.set_num_threads(1)

@@ -13,7 +13,7 @@ from remanence.registry import refuse_imports
 from remanence.runs.folder import RunFolder
 from remanence.runs.reading import Run, read_run
 from remanence.training import Experiment, RunConfig
-from remanence.training.recipe import checked
+from remanence.training.recipe import validate
 from remanence.training.run import load_weights
 
 
@@ -32,24 +32,24 @@ def subjects_of_run(folder: Path, *, allow_import: bool = False) -> list[Subject
     run = read_run(folder)
     if not allow_import:
         refuse_imports([run.task, run.layer], RunFolder(folder).config)
-    config = checked(RunConfig, run.config, where=str(RunFolder(folder).config))
+    config = validate(RunConfig, run.config, where=str(RunFolder(folder).config))
     try:
         experiment = Experiment(config)
     except UserError as error:
         raise UserError(f"{RunFolder(folder).config}: {error}") from error
-    memories = memories_of(experiment.model)
+    memories = find_memories(experiment.model)
     if not memories:
         raise UserError(f"{folder}: its mixer is {run.layer}, attention: there is no recurrent memory to inspect")
     load_best(experiment, folder)
     experiment.double().eval()
-    driven = inputs_of(list(memories.values()), experiment)
+    driven = record_inputs(list(memories.values()), experiment)
     return [
-        Subject.driven_by(f"{folder.name} {place}".strip(), _about(run, place, memory), memory, x)
+        Subject.from_inputs(f"{folder.name} {place}".strip(), _describe_memory(run, place, memory), memory, x)
         for (place, memory), x in zip(memories.items(), driven, strict=True)
     ]
 
 
-def memories_of(model: nn.Module) -> dict[str, nn.Module]:
+def find_memories(model: nn.Module) -> dict[str, nn.Module]:
     """Recurrent memories by their place; of a block that reads both ways, the one that reads forwards."""
     if not isinstance(model, Transformer):
         return {"": model.memory}  # type: ignore[dict-item]
@@ -74,7 +74,7 @@ def load_best(experiment: Experiment, folder: Path) -> None:
 
 
 @torch.no_grad()
-def inputs_of(memories: list[nn.Module], experiment: Experiment) -> list[Tensor]:
+def record_inputs(memories: list[nn.Module], experiment: Experiment) -> list[Tensor]:
     """What each memory gets from validation samples, [sequences, time, input], all as long as the shortest."""
     samples = experiment.task.dataset("validation")
     needed = ROWS * -(-STEPS // samples.longest)
@@ -95,7 +95,7 @@ def inputs_of(memories: list[nn.Module], experiment: Experiment) -> list[Tensor]
     return [caught[memory][:, : max(shortest, 1)] for memory in memories]
 
 
-def _about(run: Run, place: str, memory: nn.Module) -> str:
+def _describe_memory(run: Run, place: str, memory: nn.Module) -> str:
     where = f" of a transformer ({place})" if place else ""
     return (
         f"{run.layer} with {memory.hidden_size} units{where}, trained on {run.task} with seed {run.seed} ({run.state})"

@@ -37,7 +37,7 @@ class Subject:
     length: int
 
     @classmethod
-    def driven_by_noise(cls, name: str, about: str, module: nn.Module) -> "Subject":
+    def from_noise(cls, name: str, about: str, module: nn.Module) -> "Subject":
         """A memory of which no task is known, driven by independent normal numbers.
 
         Raises:
@@ -49,7 +49,7 @@ class Subject:
         return cls(name, f"{about}, driven by white noise", module, step, x, STEPS)
 
     @classmethod
-    def driven_by(cls, name: str, about: str, module: nn.Module, x: Float[Tensor, "batch time input"]) -> "Subject":
+    def from_inputs(cls, name: str, about: str, module: nn.Module, x: Float[Tensor, "batch time input"]) -> "Subject":
         """A memory driven by what it gets in a task.
 
         Args:
@@ -66,7 +66,7 @@ class Subject:
         driven = f"{about}, driven by the validation inputs as it gets them ({how})"
         return cls(name, driven, module, as_step(module), stream.contiguous(), min(length, STEPS))
 
-    def ends_at(self) -> int | None:
+    def find_overflow(self) -> int | None:
         """The first step after which the state is not finite; None if it always is."""
         _, states = self.step.run(self.x)
         wrong = ~states.isfinite().all(-1).all(0)

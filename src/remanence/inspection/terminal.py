@@ -6,7 +6,7 @@ from typing import Any
 from rich.table import Table
 from rich.text import Text
 
-from remanence.inspection.card import Card, lines_for
+from remanence.inspection.card import Card, select_lines
 
 
 def table(cards: Sequence[Card]) -> Table:
@@ -21,7 +21,7 @@ def table(cards: Sequence[Card]) -> Table:
         for card in cards:
             result.add_column(Text(card.subject.name), overflow="fold")
     # Text, not str: a name in square brackets is no markup.
-    for line in lines_for([card.subject for card in cards]):
+    for line in select_lines([card.subject for card in cards]):
         found = [card.findings[line.name] for card in cards]
         cells = [found[0].short, found[0].sentence] if len(cards) == 1 else [each.short for each in found]
         result.add_row(Text(line.title, style="bold"), *map(Text, cells))

@@ -31,19 +31,19 @@ def subject_of_module(
     Raises:
         ValueError: it cannot be imported or built, does not fit the checkpoint, or does not keep the contract.
     """
-    module = built(name, options or {})
+    module = build_module(name, options or {})
     if checkpoint is not None:
         try:
             module.load_state_dict(read_weights(checkpoint))
         except RuntimeError as error:
-            raise UserError(f"{checkpoint} does not fit {name}: {_line(error)}") from error
-    module = kept(name, module, input_size)
+            raise UserError(f"{checkpoint} does not fit {name}: {_format_error(error)}") from error
+    module = check_contract(name, module, input_size)
     label = name.rpartition(":")[2] + (f" {checkpoint.name}" if checkpoint else "")
     about = f"{name}" + (f" with the weights of {checkpoint}" if checkpoint else " as it is built, untrained")
-    return Subject.driven_by_noise(label, about, module)
+    return Subject.from_noise(label, about, module)
 
 
-def built(name: str, options: dict[str, Any]) -> nn.Module:
+def build_module(name: str, options: dict[str, Any]) -> nn.Module:
     """An instance of the class.
 
     Raises:
@@ -55,12 +55,12 @@ def built(name: str, options: dict[str, Any]) -> nn.Module:
     try:
         factory = getattr(importlib.import_module(place), attribute)
     except Exception as error:  # the user's code may raise anything
-        raise UserError(f"no module could be imported from {name!r}: {_line(error)}") from error
+        raise UserError(f"no module could be imported from {name!r}: {_format_error(error)}") from error
     try:
         module = factory(**options)
     except Exception as error:
         hint = "" if options else "; give its arguments with --set module.options.NAME=VALUE"
-        raise UserError(f"{name} could not be built: {_line(error)}{hint}") from error
+        raise UserError(f"{name} could not be built: {_format_error(error)}{hint}") from error
     if not isinstance(module, nn.Module):
         raise UserError(f"{name} makes a {type(module).__name__}, not a torch.nn.Module")
     return module
@@ -87,7 +87,7 @@ class BatchFirst(nn.Module):
 
 
 @torch.no_grad()
-def kept(name: str, module: nn.Module, input_size: int | None) -> nn.Module:
+def check_contract(name: str, module: nn.Module, input_size: int | None) -> nn.Module:
     """The module with the batch in front, once it has taken two steps, the second from the state of the first.
 
     Raises:
@@ -101,17 +101,17 @@ def kept(name: str, module: nn.Module, input_size: int | None) -> nn.Module:
         raise UserError(f"{name} has no attribute input_size: --set module.input_size=CHANNELS")
     try:
         (_, two), (_, three) = (module(torch.zeros(batch, 1, size).double(), None) for batch in (2, 3))
-        module = BatchFirst(module, pytree.tree_map(_place, two, three), size)
+        module = BatchFirst(module, pytree.tree_map(_find_batch_dimension, two, three), size)
         step = as_step(module)
         if step.dtype != torch.float64:
             raise UserError(f"a state of {step.dtype} came of an input of float64: keep the dtype of x")
         step(step.silence(2), step(step.silence(2), step.initial_state(2)))
     except Exception as error:
-        raise UserError(f"{name} does not keep the contract {CONTRACT}: {_line(error)}") from error
+        raise UserError(f"{name} does not keep the contract {CONTRACT}: {_format_error(error)}") from error
     return module
 
 
-def _place(two: Tensor, three: Tensor) -> int:
+def _find_batch_dimension(two: Tensor, three: Tensor) -> int:
     """The dimension in which two states differ that are alike but for the batch."""
     for place, sizes in enumerate(zip(two.shape, three.shape, strict=True)):
         if sizes == (2, 3):
@@ -119,6 +119,6 @@ def _place(two: Tensor, three: Tensor) -> int:
     raise UserError(f"its state {list(two.shape)} does not grow with the batch")
 
 
-def _line(error: Exception) -> str:
+def _format_error(error: Exception) -> str:
     text = str(error).strip() or type(error).__name__
     return " ".join(text.split())[:300]

@@ -34,7 +34,7 @@ COMMON: dict[str, Any] = {"pooling": "cls", "positions": "sinusoidal", "dropout"
 """What most tasks share."""
 
 
-def configuration(task: str) -> dict[str, Any]:
+def get_configuration(task: str) -> dict[str, Any]:
     """Arguments of :class:`remanence.models.Transformer` for a task of the Long Range Arena.
 
     Raises:

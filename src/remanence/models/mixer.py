@@ -7,7 +7,7 @@ import torch
 from torch import Tensor, nn
 
 from remanence.nn import attention, create, layers
-from remanence.registry import unknown
+from remanence.registry import make_unknown_error
 
 
 class MemoryMixer(nn.Module):
@@ -33,11 +33,11 @@ class MemoryMixer(nn.Module):
         """Mix x [batch, time, width], of which ``mask`` [batch, time] says how far each sequence goes."""
         forwards, *backwards = self.memories
         outputs = [forwards(x)[0]]
-        outputs += [turned(memory(turned(x, mask))[0], mask) for memory in backwards]
+        outputs += [reverse_sequences(memory(reverse_sequences(x, mask))[0], mask) for memory in backwards]
         return self.project_out(torch.cat(outputs, -1))
 
 
-def turned(x: Tensor, mask: Tensor | None) -> Tensor:
+def reverse_sequences(x: Tensor, mask: Tensor | None) -> Tensor:
     """x [batch, time, channels] with each sequence back to front, padding left where it is."""
     if mask is None:
         return x.flip(1)
@@ -46,7 +46,7 @@ def turned(x: Tensor, mask: Tensor | None) -> Tensor:
     return x.gather(1, source[..., None].expand_as(x))
 
 
-def mixer(
+def build_mixer(
     name: str, width: int, *, heads: int, causal: bool, max_length: int, options: Mapping[str, Any]
 ) -> attention.Attention | MemoryMixer:
     """Build attention or a memory by name.
@@ -65,5 +65,5 @@ def is_attention(name: str) -> bool:
         factory = layers[name]
         return isinstance(factory, type) and issubclass(factory, attention.Attention)
     if name not in {*attention.methods, *layers}:
-        raise unknown("mixer", name, {*attention.methods, *layers})
+        raise make_unknown_error("mixer", name, {*attention.methods, *layers})
     return name in attention.methods

@@ -7,7 +7,7 @@ from torch import Tensor, nn
 from remanence.checks import positive_integer
 from remanence.errors import UserError
 from remanence.nn.memory import Memory, State
-from remanence.nn.structure import Device, permutation
+from remanence.nn.structure import Device, draw_permutation
 from remanence.ops.uncompiled import uncompiled
 
 
@@ -80,7 +80,7 @@ class AssociativeLSTM(Memory):
         self.weight_ih = nn.Parameter(torch.empty(sum(self._split), input_size))
         self.weight_hh = nn.Parameter(torch.empty(sum(self._split), hidden_size))
         self.bias = nn.Parameter(torch.empty(sum(self._split)))
-        orders = np.stack([permutation(half, seed) for seed in range(copies)])
+        orders = np.stack([draw_permutation(half, seed) for seed in range(copies)])
         # Real and imaginary halves are permuted alike.
         self.fix("permutations", np.concatenate([orders, orders + half], 1), saved=True, follows=True)
         self.reset_parameters()

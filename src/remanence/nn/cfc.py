@@ -180,14 +180,14 @@ class CfC(Memory):
     def _run(self, x: Tensor, state: State, timespans: Tensor | None = None) -> tuple[Tensor, State]:
         h, c = (state, None) if self.cell_hh is None else state
         times = None if timespans is None else timespans.t()[..., None].to(h.dtype)
-        states, h, c = chain.run(self._stages(x.transpose(0, 1), times), h, c)
+        states, h, c = chain.run(self._make_stages(x.transpose(0, 1), times), h, c)
         return states.transpose(0, 1), h if c is None else (h, c)
 
     def _advance(self, x_t: Tensor, state: State, timespans: Tensor | None = None) -> tuple[Tensor, State]:
         y, state = self._run(x_t[:, None], state, None if timespans is None else timespans[:, None])
         return y[:, 0], state
 
-    def _stages(self, x: Tensor, times: Tensor | None) -> list[Stage]:
+    def _make_stages(self, x: Tensor, times: Tensor | None) -> list[Stage]:
         """What one step does, with everything that depends on x [time, batch, input_size] alone computed before."""
         stages = []
         if self.cell_ih is not None and self.cell_hh is not None:
@@ -201,28 +201,28 @@ class CfC(Memory):
             weight, bias = inner * scale * layer.weight, inner * layer.bias  # type: ignore[operator]
             if index and self.training and self.backbone_dropout:
                 kept = F.dropout(weight.new_ones(*x.shape[:2], len(bias)), self.backbone_dropout)
-                stages.append(Stage(weight, bias, len(bias), partial(dropped, f), (kept,)))
+                stages.append(Stage(weight, bias, len(bias), partial(apply_dropout, f), (kept,)))
             else:
-                stages.append(self._driven(weight, bias, x if index == 0 else None, len(bias), f))
+                stages.append(self._make_stage(weight, bias, x if index == 0 else None, len(bias), f))
             scale = outer
         weight, bias = scale * self.heads.weight, self.heads.bias
-        return [*stages, self._head(weight, bias, None if self.backbone else x, times)]
+        return [*stages, self._make_head(weight, bias, None if self.backbone else x, times)]
 
-    def _head(self, weight: Tensor, bias: Tensor, x: Tensor | None, times: Tensor | None) -> Stage:
+    def _make_head(self, weight: Tensor, bias: Tensor, x: Tensor | None, times: Tensor | None) -> Stage:
         if self.mode == "pure":
             extra = (-self.time_constant.abs(), self.amplitude)
-            stage = self._driven(weight, bias, x, self.hidden_size, pure)
+            stage = self._make_stage(weight, bias, x, self.hidden_size, apply_pure_head)
             return stage._replace(extra=extra if times is None else (*extra, times))
-        function = gated if self.mode == "default" else ungated
+        function = apply_gated_head if self.mode == "default" else apply_ungated_head
         F_, G, *time = weight.split(self.hidden_size)
         f, g, *shift = bias.split(self.hidden_size)
         if times is None:  # after one unit of time A and B are one head, A + B
             time, shift = [time[0] + time[1]], [shift[0] + shift[1]]
         weight, bias = torch.cat([F_, G, *(w / 2 for w in time)]), torch.cat([f, g, *(b / 2 for b in shift)])
-        stage = self._driven(weight, bias, x, self.hidden_size, function)
+        stage = self._make_stage(weight, bias, x, self.hidden_size, function)
         return stage if times is None else stage._replace(extra=(times,))
 
-    def _driven(self, weight: Tensor, bias: Tensor, x: Tensor | None, size: int, f: Callable[..., Any]) -> Stage:
+    def _make_stage(self, weight: Tensor, bias: Tensor, x: Tensor | None, size: int, f: Callable[..., Any]) -> Stage:
         """A stage that sees [x; h] (or only what the stage before gave, without x)."""
         if x is None:
             return Stage(weight, bias, size, f)
@@ -243,7 +243,7 @@ _NCPS_ACTIVATIONS: dict[str, Any] = {  # by their names there
 }
 
 
-def dropped(f: Callable[[Tensor], Tensor], a: Tensor, kept: Tensor) -> Tensor:
+def apply_dropout(f: Callable[[Tensor], Tensor], a: Tensor, kept: Tensor) -> Tensor:
     """f, where ``kept`` is not 0."""
     return f(a) * kept
 
@@ -255,26 +255,26 @@ def lstm_cell(a: Tensor, c: Tensor) -> tuple[Tensor, Tensor]:
     return torch.tanh(c) * out, c
 
 
-def gated(a: Tensor, *timespan: Tensor) -> Tensor:
+def apply_gated_head(a: Tensor, *timespan: Tensor) -> Tensor:
     """The mode default; the gate's a comes halved, since σ(a) = (1 + tanh(a/2)) / 2, so that one tanh does it all."""
-    start, end, gate = _heads(a, *timespan)
+    start, end, gate = _split_heads(a, *timespan)
     return torch.lerp(torch.lerp(start, end, 0.5), end, gate)
 
 
-def ungated(a: Tensor, *timespan: Tensor) -> Tensor:
+def apply_ungated_head(a: Tensor, *timespan: Tensor) -> Tensor:
     """The mode no_gate; the gate's a comes halved."""
-    start, end, gate = _heads(a, *timespan)
+    start, end, gate = _split_heads(a, *timespan)
     return torch.addcmul(torch.add(start, end, alpha=0.5), end, gate, value=0.5)
 
 
-def _heads(a: Tensor, *timespan: Tensor) -> tuple[Tensor, ...]:
+def _split_heads(a: Tensor, *timespan: Tensor) -> tuple[Tensor, ...]:
     if not timespan:
         return torch.tanh(a).unbind(-2)
     start, end, rate, shift = a.unbind(-2)
     return torch.tanh(start), torch.tanh(end), torch.tanh(torch.addcmul(shift, rate, timespan[0]))
 
 
-def pure(a: Tensor, least: Tensor, amplitude: Tensor, *timespan: Tensor) -> Tensor:
+def apply_pure_head(a: Tensor, least: Tensor, amplitude: Tensor, *timespan: Tensor) -> Tensor:
     """The mode pure; ``least`` is -abs(w)."""
     rate = least - a.abs()
     decay = torch.exp(timespan[0] * rate if timespan else rate)

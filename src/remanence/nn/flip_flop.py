@@ -12,9 +12,9 @@ from torch.nn import functional as F
 
 from remanence.checks import positive_integer
 from remanence.errors import UserError
-from remanence.nn.equilibria import Equilibria, Outside, equilibria
+from remanence.nn.equilibria import Equilibria, Outside, find_equilibria
 from remanence.nn.flip_flop_network import Lateral
-from remanence.nn.flip_flop_step import PARAMETERS, Dynamics, Gate, Neuron, driven_step, flip_flop_step, neurons
+from remanence.nn.flip_flop_step import PARAMETERS, Dynamics, Gate, Neuron, build_neurons, driven_step, flip_flop_step
 from remanence.nn.memory import Memory
 from remanence.nn.structure import Device
 from remanence.nn.synapses import Synapses
@@ -146,14 +146,14 @@ class CFF(Memory):
         for name, parameter in PARAMETERS.items():
             if input_synapse != "exact" or not parameter.of_input:
                 self.register_parameter(name, nn.Parameter(torch.empty(2, hidden_size)))
-        self.lateral = None if wiring is None else self._wired(wiring)
+        self.lateral = None if wiring is None else self._build_lateral(wiring)
         if POLARITIES[mutual_synapse]:
             self.log_potential_mutual = nn.Parameter(torch.empty(2, hidden_size))  # log |E_m|
         if POLARITIES[self_synapse]:
             self.log_potential_self = nn.Parameter(torch.empty(2, hidden_size))  # log |E_s|
         self.reset_parameters()
 
-    def _wired(self, wiring: Any) -> Lateral:
+    def _build_lateral(self, wiring: Any) -> Lateral:
         graph = wiring if isinstance(wiring, Wiring) else Wiring.of(wiring)
         if graph.neurons != self.hidden_size:
             raise UserError(f"hidden_size is {self.hidden_size} pairs, but the wiring has {graph.neurons}")
@@ -210,7 +210,7 @@ class CFF(Memory):
 
     def neurons(self) -> tuple[Neuron, Neuron]:
         """What the dynamics of q and of r are made of: rates, that is conductances / C, each [hidden_size]."""
-        return neurons(self._polarities, self._rows(self._dynamics).unbind(0))
+        return build_neurons(self._polarities, self._stack_parameters(self._dynamics).unbind(0))
 
     def equilibria(self) -> Equilibria:
         """Where the pairs can rest while the input is silent (x = 0), by the differential equation: all, stable or not.
@@ -219,8 +219,8 @@ class CFF(Memory):
         """
         with torch.no_grad():
             silent = self.log_capacitance.new_zeros(1, self.input_size)
-            rate, current = (from_input[0].chunk(2) for from_input in self._outside(silent))
-        return equilibria(*self.neurons(), Outside(rate[0], current[0]), Outside(rate[1], current[1]))
+            rate, current = (from_input[0].chunk(2) for from_input in self._compute_outside(silent))
+        return find_equilibria(*self.neurons(), Outside(rate[0], current[0]), Outside(rate[1], current[1]))
 
     def bistable(self) -> Bool[Tensor, " hidden"]:
         """Which pairs hold a bit now, while the input is silent: those with two stable equilibria or more."""
@@ -230,10 +230,10 @@ class CFF(Memory):
         self, x: Tensor, state: tuple[Tensor, Tensor], timespans: Tensor | None = None
     ) -> tuple[Tensor, tuple[Tensor, Tensor]]:
         if self.lateral is not None:
-            outside, capacitance = self._outside(x), self.log_capacitance.exp()
+            outside, capacitance = self._compute_outside(x), self.log_capacitance.exp()
             return self.lateral.evolve(state, self.neurons(), capacitance, outside, self.sub_steps, timespans)
-        drives = self._drives(x)
-        inputs = drives if timespans is None else _timed(drives, timespans)
+        drives = self._compute_drives(x)
+        inputs = drives if timespans is None else _append_timespans(drives, timespans)
         (q, _), (last_q, last_r) = scan(self._step, inputs, state, self._params())
         return q, (last_q, last_r)
 
@@ -243,8 +243,8 @@ class CFF(Memory):
         if self.lateral is not None:
             q, state = self._run(x_t[:, None], state, None if timespans is None else timespans[:, None])
             return q[:, 0], state
-        drives = self._drives(x_t)
-        inputs = drives.unbind(-2) if timespans is None else _timed(drives, timespans)
+        drives = self._compute_drives(x_t)
+        inputs = drives.unbind(-2) if timespans is None else _append_timespans(drives, timespans)
         q, r = self._step(state, inputs, self._params().unbind(0))
         return q, (q, r)
 
@@ -255,7 +255,7 @@ class CFF(Memory):
 
     def _params(self) -> Tensor:
         """Rows for the step: each parameter of q, then the same of r."""
-        return self._rows((*(Gate._fields if self.input_synapse == "gate" else ()), *self._dynamics))
+        return self._stack_parameters((*(Gate._fields if self.input_synapse == "gate" else ()), *self._dynamics))
 
     @property
     def _dynamics(self) -> tuple[str, ...]:
@@ -267,16 +267,16 @@ class CFF(Memory):
     def _polarities(self) -> tuple[float, float]:
         return POLARITIES[self.mutual_synapse], POLARITIES[self.self_synapse]
 
-    def _rows(self, names: Sequence[str]) -> Tensor:
+    def _stack_parameters(self, names: Sequence[str]) -> Tensor:
         return torch.cat([getattr(self, name).view(2, -1) for name in names])
 
-    def _drives(self, x: Tensor) -> Tensor:
+    def _compute_drives(self, x: Tensor) -> Tensor:
         """What the step takes, [..., inputs, hidden_size]: W x, or rates and currents from the input."""
         if self.input_synapse == "gate":
             return F.linear(x, self.weight_ih).unflatten(-1, (2, -1))
-        return torch.cat(self._outside(x), -1).unflatten(-1, (4, -1))
+        return torch.cat(self._compute_outside(x), -1).unflatten(-1, (4, -1))
 
-    def _outside(self, x: Tensor) -> tuple[Tensor, Tensor]:
+    def _compute_outside(self, x: Tensor) -> tuple[Tensor, Tensor]:
         """Rates and currents from the input, [..., 2 hidden_size] each."""
         if self.input_synapse == "exact":
             conductance, current = self.sensory(x)
@@ -290,6 +290,6 @@ class CFF(Memory):
         return rate, rate * potential
 
 
-def _timed(drives: Tensor, timespans: Tensor) -> tuple[Tensor, ...]:
+def _append_timespans(drives: Tensor, timespans: Tensor) -> tuple[Tensor, ...]:
     inputs = drives.unbind(-2)
     return *inputs, timespans.to(drives.dtype)[..., None].expand_as(inputs[0])

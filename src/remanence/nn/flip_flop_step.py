@@ -1,5 +1,6 @@
 """One time step of isolated flip-flops, pointwise over pairs."""
 
+from collections import namedtuple
 from typing import NamedTuple, no_type_check
 
 import torch
@@ -37,13 +38,10 @@ PARAMETERS = {
 }
 """By name, in the order in which a layer has them."""
 
-_OF_INPUT = [(name, Tensor) for name, parameter in PARAMETERS.items() if parameter.of_input]
-_OTHERS = [(name, Tensor) for name, parameter in PARAMETERS.items() if not parameter.of_input]
-
-Gate = NamedTuple("Gate", [("bias", Tensor), *_OF_INPUT])
+Gate = namedtuple("Gate", ["bias", *(name for name, parameter in PARAMETERS.items() if parameter.of_input)])
 """How the input acts on one neuron of every pair, as the layer has it, each [hidden_size]."""
 
-Dynamics = NamedTuple("Dynamics", _OTHERS)
+Dynamics = namedtuple("Dynamics", [name for name, parameter in PARAMETERS.items() if not parameter.of_input])
 """The other parameters of one neuron of every pair, as the layer has them, each [hidden_size]."""
 
 
@@ -82,8 +80,8 @@ def flip_flop_step(
     """
     drive_q, drive_r, *timespan = inputs
     count = 2 * len(Gate._fields)
-    rate_q, current_q = _let_in(Gate(*params[0:count:2]), drive_q)
-    rate_r, current_r = _let_in(Gate(*params[1:count:2]), drive_r)
+    rate_q, current_q = _open_gate(Gate(*params[0:count:2]), drive_q)
+    rate_r, current_r = _open_gate(Gate(*params[1:count:2]), drive_r)
     outside = rate_q, rate_r, current_q, current_r
     return driven_step(sub_steps, polarities, state, (*outside, *timespan), params[count:])
 
@@ -106,7 +104,7 @@ def driven_step(
         params: the fields of :class:`Dynamics` and potentials, as in :func:`flip_flop_step`.
     """
     rate_q, rate_r, current_q, current_r, *timespan = inputs
-    of_q, of_r = neurons(polarities, params)
+    of_q, of_r = build_neurons(polarities, params)
     delta: Tensor | float = timespan[0] / sub_steps if timespan else 1 / sub_steps
     q, r = state
     for _ in range(sub_steps):
@@ -118,13 +116,13 @@ def driven_step(
 
 
 @no_type_check
-def neurons(polarities: tuple[float, float], params: tuple[Tensor, ...]) -> tuple[Neuron, Neuron]:
+def build_neurons(polarities: tuple[float, float], params: tuple[Tensor, ...]) -> tuple[Neuron, Neuron]:
     """q and r, from parameters as :func:`driven_step` takes them."""
-    return _neuron(polarities, params[0::2]), _neuron(polarities, params[1::2])
+    return _build_neuron(polarities, params[0::2]), _build_neuron(polarities, params[1::2])
 
 
 @no_type_check
-def _neuron(polarities: tuple[float, float], params: tuple[Tensor, ...]) -> Neuron:
+def _build_neuron(polarities: tuple[float, float], params: tuple[Tensor, ...]) -> Neuron:
     count = len(Dynamics._fields)
     p, potentials = Dynamics(*params[:count]), iter(params[count:])
     potential_mutual, potential_self = (sign * torch.exp(next(potentials)) if sign else 0.0 for sign in polarities)
@@ -148,7 +146,7 @@ def _neuron(polarities: tuple[float, float], params: tuple[Tensor, ...]) -> Neur
 
 
 @no_type_check
-def _let_in(gate: Gate, drive: Tensor) -> tuple[Tensor, Tensor]:
+def _open_gate(gate: Gate, drive: Tensor) -> tuple[Tensor, Tensor]:
     """Rate and current that come through the gate."""
     opened = torch.sigmoid(torch.exp(gate.log_slope_input) * drive + gate.bias)
     rate = torch.exp(gate.log_conductance_input) * opened

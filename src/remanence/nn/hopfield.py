@@ -122,7 +122,7 @@ class Hopfield(nn.Module):
         self._check(state)
         if update not in ("sequential", "synchronous"):
             raise UserError(f"update must be 'sequential' or 'synchronous', got {update!r}")
-        sweep = self._one_by_one if update == "sequential" else self._at_once
+        sweep = self._update_sequentially if update == "sequential" else self._update_synchronously
         for _ in range(sweeps):
             after = sweep(state)
             if torch.equal(after, state):
@@ -130,14 +130,14 @@ class Hopfield(nn.Module):
             state = after
         return state
 
-    def _at_once(self, state: Tensor) -> Tensor:
-        return _signs(state @ self.weight, state, self._rounding)
+    def _update_synchronously(self, state: Tensor) -> Tensor:
+        return _take_signs(state @ self.weight, state, self._rounding)
 
-    def _one_by_one(self, state: Tensor) -> Tensor:
+    def _update_sequentially(self, state: Tensor) -> Tensor:
         columns = state.T.clone()  # [size, batch]: a unit is contiguous
         rounding = self._rounding
         for unit, weights in enumerate(self.weight):
-            columns[unit] = _signs(weights @ columns, columns[unit], rounding)
+            columns[unit] = _take_signs(weights @ columns, columns[unit], rounding)
         return columns.T.contiguous()
 
     @property
@@ -154,5 +154,5 @@ class Hopfield(nn.Module):
         return f"size={self.size}, rule={self.rule!r}"
 
 
-def _signs(field: Tensor, state: Tensor, rounding: Tensor) -> Tensor:
+def _take_signs(field: Tensor, state: Tensor, rounding: Tensor) -> Tensor:
     return torch.where(field.abs() <= rounding, state, field.sign())

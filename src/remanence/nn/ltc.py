@@ -156,7 +156,7 @@ class LTC(Memory):
         return convert_to_ncps(self)
 
     def _run(self, x: Tensor, state: Tensor, timespans: Tensor | None = None) -> tuple[Tensor, Tensor]:
-        conductance, current = self._outside(x)
+        conductance, current = self._compute_outside(x)
         if self.solver == "semi_implicit":
             over_time, state = evolve(
                 state,
@@ -169,43 +169,43 @@ class LTC(Memory):
                 timespans=timespans,
             )
         else:
-            over_time, state = self._integrated(state, conductance, current, timespans)
+            over_time, state = self._integrate(state, conductance, current, timespans)
         return self._read(over_time), state
 
     def _advance(self, x_t: Tensor, state: Tensor, timespans: Tensor | None = None) -> tuple[Tensor, Tensor]:
         y, state = self._run(x_t[:, None], state, None if timespans is None else timespans[:, None])
         return y[:, 0], state
 
-    def _integrated(
+    def _integrate(
         self, v: Tensor, conductance: Tensor, current: Tensor, timespans: Tensor | None
     ) -> tuple[Tensor, Tensor]:
         """States over time and the last one, by a solver of the differential equation."""
         spans = [1.0] * conductance.shape[1] if timespans is None else timespans.to(v.dtype)[..., None].unbind(1)
         solver, over_time = SOLVERS[self.solver], []
         for pulling, driving, span in zip(conductance.unbind(1), current.unbind(1), spans, strict=True):
-            change = partial(self._change, pulling, driving)
+            change = partial(self._compute_change, pulling, driving)
             for _ in range(self.sub_steps):
                 v = solver(change, v, span / self.sub_steps)
             over_time.append(v)
         return torch.stack(over_time, 1), v
 
-    def _outside(self, x: Tensor) -> tuple[Tensor, Tensor]:
+    def _compute_outside(self, x: Tensor) -> tuple[Tensor, Tensor]:
         """Conductance and current that do not come from the neurons: from the inputs and the leak."""
         leak = self.log_leak.exp()
-        conductance, current = self.sensory(_mapped(x, self.input_weight, self.input_bias))
+        conductance, current = self.sensory(_apply_mapping(x, self.input_weight, self.input_bias))
         return conductance + leak, current + leak * self.leak_potential
 
-    def _change(self, pulling: Tensor, driving: Tensor, v: Tensor) -> Tensor:
-        """dv/dt, with what :meth:`_outside` gives."""
+    def _compute_change(self, pulling: Tensor, driving: Tensor, v: Tensor) -> Tensor:
+        """dv/dt, with what :meth:`_compute_outside` gives."""
         conductance, current = self.synapses(v)
         return (current + driving - (conductance + pulling) * v) / self.log_capacitance.exp()
 
     def _read(self, v: Tensor) -> Tensor:
         read = v if self.output_size == self.hidden_size else v.index_select(-1, self.outputs)
-        return _mapped(read, self.output_weight, self.output_bias)
+        return _apply_mapping(read, self.output_weight, self.output_bias)
 
 
-def _mapped(x: Tensor, weight: Tensor | None, bias: Tensor | None) -> Tensor:
+def _apply_mapping(x: Tensor, weight: Tensor | None, bias: Tensor | None) -> Tensor:
     return x if weight is None or bias is None else x * weight + bias
 
 

@@ -83,8 +83,8 @@ class Memory(Structured):
             ValueError: a wrong shape or dtype, or ``timespans`` given to a layer without a notion of time.
         """
         self._check_input(x, "[batch, time, input_size]", 3)
-        options = self._timing(timespans, x)
-        state = self._checked_state(state, x.shape[0])
+        options = self._check_timespans(timespans, x)
+        state = self._check_state(state, x.shape[0])
         if 0 in x.shape[:2]:
             return x.new_zeros(*x.shape[:2], self.output_size), pytree.tree_map(torch.clone, state)
         if self._is_too_narrow():
@@ -112,8 +112,8 @@ class Memory(Structured):
             ValueError: a wrong shape or dtype.
         """
         self._check_input(x_t, "[batch, input_size]", 2)
-        options = self._timing(timespans, x_t)
-        state = self._checked_state(state, x_t.shape[0])
+        options = self._check_timespans(timespans, x_t)
+        state = self._check_state(state, x_t.shape[0])
         if x_t.shape[0] == 0:
             return x_t.new_zeros(0, self.output_size), pytree.tree_map(torch.clone, state)
         if self._is_too_narrow():
@@ -159,7 +159,7 @@ class Memory(Structured):
     def _check_input(self, x: Tensor, layout: str, ndim: int) -> None:
         name = type(self).__name__
         if not isinstance(x, Tensor):
-            raise UserError(f"{name} expected x {layout}, a tensor, got {described(x)}")
+            raise UserError(f"{name} expected x {layout}, a tensor, got {describe_value(x)}")
         if x.ndim != ndim or x.shape[-1] != self.input_size:
             raise UserError(f"{name} expected x {layout} with input_size {self.input_size}, got {list(x.shape)}")
         dtype = next(self.parameters()).dtype
@@ -168,7 +168,7 @@ class Memory(Structured):
                 f"{name} expected x of {dtype}, as its parameters are, got {x.dtype}: convert with x.to({dtype})"
             )
 
-    def _timing(self, timespans: Tensor | None, x: Tensor) -> dict[str, Tensor]:
+    def _check_timespans(self, timespans: Tensor | None, x: Tensor) -> dict[str, Tensor]:
         if timespans is None:
             return {}
         name = type(self).__name__
@@ -179,7 +179,7 @@ class Memory(Structured):
         if not fits or timespans.device != x.device:
             raise UserError(
                 f"{name} expected timespans {list(expected)} of floating point on {x.device}, one for each step of x "
-                f"{list(x.shape)}, got {described(timespans)}"
+                f"{list(x.shape)}, got {describe_value(timespans)}"
             )
         # Within compiled code, traces and transforms nobody can look; on a GPU this waits for it.
         if are_readable(timespans) and not bool(((timespans >= 0) & (timespans < math.inf)).all()):
@@ -190,7 +190,7 @@ class Memory(Structured):
             )
         return {"timespans": timespans}
 
-    def _checked_state(self, state: State, batch_size: int) -> State:
+    def _check_state(self, state: State, batch_size: int) -> State:
         initial = self.initial_state(batch_size)
         if state is None:
             return initial
@@ -212,6 +212,6 @@ class Memory(Structured):
         return f"input_size={self.input_size}, hidden_size={self.hidden_size}, output_size={self.output_size}"
 
 
-def described(value: Any) -> str:
+def describe_value(value: Any) -> str:
     """What came, for an error: shape and dtype of a tensor, else the type."""
     return f"{list(value.shape)} of {value.dtype} on {value.device}" if isinstance(value, Tensor) else repr(type(value))

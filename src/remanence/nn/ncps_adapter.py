@@ -23,8 +23,8 @@ def convert_from_ncps(module: Any, layer_class: type[LTC]) -> LTC:
     cell = module.rnn_cell
     wiring, adjacency, sensory = (
         cell._wiring,
-        _signs(cell, "erev", "sparsity_mask"),
-        _signs(cell, "sensory_erev", "sensory_sparsity_mask"),
+        _get_signs(cell, "erev", "sparsity_mask"),
+        _get_signs(cell, "sensory_erev", "sensory_sparsity_mask"),
     )
     motor = wiring.output_dim
     layer = (np.arange(wiring.units) < motor).astype(np.int8) if motor < wiring.units else None
@@ -38,11 +38,11 @@ def convert_from_ncps(module: Any, layer_class: type[LTC]) -> LTC:
         output_mapping=mappings["output"],
     ).to(cell.gleak.dtype)
     with torch.no_grad():
-        ours.log_capacitance.copy_(_positive(cell, "cm").log())
-        ours.log_leak.copy_(_positive(cell, "gleak").log())
+        ours.log_capacitance.copy_(_get_positive(cell, "cm").log())
+        ours.log_leak.copy_(_get_positive(cell, "gleak").log())
         ours.leak_potential.copy_(cell.vleak)
-        _fill(ours.synapses, cell, "")
-        _fill(ours.sensory, cell, "sensory_")
+        _copy_from_cell(ours.synapses, cell, "")
+        _copy_from_cell(ours.sensory, cell, "sensory_")
         for name, used in mappings.items():
             if used:
                 getattr(ours, f"{name}_weight").copy_(getattr(cell, f"{name}_w"))
@@ -82,8 +82,8 @@ def convert_to_ncps(layer: LTC) -> nn.Module:
         cell.cm.copy_(layer.log_capacitance.exp())
         cell.gleak.copy_(layer.log_leak.exp())
         cell.vleak.copy_(layer.leak_potential)
-        _read(layer.synapses, cell, "")
-        _read(layer.sensory, cell, "sensory_")
+        _copy_to_cell(layer.synapses, cell, "")
+        _copy_to_cell(layer.sensory, cell, "sensory_")
         for name in ("input", "output"):
             if getattr(layer, f"{name}_weight") is not None:
                 getattr(cell, f"{name}_w").copy_(getattr(layer, f"{name}_weight"))
@@ -91,28 +91,28 @@ def convert_to_ncps(layer: LTC) -> nn.Module:
     return theirs
 
 
-def _positive(cell: Any, name: str) -> Tensor:
+def _get_positive(cell: Any, name: str) -> Tensor:
     """A parameter as the cell uses it, above 0: its logarithm is ours."""
     value = cell.make_positive_fn(getattr(cell, name))
     return value.clamp_min(torch.finfo(value.dtype).tiny)
 
 
-def _signs(cell: Any, potential: str, mask: str) -> np.ndarray:
+def _get_signs(cell: Any, potential: str, mask: str) -> np.ndarray:
     """Their [sender, receiver] as our [receiver, sender], with the signs that the potentials have now."""
     signs = torch.where(getattr(cell, potential) < 0, -1, 1) * getattr(cell, mask)
     return signs.T.cpu().numpy().astype(np.int8)
 
 
-def _fill(synapses: Synapses, cell: Any, prefix: str) -> None:
+def _copy_from_cell(synapses: Synapses, cell: Any, prefix: str) -> None:
     at = synapses.sender, synapses.receiver
     potential = getattr(cell, f"{prefix}erev")[at].abs()
-    synapses.log_weight.copy_(_positive(cell, f"{prefix}w")[at].log())
+    synapses.log_weight.copy_(_get_positive(cell, f"{prefix}w")[at].log())
     synapses.slope.copy_(getattr(cell, f"{prefix}sigma")[at])
     synapses.threshold.copy_(getattr(cell, f"{prefix}mu")[at])
     synapses.log_potential.copy_(potential.clamp_min(torch.finfo(potential.dtype).tiny).log())
 
 
-def _read(synapses: Synapses, cell: Any, prefix: str) -> None:
+def _copy_to_cell(synapses: Synapses, cell: Any, prefix: str) -> None:
     at = synapses.sender, synapses.receiver
     getattr(cell, f"{prefix}w")[at] = synapses.log_weight.exp()
     getattr(cell, f"{prefix}sigma")[at] = synapses.slope

@@ -65,7 +65,7 @@ class PersistentLinear(Memory):
         dtype: torch.dtype | None = None,
     ):
         super().__init__(input_size, hidden_size)
-        self.nonlinearity = checked_nonlinearity(nonlinearity)
+        self.nonlinearity = check_nonlinearity(nonlinearity)
         self.weight_ih = nn.Parameter(torch.empty(hidden_size, input_size))
         self.bias = nn.Parameter(torch.empty(hidden_size))
         self.reset_parameters()
@@ -93,7 +93,7 @@ class PersistentLinear(Memory):
         return partial(persistent_step, NONLINEARITIES[f] if isinstance(f, str) else f)
 
 
-def checked_nonlinearity(nonlinearity: str | Pointwise) -> str | Pointwise:
+def check_nonlinearity(nonlinearity: str | Pointwise) -> str | Pointwise:
     """As it came, if it is a name in :data:`NONLINEARITIES` or a function, else a ``ValueError``."""
     if isinstance(nonlinearity, str) and nonlinearity not in NONLINEARITIES:
         raise UserError(

@@ -45,13 +45,13 @@ class Structured(nn.Module):
     def __init_subclass__(cls, **options: Any) -> None:
         super().__init_subclass__(**options)
         if "__init__" in vars(cls):
-            cls.__init__ = _making(cls.__init__)  # type: ignore[method-assign]
+            cls.__init__ = _wrap_init(cls.__init__)  # type: ignore[method-assign]
 
     def __init__(self) -> None:
         super().__init__()
         self._fixed: dict[str, Fixed] = {}
         # A hook, as ``load_state_dict(assign=True)`` brings the parameters of parts after this module's own.
-        self.register_load_state_dict_post_hook(_placed)
+        self.register_load_state_dict_post_hook(_place_after_loading)
 
     def fix(self, name: str, array: np.ndarray, *, saved: bool = False, follows: bool = False) -> None:
         """Keep an array as the attribute ``name``.
@@ -135,7 +135,7 @@ class Structured(nn.Module):
         return None
 
 
-def _making(init: Callable[..., None]) -> Callable[..., None]:
+def _wrap_init(init: Callable[..., None]) -> Callable[..., None]:
     """The same ``__init__``, with ``device`` and ``dtype`` of its parameters also where it does not declare them."""
 
     @functools.wraps(init)
@@ -149,11 +149,11 @@ def _making(init: Callable[..., None]) -> Callable[..., None]:
         if dtype is not None:
             self.to(dtype)
 
-    make.__signature__ = _with_placement(inspect.signature(init))  # type: ignore[attr-defined]
+    make.__signature__ = _add_placement(inspect.signature(init))  # type: ignore[attr-defined]
     return make
 
 
-def _with_placement(signature: inspect.Signature) -> inspect.Signature:
+def _add_placement(signature: inspect.Signature) -> inspect.Signature:
     given = list(signature.parameters.values())
     rest = [each for each in given if each.kind is inspect.Parameter.VAR_KEYWORD]
     kind = inspect.Parameter.KEYWORD_ONLY
@@ -165,12 +165,12 @@ def _with_placement(signature: inspect.Signature) -> inspect.Signature:
     return signature.replace(parameters=[*given[: len(given) - len(rest)], *added, *rest])
 
 
-def _placed(module: nn.Module, incompatible_keys: Any) -> None:
+def _place_after_loading(module: nn.Module, incompatible_keys: Any) -> None:
     if isinstance(module, Structured):
         module._place_all()
 
 
-def permutation(size: int, seed: int = 0) -> np.ndarray:
+def draw_permutation(size: int, seed: int = 0) -> np.ndarray:
     """A permutation that is the same in every process: drawn apart from the parameters, by a seed of its own.
 
     Args:

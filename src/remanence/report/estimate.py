@@ -64,7 +64,7 @@ class Estimate:
             return min(self.values), max(self.values)
         return self.mean - (self.spread or 0.0), self.mean + (self.spread or 0.0)
 
-    def solved(self, chance: float) -> int:
+    def count_solved(self, chance: float) -> int:
         """How many of them solved a task with this level of chance."""
         return sum(value <= SOLVED * chance for value in self.values)
 
@@ -74,7 +74,7 @@ def is_share(metric: str | None) -> bool:
     return metric is not None and metric.endswith("rate")
 
 
-def figure(estimate: Estimate | None, metric: str | None = None) -> str:
+def format_estimate(estimate: Estimate | None, metric: str | None = None) -> str:
     """``1.81 ± 0.12``: three digits of the mean, the spread to the same place; a share of one in percent.
 
     ``3.27 (3.15 to 56.3)`` where seeds disagree: median, lowest and highest.
@@ -83,13 +83,13 @@ def figure(estimate: Estimate | None, metric: str | None = None) -> str:
         return NOTHING
     factor = 100 if is_share(metric) else 1
     if estimate.disagrees:
-        centre, low, high = (rounded([factor * value])[0] for value in (estimate.centre, *estimate.ends))
+        centre, low, high = (round_values([factor * value])[0] for value in (estimate.centre, *estimate.ends))
         return f"{centre} ({low} to {high})"
     values = [factor * value for value in (estimate.mean, estimate.spread) if value is not None]
-    return " ± ".join(rounded(values))
+    return " ± ".join(round_values(values))
 
 
-def rounded(values: Sequence[float]) -> list[str]:
+def round_values(values: Sequence[float]) -> list[str]:
     """Three digits of the first value, the others to the same place."""
     largest = max(map(abs, values))
     if largest and not 1e-3 <= largest < 1e6:

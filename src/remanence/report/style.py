@@ -73,12 +73,12 @@ class Look:
         return MARKERS[self.index % len(MARKERS)]
 
 
-def looks(layers: Iterable[str]) -> dict[str, Look]:
+def assign_looks(layers: Iterable[str]) -> dict[str, Look]:
     """A look for each layer; more than six share colours, but not colour and marker."""
     return {layer: Look(index) for index, layer in enumerate(sorted(set(layers)))}
 
 
-def settings(theme: Theme, layout: Layout) -> dict[Any, Any]:
+def make_settings(theme: Theme, layout: Layout) -> dict[Any, Any]:
     """Matplotlib's settings for both."""
     return {
         "font.family": "DejaVu Sans",

@@ -1,8 +1,8 @@
 """A run on disk: what it is made of, where its files lie, who holds it, what came of it."""
 
-from remanence.extras import needing
+from remanence.extras import require_extra
 
-with needing("train", "remanence.runs"):
+with require_extra("train", "remanence.runs"):
     from remanence.runs.claim import claim
     from remanence.runs.config import RunConfig
     from remanence.runs.folder import RunFolder

@@ -38,7 +38,7 @@ def claim(folder: Path, config: RunConfig, *, overwrite: bool = False) -> None:
         ValueError: another configuration, or files that are no run, are in the way; or ``overwrite`` would remove
             from the current folder or one above it.
     """
-    earlier, replaces = stored(folder), False
+    earlier, replaces = read_stored(folder), False
     if earlier is not None and overwrite:
         if Path.cwd().resolve().is_relative_to(folder.resolve()):
             raise UserError(f"{folder} is the current folder or one above it: nothing is removed from there")
@@ -46,10 +46,10 @@ def claim(folder: Path, config: RunConfig, *, overwrite: bool = False) -> None:
     elif earlier is None:
         if folder.exists() and any(not is_scrap(path) for path in folder.iterdir()):
             raise UserError(f"{folder} holds files that are no run of ours: choose another --output")
-    elif not (changed := differences(earlier, config)):
+    elif not (changed := find_differences(earlier, config)):
         clear_parts(folder)
         return
-    elif failed_at_once(folder):
+    elif is_failed_start(folder):
         replaces = True
     elif changed == ["training"] and is_extension(earlier, config):
         extend(folder, earlier)
@@ -64,8 +64,8 @@ def claim(folder: Path, config: RunConfig, *, overwrite: bool = False) -> None:
 
 def is_finished(folder: Path, config: RunConfig) -> bool:
     """Whether the folder has the result of this very run."""
-    earlier = stored(folder)
-    return earlier is not None and not differences(earlier, config) and RunFolder(folder).result.exists()
+    earlier = read_stored(folder)
+    return earlier is not None and not find_differences(earlier, config) and RunFolder(folder).result.exists()
 
 
 def extend(folder: Path, earlier: RunConfig) -> None:
@@ -87,7 +87,7 @@ def is_scrap(path: Path) -> bool:
     return path.name == LOCK or path.match(PARTS)
 
 
-def stored(folder: Path) -> RunConfig | None:
+def read_stored(folder: Path) -> RunConfig | None:
     """The configuration of the run in a folder; None if it has none.
 
     Raises:
@@ -105,20 +105,20 @@ def stored(folder: Path) -> RunConfig | None:
         ) from error
 
 
-def differences(earlier: RunConfig, config: RunConfig) -> list[str]:
+def find_differences(earlier: RunConfig, config: RunConfig) -> list[str]:
     """The parts that are others; as configurations, not as text: a field that is left out has its default."""
     parts = ("layer", "model", "seed", "task", "training")
     return [part for part in parts if getattr(earlier, part) != getattr(config, part)]
 
 
-def identity(config: RunConfig) -> str:
+def compute_identity(config: RunConfig) -> str:
     """All that makes a run what it is, whatever version it was begun with and however far it goes."""
     return config.model_dump_json(exclude={"versions": True, "training": {"epochs"}}, exclude_defaults=True)
 
 
 def is_same_run(stored: Any, config: RunConfig) -> bool:
     """Whether the identity in a checkpoint, possibly of an earlier version, is that of a run."""
-    own = identity(config)
+    own = compute_identity(config)
     if stored == own:
         return True
     try:
@@ -135,7 +135,7 @@ def is_extension(earlier: RunConfig, config: RunConfig) -> bool:
     return more and earlier.training.model_copy(update={"epochs": config.training.epochs}) == config.training
 
 
-def failed_at_once(folder: Path) -> bool:
+def is_failed_start(folder: Path) -> bool:
     """Whether the run is over and left nothing: it failed, and has not even a first checkpoint."""
     if RunFolder(folder).last.exists() or not RunFolder(folder).result.exists():
         return False
@@ -153,7 +153,7 @@ def release(folder: Path) -> None:
 
 def remove(folder: Path) -> None:
     """Remove the files of a run, and what is empty then; whatever else lies in its folder stays."""
-    for path in ours(folder):
+    for path in list_files(folder):
         discard(path)
     for path in (folder / "checkpoints", folder):
         if path.is_dir() and not any(path.iterdir()):
@@ -164,7 +164,7 @@ def remove(folder: Path) -> None:
 def set_aside(folder: Path) -> Iterator[None]:
     """Put the files of a run out of the way of another one; they come back if that could not begin."""
     aside = folder / f".{secrets.token_hex(8)}{PART}"
-    moved = [(path, aside / path.relative_to(folder)) for path in ours(folder) if not is_scrap(path)]
+    moved = [(path, aside / path.relative_to(folder)) for path in list_files(folder) if not is_scrap(path)]
     try:
         for path, place in moved:
             place.parent.mkdir(parents=True, exist_ok=True)
@@ -180,7 +180,7 @@ def set_aside(folder: Path) -> Iterator[None]:
             discard(aside)
 
 
-def ours(folder: Path) -> list[Path]:
+def list_files(folder: Path) -> list[Path]:
     """All files of a run; its configuration is the last, as what has one is still a run."""
     return [path for pattern in (*OURS, CONFIG) for path in folder.glob(pattern)]
 

@@ -33,7 +33,7 @@ class TaskConfig(Strict):
 
     @model_validator(mode="before")
     @classmethod
-    def _by_name(cls, data: Any) -> Any:
+    def _accept_name(cls, data: Any) -> Any:
         return {"name": data} if isinstance(data, str) else data
 
 
@@ -129,7 +129,7 @@ class TrainingConfig(Strict):
         return self
 
 
-def current_versions() -> dict[str, str]:
+def collect_versions() -> dict[str, str]:
     """Versions that a result depends on."""
     return {"remanence": __version__, "torch": version("torch"), "python": platform.python_version()}
 
@@ -142,4 +142,4 @@ class RunConfig(Strict):
     model: ModelConfig = ModelConfig()
     training: TrainingConfig = TrainingConfig()
     seed: Annotated[int, Field(ge=0)] = 0
-    versions: dict[str, str] = Field(default_factory=current_versions)
+    versions: dict[str, str] = Field(default_factory=collect_versions)

@@ -11,7 +11,7 @@ import torch
 
 from remanence.checkpoints import read_tensors
 from remanence.errors import RunError, UserError
-from remanence.files import replacing, write_text
+from remanence.files import replace_file, write_text
 
 CONFIG, METRICS, RESULT = "config.yaml", "metrics.csv", "result.json"
 COLUMNS = ("epoch", "step", "seconds", "train_loss", "validation_loss", "validation_metric")
@@ -77,7 +77,7 @@ def write_checkpoint(path: Path, content: Mapping[str, Any]) -> None:
     # By way of memory: where the disk is full, torch.save to a file raises an error that does not say so.
     memory = io.BytesIO()
     torch.save(content, memory)
-    with replacing(path) as file:
+    with replace_file(path) as file:
         file.write(memory.getbuffer())
 
 

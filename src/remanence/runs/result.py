@@ -14,10 +14,10 @@ KEYS = ("metric", "chance", "parameters", "test_metric", "seconds", "steps", "st
 
 @dataclass(frozen=True)
 class Result:
-    """What a run came to; ``failure`` says in a sentence why it has no figures.
+    """The outcome of a run; ``failure`` says in a sentence why it has no figures.
 
-    ``memory`` is the most that it took, in MiB (:func:`remanence.training.peak.peak_mib`), of the part after the last
-    resumption if it was interrupted.
+    ``memory`` is the peak memory in MiB (:func:`remanence.training.peak.measure_peak_mib`), measured since the last
+    resumption if the run was interrupted.
     """
 
     task: str
@@ -71,7 +71,7 @@ def read_result(folder: RunFolder) -> dict[str, Any] | None:
     return result
 
 
-def result_of(folder: RunFolder) -> Result:
+def load_result(folder: RunFolder) -> Result:
     """The result of a finished run of this version.
 
     Raises:

@@ -26,7 +26,7 @@ class Phases:
     remembered: Float[Tensor, "batch time variables"]
 
 
-def phases(task: Task, batch: Batch) -> Phases:
+def find_phases(task: Task, batch: Batch) -> Phases:
     """The phases of a batch.
 
     In :class:`Recall` a symbol is written while it is shown, and held from then on. In :class:`FlipFlop` a step with

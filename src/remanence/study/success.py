@@ -50,23 +50,23 @@ class Success:
         return f"{len(self.steps)}/{self.seeds} in {self.median:,.0f}{between}"
 
 
-def successes(runs: Iterable[Run]) -> list[Success]:
+def group_successes(runs: Iterable[Run]) -> list[Success]:
     """One for each setting, in the order of the runs; unfinished runs do not count."""
     groups: dict[str, list[Run]] = {}
     for run in runs:
         if run.state != "unfinished":
             key = json.dumps([run.config[part] for part in ("task", "layer", "model", "training")], sort_keys=True)
             groups.setdefault(key, []).append(run)
-    return [success(group) for group in groups.values()]
+    return [build_success(group) for group in groups.values()]
 
 
-def success(runs: list[Run]) -> Success:
+def build_success(runs: list[Run]) -> Success:
     """Of runs that differ by their seed."""
     config = runs[0].config
     training = config["training"]
     steps = [find_first_success(run) for run in runs]
     return Success(
-        label=label(config["layer"]),
+        label=format_label(config["layer"]),
         task=config["task"],
         settings={"initial": config["model"]["initial"], "frozen": tuple(training["frozen"])},
         steps=tuple(sorted(step for step in steps if step is not None)),
@@ -81,7 +81,7 @@ def find_first_success(run: Run) -> int | None:
     return int(run.curve["step"][solved[0]]) if len(solved) else None
 
 
-def label(layer: dict[str, Any]) -> str:
+def format_label(layer: dict[str, Any]) -> str:
     """A layer as a person would say it."""
     words = [str(value) if isinstance(value, str) else f"{key} {value}" for key, value in layer["options"].items()]
     return " ".join([layer["name"], *words])

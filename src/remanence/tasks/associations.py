@@ -4,7 +4,7 @@ import numpy as np
 from torch import Tensor, nn
 
 from remanence.checks import check_range
-from remanence.tasks.choices import shuffled
+from remanence.tasks.choices import draw_distinct
 from remanence.tasks.generated import Generated
 
 
@@ -62,7 +62,7 @@ class Associations(Generated):
 
     def make(self, numbers: np.ndarray) -> tuple[np.ndarray, np.ndarray]:
         """Signals [samples, pairs + 1, 2 keys], and values [samples]."""
-        keys, values = (self._symbols(part) for part in np.split(numbers[:, :-1], 2, axis=1))
+        keys, values = (self._draw_symbols(part) for part in np.split(numbers[:, :-1], 2, axis=1))
         rows, size = np.arange(len(numbers)), self.target_size
         asked = keys[rows, (numbers[:, -1] * self.pairs).astype(np.int64)]
         last = self.pairs - 1 - (keys == asked[:, None])[:, ::-1].argmax(1)
@@ -90,6 +90,6 @@ class Associations(Generated):
             for told, given, answer in zip(keys, values, batch.targets.tolist(), strict=True)
         ]
 
-    def _symbols(self, numbers: np.ndarray) -> np.ndarray:
+    def _draw_symbols(self, numbers: np.ndarray) -> np.ndarray:
         size = self.target_size
-        return (numbers * size).astype(np.int64) if self.overwrite else shuffled(numbers, size)
+        return (numbers * size).astype(np.int64) if self.overwrite else draw_distinct(numbers, size)

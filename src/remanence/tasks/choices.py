@@ -4,7 +4,7 @@ import numpy as np
 from jaxtyping import Float, Integer
 
 
-def shuffled(numbers: Float[np.ndarray, "rows drawn"], among: int) -> Integer[np.ndarray, "rows drawn"]:
+def draw_distinct(numbers: Float[np.ndarray, "rows drawn"], among: int) -> Integer[np.ndarray, "rows drawn"]:
     """Different ones of 0 ... ``among`` - 1, in random order, decided by numbers from [0, 1).
 
     References:
@@ -18,7 +18,9 @@ def shuffled(numbers: Float[np.ndarray, "rows drawn"], among: int) -> Integer[np
     return order[:, : numbers.shape[1]]
 
 
-def weighted(numbers: Float[np.ndarray, "rows items"], weights: Float[np.ndarray, " items"], count: int) -> np.ndarray:
+def draw_weighted(
+    numbers: Float[np.ndarray, "rows items"], weights: Float[np.ndarray, " items"], count: int
+) -> np.ndarray:
     """Different items [rows, ``count``], each drawn by the weights of those that are left.
 
     References:

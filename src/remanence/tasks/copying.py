@@ -75,12 +75,12 @@ class Copy(Generated, StepwiseClassification):
         blank, marker = self.symbols, self.symbols + 1
         inputs = np.full((len(numbers), self.delay + 2 * self.length), blank)
         targets = inputs.copy()
-        np.put_along_axis(inputs, self.places(numbers), said, axis=1)
+        np.put_along_axis(inputs, self.choose_places(numbers), said, axis=1)
         inputs[:, self.length + self.delay - 1] = marker
         targets[:, -self.length :] = said
         return inputs, targets
 
-    def places(self, numbers: np.ndarray) -> np.ndarray:
+    def choose_places(self, numbers: np.ndarray) -> np.ndarray:
         """The steps at which the symbols come, [samples, length]: the first ones."""
         return np.broadcast_to(np.arange(self.length), (len(numbers), self.length))
 
@@ -97,11 +97,11 @@ class Copy(Generated, StepwiseClassification):
         """Sequences and what to say, blanks by their number."""
         batch = self.first(count)
         return [
-            f"{self._text(tokens)} -> {self._text(target)}"
+            f"{self._format_tokens(tokens)} -> {self._format_tokens(target)}"
             for tokens, target in zip(batch.inputs.tolist(), batch.targets.tolist(), strict=True)
         ]
 
-    def _text(self, tokens: list[int]) -> str:
+    def _format_tokens(self, tokens: list[int]) -> str:
         words = []
         for token, run in groupby(tokens):
             symbol, times = (self.vocabulary or [])[token], len(list(run))

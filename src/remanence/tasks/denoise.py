@@ -51,6 +51,6 @@ class Denoise(Copy):
         self.stretch = stretch
         self.numbers = length + stretch
 
-    def places(self, numbers: np.ndarray) -> np.ndarray:
+    def choose_places(self, numbers: np.ndarray) -> np.ndarray:
         """Where the symbols are strewn, [samples, length], in their order."""
         return np.sort(np.argpartition(numbers[:, self.length :], self.length - 1, axis=1)[:, : self.length], axis=1)

@@ -77,11 +77,13 @@ class FlipFlop(Generated, Regression):
         """Pulses in, states out, a line for each channel."""
         batch = self.first(count)
         return [
-            "\n".join(f"{drawn(pulses)} -> {drawn(held)}" for pulses, held in zip(signal.T, target.T, strict=True))
+            "\n".join(
+                f"{draw_signal(pulses)} -> {draw_signal(held)}" for pulses, held in zip(signal.T, target.T, strict=True)
+            )
             for signal, target in zip(batch.inputs, batch.targets, strict=True)
         ]
 
 
-def drawn(signal: Tensor) -> str:
+def draw_signal(signal: Tensor) -> str:
     """-1, 0 and 1 as characters."""
     return "".join("-·+"[int(value) + 1] for value in signal.tolist())

@@ -77,11 +77,11 @@ class FlipFlopLanguage(Generated, StepwiseClassification):
     def dataset(self, split: Split) -> Drawn:
         """Tokens [samples, length], and at each ``r`` the bit's token, elsewhere -100, of the same shape."""
         ignored = self.test_ignored if split == "test" else self.ignored
-        return self.drawn(split, partial(strings, ignored=ignored), self.numbers)
+        return self.draw_samples(split, partial(make_strings, ignored=ignored), self.numbers)
 
     def make(self, numbers: np.ndarray) -> tuple[np.ndarray, np.ndarray]:
         """Tokens and targets as in training."""
-        return strings(numbers, self.ignored)
+        return make_strings(numbers, self.ignored)
 
     def examples(self, count: int) -> list[str]:
         """Strings, and what is read in them."""
@@ -92,7 +92,7 @@ class FlipFlopLanguage(Generated, StepwiseClassification):
         ]
 
 
-def strings(numbers: np.ndarray, ignored: float) -> tuple[np.ndarray, np.ndarray]:
+def make_strings(numbers: np.ndarray, ignored: float) -> tuple[np.ndarray, np.ndarray]:
     """Tokens and targets [samples, length] that these numbers decide, with this share to be ignored."""
     kind, bits = numbers[:, ::2], ZERO + (numbers[:, 1::2] < 0.5).astype(np.int8)
     reads, writes = kind >= (1 + ignored) / 2, (kind >= ignored) & (kind < (1 + ignored) / 2)

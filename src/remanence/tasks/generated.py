@@ -6,7 +6,7 @@ import numpy as np
 
 from remanence.checks import check_range
 from remanence.tasks.drawn import Drawn, Make
-from remanence.tasks.task import SPLITS, Split, Task, checked_split
+from remanence.tasks.task import SPLITS, Split, Task, check_split
 
 
 class Generated(Task):
@@ -37,9 +37,9 @@ class Generated(Task):
 
     def dataset(self, split: Split) -> Drawn:
         """The samples of one split."""
-        return self.drawn(split, self.make, self.numbers)
+        return self.draw_samples(split, self.make, self.numbers)
 
-    def drawn(self, split: Split, make: Make, numbers: int) -> Drawn:
+    def draw_samples(self, split: Split, make: Make, numbers: int) -> Drawn:
         """The samples of one split, made in this way."""
-        key = (self.seed, SPLITS.index(checked_split(split)))
+        key = (self.seed, SPLITS.index(check_split(split)))
         return Drawn(make, numbers, self.sizes[split], key)

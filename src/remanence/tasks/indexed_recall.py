@@ -6,7 +6,7 @@ import torch
 from remanence.checks import check_range
 from remanence.tasks.classification import Classification
 from remanence.tasks.samples import Samples
-from remanence.tasks.task import SPLITS, Split, checked_split
+from remanence.tasks.task import SPLITS, Split, check_split
 
 DIGITS = 10
 BLANK = DIGITS  # the token between digits and question
@@ -61,7 +61,7 @@ class IndexedRecall(Classification):
 
     def dataset(self, split: Split) -> Samples:
         """Tokens [samples, length + blanks + 1] and digits [samples]."""
-        size = self.sizes[checked_split(split)]
+        size = self.sizes[check_split(split)]
         rng = np.random.default_rng([self.seed, SPLITS.index(split)])
         digits = rng.integers(DIGITS, size=(size, self.length))
         place = rng.integers(self.length, size=size)

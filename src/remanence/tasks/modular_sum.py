@@ -58,7 +58,7 @@ class ModularSum(Generated, StepwiseClassification):
 
     def dataset(self, split: Split) -> Drawn:
         """Digits [samples, length] and their running sums, of the same shape."""
-        return self.drawn(split, self.make, self.test_length if split == "test" else self.numbers)
+        return self.draw_samples(split, self.make, self.test_length if split == "test" else self.numbers)
 
     def make(self, numbers: np.ndarray) -> tuple[np.ndarray, np.ndarray]:
         """Digits and their running sums."""

@@ -4,7 +4,7 @@ import numpy as np
 
 from remanence.checks import check_range
 from remanence.errors import UserError
-from remanence.tasks.choices import shuffled, weighted
+from remanence.tasks.choices import draw_distinct, draw_weighted
 from remanence.tasks.generated import Generated
 from remanence.tasks.stepwise import StepwiseClassification
 from remanence.tasks.task import IGNORED
@@ -79,9 +79,9 @@ class MQAR(Generated, StepwiseClassification):
         parts = np.cumsum([self.pairs, self.pairs, len(self.weights)])
         of_keys, of_values, of_gaps, of_tokens = np.split(numbers, parts, axis=1)
         first_value = self.keys + 1
-        keys = 1 + shuffled(of_keys, self.keys)
-        values = first_value + shuffled(of_values, self.target_size - first_value)
-        asked = 2 * (self.pairs + weighted(of_gaps, self.weights, self.pairs))
+        keys = 1 + draw_distinct(of_keys, self.keys)
+        values = first_value + draw_distinct(of_values, self.target_size - first_value)
+        asked = 2 * (self.pairs + draw_weighted(of_gaps, self.weights, self.pairs))
         tokens = (of_tokens * self.target_size).astype(np.int64)
         tokens[:, 0 : 2 * self.pairs : 2] = keys
         tokens[:, 1 : 2 * self.pairs : 2] = values

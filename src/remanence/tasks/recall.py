@@ -7,7 +7,7 @@ from remanence.checks import check_range
 from remanence.errors import UserError
 from remanence.tasks.classification import Classification
 from remanence.tasks.samples import Samples
-from remanence.tasks.task import SPLITS, Split, checked_split
+from remanence.tasks.task import SPLITS, Split, check_split
 
 
 class Recall(Classification):
@@ -64,7 +64,7 @@ class Recall(Classification):
 
     def dataset(self, split: Split) -> Samples:
         """Signals [samples, shown + delay, symbols] and symbols [samples]."""
-        rng = np.random.default_rng([self.seed, SPLITS.index(checked_split(split))])
+        rng = np.random.default_rng([self.seed, SPLITS.index(check_split(split))])
         return self.draw(self.sizes[split], rng)
 
     def draw(self, count: int, rng: np.random.Generator) -> Samples:

@@ -9,7 +9,7 @@ from remanence.checks import check_range
 from remanence.errors import UserError
 from remanence.tasks.classification import Classification
 from remanence.tasks.samples import Samples
-from remanence.tasks.task import SPLITS, Split, checked_split
+from remanence.tasks.task import SPLITS, Split, check_split
 
 LETTERS = list(string.ascii_lowercase)
 DIGITS = list(string.digits)
@@ -56,7 +56,7 @@ class Retrieval(Classification):
 
     def dataset(self, split: Split) -> Samples:
         """Strings as tokens [samples, 2 pairs + 3] and digits [samples]."""
-        size = self.sizes[checked_split(split)]
+        size = self.sizes[check_split(split)]
         rng = np.random.default_rng([self.seed, SPLITS.index(split)])
         keys = rng.random((size, len(LETTERS))).argsort(1)[:, : self.pairs]  # without replacement
         values = rng.integers(len(DIGITS), size=(size, self.pairs))

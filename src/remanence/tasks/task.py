@@ -66,7 +66,7 @@ class Task(ABC):
         """The first ``count`` training samples, as text."""
 
 
-def checked_split(split: str) -> Split:
+def check_split(split: str) -> Split:
     """Return ``split`` if there is such a one, else raise a ``ValueError``."""
     for known in SPLITS:
         if split == known:

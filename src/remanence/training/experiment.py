@@ -13,10 +13,10 @@ from torch import Tensor, nn
 from torch.utils.data import DataLoader, Dataset, DistributedSampler
 
 from remanence import tasks
-from remanence.data import prepared
+from remanence.data import load_prepared
 from remanence.errors import DivergenceError, RunError, UserError, is_out_of_memory
 from remanence.models import SequenceModel, Transformer
-from remanence.models.sequence import encoded_size
+from remanence.models.sequence import get_encoder_size
 from remanence.nn import create
 from remanence.runs.config import RunConfig, TransformerConfig
 from remanence.tasks import Batch
@@ -46,11 +46,11 @@ class Experiment(lightning.LightningModule):
         self.config = config
         self.task = tasks.create(config.task.name, **config.task.options)
         if self.task.source is not None:
-            prepared(self.task.source, config.task.name)
-        with enough_memory(config):
+            load_prepared(self.task.source, config.task.name)
+        with explain_out_of_memory(config):
             check_size(config, self.task)
             self.model = build_model(config, self.task)
-        start(self.model, config)
+        initialize_parameters(self.model, config)
 
     def training_step(self, batch: Batch, index: int) -> Tensor:
         """Loss of one batch.
@@ -60,8 +60,8 @@ class Experiment(lightning.LightningModule):
         """
         loss = self.task.loss(self.output(batch), batch.targets)
         if not torch.isfinite(loss):
-            raise DivergenceError(self._diagnosis(loss.item()))
-        self.log("train_loss", loss, batch_size=answers(batch.targets), on_step=False, on_epoch=True)
+            raise DivergenceError(self._diagnose(loss.item()))
+        self.log("train_loss", loss, batch_size=count_answers(batch.targets), on_step=False, on_epoch=True)
         return loss
 
     def validation_step(self, batch: Batch, index: int) -> None:
@@ -91,12 +91,12 @@ class Experiment(lightning.LightningModule):
             return DataLoader(
                 Batched(samples),
                 batch_size=min(EVALUATION_BATCH, size),
-                sampler=self._evaluated(len(samples)),
-                collate_fn=as_it_is,
+                sampler=self._choose_evaluation_samples(len(samples)),
+                collate_fn=pass_batch,
             )
         order = DistributedSampler(samples, num_replicas=1, rank=0, shuffle=True, seed=self.config.seed)
         return DataLoader(
-            Batched(samples), batch_size=self.config.training.batch_size, sampler=order, collate_fn=as_it_is
+            Batched(samples), batch_size=self.config.training.batch_size, sampler=order, collate_fn=pass_batch
         )
 
     def output(self, batch: Batch) -> Tensor:
@@ -107,7 +107,7 @@ class Experiment(lightning.LightningModule):
         # Losses are taken in full precision, whatever the products of matrices were computed in.
         return output if output.dtype == torch.float64 else output.float()
 
-    def _evaluated(self, count: int) -> list[int] | None:
+    def _choose_evaluation_samples(self, count: int) -> list[int] | None:
         """The samples to validate and test on; None: all."""
         wanted = self.config.training.evaluation_samples
         if wanted is None or wanted >= count:
@@ -118,9 +118,9 @@ class Experiment(lightning.LightningModule):
     def _evaluate(self, batch: Batch, split: str) -> None:
         output, target = self.output(batch), batch.targets
         values = {f"{split}_loss": self.task.loss(output, target), f"{split}_metric": self.task.measure(output, target)}
-        self.log_dict(values, batch_size=answers(target), on_step=False, on_epoch=True)
+        self.log_dict(values, batch_size=count_answers(target), on_step=False, on_epoch=True)
 
-    def _diagnosis(self, loss: float) -> str:
+    def _diagnose(self, loss: float) -> str:
         training, step = self.config.training, self.global_step + 1
         start = f"the loss is {loss} at step {step} (epoch {self.current_epoch + 1})"
         largest = max(float(parameter.detach().abs().max()) for parameter in self.parameters())
@@ -135,7 +135,7 @@ class Experiment(lightning.LightningModule):
 
 
 @contextmanager
-def enough_memory(config: RunConfig) -> Iterator[None]:
+def explain_out_of_memory(config: RunConfig) -> Iterator[None]:
     """Where memory ends, an error that says what was too large."""
     try:
         yield
@@ -164,12 +164,12 @@ class Batched(Dataset[Batch]):
         return self.samples.batch(indices)
 
 
-def answers(target: Tensor) -> int:
+def count_answers(target: Tensor) -> int:
     """How many numbers or classes a batch asks for: what its mean weighs in the mean of all batches."""
     return target.numel() if target.is_floating_point() else int((target != IGNORED).sum())
 
 
-def as_it_is(batch: Any) -> Any:
+def pass_batch(batch: Any) -> Any:
     """Collate what is a batch already."""
     return batch
 
@@ -187,10 +187,12 @@ def build_model(config: RunConfig, task: tasks.Task) -> nn.Module:
         "pairs": task.paired,
     }
     if config.model.transformer is not None:
-        return Transformer(task.target_size, **ends, **transformer_options(config, config.model.transformer, task))
+        return Transformer(
+            task.target_size, **ends, **build_transformer_options(config, config.model.transformer, task)
+        )
     memory = create(
         config.layer.name,
-        input_size=encoded_size(config.model.embedding, task.input_size),
+        input_size=get_encoder_size(config.model.embedding, task.input_size),
         hidden_size=config.layer.hidden_size,
         **config.layer.options,
     )
@@ -226,7 +228,7 @@ def check_size(config: RunConfig, task: tasks.Task) -> None:
         raise MemoryError(f"{needed:,} bytes of {there:,}")
 
 
-def start(model: nn.Module, config: RunConfig) -> None:
+def initialize_parameters(model: nn.Module, config: RunConfig) -> None:
     """Set the parameters that start at a constant, and freeze those that are not trained.
 
     Raises:
@@ -244,7 +246,7 @@ def start(model: nn.Module, config: RunConfig) -> None:
         named[name].requires_grad_(False)
 
 
-def transformer_options(config: RunConfig, blocks: TransformerConfig, task: tasks.Task) -> dict[str, Any]:
+def build_transformer_options(config: RunConfig, blocks: TransformerConfig, task: tasks.Task) -> dict[str, Any]:
     """Arguments of the transformer that depend on the configuration, checked against what the task asks."""
     if task.timed:
         raise UserError(

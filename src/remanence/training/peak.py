@@ -24,7 +24,7 @@ def forget_peak() -> None:
         _forgotten = False
 
 
-def peak_mib() -> float | None:
+def measure_peak_mib() -> float | None:
     """The largest memory since :func:`forget_peak`, in MiB; None where the system does not say.
 
     That of the GPU if there is one, else that of the process with all its libraries.

@@ -11,7 +11,7 @@ from lightning.pytorch.plugins import TorchCheckpointIO
 
 from remanence.errors import RunError
 from remanence.locks import Lock
-from remanence.runs.claim import identity, is_same_run
+from remanence.runs.claim import compute_identity, is_same_run
 from remanence.runs.config import RunConfig, TrainingConfig
 from remanence.runs.folder import RunFolder, read_checkpoint, write_checkpoint
 from remanence.training.experiment import Experiment
@@ -22,7 +22,7 @@ Progress = Callable[[int, int, float | None], None]
 PROGRESS_INTERVAL = 0.2  # seconds
 
 
-def stop_reason(rows: list[dict[str, Any]], training: TrainingConfig) -> str | None:
+def find_stop_reason(rows: list[dict[str, Any]], training: TrainingConfig) -> str | None:
     """Why training is over ("solved", "patience", "budget"), or None while it is not; the record alone decides."""
     metrics = [row["validation_metric"] for row in rows]
     if not metrics:
@@ -51,7 +51,7 @@ class Recorder(lightning.Callback):
         self._reported = 0.0
         self._started = time.monotonic()
 
-    def restored(self, experiment: Experiment) -> str | None:
+    def restore(self, experiment: Experiment) -> str | None:
         """Take up the rows of the last checkpoint; return why that run was over, if it was.
 
         Raises:
@@ -69,11 +69,11 @@ class Recorder(lightning.Callback):
                 ) from error
             if "run" in own and not is_same_run(own["run"], self.config):  # runs of earlier versions do not say it
                 raise RunError(f"{self.folder.last} is the checkpoint of another run: {self.folder.remedy}")
-        return stop_reason(self.rows, self.training)
+        return find_stop_reason(self.rows, self.training)
 
     def state_dict(self) -> dict[str, Any]:
         """The rows, for the checkpoint, and whose they are."""
-        return {"rows": self.rows, "run": identity(self.config)}
+        return {"rows": self.rows, "run": compute_identity(self.config)}
 
     def load_state_dict(self, state_dict: dict[str, Any]) -> None:
         """Take up the rows of a checkpoint."""
@@ -112,7 +112,7 @@ class Recorder(lightning.Callback):
             self._save_snapshot(pl_module, epoch)
         trainer.save_checkpoint(self.folder.last)
         self.folder.write_metrics(self.rows)
-        trainer.should_stop = stop_reason(self.rows, self.training) is not None
+        trainer.should_stop = find_stop_reason(self.rows, self.training) is not None
 
     def _save_snapshot(self, experiment: lightning.LightningModule, epoch: int) -> None:
         write_checkpoint(self.folder.snapshot(epoch), experiment.model.state_dict())  # type: ignore[union-attr]

@@ -8,7 +8,7 @@ from remanence.training.experiment import build_model
 LARGEST = 4096
 
 
-def sized(config: RunConfig, parameters: int) -> RunConfig:
+def fit_hidden_size(config: RunConfig, parameters: int) -> RunConfig:
     """The same run with the largest hidden size at which the whole model has at most ``parameters`` parameters.
 
     Raises:

@@ -8,7 +8,7 @@ from pathlib import Path
 from remanence.errors import UserError
 from remanence.runs.config import LayerConfig, RunConfig
 from remanence.runs.result import Result
-from remanence.training.compare import Message, completed, digest, folder_name, workers
+from remanence.training.compare import Message, complete_runs, compute_digest, format_folder_name, start_workers
 from remanence.training.recipe import Comparison, Recipe
 from remanence.training.search import Sampler, Search, Settings
 
@@ -89,32 +89,32 @@ def sweep(
         ValueError: the recipe has no search, or it sets what does not exist; nothing was trained.
         OSError, RunError: as :func:`remanence.training.compare`.
     """
-    search = searched(recipe)
+    search = require_search(recipe)
     candidates = [
-        Candidate(comparison, layer, search.sampler())
+        Candidate(comparison, layer, search.make_sampler())
         for comparison in recipe.comparisons
         for layer in comparison.sized_layers()
     ]
     for candidate in candidates:
-        for settings in search.singly():
-            candidate.comparison.unsized(candidate.layer, settings)
+        for settings in search.iter_single():
+            candidate.comparison.apply_settings(candidate.layer, settings)
     known: dict[Path, Result] = {}
-    with workers(jobs, tell) as train_all:
-        complete = partial(completed, train_all=train_all, overwrite=overwrite)
+    with start_workers(jobs, tell) as train_all:
+        complete = partial(complete_runs, train_all=train_all, overwrite=overwrite)
         for _ in range(search.count()):
-            _try(candidates, folder / "search", known, complete)
+            _run_trials(candidates, folder / "search", known, complete)
         others = [
             candidate.best.config.model_copy(update={"seed": seed})
-            for seed in range(1, max(map(recipe.seeds_of, recipe.comparisons)))
+            for seed in range(1, max(map(recipe.count_seeds, recipe.comparisons)))
             for candidate in candidates
-            if seed < recipe.seeds_of(candidate.comparison)
+            if seed < recipe.count_seeds(candidate.comparison)
         ]
-        runs = {named(config, folder): config for config in others}
+        runs = {choose_folder(config, folder): config for config in others}
         complete(runs)
     return Sweep(candidates, {candidate.best.folder: candidate.best.config for candidate in candidates} | runs)
 
 
-def searched(recipe: Recipe) -> Search:
+def require_search(recipe: Recipe) -> Search:
     """The search of a recipe.
 
     Raises:
@@ -125,21 +125,21 @@ def searched(recipe: Recipe) -> Search:
     return recipe.search
 
 
-def run_count(recipe: Recipe) -> int:
+def count_runs(recipe: Recipe) -> int:
     """How many runs a sweep has at most."""
-    trials = searched(recipe).count()
+    trials = require_search(recipe).count()
     return sum(
-        len(list(comparison.sized_layers())) * (trials + recipe.seeds_of(comparison) - 1)
+        len(list(comparison.sized_layers())) * (trials + recipe.count_seeds(comparison) - 1)
         for comparison in recipe.comparisons
     )
 
 
-def named(config: RunConfig, folder: Path) -> Path:
+def choose_folder(config: RunConfig, folder: Path) -> Path:
     """A folder of its own for a run, whatever else was or will be tried."""
-    return folder / f"{folder_name(config)}-{digest(config)}"
+    return folder / f"{format_folder_name(config)}-{compute_digest(config)}"
 
 
-def _try(
+def _run_trials(
     candidates: list[Candidate],
     folder: Path,
     known: dict[Path, Result],
@@ -151,7 +151,7 @@ def _try(
         candidate.comparison.config(candidate.layer, settings)
         for candidate, settings in zip(candidates, asked, strict=True)
     ]
-    paths = [named(config, folder) for config in configs]
+    paths = [choose_folder(config, folder) for config in configs]
     known |= complete({path: config for path, config in zip(paths, configs, strict=True) if path not in known})
     for candidate, settings, config, path in zip(candidates, asked, configs, paths, strict=True):
         trial = Trial(path, config, settings, known[path])

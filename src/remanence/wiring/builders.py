@@ -6,7 +6,7 @@ import numpy as np
 
 from remanence.checks import positive_integer
 from remanence.errors import UserError
-from remanence.extras import needing
+from remanence.extras import require_extra
 from remanence.wiring.graph import Wiring
 
 
@@ -107,7 +107,7 @@ def small_world(
     References:
         Watts and Strogatz 1998, Collective dynamics of "small-world" networks.
     """
-    with needing("analysis", "a small world"):
+    with require_extra("analysis", "a small world"):
         import networkx
 
     if positive_integer("neighbours", neighbours) > positive_integer("neurons", neurons):

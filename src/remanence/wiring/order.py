@@ -38,7 +38,7 @@ def firing_order(wiring: Wiring, order: str | Neurons = "index", seed: int = 0) 
         if order == "random":
             return np.random.default_rng(seed).permutation(wiring.neurons)
         if order == "topology":
-            return _little_feedback(wiring.adjacency != 0)
+            return _sort_topologically(wiring.adjacency != 0)
         raise UserError(f"order must be 'index', 'random', 'topology' or a list of all neurons, got {order!r}")
     given = np.asarray(order)
     if not np.array_equal(np.sort(given), np.arange(wiring.neurons)):
@@ -63,7 +63,7 @@ def levels(wiring: Wiring, order: Int64[np.ndarray, " neurons"]) -> list[Int64[n
     return [order[by_order == number] for number in range(by_order.max() + 1)]
 
 
-def _little_feedback(hears: np.ndarray) -> np.ndarray:
+def _sort_topologically(hears: np.ndarray) -> np.ndarray:
     """Sinks go to the end, sources to the start; where there is neither, who sends most and hears least is next."""
     hears = hears & ~np.eye(len(hears), dtype=bool)
     senders, receivers = hears.sum(1), hears.sum(0)

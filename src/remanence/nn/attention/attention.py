@@ -87,7 +87,7 @@ class Attention(Structured):
     def _split(self, x: Tensor) -> Tensor:
         return x.unflatten(-1, (self.heads, self.width // self.heads)).transpose(1, 2)
 
-    def _needed_length(self) -> int:
+    def _require_max_length(self) -> int:
         if self.max_length is None:
             raise UserError(f"{type(self).__name__} needs max_length, the longest sequence that it will see")
         return self.max_length
@@ -109,7 +109,7 @@ class Attention(Structured):
         return f"width={self.width}, heads={self.heads}, causal={self.causal}"
 
 
-def key_mask(mask: Tensor | None, keys: Tensor) -> Tensor:
+def make_key_mask(mask: Tensor | None, keys: Tensor) -> Tensor:
     """The mask of padding as [batch, 1, time, 1], which fits keys [batch, heads, time, channels]."""
     if mask is None:
         return torch.ones(keys.shape[0], 1, keys.shape[2], 1, dtype=torch.bool, device=keys.device)

@@ -18,19 +18,19 @@ def join(blocks: Tensor, time: int) -> Tensor:
     return blocks.flatten(-3, -2)[..., :time, :]
 
 
-def neighbours(blocks: Tensor, before: int, after: int) -> Tensor:
+def gather_neighbours(blocks: Tensor, before: int, after: int) -> Tensor:
     """Beside each block those before and after it: [..., blocks, (before + 1 + after) · size, channels]."""
     count = blocks.shape[-3]
     padded = F.pad(blocks, (0, 0, 0, 0, before, after))
     return torch.cat([padded[..., shift : shift + count, :, :] for shift in range(before + 1 + after)], -2)
 
 
-def as_keys(mask: Tensor) -> Tensor:
+def transpose_mask(mask: Tensor) -> Tensor:
     """A mask in blocks [..., keys, 1] to [..., 1, keys], which fits scores."""
     return mask.transpose(-1, -2)
 
 
-def window(q: Tensor, k: Tensor, v: Tensor, mask: Tensor, *, radius: int, causal: bool) -> Part:
+def attend_window(q: Tensor, k: Tensor, v: Tensor, mask: Tensor, *, radius: int, causal: bool) -> Part:
     """Attention to the keys at most ``radius`` away, in time and memory proportional to time · radius.
 
     Args:
@@ -48,6 +48,6 @@ def window(q: Tensor, k: Tensor, v: Tensor, mask: Tensor, *, radius: int, causal
     near = distance.abs() <= radius
     if causal:
         near = near & (distance <= 0)
-    keys, values, real = (neighbours(split(x, size), 1, after) for x in (k, v, mask))
-    y, log_total = attend(split(q, size), keys, values, as_keys(real) & near)
+    keys, values, real = (gather_neighbours(split(x, size), 1, after) for x in (k, v, mask))
+    y, log_total = attend(split(q, size), keys, values, transpose_mask(real) & near)
     return join(y, time), join(log_total, time)

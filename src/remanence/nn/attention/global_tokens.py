@@ -8,7 +8,7 @@ from torch import Tensor
 from remanence.nn.attention.softmax import Part, attend, merge
 
 
-def with_global_tokens(
+def attend_global_tokens(
     q: Tensor, k: Tensor, v: Tensor, mask: Tensor, *, tokens: int, causal: bool, others: Sequence[Part]
 ) -> Tensor:
     """Attention to the first ``tokens`` positions and to what ``others`` attended to; the first attend to everything.
@@ -32,6 +32,6 @@ def with_global_tokens(
     return torch.cat([rows, rest], 2)
 
 
-def beyond(mask: Tensor, tokens: int) -> Tensor:
+def mask_global_tokens(mask: Tensor, tokens: int) -> Tensor:
     """The mask [batch, 1, time, 1] without the first ``tokens`` positions."""
     return mask & (torch.arange(mask.shape[2], device=mask.device) >= tokens)[:, None]

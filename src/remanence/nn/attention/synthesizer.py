@@ -59,7 +59,7 @@ class SynthesizerAttention(Attention):
             raise UserError(f"kind must be {' or '.join(map(repr, KINDS))}, got {kind!r}")
         super().__init__(width, heads, causal=causal, max_length=max_length, projections=2 if kind == "dense" else 1)
         self.kind = kind
-        length = self._needed_length()
+        length = self._require_max_length()
         if kind == "dense":
             self.lengths = nn.Linear(width // heads, length)
         else:

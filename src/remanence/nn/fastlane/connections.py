@@ -9,7 +9,7 @@ from remanence.wiring import Wiring, dense, random
 from remanence.wiring.order import Neurons
 
 
-def graph_of(wiring: Any, density: float, neurons: int, seed: int) -> Wiring:
+def resolve_wiring(wiring: Any, density: float, neurons: int, seed: int) -> Wiring:
     """The wiring that is given, or one of that density."""
     if wiring is None:
         return dense(neurons) if density == 1 else random(neurons, density, seed)
@@ -21,13 +21,13 @@ def graph_of(wiring: Any, density: float, neurons: int, seed: int) -> Wiring:
     return graph
 
 
-def sensory_of(graph: Wiring, inputs: Neurons | None, input_size: int) -> np.ndarray:
+def resolve_sensory(graph: Wiring, inputs: Neurons | None, input_size: int) -> np.ndarray:
     """Which neuron hears which input, [neurons, inputs]."""
     hears = np.ones((graph.neurons, input_size), dtype=bool)
     if inputs is not None and graph.sensory is not None:
         raise UserError("the wiring says already which neurons hear the inputs: leave out inputs")
     if inputs is not None:
-        hears[np.setdiff1d(np.arange(graph.neurons), listed("inputs", inputs, graph.neurons))] = False
+        hears[np.setdiff1d(np.arange(graph.neurons), resolve_neurons("inputs", inputs, graph.neurons))] = False
     elif graph.sensory is not None:
         if graph.sensory.shape[1] != input_size:
             raise UserError(f"input_size is {input_size}, but the wiring has {graph.sensory.shape[1]} inputs")
@@ -35,7 +35,7 @@ def sensory_of(graph: Wiring, inputs: Neurons | None, input_size: int) -> np.nda
     return hears
 
 
-def listed(name: str, chosen: Neurons, neurons: int) -> np.ndarray:
+def resolve_neurons(name: str, chosen: Neurons, neurons: int) -> np.ndarray:
     """Neurons that an argument lists."""
     array = np.asarray(chosen)
     if array.ndim != 1 or not len(array) or not np.isin(array, np.arange(neurons)).all():

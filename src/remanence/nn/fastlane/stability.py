@@ -9,7 +9,7 @@ class FastlaneOverflowWarning(UserWarning):
     """Values of a network that fires grew beyond all numbers, or are not numbers any more."""
 
 
-def effective_map(
+def compute_effective_map(
     weights: Float[Tensor, "neurons neurons"],
     rank: Tensor,
     keep: float,
@@ -36,7 +36,7 @@ def effective_map(
     return torch.linalg.matrix_power(once, ticks)
 
 
-def overflow(values: Float[Tensor, "neurons time batch"]) -> str | None:
+def describe_overflow(values: Float[Tensor, "neurons time batch"]) -> str | None:
     """Which neurons hold values that are not finite, and from which step on; None if there is none."""
     if bool(values.sum().isfinite()):  # one number that speaks for all; it may overflow alone, so look again
         return None

@@ -10,7 +10,7 @@ from remanence.checks import positive_integer
 from remanence.errors import UserError
 from remanence.nn.memory import State
 from remanence.nn.structure import Device
-from remanence.nn.unitary.memory import Turn, UnitaryMemory, halves
+from remanence.nn.unitary.memory import Turn, UnitaryMemory, split_halves
 from remanence.ops.rotations import reference
 from remanence.ops.rotations.mesh import Mesh, butterfly, tunable
 from remanence.ops.rotations.operation import evolve
@@ -114,7 +114,7 @@ class EUNN(UnitaryMemory):
         angles = self.theta, self.phi, self.omega
         x, before = x.to(self.bias.dtype), torch.cat(state, 1).to(self.bias.dtype)
         y, final = evolve(self._mesh(), x, before, self.weight_ih, *angles, self.bias)
-        return y, halves(final)
+        return y, split_halves(final)
 
     def extra_repr(self) -> str:
         """Sizes, as `print(layer)` shows them."""

@@ -65,7 +65,7 @@ class OrthogonalRNN(Memory):
         self.nonlinearity = nonlinearity
         self.weight_ih = nn.Parameter(torch.empty(hidden_size, input_size))
         self.bias = nn.Parameter(torch.empty(hidden_size))
-        self.recurrence = _recurrence(hidden_size)
+        self.recurrence = _build_recurrence(hidden_size)
         self.reset_parameters()
 
     def reset_parameters(self) -> None:
@@ -114,7 +114,7 @@ class OrthogonalRNN(Memory):
     def __setstate__(self, state: dict[str, Any]) -> None:
         held = state.pop("recurrence")
         super().__setstate__(state)
-        self.recurrence = _recurrence(self.hidden_size)
+        self.recurrence = _build_recurrence(self.hidden_size)
         self.recurrence.load_state_dict(held, assign=True)
 
 
@@ -126,7 +126,7 @@ class _Rotation(nn.Module):
         return torch.linalg.matrix_exp(A - A.mT).to(original.dtype)
 
 
-def _recurrence(size: int) -> Any:
+def _build_recurrence(size: int) -> Any:
     """A module whose ``weight`` is orthogonal."""
     linear = nn.Linear(size, size, bias=False)
     parametrize.register_parametrization(linear, "weight", _Rotation())
