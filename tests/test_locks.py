@@ -29,8 +29,8 @@ sys.modules["msvcrt"] = types.SimpleNamespace(LK_NBLCK=2, locking=locking)
 
 HOLD = """
 import pathlib, sys, time
-from remanence.locks import locked
-with locked(pathlib.Path(sys.argv[1])):
+from remanence.locks import lock_folder
+with lock_folder(pathlib.Path(sys.argv[1])):
     print("held", flush=True)
     time.sleep(600)
 """

@@ -85,12 +85,12 @@ def test_the_slower_of_two_writers_leaves_what_the_quicker_made(data_directory):
 def test_of_many_processes_one_makes_the_arrays(data_directory, tmp_path):
     program = """
 import os, sys, time, numpy
-from remanence.data import made
+from remanence.data import load_or_make
 def make(writer):
     open(sys.argv[1], "a").write("x")
     time.sleep(1)
     writer.append("values", numpy.ones(2))
-assert made("set", make)["values"].all()
+assert load_or_make("set", make)["values"].all()
 """
     arguments = [sys.executable, "-c", program, str(tmp_path / "made")]
     for process in [subprocess.Popen(arguments) for _ in range(3)]:

@@ -11,7 +11,7 @@ from remanence import tasks
 from remanence.data import load, prepare
 from remanence.data import pathfinder as released_pathfinder
 from remanence.tasks import pathfinder
-from remanence.tasks.curves import draw_below, draw_free_place
+from remanence.tasks.dashed_curves import draw_below, draw_free_place
 from remanence.tasks.dashes import DRAWINGS, draw_dash, draw_disc, draw_stamps
 from remanence.tasks.pictures import draw_image
 from remanence.tasks.scenes import Painter, grow_curve, grow_targets

@@ -12,7 +12,7 @@ from remanence import tasks
 from remanence.cli.app import main
 from remanence.data import load, load_or_make, mnist
 from remanence.models import Transformer
-from remanence.report.samples import write_samples
+from remanence.report.sample_figures import write_samples
 from remanence.training import LayerConfig, ModelConfig, RunConfig, TaskConfig, TrainingConfig, TransformerConfig, train
 from remanence.training.experiment import Experiment
 

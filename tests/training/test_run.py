@@ -250,7 +250,7 @@ def test_a_run_that_another_process_trains_is_left_alone(finished, tmp_path, mak
 
 def test_a_finished_run_is_read_where_nothing_can_be_written(finished, tmp_path, make_config, monkeypatch):
     folder = shutil.copytree(finished, tmp_path / "run")
-    monkeypatch.setattr("remanence.training.run.locked", lambda *_: pytest.fail("locked"))
+    monkeypatch.setattr("remanence.training.run.lock_folder", lambda *_: pytest.fail("locked"))
     train(make_config(), folder)
 
 

@@ -62,7 +62,9 @@ def test_the_best_is_trained_with_the_other_seeds_too(gridded):
 
 def test_given_again_it_trains_nothing(gridded, monkeypatch):
     grid, folder, found = gridded
-    monkeypatch.setattr(sys.modules["remanence.training.compare"], "work", lambda *_: pytest.fail("trained again"))
+    monkeypatch.setattr(
+        sys.modules["remanence.training.compare"], "train_in_worker", lambda *_: pytest.fail("trained again")
+    )
     assert sweep(grid, folder).runs == found.runs
 
 
@@ -97,7 +99,9 @@ def test_drawn_settings_are_the_same_for_all_at_first_and_when_it_goes_on(tmp_pa
     assert elman[0] == gru[0]
     assert len({str(settings) for settings in elman}) == 3
     assert all(1e-4 <= s["training.learning_rate"] <= 0.1 and s["layer.hidden_size"] in range(2, 10) for s in elman)
-    monkeypatch.setattr(sys.modules["remanence.training.compare"], "work", lambda *_: pytest.fail("trained again"))
+    monkeypatch.setattr(
+        sys.modules["remanence.training.compare"], "train_in_worker", lambda *_: pytest.fail("trained again")
+    )
     again = sweep(drawn, tmp_path)
     assert [[trial.settings for trial in candidate.trials] for candidate in again.candidates] == [elman, gru]
 

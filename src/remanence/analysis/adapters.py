@@ -26,6 +26,9 @@ def as_step(system: Any, *, input_size: int | None = None, state: State = None, 
             module: what it starts in itself, found by a call without a state for modules that are not named above.
         sequence: whether such a module takes x [batch, time, input], as layers do, or [batch, input], as cells do.
 
+    Returns:
+        The system as a function on flat states.
+
     Raises:
         ValueError: a module whose states go both ways, which drops units at random now, or of which it is not known how
             large its input or its state is.

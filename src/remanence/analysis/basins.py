@@ -88,6 +88,9 @@ def basins(
         resolution: states along each side.
         steps: of the simulation, at most.
 
+    Returns:
+        The attractor of every state on the grid, and the border between the basins.
+
     Raises:
         ValueError: a state of another size, or no attractor in the region.
 

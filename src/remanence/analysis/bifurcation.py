@@ -72,6 +72,9 @@ def bifurcation(
         x: the constant input; default: zeros.
         options: what else :func:`fixed_points` takes.
 
+    Returns:
+        The fixed points for each value of the parameter.
+
     Example:
         >>> def autapse(w):
         ...     return as_step(lambda x_t, h: torch.tanh(w * h), state=torch.zeros(1, 1, dtype=torch.float64))

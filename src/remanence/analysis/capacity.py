@@ -80,6 +80,9 @@ def capacity_curve(
         trials: independent sets of patterns.
         seed: of the patterns and their distortion.
 
+    Returns:
+        The overlap of what is recalled with what was stored, for each ratio and trial.
+
     Raises:
         ValueError: a ratio that makes less than one pattern, or a distortion outside 0 ... 1.
 

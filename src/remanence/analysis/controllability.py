@@ -73,6 +73,9 @@ def controllability(
         x: the input that drives the trajectory.
         h: the flat state to start in; default: the initial one.
 
+    Returns:
+        The response of the last state to the inputs, its Gramian, spectrum and rank.
+
     Raises:
         ValueError: a wrong shape, or a system without input.
 

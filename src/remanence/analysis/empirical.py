@@ -32,6 +32,9 @@ def empirical_controllability(
         h: the flat state to start in; default: the initial one.
         change: the size of an impulse, in units of the input; in float32 take some 1e-2.
 
+    Returns:
+        The same quantities as :func:`controllability`, from finite differences.
+
     References:
         Lall, Marsden, Glavaški 2002, Int. J. Robust Nonlinear Control 12, section 3.
 
@@ -75,6 +78,9 @@ def empirical_observability(
         x: the input that drives the trajectory.
         h: the flat state to start in; default: the initial one.
         change: how far each number is moved; in float32 take some 1e-2.
+
+    Returns:
+        The same quantities as :func:`observability`, from finite differences.
 
     References:
         Powel and Morgansen 2015, CDC, "Empirical observability Gramian rank condition for weak observability of

@@ -43,7 +43,11 @@ class FixedPoints:
     lost: int
 
     def of_kind(self, *kinds: str) -> Float[Tensor, "some size"]:
-        """The points with one of these verdicts."""
+        """Select the points with one of these verdicts.
+
+        Args:
+            kinds: as in :attr:`Verdict.kind`.
+        """
         chosen = [index for index, each in enumerate(self.verdicts) if each.kind in kinds]
         return self.points[chosen]
 
@@ -118,6 +122,9 @@ def fixed_points(
         radius: of the largest ball that is simulated around a point.
         steps: of each simulation, at most.
         iterations: of the search, at most.
+
+    Returns:
+        The points, with Jacobian, eigenvalues and verdict of each.
 
     References:
         Sussillo and Barak 2013, Neural Computation 25 (search). Khalil, Nonlinear Systems, 2002, chapter 4, and Haykin,

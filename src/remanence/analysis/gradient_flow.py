@@ -102,6 +102,9 @@ def gradient_flow(
         bound: whether to take the Jacobians that ``jacobian_bound`` is made of: where the state is large, they cost
             far more than the gradient itself.
 
+    Returns:
+        The norm of the gradient at every state, and its upper bounds.
+
     References:
         Bengio, Simard, Frasconi 1994; Pascanu, Mikolov, Bengio 2013, arXiv:1211.5063, section 2.
 

@@ -64,6 +64,9 @@ def hankel_modes(
         at: steps before the middle; default: half of them.
         h: the flat state to start in; default: the initial one.
 
+    Returns:
+        Hankel singular values and modes, and both Gramians.
+
     Raises:
         ValueError: no step before ``at`` or none after it.
 

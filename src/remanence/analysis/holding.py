@@ -132,6 +132,9 @@ def holding(
         tolerance: how much a value that is held may change in a step, a share of the range.
         away: how far from 0 it must be, a share of the range.
 
+    Returns:
+        The values and the net input of every neuron over time, and when it held.
+
     Raises:
         ValueError: another layer, an input of a wrong shape, or a share outside 0 to 1.
 

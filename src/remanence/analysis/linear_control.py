@@ -119,6 +119,9 @@ def linear_control(
         x_t: the constant input; default: zeros.
         horizon: steps to sum over; default: to infinity where the sums converge, else 100 or the size of the state.
 
+    Returns:
+        The linearisation with its Gramians, their spectra and ranks.
+
     Raises:
         ValueError: a wrong shape, or a horizon below 1, or so long that the sums overflow.
 

@@ -77,6 +77,9 @@ def lyapunov_exponents(
         discard: steps at the start that do not count, in which trajectory and Q settle.
         time_step: how long a step lasts.
 
+    Returns:
+        The exponents, and their running means.
+
     Raises:
         ValueError: ``count`` or ``discard`` out of range.
 

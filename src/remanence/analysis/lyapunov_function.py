@@ -93,6 +93,9 @@ def lyapunov_function(
         x: the constant input; default: zeros.
         samples: how many states are drawn.
 
+    Returns:
+        The samples, those that contradict V, and a verdict.
+
     Raises:
         ValueError: no candidate or region, a region of another size, or a point that is no equilibrium.
 

@@ -47,6 +47,9 @@ def observability(
         x: the input that drives the trajectory.
         h: the flat state to start in, the one that is read; default: the initial one.
 
+    Returns:
+        The response of the outputs to the first state, its Gramian, spectrum and rank.
+
     Raises:
         ValueError: a wrong shape.
 

@@ -78,6 +78,9 @@ def quadratic_lyapunov(
         reach: how far from the point, at most, level sets are looked at.
         samples: states in each round.
 
+    Returns:
+        P, and an estimate of the level below which V decreases.
+
     Raises:
         ValueError: a point that is no equilibrium or whose linearisation is not stable, or a Q of another kind.
 

@@ -63,6 +63,9 @@ def spectrum(
         x: the input that drives the trajectory.
         h: the flat state to start in; default: the initial one.
 
+    Returns:
+        Jacobians, eigenvalues and singular values at every step.
+
     Example:
         >>> found = spectrum(torch.nn.GRU(3, 8), torch.randn(2, 5, 3))
         >>> found.eigenvalues.shape, found.spectral_radius.shape

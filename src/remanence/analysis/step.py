@@ -40,7 +40,15 @@ class Step:
     def advance(
         self, x_t: Float[Tensor, "batch input"], h: Float[Tensor, "batch size"]
     ) -> tuple[Float[Tensor, "batch ..."], Float[Tensor, "batch size"]]:
-        """The output of this step, and the state after it."""
+        """Take one step.
+
+        Args:
+            x_t: the input of this step.
+            h: the flat state before it.
+
+        Returns:
+            The output of this step, and the flat state after it.
+        """
         y_t, state = self.function(x_t, self.unflatten(h))
         return y_t, self.flatten(state)
 
@@ -55,22 +63,39 @@ class Step:
         return pytree.tree_leaves(self.initial)[0].dtype
 
     def initial_state(self, batch_size: int = 1) -> Float[Tensor, "batch size"]:
-        """The state before anything was seen, flat."""
+        """Return the initial state, flat.
+
+        Args:
+            batch_size: rows, all the same.
+        """
         return self.flatten(self.initial).repeat(batch_size, 1)
 
     def flatten(self, state: State) -> Float[Tensor, "batch size"]:
-        """The leaves of a state side by side."""
+        """Concatenate the tensors of a state to one vector per row.
+
+        Args:
+            state: nested as the module nests it.
+        """
         return torch.cat([leaf.flatten(1) for leaf in pytree.tree_leaves(state)], 1)
 
     def unflatten(self, h: Float[Tensor, "batch size"]) -> State:
-        """A flat state as the module nests it."""
+        """Nest a flat state as the module does.
+
+        Args:
+            h: the flat state.
+        """
         leaves, nesting = pytree.tree_flatten(self.initial)
         parts = h.split([leaf[0].numel() for leaf in leaves], 1)
         shaped = [part.reshape(-1, *leaf.shape[1:]) for part, leaf in zip(parts, leaves, strict=True)]
         return pytree.tree_unflatten(shaped, nesting)
 
     def silence(self, batch_size: int = 1, steps: int | None = None) -> Tensor:
-        """An input of zeros, [batch, input], or [batch, steps, input]."""
+        """Return an input of zeros, [batch, input] or [batch, steps, input].
+
+        Args:
+            batch_size: rows.
+            steps: time steps; default: no time dimension.
+        """
         leaf = pytree.tree_leaves(self.initial)[0]
         time = () if steps is None else (steps,)
         return leaf.new_zeros(batch_size, *time, self.input_size)
@@ -96,7 +121,11 @@ class Step:
         return torch.stack(outputs, 1), torch.stack(states, 1)
 
     def start(self, x: Tensor, h: Float[Tensor, "batch size"] | None) -> Float[Tensor, "batch size"]:
-        """The flat state to start in: the one given, or the initial one.
+        """Return the flat state to start in: the one given, or the initial one.
+
+        Args:
+            x: the input, whose shape is checked.
+            h: the state; default: the initial one.
 
         Raises:
             ValueError: x is of a wrong shape or dtype, or has no time step.
@@ -124,12 +153,24 @@ class Step:
     def jacobian(
         self, x_t: Float[Tensor, "batch input"], h: Float[Tensor, "batch size"]
     ) -> Float[Tensor, "batch size size"]:
-        """∂F_i/∂h_j [i, j] at every row: each row is copied once for every i, and all copies go backwards at once."""
+        """Compute ∂F_i/∂h_j [i, j] at every row.
+
+        Each row is copied once for every i, and all copies are differentiated in one backward pass.
+
+        Args:
+            x_t: the input.
+            h: the flat state.
+        """
         parts = [_differentiate(self, self.size, *part)[0] for part in self._parts(x_t, h, self.size)]
         return torch.cat(parts)
 
     def linearise(self, x_t: Float[Tensor, "batch input"], h: Float[Tensor, "batch size"]) -> "Linearisation":
-        """What small changes of input and state do to state and output, at every row."""
+        """Linearise the step in input and state, at every row.
+
+        Args:
+            x_t: the input.
+            h: the flat state.
+        """
 
         def both(x_t: Tensor, h: Tensor) -> Tensor:
             y_t, after = self.advance(x_t, h)

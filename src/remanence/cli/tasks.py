@@ -86,7 +86,7 @@ def preview(
         made = create_task(task, settings)
         samples = made.examples(count)
         if output is not None:
-            from remanence.report.samples import write_samples  # slow to load
+            from remanence.report.sample_figures import write_samples  # slow to load
 
             pictures = write_samples(made, task, count, output)
     if as_json:

@@ -33,18 +33,25 @@ class Source:
     checksums: dict[str, str] = field(default_factory=dict)
 
     def command(self, task: str) -> str:
-        """How a user prepares them."""
+        """Format the command with which a user prepares the data.
+
+        Args:
+            task: the task that needs them.
+        """
         return f"remanence data {task} --from PATH {self.settings}".rstrip()
 
 
 def prepare(source: Source, path: Path, *, verify: bool = True, progress: Progress = lambda done, total: None) -> Store:
-    """Read what was downloaded into arrays, in place of those that may be there already.
+    """Convert downloaded files to arrays, replacing those that may already be there.
 
     Args:
         source: what it is.
         path: the archive or the folder.
         verify: whether files have to be the published ones to the byte; their counts have to be right in any case.
         progress: told how far it is.
+
+    Returns:
+        The arrays.
 
     Raises:
         ValueError: something is missing, truncated or not what its authors publish; nothing is left behind.
@@ -58,7 +65,14 @@ def prepare(source: Source, path: Path, *, verify: bool = True, progress: Progre
 
 
 def load_prepared(source: Source, task: str) -> Store:
-    """The arrays of a source.
+    """Load the prepared arrays of a source.
+
+    Args:
+        source: which data.
+        task: the task that needs them, for the message.
+
+    Returns:
+        The arrays.
 
     Raises:
         ValueError: they are not there yet; the message says how to get them.

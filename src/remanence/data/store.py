@@ -32,7 +32,11 @@ _watcher: ContextVar[Progress] = ContextVar("watcher", default=lambda done, tota
 
 @contextmanager
 def report_progress(progress: Progress) -> Iterator[None]:
-    """Tell ``progress`` how far it is, whatever is made meanwhile (:func:`load_or_make`)."""
+    """Report the progress of data that is generated inside the context (:func:`load_or_make`).
+
+    Args:
+        progress: called with what is done and the total.
+    """
     token = _watcher.set(progress)
     try:
         yield
@@ -51,7 +55,15 @@ class Writer:
         self._files: dict[str, IO[bytes]] = {}
 
     def append(self, name: str, rows: np.ndarray) -> None:
-        """Add rows to the array of that name; all of its pieces have the dtype and the row's shape of the first."""
+        """Append rows to an array.
+
+        Args:
+            name: of the array; created by the first call.
+            rows: of the same dtype and row shape as those before.
+
+        Raises:
+            ValueError: rows of another dtype or shape.
+        """
         rows = np.ascontiguousarray(rows)
         if name not in self._arrays:
             self._arrays[name] = {"dtype": rows.dtype.str, "shape": [0, *rows.shape[1:]]}
@@ -63,7 +75,11 @@ class Writer:
         self._files[name].write(rows.data if rows.size else b"")
 
     def count(self, name: str) -> int:
-        """Rows so far."""
+        """Return the number of rows written so far.
+
+        Args:
+            name: of the array.
+        """
         return self._arrays[name]["shape"][0] if name in self._arrays else 0
 
     def finish(self) -> None:
@@ -115,7 +131,14 @@ class Store:
 
 
 def directory() -> Path:
-    """``REMANENCE_DATA_DIR``, else ``data`` in :func:`remanence.caches.directory`."""
+    """Return the folder of prepared data.
+
+    Returns:
+        ``REMANENCE_DATA_DIR`` if it is set, else ``data`` in :func:`remanence.caches.directory`.
+
+    Raises:
+        ValueError: there is no home directory.
+    """
     if chosen := os.environ.get("REMANENCE_DATA_DIR"):
         return Path(chosen)
     kept = caches.directory()
@@ -144,13 +167,31 @@ def find_folder(name: str) -> Path:
 
 
 def load(name: str) -> Store | None:
-    """The arrays prepared under that name; None if there are none."""
+    """Load prepared arrays.
+
+    Args:
+        name: under which they were prepared.
+
+    Returns:
+        The arrays; None if there are none.
+
+    Raises:
+        ValueError: the name is not a valid folder name, or the arrays are damaged.
+    """
     folder = find_folder(name)
     return Store(folder) if folder.exists() else None
 
 
 def load_or_make(name: str, make: Callable[[Writer], None]) -> Store:
-    """The arrays under that name; where there are none yet, ``make`` makes them."""
+    """Load arrays, or make them first if they are not there yet.
+
+    Args:
+        name: under which they are stored.
+        make: writes them; called in one process only.
+
+    Returns:
+        The arrays.
+    """
     store = load(name)
     if store is not None:
         return store

@@ -6,7 +6,7 @@ from dataclasses import dataclass
 
 import torch
 
-from remanence.inspection import control, divergence, equilibria, gradient, memory, neurons
+from remanence.inspection import control, divergence, fixed_points, gradient, neurons, retention
 from remanence.inspection.finding import Finding
 from remanence.inspection.subject import Subject
 
@@ -35,9 +35,11 @@ class Line:
 
 LINES = (
     Line("gradient", "Gradient", "How many steps back does a gradient reach?", gradient.measure),
-    Line("memory", "Memory", "How long can an input be read from the state while others follow?", memory.measure),
+    Line("memory", "Memory", "How long can an input be read from the state while others follow?", retention.measure),
     Line("lyapunov", "Lyapunov exponent", "Do two nearby states part or meet?", divergence.measure),
-    Line("fixed_points", "Fixed points", "Where does the state rest when its input stands still?", equilibria.measure),
+    Line(
+        "fixed_points", "Fixed points", "Where does the state rest when its input stands still?", fixed_points.measure
+    ),
     Line("control", "Written", "Which directions of the state can inputs move?", control.measure_written),
     Line("observability", "Read", "Which directions of the state do outputs show?", control.measure_read),
     Line("holding", "Neurons", "Which neurons keep a value?", neurons.measure, neurons.applies),
@@ -53,11 +55,14 @@ class Card:
 
 
 def inspect(subjects: Sequence[Subject], tell: Tell = lambda subject, line, done: None) -> list[Card]:
-    """Measure every line of every memory.
+    """Measure every line of the card for every memory.
 
     Args:
         subjects: the memories.
-        tell: told how far it is.
+        tell: called before and after each measurement.
+
+    Returns:
+        One card for each memory.
     """
     with _use_one_thread():
         return [Card(subject, dict(_measure_lines(subject, select_lines(subjects), tell))) for subject in subjects]

@@ -14,7 +14,13 @@ FIRST = "weight_ih_l0"
 
 
 def subjects_of_checkpoint(path: Path) -> list[Subject]:
-    """Every ``nn.LSTM``, ``nn.GRU`` or ``nn.RNN`` in a file, driven by white noise.
+    """Find every ``nn.LSTM``, ``nn.GRU`` or ``nn.RNN`` in a checkpoint; each is driven by white noise.
+
+    Args:
+        path: a safetensors file or a file of ``torch.save``.
+
+    Returns:
+        One subject for each layer.
 
     Raises:
         ValueError: no such file, or no such layer in it.

@@ -31,7 +31,11 @@ class Finding:
 
     @classmethod
     def missing(cls, why: str) -> "Finding":
-        """A line that could not be measured."""
+        """Return the finding for a line that could not be measured.
+
+        Args:
+            why: the reason, in words.
+        """
         return cls({"missing": why}, "–", f"Not measured: {why}.")
 
 

@@ -25,6 +25,9 @@ def subjects_of_run(folder: Path, *, allow_import: bool = False) -> list[Subject
         allow_import: whether its configuration may name task and layer as ``package.module:Class``, whose code is run
             then.
 
+    Returns:
+        One subject for each memory.
+
     Raises:
         ValueError: no run of ours, or one without a recurrent memory; it names what would have to be imported.
         RunError: no weights yet, or damaged ones.

@@ -10,7 +10,16 @@ from remanence.inspection.card import Card, select_lines
 
 
 def table(cards: Sequence[Card]) -> Table:
-    """One memory: a line for each instrument, with a sentence; several: a column for each memory."""
+    """Build the table for the terminal.
+
+    For one memory it has a row for each instrument, with a sentence; for several, a column for each memory.
+
+    Args:
+        cards: as :func:`inspect` returns them.
+
+    Returns:
+        The table.
+    """
     result = Table(box=None, padding=(0, 2, 0, 0), title_justify="left")
     result.add_column("")
     if len(cards) == 1:
@@ -29,7 +38,14 @@ def table(cards: Sequence[Card]) -> Table:
 
 
 def as_json(cards: Sequence[Card]) -> list[dict[str, Any]]:
-    """For machines: a list of plain objects."""
+    """Convert cards to plain objects for JSON.
+
+    Args:
+        cards: as :func:`inspect` returns them.
+
+    Returns:
+        One object for each memory.
+    """
     return [
         {
             "name": card.subject.name,

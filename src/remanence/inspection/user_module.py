@@ -20,13 +20,16 @@ CONTRACT = "forward(x, state) -> (y, state) with x [batch, time, input], state N
 def subject_of_module(
     name: str, checkpoint: Path | None = None, *, options: dict[str, Any] | None = None, input_size: int | None = None
 ) -> Subject:
-    """A module that is imported and built, driven by white noise.
+    """Import and build a module of the user; it is driven by white noise.
 
     Args:
         name: ``package.module:Class``.
         checkpoint: a file of its ``state_dict``; default: the weights that it is built with.
         options: arguments of the class.
         input_size: channels of its input; default: what the module says.
+
+    Returns:
+        The subject.
 
     Raises:
         ValueError: it cannot be imported or built, does not fit the checkpoint, or does not keep the contract.

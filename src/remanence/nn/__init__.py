@@ -79,6 +79,9 @@ def create(name: str, *, input_size: int, hidden_size: int, **options: object) -
         hidden_size: units.
         options: what else the layer takes.
 
+    Returns:
+        The layer.
+
     Raises:
         ValueError: no such layer (the message names the nearest), or an argument it refuses.
 

@@ -136,7 +136,10 @@ class CfC(Memory):
 
     @classmethod
     def from_ncps(cls, module: nn.Module) -> "CfC":
-        """The same layer as an ``ncps.torch.CfC``, with its weights.
+        """Convert an ``ncps.torch.CfC``, with its weights.
+
+        Args:
+            module: the module of ncps.
 
         Raises:
             ValueError: a module with a wiring or a projection, for which there is no counterpart.

@@ -97,7 +97,11 @@ class Hopfield(nn.Module):
         self.weight.fill_diagonal_(0)
 
     def energy(self, state: Float[Tensor, "batch size"]) -> Float[Tensor, " batch"]:
-        """``E = -½ sᵀ W s``; a sequential update never raises it."""
+        """Compute ``E = -½ sᵀ W s``, which a sequential update never increases.
+
+        Args:
+            state: of -1 and 1.
+        """
         return -0.5 * (state * (state @ self.weight)).sum(-1)
 
     @torch.no_grad()

@@ -72,7 +72,12 @@ class LinearAssociator(nn.Module):
     def crosstalk(
         self, keys: Float[Tensor, "items input"], values: Float[Tensor, "items output"] | None = None
     ) -> Float[Tensor, "items output"]:
-        """What recall adds to the value of each key: that of the others, where keys are not orthogonal."""
+        """Compute the error of recall, which the other associations add where keys are not orthogonal.
+
+        Args:
+            keys: stored ones.
+            values: what they were stored with; default: the keys.
+        """
         values = keys if values is None else values
         self._check(keys, values)
         return self(keys) - values

@@ -139,7 +139,10 @@ class LTC(Memory):
 
     @classmethod
     def from_ncps(cls, module: nn.Module) -> "LTC":
-        """The same layer as an ``ncps.torch.LTC``, with its wiring and weights.
+        """Convert an ``ncps.torch.LTC``, with its wiring and weights.
+
+        Args:
+            module: the module of ncps.
 
         Raises:
             ValueError: a module with mixed memory, which has no counterpart.
@@ -147,7 +150,7 @@ class LTC(Memory):
         return convert_from_ncps(module, cls)
 
     def to_ncps(self) -> nn.Module:
-        """An ``ncps.torch.LTC`` with this layer's wiring and weights.
+        """Convert to an ``ncps.torch.LTC`` with this layer's wiring and weights.
 
         Raises:
             ImportError: ncps is not installed.

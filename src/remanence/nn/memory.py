@@ -58,7 +58,11 @@ class Memory(Structured):
         self.output_size = positive_integer("output_size", hidden_size if output_size is None else output_size)
 
     def initial_state(self, batch_size: int) -> State:
-        """The state before anything was seen, in the dtype and on the device of the parameters."""
+        """Return the state before the first step, in the dtype and on the device of the parameters.
+
+        Args:
+            batch_size: rows.
+        """
         return self._zeros(batch_size, self.hidden_size)
 
     def forward(

@@ -44,7 +44,11 @@ class Streaming(nn.Module):
         _, self._nesting = pytree.tree_flatten(layer.initial_state(1))
 
     def initial_state(self, batch_size: int) -> tuple[Tensor, ...]:
-        """The tensors of the state before anything was seen."""
+        """Return the tensors of the state before the first step.
+
+        Args:
+            batch_size: rows.
+        """
         return tuple(leaf.detach() for leaf in pytree.tree_leaves(self.layer.initial_state(batch_size)))
 
     def dynamic_shapes(self, batch: Any) -> tuple[Any, ...]:

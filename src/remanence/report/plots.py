@@ -11,9 +11,9 @@ from matplotlib.backends.backend_agg import FigureCanvasAgg
 from matplotlib.figure import Figure
 from matplotlib.ticker import FuncFormatter, LogLocator, NullFormatter, NullLocator
 
-from remanence.report.curves import Against, compute_mean_curve
 from remanence.report.estimate import Estimate, format_estimate, is_share
 from remanence.report.labels import Box, Label, label_margin, label_points, measure_text, wrap_label
+from remanence.report.mean_curve import Against, compute_mean_curve
 from remanence.report.style import DASHES, Layout, Look, Theme, make_settings
 from remanence.report.table import Row, find_first, format_heading
 

@@ -60,11 +60,19 @@ class Row:
         return f"{self.layer}, {self.runs[0].hidden_size} units"
 
     def in_state(self, state: str) -> list[Run]:
-        """The runs that are ``finished``, ``failed`` or ``unfinished``."""
+        """Select runs by their state.
+
+        Args:
+            state: ``"finished"``, ``"failed"`` or ``"unfinished"``.
+        """
         return [run for run in self.runs if run.state == state]
 
     def figures(self, key: str) -> list[float]:
-        """One field of the results of the finished runs."""
+        """Collect one field of the results of the finished runs.
+
+        Args:
+            key: of ``result.json``.
+        """
         return [float(run.result[key]) for run in self.in_state("finished") if run.result is not None]
 
     @property
@@ -261,10 +269,13 @@ def format_chance(rows: list[Row]) -> str | None:
 
 
 def table(rows: Iterable[Row]) -> Group:
-    """For the terminal: a table for each task, with what failed or is unfinished under it.
+    """Build a table for the terminal for each task, followed by what failed or is unfinished.
 
     Args:
         rows: as :func:`summarise` returns them.
+
+    Returns:
+        The tables.
     """
     parts: list[Table | Text] = []
     rows = list(rows)
@@ -291,10 +302,13 @@ def build_task_table(rows: list[Row]) -> Table:
 
 
 def markdown(rows: Iterable[Row]) -> str:
-    """For papers and notes: a table in Markdown for each task, with what failed or is unfinished under it.
+    """Format a Markdown table for each task, followed by what failed or is unfinished.
 
     Args:
         rows: as :func:`summarise` returns them.
+
+    Returns:
+        The text.
     """
     parts, rows = [], list(rows)
     for group in group_by_task(rows):
@@ -313,10 +327,13 @@ def markdown(rows: Iterable[Row]) -> str:
 
 
 def as_json(rows: Iterable[Row]) -> list[dict[str, Any]]:
-    """For machines: a list of plain objects, figures unrounded, shares of one left as they are.
+    """Convert rows to plain objects for JSON, figures unrounded, rates as fractions of one.
 
     Args:
         rows: as :func:`summarise` returns them.
+
+    Returns:
+        One object for each row.
     """
     return [
         {

@@ -54,7 +54,11 @@ class RunFolder:
         return self.path / "checkpoints" / "last.ckpt"
 
     def snapshot(self, epoch: int) -> Path:
-        """The weights after an epoch, if ``training.snapshot_every`` saved them."""
+        """The weights after an epoch, if ``training.snapshot_every`` saved them.
+
+        Args:
+            epoch: 0 for the weights before training.
+        """
         return self.path / "checkpoints" / f"epoch-{epoch}.ckpt"
 
     @property
@@ -63,7 +67,11 @@ class RunFolder:
         return f"remove the folder {self.path}, and the same command starts this run anew"
 
     def write_metrics(self, rows: Sequence[Mapping[str, Any]]) -> None:
-        """Write the rows under :data:`COLUMNS`."""
+        """Write ``metrics.csv``.
+
+        Args:
+            rows: one mapping per epoch, with the keys :data:`COLUMNS`.
+        """
         file = io.StringIO()
         writer = csv.writer(file, lineterminator="\n")
         writer.writerow(COLUMNS)

@@ -65,10 +65,13 @@ class Run:
 
 
 def load(paths: Iterable[Path | str]) -> list[Run]:
-    """Read runs, each once, in the order of their folders' names.
+    """Read runs, each once, sorted by the names of their folders.
 
     Args:
         paths: folders of runs, or folders that hold such folders at any depth.
+
+    Returns:
+        The runs.
 
     Raises:
         ValueError: there is no run, or a file of a run is broken (the message has the file and the line).

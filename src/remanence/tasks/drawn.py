@@ -40,10 +40,13 @@ class Drawn(Dataset[tuple[Tensor, Tensor]]):
         return batch.inputs[0], batch.targets[0]
 
     def batch(self, indices: Sequence[int]) -> Batch:
-        """The samples at these places.
+        """Return the samples at these indices.
+
+        Args:
+            indices: of the samples.
 
         Raises:
-            IndexError: there is no such place.
+            IndexError: an index is out of range.
         """
         rows = np.asarray(indices, np.int64)
         rows = np.where(rows < 0, rows + self.count, rows)

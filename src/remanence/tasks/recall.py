@@ -68,8 +68,14 @@ class Recall(Classification):
         return self.draw(self.sizes[split], rng)
 
     def draw(self, count: int, rng: np.random.Generator) -> Samples:
-        """Sequences beyond those of the splits: where ``train`` of them would not fit into memory, or be learnt by
-        heart."""
+        """Draw sequences beyond those of the splits.
+
+        For training on more of them than fit into memory, or than should be memorised.
+
+        Args:
+            count: how many.
+            rng: the source of randomness.
+        """
         symbol = rng.integers(self.target_size, size=count)
         signal = rng.standard_normal((count, self.shown + self.delay, self.target_size), dtype=np.float32)
         signal *= self.noise

@@ -65,7 +65,11 @@ class Samples(Dataset[tuple[Tensor, Tensor]]):
         return batch.inputs[0], batch.targets[0]
 
     def batch(self, indices: Sequence[int]) -> Batch:
-        """The samples at these places."""
+        """Return the samples at these indices.
+
+        Args:
+            indices: of the samples.
+        """
         chosen = torch.tensor(indices) if self.rows is None else self.rows[torch.tensor(indices)]
         inputs = self.inputs[chosen] if self.order is None else self.inputs[chosen][:, self.order]
         inputs = widen(inputs) if self.scale is None else inputs * self.scale
@@ -117,14 +121,22 @@ class Sequences(Dataset[tuple[Tensor, Tensor]]):
         return batch.inputs[0], batch.targets[0]
 
     def select(self, places: np.ndarray) -> "Sequences":
-        """The samples at these places, as a data set of their own."""
+        """Return a subset as a data set.
+
+        Args:
+            places: indices of its samples.
+        """
         part = copy.copy(self)
         rows = self._rows(places)
         part.starts, part.lengths, part.targets = self.starts[rows], self.lengths[rows], self.targets[places]
         return part
 
     def batch(self, indices: Sequence[int]) -> Batch:
-        """The samples at these places, padded, and the mask that says which positions are real."""
+        """Return the samples at these indices, padded, with the mask of real positions.
+
+        Args:
+            indices: of the samples.
+        """
         places = np.asarray(indices)
         rows = self._rows(places)
         mask = torch.arange(int(self.lengths[rows].max())) < torch.from_numpy(self.lengths[rows])[:, None]
@@ -166,7 +178,11 @@ class Windows(Dataset[tuple[Tensor, Tensor]]):
         return batch.inputs[0], batch.targets[0]
 
     def batch(self, indices: Sequence[int]) -> Batch:
-        """The pieces at these places."""
+        """Return the pieces at these indices.
+
+        Args:
+            indices: of the pieces.
+        """
         places = np.asarray(indices)[:, None] * self.longest + np.arange(self.longest + 1)
         tokens = widen(torch.from_numpy(self.tokens[places]))
         return Batch(tokens[:, :-1], tokens[:, 1:])

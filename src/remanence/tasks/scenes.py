@@ -5,7 +5,7 @@ import math
 import numpy as np
 
 from remanence.tasks.compiled import compiled
-from remanence.tasks.curves import (
+from remanence.tasks.dashed_curves import (
     CURVE_TRIALS,
     TRIALS,
     choose_step,

@@ -34,7 +34,15 @@ RELAY_INTERVAL = 0.1  # seconds
 
 
 def plan(configs: Iterable[RunConfig], output: Path) -> dict[Path, RunConfig]:
-    """A folder for each run: ``task-layer-size-seedN``, with a digest where several runs would share that name."""
+    """Assign a folder to each run: ``task-layer-size-seedN``, with a digest where names would clash.
+
+    Args:
+        configs: the runs.
+        output: the folder of all.
+
+    Returns:
+        The configuration of each run by its folder.
+    """
     configs = list(configs)
     names = [format_folder_name(config) for config in configs]
     shared = Counter(names)
@@ -45,7 +53,14 @@ def plan(configs: Iterable[RunConfig], output: Path) -> dict[Path, RunConfig]:
 
 
 def count_jobs(trainings: Iterable[TrainingConfig]) -> int:
-    """How many of these runs the machine has cores for at a time."""
+    """Return how many of these runs the machine has cores for at the same time.
+
+    Args:
+        trainings: the configurations of their training.
+
+    Returns:
+        At least 1.
+    """
     return max(1, (os.cpu_count() or 1) // max(training.threads for training in trainings))
 
 
@@ -69,9 +84,9 @@ def compare(
     overwrite: bool = False,
     tell: Callable[[Message], None] = lambda message: None,
 ) -> dict[Path, Result]:
-    """Train every run that has no result yet, ``jobs`` at a time, each in a process of its own.
+    """Train every run that has no result yet, ``jobs`` at a time, each in its own process.
 
-    A run that diverges is recorded as failed and the others go on.
+    A run that diverges is recorded as failed; the others continue.
 
     Args:
         runs: the folder and the configuration of each (:func:`plan`).

@@ -84,7 +84,11 @@ class Experiment(lightning.LightningModule):
         return {"optimizer": adam, "lr_scheduler": {"scheduler": schedule, "interval": "step"}}
 
     def loader(self, split: tasks.Split) -> DataLoader[Any]:
-        """Batches of a split; the order of training depends on the seed and the epoch alone."""
+        """Return the batches of a split; the order of training depends only on the seed and the epoch.
+
+        Args:
+            split: which one.
+        """
         samples = self.task.dataset(split)
         if split != "train":
             size = max(self.config.training.batch_size, EVALUATION_POSITIONS // samples.longest)
@@ -100,7 +104,11 @@ class Experiment(lightning.LightningModule):
         )
 
     def output(self, batch: Batch) -> Tensor:
-        """What the model gives for the inputs of a batch."""
+        """Apply the model to the inputs of a batch.
+
+        Args:
+            batch: of the task.
+        """
         # A model whose inputs are never padded or timed need not know of masks and timespans.
         given = {name: batch._asdict()[name] for name in ("mask", "timespans") if batch._asdict()[name] is not None}
         output = self.model(batch.inputs, **given)

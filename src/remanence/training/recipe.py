@@ -47,13 +47,21 @@ class Comparison(Strict):
         return self
 
     def runs(self, seeds: Sequence[int]) -> Iterator[RunConfig]:
-        """The configuration of every run, seed by seed, so that an early look compares like with like."""
+        """Yield the configuration of every run, seed by seed, so that early results are comparable.
+
+        Args:
+            seeds: of the runs.
+        """
         configs = [self.config(layer) for layer in self.sized_layers()]
         for seed in seeds:
             yield from (config.model_copy(update={"seed": seed}) for config in configs)
 
     def config(self, layer: LayerConfig, settings: Mapping[str, Any] | None = None) -> RunConfig:
-        """The configuration of one layer with the first seed, some fields set otherwise, sized by ``parameters``.
+        """Build the configuration of one layer with the first seed, sized by ``parameters`` if given.
+
+        Args:
+            layer: which one.
+            settings: fields to set, by name.
 
         Raises:
             ValueError: a field does not exist, or its value is wrong.
@@ -62,7 +70,12 @@ class Comparison(Strict):
         return plain if self.parameters is None else fit_hidden_size(plain, self.parameters)
 
     def apply_settings(self, layer: LayerConfig, settings: Mapping[str, Any]) -> RunConfig:
-        """The same, as large as the layer says."""
+        """Build the configuration of one layer with the hidden size that the layer gives.
+
+        Args:
+            layer: which one.
+            settings: fields to set, by name.
+        """
         plain = RunConfig(task=self.task, layer=layer, model=self.model, training=self.training)
         if not settings:
             return plain
@@ -117,17 +130,24 @@ class Recipe(Strict):
             yield from (layer if isinstance(layer, str) else layer.name for layer in comparison.layers)
 
     def count_seeds(self, comparison: Comparison) -> int:
-        """How many seeds the runs of a comparison have."""
+        """Return how many seeds the runs of a comparison have.
+
+        Args:
+            comparison: one of this recipe.
+        """
         return comparison.seeds or self.seeds
 
 
 def read_recipe(path: Path, overrides: Sequence[str] = (), *, allow_import: bool = False) -> Recipe:
-    """Read a recipe and set the overridden fields in each of its comparisons.
+    """Read a recipe, and set the overridden fields in each of its comparisons.
 
     Args:
         path: a YAML file.
         overrides: ``field=value``, such as ``seeds=5`` or ``training.learning_rate=0.01``.
         allow_import: whether the file may name tasks and layers as ``package.module:Class``, whose code is run then.
+
+    Returns:
+        The recipe.
 
     Raises:
         ValueError: the file is missing, is no YAML or has a wrong field (the message has the line), or it names what
@@ -147,7 +167,14 @@ def read_recipe(path: Path, overrides: Sequence[str] = (), *, allow_import: bool
 
 
 def build_recipe(data: dict[str, Any], overrides: Sequence[str] = ()) -> Recipe:
-    """A recipe from plain data, the overridden fields set in it or in each of its comparisons.
+    """Build a recipe from plain data; overridden fields are set in it or in each of its comparisons.
+
+    Args:
+        data: as in a recipe file.
+        overrides: ``field=value`` each.
+
+    Returns:
+        The recipe.
 
     Raises:
         ValueError: a wrong field.
@@ -161,7 +188,14 @@ def build_recipe(data: dict[str, Any], overrides: Sequence[str] = ()) -> Recipe:
 
 
 def build_run_config(data: dict[str, Any], overrides: Sequence[str] = ()) -> RunConfig:
-    """The configuration of a single run from plain data, overridden fields set.
+    """Build the configuration of a single run from plain data.
+
+    Args:
+        data: as in ``config.yaml``; missing fields have their defaults.
+        overrides: ``field=value`` each.
+
+    Returns:
+        The configuration.
 
     Raises:
         ValueError: a wrong field.

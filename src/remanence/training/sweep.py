@@ -85,6 +85,9 @@ def sweep(
         overwrite: start all runs anew.
         tell: called in this process with the progress of each run.
 
+    Returns:
+        The trials, and the runs with the best settings.
+
     Raises:
         ValueError: the recipe has no search, or it sets what does not exist; nothing was trained.
         OSError, RunError: as :func:`remanence.training.compare`.
@@ -126,7 +129,14 @@ def require_search(recipe: Recipe) -> Search:
 
 
 def count_runs(recipe: Recipe) -> int:
-    """How many runs a sweep has at most."""
+    """Return the largest number of runs that a sweep can have.
+
+    Args:
+        recipe: with a search.
+
+    Returns:
+        The number of runs.
+    """
     trials = require_search(recipe).count()
     return sum(
         len(list(comparison.sized_layers())) * (trials + recipe.count_seeds(comparison) - 1)

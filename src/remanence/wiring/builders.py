@@ -11,7 +11,13 @@ from remanence.wiring.graph import Wiring
 
 
 def isolated(neurons: int) -> Wiring:
-    """No synapses: every neuron (or flip-flop) stands alone.
+    """Create neurons (or flip-flops) without synapses.
+
+    Args:
+        neurons: how many.
+
+    Returns:
+        The wiring.
 
     Raises:
         ValueError: a number that is not a positive integer.
@@ -27,6 +33,9 @@ def dense(neurons: int, *, self_edges: bool = False, inhibitory: float = 0.0, se
         self_edges: whether each hears itself too.
         inhibitory: share of the synapses that inhibit.
         seed: of the draw of signs.
+
+    Returns:
+        The wiring.
 
     Raises:
         ValueError: an argument out of range.
@@ -46,6 +55,9 @@ def lattice(
         radius: steps along the axes, |Δ_1| + |Δ_2| + ..., that a synapse spans at most.
         inhibitory: share of the synapses that inhibit.
         seed: of the draw of signs.
+
+    Returns:
+        The wiring.
 
     Raises:
         ValueError: an argument out of range.
@@ -78,6 +90,9 @@ def random(neurons: int, density: float, seed: int = 0, *, self_edges: bool = Fa
         self_edges: whether a neuron may hear itself.
         inhibitory: share of the synapses that inhibit.
 
+    Returns:
+        The wiring.
+
     Raises:
         ValueError: an argument out of range.
     """
@@ -100,6 +115,9 @@ def small_world(
         rewired: p, the chance that a connection is led to a neuron drawn at random.
         inhibitory: share of the synapses that inhibit.
         seed: of the draw of synapses and signs.
+
+    Returns:
+        The wiring.
 
     Raises:
         ValueError: an argument out of range.

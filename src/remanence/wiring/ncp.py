@@ -39,6 +39,9 @@ def ncp(
         inhibitory: share of the synapses that inhibit.
         seed: of the draw of synapses and signs.
 
+    Returns:
+        The wiring.
+
     Raises:
         ValueError: a number that is not positive, or a fan that exceeds the layer it is drawn from.
 
@@ -81,6 +84,9 @@ def auto_ncp(
         sparsity: the share of possible synapses that is left out, 0.1 to 0.9.
         inhibitory: share of the synapses that inhibit.
         seed: of the draw of synapses and signs.
+
+    Returns:
+        The wiring.
 
     Raises:
         ValueError: an argument out of range.

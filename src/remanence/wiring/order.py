@@ -22,6 +22,9 @@ def firing_order(wiring: Wiring, order: str | Neurons = "index", seed: int = 0) 
             themselves, each once.
         seed: of the random order.
 
+    Returns:
+        The neurons, the one that fires first at the front.
+
     Raises:
         ValueError: an unknown name, or neurons that are not all there once.
 
@@ -47,9 +50,16 @@ def firing_order(wiring: Wiring, order: str | Neurons = "index", seed: int = 0) 
 
 
 def levels(wiring: Wiring, order: Int64[np.ndarray, " neurons"]) -> list[Int64[np.ndarray, " level"]]:
-    """Neurons that may fire together, first level first: none of a level feeds another of it.
+    """Group neurons into levels, first level first: no neuron of a level feeds another one of it.
 
-    Fired level by level the neurons get the values that they get one by one, in as few levels as that allows.
+    Fired level by level the neurons get the same values as one by one, in the smallest number of levels.
+
+    Args:
+        wiring: who is connected to whom.
+        order: of firing.
+
+    Returns:
+        The neurons of each level.
 
     Example:
         >>> levels(Wiring.of([[0, 0, 0], [0, 0, 0], [1, 1, 0]]), np.arange(3))  # 0 and 1 feed 2

@@ -72,6 +72,9 @@ def fast_attention(layer: FastWeights, x: Float[Tensor, "batch time input"]) -> 
         layer: fast weights, from their initial state.
         x: the input.
 
+    Returns:
+        The attention weights of every time step and inner step.
+
     Raises:
         ValueError: another layer, or an input of the wrong shape.
 

@@ -6,7 +6,7 @@ from torch import Tensor
 from torch.nn import functional as F
 
 from remanence.nn.attention.attention import Attention, make_key_mask
-from remanence.nn.attention.kernel import attend_by_kernel
+from remanence.nn.attention.kernel_attention import attend_by_kernel
 
 
 class LinearAttention(Attention):

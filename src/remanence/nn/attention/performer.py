@@ -8,7 +8,7 @@ from torch import Tensor
 
 from remanence.checks import positive_integer
 from remanence.nn.attention.attention import Attention, make_key_mask
-from remanence.nn.attention.kernel import attend_by_kernel
+from remanence.nn.attention.kernel_attention import attend_by_kernel
 from remanence.nn.structure import Device
 
 

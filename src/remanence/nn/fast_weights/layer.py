@@ -156,7 +156,7 @@ class FastWeights(Memory):
         state: tuple[Float[Tensor, "batch hidden"], Float[Tensor, "batch hidden hidden"]],
         steps: int | None = None,
     ) -> Float[Tensor, "batch iterates hidden"]:
-        """What the units go through within one time step: h⁰ ... h^S.
+        """Compute the iterates h⁰ ... h^S of the inner loop in one time step.
 
         Args:
             x_t: the input of the step.
@@ -171,13 +171,18 @@ class FastWeights(Memory):
     def write(
         self, A: Float[Tensor, "batch hidden hidden"], h: Float[Tensor, "batch hidden"]
     ) -> Float[Tensor, "batch hidden hidden"]:
-        """The fast weights once a hidden state is stored: λ A + η h hᵀ."""
+        """Store a hidden state: λ A + η h hᵀ.
+
+        Args:
+            A: the fast weights before.
+            h: the hidden state.
+        """
         return reference.write(self._rule(), A, h)
 
     def growth(
         self, h: Float[Tensor, "batch time hidden"], A: Float[Tensor, "batch hidden hidden"] | None = None
     ) -> Float[Tensor, "batch time"]:
-        """‖A_t‖ (Frobenius) after each step.
+        """Compute ‖A_t‖ (Frobenius norm) after each step.
 
         Args:
             h: the layer's output.

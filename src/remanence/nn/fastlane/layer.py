@@ -148,10 +148,13 @@ class Fastlane(Memory):
                 self.weight_hh.mul_(self._draw_edges(self.initial_edges))
 
     def fire_in(self, order: Neurons) -> None:
-        """Fire in another order from now on.
+        """Change the order of firing.
+
+        Args:
+            order: all neurons, each once; the first fires first.
 
         Raises:
-            ValueError: not each neuron once.
+            ValueError: a neuron is missing or listed twice.
         """
         new = firing_order(self.schedule.wiring, order)
         self.fix("order", new, saved=True, follows=True)

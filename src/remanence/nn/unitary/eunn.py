@@ -10,7 +10,7 @@ from remanence.checks import positive_integer
 from remanence.errors import UserError
 from remanence.nn.memory import State
 from remanence.nn.structure import Device
-from remanence.nn.unitary.memory import Turn, UnitaryMemory, split_halves
+from remanence.nn.unitary.base import Turn, UnitaryMemory, split_halves
 from remanence.ops.rotations import reference
 from remanence.ops.rotations.mesh import Mesh, butterfly, tunable
 from remanence.ops.rotations.operation import evolve

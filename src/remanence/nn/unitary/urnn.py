@@ -7,7 +7,7 @@ from torch import Tensor, nn
 
 from remanence.nn.memory import State
 from remanence.nn.structure import Device, draw_permutation
-from remanence.nn.unitary.memory import Turn, UnitaryMemory, split_halves
+from remanence.nn.unitary.base import Turn, UnitaryMemory, split_halves
 from remanence.ops.rotations import dense
 from remanence.ops.uncompiled import uncompiled
 

@@ -2,7 +2,7 @@ import numpy as np
 import torch
 
 from remanence import tasks
-from remanence.report.samples import draw_sample, format_answer, lay_out, make_palette
+from remanence.report.sample_figures import draw_sample, format_answer, lay_out, make_palette
 from remanence.tasks import Batch
 
 

@@ -2,7 +2,7 @@ import numpy as np
 import pytest
 
 from remanence.report import load
-from remanence.report.curves import GRID, compute_mean_curve
+from remanence.report.mean_curve import GRID, compute_mean_curve
 
 
 def test_mean_and_spread_by_hand(make_run):
