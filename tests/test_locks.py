@@ -100,7 +100,7 @@ def test_a_folder_that_is_gone_or_held_by_another_is_noticed(tmp_path):
     with lock_folder(tmp_path / "run") as lock:
         lock.check()
         shutil.rmtree(tmp_path / "run")
-        with pytest.raises(RunError, match="run was removed while its run was going on"):
+        with pytest.raises(RunError, match="run was removed during its run"):
             lock.check()
         with lock_folder(tmp_path / "run"), pytest.raises(RunError, match="was removed"):
             lock.check()

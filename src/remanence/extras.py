@@ -1,4 +1,4 @@
-"""What only some uses need is installed by an extra; where it is missing, the error says which."""
+"""Optional dependencies; if one is missing, the error names the extra that installs it."""
 
 from collections.abc import Iterator
 from contextlib import contextmanager

@@ -1,4 +1,4 @@
-"""Files that are whole or not there: written beside their place, then moved into it."""
+"""Atomic files: written beside their place, then moved into it."""
 
 import os
 import secrets
@@ -37,7 +37,7 @@ def replace_file(path: Path) -> Iterator[IO[bytes]]:
 
 
 def sync_folder(folder: Path) -> None:
-    """Bring to the disk which files a folder has: after a power cut a renamed file is there under its new name."""
+    """Flush the entries of a folder to disk, so that a renamed file keeps its new name after a power failure."""
     if os.name == "posix":
         opened = os.open(folder, os.O_RDONLY)
         try:
@@ -53,7 +53,7 @@ def write_text(path: Path, text: str) -> None:
 
 
 def read_text(path: Path) -> str:
-    """The text of a file.
+    """Read the text of a file.
 
     Raises:
         ValueError: it is not text.

@@ -134,7 +134,8 @@ def test_what_is_prepared_again_replaces_the_old(data_directory):
 
 
 @pytest.mark.parametrize(
-    ("winerror", "message"), [(5, r"end the programs that read them: '.*/set'"), (None, r"Permission denied: '.*/set'")]
+    ("winerror", "message"),
+    [(5, r"close the programs that read them: '.*/set'"), (None, r"Permission denied: '.*/set'")],
 )
 def test_arrays_stay_where_the_system_does_not_rename_them(data_directory, monkeypatch, winerror, message):
     load_or_make("set", lambda writer: writer.append("values", np.ones(2)))

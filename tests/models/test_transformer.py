@@ -208,8 +208,8 @@ def test_a_mixer_of_the_user_joins_by_its_path():
 @pytest.mark.parametrize(
     ("options", "message"),
     [
-        ({"mixer": "perfomer"}, "no mixer is called 'perfomer'; did you mean performer"),
-        ({"mixer": "lsmt"}, "no mixer is called 'lsmt'; did you mean lstm"),
+        ({"mixer": "perfomer"}, "unknown mixer 'perfomer'; did you mean performer"),
+        ({"mixer": "lsmt"}, "unknown mixer 'lsmt'; did you mean lstm"),
         ({"mixer": "no.such:Thing"}, "could be imported"),
         ({"mixer": "lstm", "mixer_options": {"decay": 1}}, "layer 'lstm'.*decay"),
         ({"mixer": "full", "mixer_options": {"decay": 1}}, "attention 'full'.*decay"),
@@ -217,7 +217,7 @@ def test_a_mixer_of_the_user_joins_by_its_path():
         ({"positions": "rotary"}, "positions must be one of learned, sinusoidal, none, got 'rotary'"),
         ({"causal": True}, "pooling='last' or 'mean'"),
         ({"pairs": True, "pooling": "none"}, "pairs are compared"),
-        ({"heads": 3}, "3 heads can share, got 8"),
+        ({"heads": 3}, "divisible by 3 heads, got 8"),
         ({"layers": 0}, "layers must be a positive integer"),
         ({"input_size": 3}, "one of the two"),
         ({"max_length": 0}, "max_length must be a positive integer"),

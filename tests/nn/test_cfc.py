@@ -145,7 +145,7 @@ def test_wrong_options():
         ({"backbone_units": 0}, "backbone_units must be"),
         ({"backbone_layers": -1}, "backbone_layers must be"),
         ({"backbone_dropout": 0.5}, "got 0.5 with 1 layers"),
-        ({"backbone_dropout": 1.0, "backbone_layers": 2}, "backbone_dropout is a share"),
+        ({"backbone_dropout": 1.0, "backbone_layers": 2}, "backbone_dropout must be from 0"),
     ):
         with pytest.raises(ValueError, match=message):
             nn.CfC(3, 4, **options)

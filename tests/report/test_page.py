@@ -160,7 +160,7 @@ def test_tasks_whose_names_are_alike_keep_their_pictures_apart(page_of, tmp_path
 
 def test_runs_before_their_first_epoch(page_of):
     page = page_of({"finished": False, "curve": ()})
-    assert "There is nothing to draw yet: no run has come to the end of its first epoch." in page.texts["p"]
+    assert "There is nothing to draw yet: no run has finished its first epoch." in page.texts["p"]
     assert not page.attributes("img")
 
 

@@ -67,7 +67,7 @@ def test_points_and_bars_are_mean_and_spread(drawn):
         {"seed": 0, "test": 0.2, "seconds": 2.0, "parameters": 700},
         {"seed": 1, "test": 0.4, "seconds": 6.0, "parameters": 700},
     ).axes
-    assert (parameters.get_xlabel(), seconds.get_xlabel()) == ("parameters", "seconds of training a run")
+    assert (parameters.get_xlabel(), seconds.get_xlabel()) == ("parameters", "seconds of training per run")
     spread = np.sqrt(2)
     for axes, x in ((parameters, 700), (seconds, 4)):
         np.testing.assert_allclose(line_at(axes, "o"), [[(x, 30)]])

@@ -71,7 +71,7 @@ def test_damaged_weights_are_named(tmp_path, small_recipes):
 def test_a_study_that_does_not_exist_is_named():
     result = CliRunner().invoke(app, ["study", "hodling"])
     assert isinstance(result.exception, ValueError)
-    assert "there is no study 'hodling'; there is holding" in str(result.exception)
+    assert "unknown study 'hodling'; known: holding" in str(result.exception)
 
 
 def test_missing_recipes_are_named(tmp_path, monkeypatch):

@@ -295,7 +295,7 @@ def bomb():
         ("imgs/1/sample_4.png", None, "lacks 1 images of its metadata, such as imgs/1/sample_4.png"),
         ("metadata/0.npy", b"imgs/0 sample_0.png 0 2\n", "0.npy, row 1: expected folder, file, number and label"),
         ("imgs/1/sample_4.png", bomb(), "sample_4.png cannot be read"),
-        ("metadata/0.npy", b"\x93NUMPY broken", "0.npy is truncated or no .npy file"),
+        ("metadata/0.npy", b"\x93NUMPY broken", "0.npy is truncated or not a .npy file"),
     ],
 )
 def test_wrong_files_are_named(released, name, content, message):

@@ -156,14 +156,16 @@ def test_a_continuous_time_layer_gets_the_timespans(tmp_path):
     options = {**SMALL, "length": 9}
     for layer in ("cfc", "ltc"):
         assert np.isfinite(train(config("irregular", layer, options), tmp_path / layer).test_loss)
-    with pytest.raises(ValueError, match=r"gru has no notion of time.*--set task\.options\.elapsed=channel"):
+    with pytest.raises(ValueError, match=r"gru is not a continuous-time layer.*--set task\.options\.elapsed=channel"):
         Experiment(config("irregular", "gru", options))
-    with pytest.raises(ValueError, match="a transformer has no notion of time"):
+    with pytest.raises(ValueError, match="a transformer does not accept timespans"):
         Experiment(config("irregular", "cfc", options, TransformerConfig()))
 
 
 def test_a_model_that_would_see_the_answer_is_refused(prepared):
-    with pytest.raises(ValueError, match=r"cheetah asks at each position.*--set model\.transformer\.causal=true"):
+    with pytest.raises(
+        ValueError, match=r"cheetah predicts what comes next at each position.*--set model\.transformer\.causal=true"
+    ):
         Experiment(config("cheetah", "full", transformer=TransformerConfig()))
 
 
@@ -227,14 +229,14 @@ def test_files_that_are_not_the_published_ones_are_marked(monkeypatch, capsys, t
     ("arguments", "message"),
     [
         (["data", "mnist", "--from", "nowhere"], "there is no nowhere; for MNIST"),
-        (["data", "digits", "--from", "."], "digits makes its data itself"),
-        (["data", "--from", "."], "which task is . for?"),
+        (["data", "digits", "--from", "."], "digits generates its data"),
+        (["data", "--from", "."], "name the task that . is for"),
         (["data", "minst"], "did you mean mnist"),
         (["preview", "mnist"], "mnist needs MNIST"),
-        (["preview", "retrieval", "--set", "training.epochs=3"], "training.epochs is no option of a task"),
+        (["preview", "retrieval", "--set", "training.epochs=3"], "training.epochs is not an option of a task"),
         (["train", "mnist", "--layer", "gru", "--output", "run"], "mnist needs MNIST"),
         (["compare", "mnist", "--layers", "gru,lstm", "--output", "run"], "mnist needs MNIST"),
-        (["data", "--make"], "--make takes a task"),
+        (["data", "--make"], "--make requires a task"),
     ],
 )
 def test_a_mistake_is_one_clear_line(monkeypatch, capsys, tmp_path, arguments, message):

@@ -227,7 +227,7 @@ def test_layers_are_as_large_as_their_parameters_allow(recipe_file):
     ("change", "message"),
     [
         ("parameters: 5", "elman with 1 unit has more than parameters=5: raise it"),
-        ("parameters: 600\n    hidden_sizes: [7]", "give one of the two"),
+        ("parameters: 600\n    hidden_sizes: [7]", "give only one of the two"),
         ("parameters: 100_000_000", "fewer than parameters=100,000,000"),
     ],
 )

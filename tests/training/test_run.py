@@ -119,7 +119,7 @@ def test_a_finished_run_is_not_trained_again(finished, make_config, monkeypatch)
 
 def test_a_folder_of_another_run_is_refused_unless_overwritten(finished, tmp_path, make_config):
     shutil.copytree(finished, tmp_path / "run")
-    with pytest.raises(ValueError, match="another seed and training: choose another --output, or --overwrite"):
+    with pytest.raises(ValueError, match="a different seed and training: choose another --output, or pass --overwrite"):
         train(make_config(seed=1, epochs=1), tmp_path / "run")
     assert train(make_config(seed=1, epochs=1), tmp_path / "run", overwrite=True).seed == 1
 
@@ -127,7 +127,7 @@ def test_a_folder_of_another_run_is_refused_unless_overwritten(finished, tmp_pat
 @pytest.mark.parametrize("overwrite", [False, True])
 def test_a_folder_of_something_else_is_never_touched(tmp_path, make_config, overwrite):
     (tmp_path / "thesis.tex").write_text("years of work")
-    with pytest.raises(ValueError, match="no run of ours"):
+    with pytest.raises(ValueError, match="is not a Remanence run"):
         train(make_config(), tmp_path, overwrite=overwrite)
     assert (tmp_path / "thesis.tex").read_text() == "years of work"
 
@@ -197,7 +197,7 @@ def test_a_rate_that_fell_to_zero_is_not_extended(tmp_path, make_config):
     train(make_config(epochs=1, lr_schedule="cosine"), tmp_path / "run")
     before = record_of(tmp_path / "run")
     with pytest.raises(
-        ValueError, match=r"falls to 0 at epoch 1 \(lr_schedule: cosine\), so more epochs make another run"
+        ValueError, match=r"falls to 0 at epoch 1 \(lr_schedule: cosine\), so more epochs would be another run"
     ):
         train(make_config(epochs=2, lr_schedule="cosine"), tmp_path / "run")
     assert record_of(tmp_path / "run") == before
@@ -263,7 +263,7 @@ def test_a_run_whose_folder_is_removed_stops_and_does_not_come_back(tmp_path, ma
         if done == when and folder.exists():
             shutil.rmtree(folder)
 
-    with pytest.raises(RunError, match="run was removed while its run was going on"):
+    with pytest.raises(RunError, match="run was removed during its run"):
         train(make_config(epochs=5), folder, progress=tell)
     assert not folder.exists()
 
@@ -381,7 +381,7 @@ def test_wherever_the_disk_ends_it_is_an_os_error(tmp_path, limit_files):
         ("result.json", b'{"task": ', "result.json is damaged: remove it, and the same command tests the run again"),
         ("result.json", b'{"task": "retrieval"}', "result.json is damaged: remove it"),
         ("config.yaml", b"task: [", "config.yaml, line 1: "),
-        ("config.yaml", b"task", "config.yaml is damaged, or no configuration of a run: .*remove the folder"),
+        ("config.yaml", b"task", "config.yaml is damaged, or is not the configuration of a run: .*remove the folder"),
     ],
 )
 def test_a_damaged_file_is_named_and_its_remedy_works(finished, tmp_path, make_config, file, content, message):
@@ -441,7 +441,7 @@ def test_a_parameter_that_does_not_exist_is_named_with_those_that_do(make_config
     fields = make_config().model_dump()
     for section, change in changes.items():
         fields[section] |= change
-    with pytest.raises(ValueError, match=r"is no parameter of this model, which has .*memory\.bias"):
+    with pytest.raises(ValueError, match=r"is not a parameter of this model, whose parameters are .*memory\.bias"):
         train(RunConfig.model_validate(fields), tmp_path / "run")
 
 

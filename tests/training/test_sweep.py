@@ -153,7 +153,7 @@ def test_layers_stay_as_large_as_their_parameters_allow():
             ],
         }
     ).comparisons
-    (layer,) = changed.sized_layers()
+    (layer,) = changed.iter_layers()
     plain, larger_ends = changed.config(layer), changed.config(layer, {"model.readout": [9]})
     assert larger_ends.model.readout == (9,)
     assert larger_ends.layer.hidden_size < plain.layer.hidden_size

@@ -101,7 +101,7 @@ def test_what_is_no_wiring_is_refused():
         Wiring(small, layer=np.zeros(3, dtype=np.int8))
     with pytest.raises(ValueError, match=r"hold the 2 neurons, got \(3, 1\)"):
         Wiring(small, shape=(3, 1))
-    with pytest.raises(ValueError, match="share of the synapses, 0 to 1, got 2"):
+    with pytest.raises(ValueError, match="inhibitory must be a fraction between 0 and 1, got 2"):
         Wiring(small).with_signs(2)
 
 

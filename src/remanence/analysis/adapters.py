@@ -1,4 +1,4 @@
-"""What each kind of recurrent module calls its state, and how it takes one step."""
+"""Adapters that run each kind of recurrent module for one step."""
 
 from collections.abc import Callable
 from typing import Any
@@ -18,8 +18,8 @@ def as_step(system: Any, *, input_size: int | None = None, state: State = None, 
     """Turn a recurrent module, or a function, into a :class:`Step`.
 
     Args:
-        system: a memory of ours; ``torch.nn.RNN``, ``LSTM``, ``GRU`` or a cell of theirs; a layer or a cell of ncps;
-            any module with ``forward(x, state) -> (y, state)``; a function ``f(x_t, state) -> state``; or a step
+        system: a :class:`remanence.nn.Memory`; ``torch.nn.RNN``, ``LSTM``, ``GRU`` or their cells; a layer or a cell of
+            ncps; any module with ``forward(x, state) -> (y, state)``; a function ``f(x_t, state) -> state``; or a step
             (returned as it is).
         input_size: channels of the input; default: what the module says; 0 for a function.
         state: the state to start in, nested as the module nests it, a batch of one. Needed by functions; default for a
@@ -30,8 +30,7 @@ def as_step(system: Any, *, input_size: int | None = None, state: State = None, 
         The system as a function on flat states.
 
     Raises:
-        ValueError: a module whose states go both ways, which drops units at random now, or of which it is not known how
-            large its input or its state is.
+        ValueError: a bidirectional module, one with active dropout, or one whose input size or state size is unknown.
 
     Example:
         >>> step = as_step(nn.LSTM(3, 8, num_layers=2))
@@ -61,7 +60,7 @@ def _make_step(call: Call, initial: State, input_size: int) -> Step:
 
 
 def _duplicate_state(state: State) -> tuple[Tensor, State]:
-    """The state as the output too."""
+    """Return the state also as the output."""
     return get_leaves(state)[0], state
 
 
@@ -83,7 +82,7 @@ def _resolve_module(module: nn.Module, input_size: int, state: State, sequence: 
 
 def _wrap_torch_layer(layer: nn.RNNBase) -> tuple[Call, State]:
     if layer.bidirectional:
-        raise UserError("a bidirectional layer has no step: its states go both ways through time")
+        raise UserError("a bidirectional layer has no single step: its states run both ways through time")
     time = 1 if layer.batch_first else 0
 
     def call(x_t: Tensor, state: State) -> tuple[Tensor, State]:
@@ -125,7 +124,7 @@ def _wrap_sequence(module: nn.Module) -> Call:
 
 @torch.no_grad()
 def _find_initial_state(call: Call, module: nn.Module, input_size: int) -> State:
-    """Zeros of the shape of the state that the module makes up when it is given none."""
+    """Return zeros of the shape of the state that the module creates when called without one."""
     _, state = call(_make_zeros(module, input_size), None)
     return pytree.tree_map(torch.zeros_like, state)
 

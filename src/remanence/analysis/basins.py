@@ -101,13 +101,13 @@ def basins(
     """
     step = as_step(system)
     if step.size != 2:
-        raise UserError(f"basins are drawn of two state variables, this system has {step.size}")
+        raise UserError(f"basins need a system of two state variables, this one has {step.size}")
     x = step.silence()[0] if x is None else x
     grid = _make_grid(region, resolution, x.dtype)
     if points is None:
         points = fixed_points(step, x, starts=grid.flatten(0, 1)[:: max(resolution**2 // 400, 1)].to(x.device))
     if not len(points.attractors):
-        raise UserError("no attractor found to which a basin could belong: a larger region, or points, may help")
+        raise UserError("no attractor found: try a larger region, or pass points")
 
     def label(h: Tensor) -> Tensor:
         return _find_attractors(step, x, h.to(x.device), points.attractors, steps).cpu()
@@ -117,7 +117,7 @@ def basins(
 
 
 def _make_grid(region: Region, resolution: int, dtype: torch.dtype) -> Tensor:
-    """The middles of the cells, [second, first, 2]."""
+    """Return the centres of the cells, [second, first, 2]."""
     middles = (torch.arange(resolution, dtype=dtype) + 0.5) / resolution
     first, second = (low + middles * (high - low) for low, high in region)
     return torch.stack(torch.meshgrid(first, second, indexing="xy"), -1)
@@ -141,7 +141,7 @@ def _find_attractors(step: Step, x: Tensor, h: Tensor, attractors: Tensor, steps
 
 
 def _find_border(label: Callable[[Tensor], Tensor], grid: Tensor, labels: Tensor) -> Tensor:
-    """Between all neighbours on the grid that end in different attractors, cut down to the border."""
+    """Bisect between all neighbours on the grid that end in different attractors."""
     ends = []
     for first, second in (((slice(None), slice(-1)), (slice(None), slice(1, None))), (slice(-1), slice(1, None))):
         differs = labels[first] != labels[second]

@@ -26,7 +26,7 @@ class CapacityCurve:
     overlaps: Float[Tensor, "ratios trials"]
 
     def capacity(self, overlap: float = 0.9) -> float:
-        """The ratio at which the mean overlap falls below this, between the measured ones; NaN if it never does.
+        """Interpolate the ratio at which the mean overlap falls below a level; NaN if it never does.
 
         Args:
             overlap: the least to be called recalled.
@@ -96,7 +96,7 @@ def capacity_curve(
     if not counts or min(counts) < 1:
         raise UserError(f"ratios of {size} channels must make at least one pattern each, got {list(ratios)}")
     if not 0 <= distortion <= 1:
-        raise UserError(f"distortion must be 0 to 1, got {distortion}")
+        raise UserError(f"distortion must be between 0 and 1, got {distortion}")
     generator = torch.Generator().manual_seed(seed)
     overlaps = [
         [

@@ -21,7 +21,7 @@ def empirical_controllability(
     *,
     change: float = 1e-4,
 ) -> Controllability:
-    """What :func:`controllability` says, by simulation: an impulse up and one down in every channel at every step.
+    """Estimate :func:`controllability` by simulation: an impulse up and one down in every channel at every step.
 
     Half the difference of the two last states, over the size of the impulse, is the response. As the impulses shrink
     it becomes the derivative; larger ones say what the linearisation leaves out.
@@ -71,7 +71,7 @@ def empirical_observability(
     *,
     change: float = 1e-4,
 ) -> Observability:
-    """What :func:`observability` says, by simulation: every number of the first state moved up, and down.
+    """Estimate :func:`observability` by simulation: every number of the first state is moved up, and down.
 
     Args:
         system: what :func:`as_step` takes; it need not be differentiable.

@@ -79,7 +79,7 @@ class FixedPoints:
 
 
 def draw_points(axes: Any, places: Tensor, verdicts: tuple[Verdict, ...]) -> None:
-    """Points [points, 2]: full if they attract, hollow if they do not."""
+    """Draw points [points, 2]: filled if they attract, hollow if they do not."""
     for kind in dict.fromkeys(each.kind for each in verdicts):
         chosen = places[[index for index, each in enumerate(verdicts) if each.kind == kind]]
         if "asymptotically" in kind:
@@ -161,7 +161,7 @@ def fixed_points(
 def _search(
     step: Step, x: Tensor, starts: Tensor, iterations: int, after: Callable[[Tensor], Tensor], tolerance: float
 ) -> tuple[Tensor, Tensor]:
-    """Where each start ended, and how fast the state moves there."""
+    """Return where each start ended, and how fast the state moves there."""
 
     def jacobian(h: Tensor) -> Tensor:
         return step.jacobian(x.expand(len(h), -1), h)
@@ -179,7 +179,7 @@ def _search(
 def _merge_points(
     h: Tensor, norm: Tensor, after: Callable[[Tensor], Tensor], tolerance: float
 ) -> tuple[Tensor, Tensor]:
-    """One point of each heap, the slowest, and how many there were."""
+    """Return the slowest point of each cluster, and the number of points in it."""
     rest, points, arrivals = h[norm.argsort()], [], []
     while len(rest):
         distance, scale = (rest - rest[0]).norm(dim=-1), 1 + rest[0].norm()

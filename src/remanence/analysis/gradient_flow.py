@@ -32,7 +32,7 @@ class GradientFlow:
     weight_bound: Float[Tensor, "batch states"] | None
 
     def horizon(self, share: float = 0.01) -> Float[Tensor, " batch"]:
-        """Steps back in time at which the gradient first falls below a share of what it is at its last arrival.
+        """Count the steps back until the gradient falls below a fraction of its value at the last state it reaches.
 
         For a loss at the end of the sequence. Infinite where it never does within the sequence.
 
@@ -42,7 +42,7 @@ class GradientFlow:
         return self._find_first(lambda ratio: ratio < share)
 
     def explodes(self, factor: float = 100.0) -> Float[Tensor, " batch"]:
-        """Steps back at which the gradient first exceeds so many times what it is at its last arrival; or infinite.
+        """Count the steps back until the gradient exceeds a multiple of its last value; infinite if it never does.
 
         Args:
             factor: how many times; a gradient that is not finite counts as larger.
@@ -131,7 +131,7 @@ def gradient_flow(
 
 
 def _compute_jacobian_norms(step: Step, x: Tensor, states: Tensor) -> Tensor:
-    """‖J‖ of every step."""
+    """Compute ‖J‖ of every step."""
     jacobians = step.jacobian(x.flatten(0, 1), states.flatten(0, 1))
     return torch.linalg.matrix_norm(jacobians, 2).unflatten(0, x.shape[:2])
 
@@ -139,7 +139,7 @@ def _compute_jacobian_norms(step: Step, x: Tensor, states: Tensor) -> Tensor:
 def _run_with_gradients(
     step: Step, x: Tensor, loss: Callable[[Tensor, Tensor], Tensor], h: Tensor
 ) -> tuple[list[Tensor], list[Tensor], list[Tensor]]:
-    """States before every step (cut off from the past), after it, and what of the gradient enters h_0 ... h_T directly.
+    """Return the states before every step (detached), those after it, and the direct gradient of every state.
 
     The output of a step belongs to the state before it, where it is computed beside the new state.
     """
@@ -167,7 +167,7 @@ def _accumulate_bounds(direct: list[Tensor], factors: Tensor) -> Tensor:
 
 
 def _compute_weight_factors(system: Any, states: Tensor) -> Tensor | None:
-    """‖W‖ ‖diag σ'‖ of every step; σ' from the state after it: 1 - h² for tanh, 1 or 0 for ReLU."""
+    """Compute ‖W‖ ‖diag σ'‖ of every step; σ' from the state after it: 1 - h² for tanh, 1 or 0 for ReLU."""
     weight: Any
     if isinstance(system, Elman | nn.RNNCell):
         weight = system.weight_hh

@@ -83,7 +83,7 @@ class Gramian:
 
 
 def draw_energy(axes: Any, energy: Tensor, rows: str) -> None:
-    """A heat map of rows and numbers of the state, by powers of 10."""
+    """Draw a heat map of rows and numbers of the state, by powers of 10."""
     with require_extra("analysis", "a picture"):
         from matplotlib.ticker import MaxNLocator
 

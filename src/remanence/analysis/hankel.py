@@ -56,7 +56,7 @@ def hankel_modes(
     at: int | None = None,
     h: Float[Tensor, "batch size"] | None = None,
 ) -> HankelModes:
-    """Which directions of the state inputs have written by a time and outputs will read after it.
+    """Find the directions of the state that inputs have written by a time and outputs will read after it.
 
     Args:
         system: what :func:`as_step` takes, best in float64.

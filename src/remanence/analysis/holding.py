@@ -83,7 +83,7 @@ class Holding:
         return axes
 
     def to_networkx(self) -> Any:
-        """A ``networkx.DiGraph`` of the neurons 0, 1, ... and the inputs "x0", "x1", ...
+        """Convert to a ``networkx.DiGraph`` of the neurons 0, 1, ... and the inputs "x0", "x1", ...
 
         Edges go from sender to receiver and have a ``weight``; neurons have ``place`` (0 fires first), ``sensory`` (it
         hears an input), ``output``, ``share`` and ``holds``.
@@ -114,7 +114,7 @@ def holding(
     tolerance: float = 0.01,
     away: float = 0.1,
 ) -> Holding:
-    """Which neurons hold a value, and what arrives at each of them.
+    """Find which neurons hold a value, and what their net input is meanwhile.
 
     With R_a the range of neuron a, the distance from its lowest to its highest value in all of the run, 0 among them,
     it holds at step t where it keeps its value and that is not its rest at 0::
@@ -149,7 +149,7 @@ def holding(
         raise UserError(f"holding is defined for PersistentLinear and Fastlane, got {type(layer).__name__}")
     for name, value in (("tolerance", tolerance), ("away", away)):
         if not 0 <= value <= 1:
-            raise UserError(f"{name} is a share of the range, 0 to 1, got {value}")
+            raise UserError(f"{name} must be a fraction of the range, between 0 and 1, got {value}")
     start = as_step(layer).start(x, h)
     run = _run_persistent(layer, x, start) if isinstance(layer, PersistentLinear) else _run_fastlane(layer, x, start)
     values, net_input, *graph = run
@@ -160,7 +160,7 @@ def holding(
 
 
 def _run_persistent(layer: PersistentLinear, x: Tensor, h: Tensor) -> tuple[Tensor, ...]:
-    """Values, net input, and weights, input weights, order and outputs as :class:`Holding` has them."""
+    """Return values, net input, weights, input weights, order and outputs, as in :class:`Holding`."""
     everyone = torch.arange(layer.hidden_size, device=x.device)
     net_input = F.linear(x, layer.weight_ih, layer.bias)
     none = x.new_zeros(len(everyone), len(everyone))
@@ -168,7 +168,7 @@ def _run_persistent(layer: PersistentLinear, x: Tensor, h: Tensor) -> tuple[Tens
 
 
 def _run_fastlane(layer: Fastlane, x: Tensor, h: Tensor) -> tuple[Tensor, ...]:
-    """The same."""
+    """Return the same quantities for a :class:`Fastlane`."""
     w, u = layer.weights(), layer.input_weights()
     drive = F.linear(x.repeat_interleave(layer.ticks, 1), u, layer.bias)
     values, _ = fire(replace(layer.schedule, ticks=1), drive.permute(2, 1, 0).contiguous(), h.T.contiguous(), w)

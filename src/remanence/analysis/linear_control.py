@@ -154,7 +154,7 @@ def linear_control(
 
 
 def _compute_gramian(A: Tensor, B: Tensor, horizon: int | None) -> Tensor:
-    """``Σ_k A^k B Bᵀ (A^k)ᵀ``."""
+    """Compute ``Σ_k A^k B Bᵀ (A^k)ᵀ``."""
     if horizon is None:
         with require_extra("analysis", "a Gramian over all time"):
             from control import dlyap
@@ -170,7 +170,7 @@ def _compute_gramian(A: Tensor, B: Tensor, horizon: int | None) -> Tensor:
 
 
 def _count_reachable(A: Tensor, B: Tensor) -> int:
-    """Dimension of the smallest subspace that holds B and that A does not leave, by an orthogonal basis of it."""
+    """Compute the dimension of the smallest A-invariant subspace that contains B, by an orthogonal basis."""
     # Rounding grows along the chain: at 200 states to 1e5 epsilons. A coupling weaker than this share of ‖A‖ is none.
     rounding = torch.finfo(A.dtype).eps ** (2 / 3)
     found, new, size = A.new_zeros(len(A), 0), B, torch.linalg.matrix_norm(B, 2) if B.numel() else 0.0

@@ -63,7 +63,7 @@ def lyapunov_exponents(
     discard: int = 0,
     time_step: float = 1.0,
 ) -> LyapunovExponents:
-    """Lyapunov exponents along a trajectory, by repeated QR decomposition.
+    """Compute Lyapunov exponents along a trajectory, by repeated QR decomposition.
 
     In the order of time, J_t the Jacobian of the step, Q_0 orthonormal::
 

@@ -77,7 +77,7 @@ def lyapunov_function(
     x: Float[Tensor, " input"] | None = None,
     samples: int = 10_000,
 ) -> LyapunovCheck:
-    """Look for states that speak against a candidate V: ``V(x̄) = 0``, else ``V(h) > 0`` and ``V(F(h)) < V(h)``.
+    """Search for states that contradict a candidate V: ``V(x̄) = 0``, else ``V(h) > 0`` and ``V(F(h)) < V(h)``.
 
     Without a point V is judged as an energy: no step may raise it, and it may stay only where the state rests. Samples
     are evidence, no proof: a state between them may disagree. A ``nn.Hopfield`` brings its own energy, and corners of
@@ -170,7 +170,7 @@ def _describe_evidence(h: Tensor, stays: Tensor, equilibrium: bool, level: float
 
 
 def _is_moving(h: Tensor, after: Tensor) -> Tensor:
-    """Where V is flat, as at rest, its rounding hides moves as small as the root of the rounding."""
+    """Return which states move; where V is flat, rounding hides moves as small as the root of epsilon."""
     return (after - h).norm(dim=1) > _compute_threshold(h) * (1 + h.norm(dim=1))
 
 
@@ -183,4 +183,4 @@ def _check_equilibrium(step: Step, x: Tensor, point: Tensor) -> None:
         raise UserError(f"expected a point [{step.size}], got {list(point.shape)}")
     moved = float((step(x[None], point[None])[0] - point).norm())
     if not moved <= _compute_threshold(point) * (1 + float(point.norm())):
-        raise UserError(f"the point is no equilibrium: a step moves it by {moved:.3g}; fixed_points searches for some")
+        raise UserError(f"the point is not an equilibrium: a step moves it by {moved:.3g}; find one with fixed_points")

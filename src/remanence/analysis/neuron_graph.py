@@ -32,7 +32,7 @@ KINDS = {  # (hears an input, is read): marker and name
 
 
 def build_graph(found: Holding) -> networkx.DiGraph:
-    """The graph that :meth:`Holding.to_networkx` gives."""
+    """Build the graph that :meth:`Holding.to_networkx` returns."""
     graph = networkx.DiGraph()
     place = found.order.argsort().tolist()
     sensory, outputs = found.input_weights.ne(0).any(1).tolist(), set(found.outputs.tolist())
@@ -82,7 +82,7 @@ def draw_graph(found: Holding, axes: Axes) -> Axes:
 
 
 def _keep_strongest(graph: networkx.DiGraph) -> networkx.DiGraph:
-    """All neurons, and the strongest edges into each; inputs that are left without any are left out."""
+    """Keep all neurons and the strongest edges into each; drop inputs without edges."""
     kept = networkx.DiGraph()
     kept.add_nodes_from((node, facts) for node, facts in graph.nodes(data=True) if "place" in facts)
     for neuron in list(kept):
@@ -92,7 +92,7 @@ def _keep_strongest(graph: networkx.DiGraph) -> networkx.DiGraph:
 
 
 def _compute_layout(graph: networkx.DiGraph) -> dict[Any, np.ndarray]:
-    """The stronger two neurons are connected, the nearer they are; none drifts away."""
+    """Place neurons the nearer, the stronger they are connected; none drifts away."""
     pulled = networkx.Graph()
     strengths = [abs(weight) for _, _, weight in graph.edges(data="weight")]
     scale = max(strengths, default=1.0)

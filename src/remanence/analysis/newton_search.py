@@ -15,7 +15,7 @@ REACHED = 1e-4  # of the tolerance: nearer to a root no row needs to be
 def search(
     step: Callable[[Tensor], Tensor], jacobian: Callable[[Tensor], Tensor], h: Tensor, iterations: int, tolerance: float
 ) -> tuple[Tensor, Tensor]:
-    """Go from every row to where it does not move.
+    """Search from every row for a state that does not move.
 
     A row takes Newton's step, with the Jacobian of before as long as that at least halves its speed ``‖F(h) - h‖``.
     Where a fresh one does not either, it takes the better of that and a damped step down the speed squared (Levenberg
@@ -56,7 +56,7 @@ class _Search:
         return self.h, self.norm
 
     def _try_chord(self, rows: Tensor) -> Tensor:
-        """Newton's step with the Jacobian of before; which rows it served well."""
+        """Try Newton's step with an earlier Jacobian; return the rows for which it worked."""
         served = torch.zeros_like(rows, dtype=torch.bool)
         place = torch.nonzero(self.factored[rows])[:, 0]
         if len(place) and self.factors is not None:
@@ -84,7 +84,7 @@ class _Search:
             self._descend(rows[~good], A[~good], b[~good], newton[~good])
 
     def _descend(self, rows: Tensor, A: Tensor, b: Tensor, newton: Tensor) -> None:
-        """The better of Newton's step and a damped one, if it is slower there at all."""
+        """Take the better of Newton's step and a damped one, if it reduces the speed."""
         normal = A.mT @ A
         normal.diagonal(dim1=-2, dim2=-1).add_(self.damping[rows, None])
         with _use_one_thread():

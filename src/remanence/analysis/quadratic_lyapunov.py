@@ -36,7 +36,7 @@ class QuadraticLyapunov:
     verdict: str
 
     def __call__(self, h: Float[Tensor, "batch size"]) -> Float[Tensor, " batch"]:
-        """V."""
+        """Evaluate V."""
         return _evaluate(self.P, h - self.point)
 
     @property
@@ -127,7 +127,7 @@ def _solve_lyapunov_equation(A: Tensor, Q: Tensor) -> Tensor:
     radius = float(torch.linalg.eigvals(A).abs().max())
     if not radius < 1:
         raise UserError(
-            f"the linearisation is not stable there: largest |λ| {radius:.6g}; no quadratic V falls around it"
+            f"the linearisation is not stable there: largest |λ| {radius:.6g}; no quadratic V decreases around it"
         )
     P = torch.from_numpy(solve_discrete_lyapunov(A.T.cpu().numpy(), Q.cpu().numpy())).to(A)
     return (P + P.T) / 2

@@ -32,7 +32,7 @@ def sample_region(region: Region, point: Tensor | None, step: Step, count: int) 
         return Samples(region.to(like), like[:0], lambda h: torch.zeros_like(h[:, 0], dtype=torch.bool))
     if isinstance(region, int | float):
         if point is None:
-            raise UserError("a region that is a radius needs point, its middle")
+            raise UserError("a region given as a radius needs point, its centre")
         return _sample_ball(region, point, count, generator)
     if len(region) != step.size:
         raise UserError(f"expected a (lowest, highest) for each of {step.size} numbers of a state, got {len(region)}")
@@ -59,6 +59,6 @@ def _sample_box(region: Tensor, count: int, generator: torch.Generator) -> Sampl
 
 
 def draw_corners(memory: Hopfield, count: int) -> Tensor:
-    """Random states of -1 and 1."""
+    """Draw random states of -1 and 1."""
     drawn = torch.randint(2, (count, memory.size), generator=torch.Generator().manual_seed(0))
     return (2 * drawn - 1).to(memory.weight)

@@ -31,7 +31,7 @@ def memory_capacity(
     ridge: float = 1e-8,
     seed: int = 0,
 ) -> RetentionCurve:
-    """Jaeger's memory capacity: how well a linear readout of h_t recovers the input u_{t-k}.
+    """Measure Jaeger's memory capacity: how well a linear readout of h_t recovers the input u_{t-k}.
 
     The first input channel gets u, independent and uniform in [-1, 1]. A ridge regression for every delay learns from
     the first half of the states; the value is its squared correlation with u on the second half. The area under the
@@ -99,7 +99,7 @@ def retention(
     seed: int = 0,
     read: Callable[[Tensor], Tensor] = torch.clone,
 ) -> RetentionCurve:
-    """How often a linear probe names, from the state k steps later, the symbol that was shown for one step.
+    """Measure how often a linear probe of the state identifies a symbol that was shown k steps earlier.
 
     Noise matters: without any, a probe reads differences of any smallness, and even a state that all but forgot is
     read perfectly.
@@ -132,7 +132,7 @@ def retention(
     _check_arguments(step, delays, None)
     symbols = torch.eye(step.input_size, dtype=torch.float64) if symbols is None else symbols.double().cpu()
     if len(symbols) < 2:
-        raise UserError(f"retention needs at least two symbols to tell apart, got {len(symbols)}: pass symbols")
+        raise UserError(f"retention needs at least two different symbols, got {len(symbols)}: pass symbols")
     generator = torch.Generator().manual_seed(seed)
     total = trials * samples
     which = torch.randint(len(symbols), (total, washout + 1 + max(delays)), generator=generator)
@@ -156,7 +156,7 @@ def _run_driven(
     read: Callable[[Tensor], Tensor],
     kept: Sequence[int] | None = None,
 ) -> np.ndarray:
-    """What is read of the states after the steps that are kept (default: all), [batch, kept, size]."""
+    """Return what is read of the states after the steps that are kept (default: all), [batch, kept, size]."""
     h, states = step.initial_state(len(x)), []
     wanted = set(range(x.shape[1]) if kept is None else kept)
     for t, x_t in enumerate(x.to(h).unbind(1)):
@@ -175,7 +175,9 @@ def _check_arguments(step: Step, delays: Sequence[int], longest: int | None) -> 
     if not len(delays) or delays[0] < 0 or not ascending:
         raise UserError(f"delays must be ascending and not negative, got {list(delays)}")
     if longest is not None and delays[-1] > longest:
-        raise UserError(f"delays reach {delays[-1]}, with these steps at most {longest}: more steps or washout")
+        raise UserError(
+            f"delays reach {delays[-1]}, but these steps allow at most {longest}: use more steps or washout"
+        )
 
 
 def _standardise(h: np.ndarray, learn: np.ndarray) -> np.ndarray:

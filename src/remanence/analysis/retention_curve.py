@@ -34,7 +34,7 @@ class RetentionCurve:
         return self.values.mean(0)
 
     def band(self, confidence: float = 0.95) -> tuple[Float[Tensor, " delays"], Float[Tensor, " delays"]]:
-        """Confidence band of the mean, by Student's t over trials; NaN with one trial.
+        """Compute the confidence band of the mean, by Student's t over trials; NaN with one trial.
 
         Args:
             confidence: that it covers the mean at one delay.

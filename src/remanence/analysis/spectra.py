@@ -56,7 +56,7 @@ class Spectrum:
 def spectrum(
     system: Any, x: Float[Tensor, "batch time input"], h: Float[Tensor, "batch size"] | None = None
 ) -> Spectrum:
-    """Jacobian of the step at every point of a trajectory, with its eigenvalues and singular values.
+    """Compute the Jacobian of the step along a trajectory, with its eigenvalues and singular values.
 
     Args:
         system: what :func:`as_step` takes.

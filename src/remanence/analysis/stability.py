@@ -98,7 +98,7 @@ def _judge_unstable(seen: Ball, eigenvalues: Tensor, radius: float, steps: int) 
 
 
 def _judge_by_simulation(seen: Ball, radius: float, steps: int) -> Verdict:
-    """Where the largest modulus is 1 the linearisation decides nothing."""
+    """Judge by simulation alone, where the largest modulus is 1 and the linearisation decides nothing."""
     stays = bool((seen.farthest < LEFT).all())
     comes_back = bool((seen.last < 0.5).all(1).any())
     leaves = bool((seen.farthest[-1] > LEFT).any())

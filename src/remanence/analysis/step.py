@@ -34,7 +34,7 @@ class Step:
     def __call__(
         self, x_t: Float[Tensor, "batch input"], h: Float[Tensor, "batch size"]
     ) -> Float[Tensor, "batch size"]:
-        """The state after this one."""
+        """Return the state after this step."""
         return self.advance(x_t, h)[1]
 
     def advance(
@@ -104,7 +104,7 @@ class Step:
     def run(
         self, x: Float[Tensor, "batch time input"], h: Float[Tensor, "batch size"] | None = None
     ) -> tuple[Float[Tensor, "batch time ..."], Float[Tensor, "batch later size"]]:
-        """Outputs, and states from the one before the first step to the one after the last: one more than outputs.
+        """Run over a sequence; return the outputs, and the states including the first (one more than outputs).
 
         Args:
             x: the input.
@@ -138,7 +138,7 @@ class Step:
         return self.initial_state(len(x)) if h is None else h
 
     def read_by(self, readout: Callable[[Tensor], Tensor]) -> "Step":
-        """The same step, with what a readout makes of its output for output.
+        """Return the same step with a readout applied to its output.
 
         Args:
             readout: as the head of a model: from y_t [batch, ...] to the outputs [batch, outputs].
@@ -210,7 +210,7 @@ class Linearisation:
 def _differentiate(
     function: Callable[[Tensor, Tensor], Tensor], count: int, x_t: Tensor, h: Tensor, *, of_input: bool = False
 ) -> tuple[Tensor, ...]:
-    """Derivatives of ``count`` results by the state, and by the input if wanted, [batch, count, ...]."""
+    """Differentiate ``count`` results by the state, and by the input if wanted, [batch, count, ...]."""
     x_t, h = (each.detach().repeat_interleave(count, 0) for each in (x_t, h))
     by = [each.requires_grad_() for each in ((h, x_t) if of_input else (h,))]
     each = torch.eye(count, dtype=h.dtype, device=h.device).repeat(len(h) // count, 1)
@@ -220,7 +220,7 @@ def _differentiate(
 
 
 def get_leaves(state: Any) -> list[Tensor]:
-    """The tensors of a state.
+    """Return the tensors of a state.
 
     Raises:
         ValueError: one that is no tensor of real numbers with a batch in front.

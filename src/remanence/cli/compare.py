@@ -30,11 +30,12 @@ def compare(
     ],
     layers: Annotated[
         str | None,
-        typer.Option(help="The memories, with commas between (default: those of the recipe).", metavar="A,B,C"),
+        typer.Option(help="Comma-separated layers (default: those of the recipe).", metavar="A,B,C"),
     ] = None,
-    seeds: Annotated[int | None, typer.Option(help="How many seeds (default: 3, or the recipe's).")] = None,
+    seeds: Annotated[int | None, typer.Option(help="Number of seeds (default: 3, or as in the recipe).")] = None,
     hidden_sizes: Annotated[
-        str | None, typer.Option(help="Units, with commas between (default: 50, or the recipe's).", metavar="20,50")
+        str | None,
+        typer.Option(help="Comma-separated hidden sizes (default: 50, or as in the recipe).", metavar="20,50"),
     ] = None,
     epochs: Epochs = None,
     learning_rate: LearningRate = None,
@@ -47,7 +48,7 @@ def compare(
 ) -> None:
     """Train several memories on the same task with several seeds; print a table and write a page.
 
-    Given again, it goes on where it stopped.
+    Repeating the command continues where it stopped.
     """
     file = find_recipe(Path(what)) if Path(what).suffix in (".yaml", ".yml") else None
     check_names(tasks=[] if file else [what], layers=split_names(layers))
@@ -61,7 +62,7 @@ def compare(
     if file is not None:
         recipe = training.read_recipe(file, overrides, allow_import=allow_import)
         if recipe.search is not None:
-            raise UserError(f"{what} has a search: remanence sweep {what}, or --set search=null for no search")
+            raise UserError(f"{what} has a search: use remanence sweep {what}, or --set search=null to skip it")
     else:
         fields = {"title": f"Memories on {what}", "comparisons": [{"task": {"name": what}, "layers": []}]}
         recipe = training.build_recipe(fields, overrides)
@@ -81,10 +82,10 @@ def compare(
 
 
 def split_names(names: str | None) -> list[str]:
-    """``a,b`` one by one; commas too many do no harm."""
+    """Split ``a,b`` at commas, ignoring empty parts."""
     return [name.strip() for name in (names or "").split(",") if name.strip()]
 
 
 def format_list(names: str | None) -> str | None:
-    """``a,b`` as a YAML list."""
+    """Convert ``a,b`` to a YAML list."""
     return None if names is None else f"[{', '.join(split_names(names))}]"

@@ -27,21 +27,21 @@ def inspect(
         make_set_option("An argument of that class, module.options.NAME=VALUE, or module.input_size=CHANNELS"),
     ] = [],  # noqa: B006 (Typer wants a list)
     output: Annotated[
-        Path | None, typer.Option(help="Where inspection.html goes (default: the folder of the first argument).")
+        Path | None, typer.Option(help="Folder for inspection.html (default: that of the first argument).")
     ] = None,
     allow_import: AllowImport = False,
     as_json: Json = False,
 ) -> None:
-    """Say how long a trained memory remembers, and why it stops; several: side by side.
+    """Report how long trained memories remember, and why they stop; several are shown side by side.
 
     A run is driven by the validation inputs of its task, the layers of a checkpoint (nn.LSTM, nn.GRU, nn.RNN) and a
     module of your own by white noise.
     """
     paths = what or []
     if not paths and module is None:
-        raise UserError("what shall be inspected? remanence inspect RUN_OR_CHECKPOINT..., or --module package:Class")
+        raise UserError("nothing to inspect: pass a run or a checkpoint, or --module package:Class")
     if settings and module is None:
-        raise UserError("--set is for the class that --module names")
+        raise UserError("--set requires --module, whose class it configures")
     check_paths(paths, "give a run folder or a checkpoint file")
     from remanence import inspection  # slow to load
 
@@ -59,7 +59,7 @@ def inspect(
 
 
 def load_subjects(paths: list[Path], *, allow_import: bool) -> list[Any]:
-    """The memories of runs and checkpoints."""
+    """Load the memories of runs and checkpoints."""
     from remanence import inspection
     from remanence.runs.reading import find_run_folders
 
@@ -70,14 +70,14 @@ def load_subjects(paths: list[Path], *, allow_import: bool) -> list[Any]:
             continue
         folders = find_run_folders(path)
         if not folders:
-            raise UserError(f"no run in {path}: remanence train or remanence compare makes one")
+            raise UserError(f"no run in {path}: create one with remanence train or remanence compare")
         for folder in folders:
             subjects += inspection.subjects_of_run(folder, allow_import=allow_import)
     return subjects
 
 
 def load_modules(name: str, checkpoints: list[Path], settings: list[str]) -> list[Any]:
-    """The user's module, with each of the checkpoints or as it is built."""
+    """Load the user's module, with each of the checkpoints or untrained."""
     from remanence import inspection
     from remanence.training.recipe import parse_override
 
@@ -88,12 +88,12 @@ def load_modules(name: str, checkpoints: list[Path], settings: list[str]) -> lis
         elif field[:2] == ["module", "options"] and len(field) == 3:
             arguments["options"][field[2]] = value
         else:
-            raise UserError(f"{'.'.join(field)} is none of module.options.NAME and module.input_size")
+            raise UserError(f"{'.'.join(field)} is neither module.options.NAME nor module.input_size")
     return [inspection.subject_of_module(name, checkpoint, **arguments) for checkpoint in checkpoints or [None]]
 
 
 def choose_folder(paths: list[Path]) -> Path:
-    """The folder of the first argument, else the current one."""
+    """Return the folder of the first argument, else the current one."""
     if not paths:
         return Path()
     return paths[0] if paths[0].is_dir() else paths[0].parent
@@ -101,7 +101,7 @@ def choose_folder(paths: list[Path]) -> Path:
 
 @contextmanager
 def show_progress() -> Iterator[Callable[[Any, Any, bool], None]]:
-    """A bar for each instrument under way; yields what tells them."""
+    """Show a progress bar for each running instrument; yields the callback that updates them."""
     columns = (
         rich.progress.TextColumn("{task.description}"),
         rich.progress.BarColumn(bar_width=24),

@@ -18,7 +18,7 @@ def list_(
     task: Annotated[
         str | None, typer.Option(help="Describe one task and print examples of it.", autocompletion=complete_task)
     ] = None,
-    examples: Annotated[int, typer.Option(min=1, help="How many examples.")] = 3,
+    examples: Annotated[int, typer.Option(min=1, help="Number of examples.")] = 3,
     as_json: Json = False,
 ) -> None:
     """List layers, attention methods and tasks, or describe one task with examples."""
@@ -79,7 +79,7 @@ def describe_task(name: str, examples: int, *, as_json: bool) -> None:
 
 
 def summarise(factory: Callable[..., Any]) -> str:
-    """First line of the docstring; of a preset, what it is a preset of."""
+    """Return the first line of the docstring; for a preset, also its options."""
     if isinstance(factory, partial):
         given = ", ".join(f"{name}={value!r}" for name, value in factory.keywords.items())
         return f"{summarise(factory.func)} Preset: {given}."

@@ -51,12 +51,12 @@ TASKS = (
 
 
 def complete_layer(incomplete: str) -> list[str]:
-    """Names of layers that begin so, ours and those of installed packages."""
+    """List the names of layers that start like this, ours and those of installed packages."""
     return _begin(incomplete, LAYERS, "remanence.layers")
 
 
 def complete_task(incomplete: str) -> list[str]:
-    """The same of tasks."""
+    """List the names of tasks that start like this."""
     return _begin(incomplete, TASKS, "remanence.tasks")
 
 

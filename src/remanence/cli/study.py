@@ -21,9 +21,9 @@ def study(
     jobs: Jobs = None,
     overwrite: Overwrite = False,
 ) -> None:
-    """Train all that a question needs, and write a page that answers it; given again, go on where it stopped."""
+    """Train everything that a question needs, and write a page that answers it; repeat it to resume."""
     if name not in STUDIES:
-        raise UserError(f"there is no study {name!r}; there is {', '.join(STUDIES)}")
+        raise UserError(f"unknown study {name!r}; known: {', '.join(STUDIES)}")
     from remanence import training  # slow to load
     from remanence.study import holding
 

@@ -38,9 +38,9 @@ def sweep(
     allow_import: AllowImport = False,
     as_json: Json = False,
 ) -> None:
-    """Try as many settings for every memory, then train the best of each with all seeds; print tables, write a page.
+    """Search settings for every memory, then train the best of each with all seeds; print tables, write a page.
 
-    Given again, it goes on where it stopped.
+    Repeating the command continues where it stopped.
     """
     file = find_recipe(recipe)
     from remanence import report, training  # slow to load
@@ -68,7 +68,7 @@ def sweep(
 
 
 def list_trials(candidate: "Candidate") -> list[dict[str, object]]:
-    """The trials of a layer, for machines."""
+    """Convert the trials of a layer to plain objects for JSON."""
     return [
         {
             "task": trial.config.task.name,
@@ -84,7 +84,7 @@ def list_trials(candidate: "Candidate") -> list[dict[str, object]]:
 
 
 def format_trials(candidate: "Candidate") -> Group:
-    """The trials of a layer, for people."""
+    """Format the trials of a layer as a table."""
     from remanence.report.table import format_value
 
     first, best = candidate.trials[0], candidate.best

@@ -31,19 +31,21 @@ def prepare(
     ] = None,
     unverified: Annotated[
         bool,
-        typer.Option("--unverified", help="Take files that are not the published ones, if their counts are right."),
+        typer.Option(
+            "--unverified", help="Accept files that differ from the published ones, if their counts are right."
+        ),
     ] = False,
     make: Annotated[
-        bool, typer.Option("--make", help="Make data that the task generates now, not at its first run.")
+        bool, typer.Option("--make", help="Generate the data of the task now, not at its first run.")
     ] = False,
     settings: Options = [],  # noqa: B006 (Typer wants a list)
     as_json: Json = False,
 ) -> None:
-    """Prepare the data of a task from what its authors publish, or say what is there and what is missing."""
+    """Prepare the data of a task from the published files, or list what is prepared and what is missing."""
     if make and (task is None or path is not None):
-        raise UserError("--make takes a task that makes its data itself, and no --from")
+        raise UserError("--make requires a task that generates its data, and excludes --from")
     if path is not None and task is None:
-        raise UserError(f"which task is {path} for? remanence data TASK --from {path}")
+        raise UserError(f"name the task that {path} is for: remanence data TASK --from {path}")
     check_names(tasks=[] if task is None else [task])
     from remanence import data, tasks  # slow to load
 
@@ -58,7 +60,7 @@ def prepare(
         return
     source = create_task(task, settings).source
     if source is None:
-        raise UserError(f"{task} makes its data itself: there is nothing to prepare")
+        raise UserError(f"{task} generates its data: there is nothing to prepare")
     with show_bar(f"preparing {source.title}") as progress:
         store = data.prepare(source, path, verify=not unverified, progress=progress)
     if as_json:
@@ -72,12 +74,12 @@ def prepare(
 
 def preview(
     task: Annotated[str, typer.Argument(metavar="TASK", help="The task.", autocompletion=complete_task)],
-    count: Annotated[int, typer.Option(min=1, help="How many samples.")] = 3,
-    output: Annotated[Path | None, typer.Option(help="Draw each as a picture too, a PNG in this folder.")] = None,
+    count: Annotated[int, typer.Option(min=1, help="Number of samples.")] = 3,
+    output: Annotated[Path | None, typer.Option(help="Also draw each sample as a PNG in this folder.")] = None,
     settings: Options = [],  # noqa: B006 (Typer wants a list)
     as_json: Json = False,
 ) -> None:
-    """Draw a few training samples of a task and what is asked of them."""
+    """Show a few training samples of a task with their targets."""
     check_names(tasks=[task])
     from remanence import data  # slow to load
 
@@ -100,7 +102,7 @@ def preview(
 
 
 def create_task(name: str, settings: list[str]) -> "Task":
-    """The task with the options that were set.
+    """Create the task with the options that were set.
 
     Raises:
         ValueError: something else was set, or the task refuses an option.
@@ -114,7 +116,7 @@ def create_task(name: str, settings: list[str]) -> "Task":
     options: dict[str, Any] = {}
     for field, value in map(parse_override, settings):
         if field[:2] != ["task", "options"] or len(field) != 3:
-            raise UserError(f"{'.'.join(field)} is no option of a task: --set task.options.NAME=VALUE")
+            raise UserError(f"{'.'.join(field)} is not an option of a task: --set task.options.NAME=VALUE")
         options[field[2]] = value
     return tasks.create(name, **options)
 
@@ -140,7 +142,7 @@ def print_states(names: list[str], settings: list[str], *, as_json: bool) -> Non
 
 
 def describe_state(name: str, source: "Source | None") -> dict[str, str | None]:
-    """What a task needs, and whether it is there."""
+    """Describe what data a task needs, and whether they are prepared."""
     from remanence import data  # slow to load
 
     if source is None:

@@ -15,7 +15,7 @@ from remanence.cli.report import print_results
 
 def train(
     task: Annotated[
-        str, typer.Argument(metavar="TASK", help="The task, see: remanence list.", autocompletion=complete_task)
+        str, typer.Argument(metavar="TASK", help="The task; see remanence list.", autocompletion=complete_task)
     ],
     layer: Annotated[
         str,
@@ -23,8 +23,10 @@ def train(
             help="The memory: a name from remanence list, or package.module:Class.", autocompletion=complete_layer
         ),
     ],
-    hidden_size: Annotated[int, typer.Option(help="Units of the memory.")] = 50,
-    seed: Annotated[int, typer.Option(help="Of initialisation and order; the data has task.options.seed.")] = 0,
+    hidden_size: Annotated[int, typer.Option(help="Hidden size of the memory.")] = 50,
+    seed: Annotated[
+        int, typer.Option(help="Seed of initialization and data order; the data have task.options.seed.")
+    ] = 0,
     epochs: Epochs = None,
     learning_rate: LearningRate = None,
     settings: Set = [],  # noqa: B006 (Typer wants a list)
@@ -32,7 +34,7 @@ def train(
     overwrite: Overwrite = False,
     as_json: Json = False,
 ) -> None:
-    """Train one memory on one task; given again, go on where it stopped, and with more --epochs beyond that."""
+    """Train one memory on one task. Repeating the command resumes the run, and more --epochs extend it."""
     check_names(tasks=[task], layers=[layer])
     from remanence import report, training
     from remanence.training.compare import format_folder_name

@@ -1,4 +1,4 @@
-"""Files that people download, read safely, checked, and prepared once as arrays that are mapped into memory."""
+"""Downloaded files: read safely, verified, and prepared once as memory-mapped arrays."""
 
 from remanence.data.source import Source, load_prepared, prepare
 from remanence.data.store import Progress, Store, Writer, directory, load, load_or_make, report_progress

@@ -16,7 +16,7 @@ KEPT = 10_000  # bytes of a text, as the released code keeps
 
 
 def read(source: Source, path: Path, writer: Writer, progress: Progress) -> None:
-    """The bytes of the texts end to end, two for each pair, where each starts, and the labels, for each split."""
+    """Read the concatenated bytes of the texts, two for each pair, their starts, and the labels, for each split."""
     read_so_far = 0
     for name, member in iter_files(source, path, tuple(FILES)):
         split, ends = FILES[name], [0]
@@ -29,13 +29,13 @@ def read(source: Source, path: Path, writer: Writer, progress: Progress) -> None
             progress(read_so_far + number, sum(SIZES.values()))
         count = (len(ends) - 1) // 2
         if count != SIZES[split]:
-            raise UserError(f"{path}: {name} should hold {SIZES[split]:,} pairs, it holds {count:,}: download it anew")
+            raise UserError(f"{path}: {name} should hold {SIZES[split]:,} pairs, it holds {count:,}: download it again")
         read_so_far += count
         writer.append(f"{split}.starts", np.array(ends))
 
 
 def parse_pair(member: Member, number: int, line: bytes) -> tuple[int, bytes, bytes]:
-    """Label and texts of a line: label, two names, two texts, with tabs between.
+    """Parse the label and the texts of a line: label, two names, two texts, separated by tabs.
 
     Raises:
         ValueError: a line of another form.

@@ -17,7 +17,7 @@ LARGEST = 1 << 24  # bytes of a trace
 
 
 def read(source: Source, path: Path, writer: Writer, progress: Progress) -> None:
-    """Traces end to end [steps, 17], in the order of their names, and where each starts."""
+    """Read the concatenated traces [steps, 17], in the order of their names, and their starts."""
     found: dict[str, np.ndarray] = {}
     places: dict[str, str] = {}
     for member in iter_members(path):
@@ -38,7 +38,7 @@ def read(source: Source, path: Path, writer: Writer, progress: Progress) -> None
 
 
 def parse_trace(name: str, content: bytes) -> np.ndarray:
-    """One trace, as float32.
+    """Parse one trace, as float32.
 
     Raises:
         ValueError: it is truncated, or no array of 17 channels.

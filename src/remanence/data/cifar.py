@@ -27,7 +27,7 @@ CHECKSUMS = {
 
 
 def read(source: Source, path: Path, writer: Writer, progress: Progress) -> None:
-    """Grey images [images, 1024] and labels, the training files in their order."""
+    """Read grey images [images, 1024] and labels, the training files in order."""
     names = (*TRAIN, "test_batch")
     files: dict[str, tuple[np.ndarray, np.ndarray]] = {}
     for name, content in iter_contents(source, path, names, LARGEST):
@@ -41,7 +41,7 @@ def read(source: Source, path: Path, writer: Writer, progress: Progress) -> None
 
 
 def parse_batch(name: str, data: dict[str, Any]) -> tuple[np.ndarray, np.ndarray]:
-    """Grey images and labels of one file.
+    """Parse the images and labels of one file.
 
     Raises:
         ValueError: not the counts that the format has.
@@ -58,7 +58,7 @@ def parse_batch(name: str, data: dict[str, Any]) -> tuple[np.ndarray, np.ndarray
 
 
 def convert_to_grey(images: np.ndarray) -> np.ndarray:
-    """``0.2989 R + 0.5870 G + 0.1140 B``, rounded as TensorFlow does, [images, 3, pixels] to [images, pixels]."""
+    """Convert [images, 3, pixels] to [images, pixels]: ``0.2989 R + 0.5870 G + 0.1140 B``, rounded as by TensorFlow."""
     # tf.image.rgb_to_grayscale goes from bytes to 0 ... 1 and back by 255.5, cutting off.
     weighted = np.einsum("nkp,k->np", images.astype(np.float32) / 255, GREY)
     return np.minimum(weighted * 255.5, 255).astype(np.uint8)

@@ -35,7 +35,7 @@ def read(source: Source, path: Path, writer: Writer, progress: Progress) -> None
             text = found[key] = member.read(LONGEST)
             total += len(text)
             if len(found) > MOST or total > LARGEST:
-                raise UserError(f"{path} has more or longer reviews than were published: download it anew")
+                raise UserError(f"{path} has more or longer reviews than were published: download it again")
             if len(found) % 500 == 0:
                 progress(len(found), 4 * REVIEWS)
     for split in ("train", "test"):

@@ -17,7 +17,7 @@ KEYS = ["series", "time", "label"]
 
 
 def build_source(name: str) -> Source:
-    """A table of the user's own, prepared under a name."""
+    """Create the source of a user's table, prepared under a name."""
     return Source(
         name=f"irregular-{name}",
         title=f"irregularly sampled series called {name!r}",
@@ -52,18 +52,18 @@ def read(source: Source, path: Path, writer: Writer, progress: Progress) -> None
 
 
 def find_median_gap(path: Path) -> float:
-    """The median time from one observation of a series to its next; 1 if none has two."""
+    """Find the median time between consecutive observations of a series; 1 if no series has two."""
     gaps = np.concatenate([np.empty(0), *(np.diff(times) for _, times, _, _ in iter_series(path))])
     return float(np.median(gaps)) if len(gaps) else 1.0
 
 
 def build_rows(values: np.ndarray, timespans: np.ndarray) -> np.ndarray:
-    """Values (0 where NaN), which are there, and how long ago the row before was: [observations, 2 channels + 1]."""
+    """Combine values (0 for NaN), which of them exist, and timespans to rows [observations, 2 channels + 1]."""
     return np.concatenate([np.nan_to_num(values), np.isfinite(values), timespans[:, None]], 1).astype(np.float32)
 
 
 def iter_series(path: Path) -> Iterator[tuple[np.ndarray, np.ndarray, str, list[str]]]:
-    """Values [observations, channels], NaN where there is none, times, label and names of the channels of each series.
+    """Iterate over series: values [observations, channels] (NaN if missing), times, label and names of the channels.
 
     Raises:
         ValueError: a row of another form, with its number.
@@ -72,11 +72,11 @@ def iter_series(path: Path) -> Iterator[tuple[np.ndarray, np.ndarray, str, list[
         try:
             yield from parse_series(member)
         except (csv.Error, UnicodeDecodeError) as error:
-            raise UserError(f"{path}: {member.name} is no table of text: {error}") from error
+            raise UserError(f"{path}: {member.name} is not a table of text: {error}") from error
 
 
 def parse_series(member: Member) -> Iterator[tuple[np.ndarray, np.ndarray, str, list[str]]]:
-    """As :func:`iter_series`, of one file."""
+    """Iterate over the series of one file, as :func:`iter_series`."""
     place = f"{member.archive}: {member.name}"
     lines = (line.decode("utf-8-sig" if number == 0 else "utf-8") for number, line in enumerate(member.lines()))
     cells_of = csv.reader(lines)

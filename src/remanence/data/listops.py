@@ -21,7 +21,7 @@ BRACKETS = bytes.maketrans(b"()", b"  ")  # the released trees are binary; these
 
 
 def read(source: Source, path: Path, writer: Writer, progress: Progress) -> None:
-    """Tokens end to end, where each expression starts, and its value, for each split."""
+    """Read the concatenated tokens, the start of each expression, and its value, for each split."""
     read_so_far = 0
     for name, member in iter_files(source, path, tuple(FILES)):
         split = FILES[name]
@@ -38,7 +38,7 @@ def read(source: Source, path: Path, writer: Writer, progress: Progress) -> None
 
 
 def iter_expressions(member: Member, path: Path) -> Iterator[tuple[np.ndarray, int]]:
-    """Tokens and value of each line.
+    """Iterate over the tokens and the value of each line.
 
     Raises:
         ValueError: a line of another form; the message has its number.

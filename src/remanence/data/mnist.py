@@ -23,7 +23,7 @@ CHECKSUMS = {
 
 
 def read(source: Source, path: Path, writer: Writer, progress: Progress) -> None:
-    """Images [images, 784] and labels for each split."""
+    """Read images [images, 784] and labels for each split."""
     for done, (name, content) in enumerate(iter_contents(source, path, tuple(CHECKSUMS), LARGEST), start=1):
         part, kind = name.split("-")[:2]
         shape = (ROWS[part], SIDE, SIDE) if kind == "images" else (ROWS[part],)
@@ -35,14 +35,14 @@ def read(source: Source, path: Path, writer: Writer, progress: Progress) -> None
 
 
 def parse_idx(name: str, content: bytes, shape: tuple[int, ...]) -> np.ndarray:
-    """An array of bytes in IDX format: 0, 0, 8 (unsigned byte), dimensions, their sizes (big-endian), the bytes.
+    """Parse an array of bytes in IDX format: 0, 0, 8 (unsigned byte), dimensions, sizes (big-endian), the bytes.
 
     Raises:
         ValueError: another format or another shape than expected, or a truncated file.
     """
     header = struct.pack(f">HBB{len(shape)}I", 0, 8, len(shape), *shape)
     if content[:4] != header[:4]:
-        raise UserError(f"{name} is no IDX file of bytes in {len(shape)} dimensions")
+        raise UserError(f"{name} is not an IDX file of bytes in {len(shape)} dimensions")
     if content[: len(header)] != header:
         sizes = np.frombuffer(content[4 : len(header)].ljust(4 * len(shape), b"\0"), ">u4").tolist()
         raise UserError(f"{name} should hold {list(shape)} bytes, it says {sizes}")

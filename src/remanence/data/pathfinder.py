@@ -23,7 +23,7 @@ LARGEST_TABLE = 1 << 26  # bytes of metadata
 
 
 def build_source(size: int, contour_length: int) -> Source:
-    """The released images of one size and length of curves."""
+    """Create the source of the released images of one size and contour length."""
     folder = FOLDERS[contour_length]
 
     def read(source: Source, path: Path, writer: Writer, progress: Progress) -> None:
@@ -55,7 +55,7 @@ def build_source(size: int, contour_length: int) -> Source:
 
 
 def read_labels(source: Source, path: Path, folder: str, size: int) -> tuple[str, dict[str, int]]:
-    """Where ``folder`` lies that has images of that size, and the label of each of them, by its place inside."""
+    """Find where ``folder`` with images of that size is, and read the label of each image by its path inside."""
     trees: dict[str, dict[str, int]] = {}
     for member in iter_members(path):
         root, place = split_path(member.name, folder)
@@ -81,13 +81,13 @@ def read_labels(source: Source, path: Path, folder: str, size: int) -> tuple[str
 
 
 def split_path(name: str, folder: str) -> tuple[str, str]:
-    """The parts of a path before and below ``folder``; nothing below, where it is not in it."""
+    """Split a path into the parts before and below ``folder``; the second is empty for paths outside of it."""
     before, found, below = f"/{name}".partition(f"/{folder}/")
     return before, below if found else ""
 
 
 def read_metadata(member: Member) -> Iterator[list[str]]:
-    """Rows of metadata: text with spaces between, whatever its name says, or an array of text."""
+    """Yield rows of metadata, from text separated by spaces (whatever its name) or from an array of text."""
     content = member.read(LARGEST_TABLE)
     if content.startswith(MAGIC):
         rows = read_npy(f"{member.archive}: {member.name}", content)
@@ -98,7 +98,7 @@ def read_metadata(member: Member) -> Iterator[list[str]]:
 
 
 def read_image(member: Member, size: int) -> np.ndarray | None:
-    """The grey pixels [size * size] of a file; None if it is empty.
+    """Read the grey pixels [size * size] of a file; None if it is empty.
 
     Raises:
         ValueError: it is no image of that size.

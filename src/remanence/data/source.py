@@ -1,4 +1,4 @@
-"""Where the data of a task come from, and how they get from there into arrays."""
+"""Sources of data: where they are published, and how they are converted to arrays."""
 
 import hashlib
 from collections.abc import Callable, Iterator
@@ -87,7 +87,7 @@ def load_prepared(source: Source, task: str) -> Store:
 
 
 def iter_files(source: Source, path: Path, names: tuple[str, ...]) -> Iterator[tuple[str, Member]]:
-    """The files of these names, in the order in which they come; each to be read before the next one is asked for.
+    """Iterate over the files of these names; each must be read before the next one is requested.
 
     Args:
         source: whose files they are.
@@ -112,7 +112,7 @@ def iter_files(source: Source, path: Path, names: tuple[str, ...]) -> Iterator[t
 
 
 def iter_contents(source: Source, path: Path, names: tuple[str, ...], limit: int) -> Iterator[tuple[str, bytes]]:
-    """As :func:`iter_files`, but whole, unpacked if need be and checked; each has at most ``limit`` bytes.
+    """Iterate over the complete contents of files, decompressed and verified; each has at most ``limit`` bytes.
 
     Raises:
         ValueError: a file is missing, damaged, or not the published one.
@@ -129,16 +129,16 @@ def verify_checksum(source: Source, name: str, content: bytes, path: Path) -> No
     found = hashlib.md5(content, usedforsecurity=False).hexdigest()
     if expected not in (None, found):
         raise UserError(
-            f"{path}: {name} is not the file that is published (MD5 {found} instead of {expected}): download it anew "
+            f"{path}: {name} is not the file that is published (MD5 {found} instead of {expected}): download it again "
             f"from {source.publisher}, or read it as it is with --unverified"
         )
 
 
 def make_ambiguity_error(path: Path, what: str, *places: str) -> UserError:
-    """The error that the same is there several times."""
+    """Create the error for something that exists in several places."""
     return UserError(f"{path} has {what} in several places, {' and '.join(map(repr, places))}: give one of them")
 
 
 def make_missing_error(source: Source, path: Path, what: str) -> UserError:
-    """The error that something is not there."""
+    """Create the error for something that is missing."""
     return UserError(f"{path} lacks {what}; for {source.title} get {source.wanted} from {source.publisher}")

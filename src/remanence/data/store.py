@@ -1,4 +1,4 @@
-"""Prepared arrays on disk: written in pieces, there only once they are whole, mapped into memory when read."""
+"""Prepared arrays on disk: written in pieces, published atomically, memory-mapped when read."""
 
 import contextlib
 import glob
@@ -113,11 +113,11 @@ class Store:
             self.facts: dict[str, Any] = manifest["facts"]
             self._arrays = {name: (np.dtype(a["dtype"]), tuple(a["shape"])) for name, a in manifest["arrays"].items()}
         except (OSError, ValueError, KeyError, TypeError) as error:
-            raise UserError(f"{folder} is damaged or of another version: remove it and prepare it anew") from error
+            raise UserError(f"{folder} is damaged or of another version: remove it and prepare it again") from error
         for name, (dtype, shape) in self._arrays.items():
             path = folder / name
             if not path.is_file() or path.stat().st_size != dtype.itemsize * int(np.prod(shape)):
-                raise UserError(f"{path} is damaged: remove the folder {folder} and prepare it anew")
+                raise UserError(f"{path} is damaged: remove the folder {folder} and prepare it again")
 
     def __contains__(self, name: str) -> bool:
         return name in self._arrays
@@ -156,13 +156,13 @@ def _make_folder(folder: Path) -> None:
 
 
 def find_folder(name: str) -> Path:
-    """Where the arrays of that name lie.
+    """Return the folder of the arrays of that name.
 
     Raises:
         ValueError: the name would lead elsewhere.
     """
     if not re.fullmatch(r"\w[\w.-]*", name):
-        raise UserError(f"a name has letters, digits, -, _ and . only, got {name!r}")
+        raise UserError(f"a name may contain letters, digits, -, _ and . only, got {name!r}")
     return directory() / name
 
 
@@ -253,7 +253,7 @@ def _rename_used(place: Path, old: Path) -> None:
     except PermissionError as error:
         if getattr(error, "winerror", None) is None:  # elsewhere it is what it says
             raise
-        what = "its arrays are in use, and this system does not replace what is: end the programs that read them"
+        what = "its arrays are in use and cannot be replaced on this system: close the programs that read them"
         raise PermissionError(error.errno, what, str(place)) from error
 
 

@@ -16,7 +16,7 @@ CODES = 0x110000  # of Unicode
 
 
 def build_source(name: str) -> Source:
-    """A text of the user's own, prepared under a name."""
+    """Create the source of a user's text, prepared under a name."""
     return Source(
         name=f"text-{name}",
         title=f"a text called {name!r}",
@@ -28,7 +28,7 @@ def build_source(name: str) -> Source:
 
 
 def read(source: Source, path: Path, writer: Writer, progress: Progress) -> None:
-    """Characters as numbers end to end, and the list of those that occur, in Unicode's order."""
+    """Read the concatenated characters as numbers, and the list of those that occur, in the order of Unicode."""
     counts, total = np.zeros(CODES, np.int64), 0
     for codes in iter_characters(path):
         counts += np.bincount(codes, minlength=CODES)
@@ -45,10 +45,10 @@ def read(source: Source, path: Path, writer: Writer, progress: Progress) -> None
 
 
 def iter_characters(path: Path) -> Iterator[np.ndarray]:
-    """The codes of the characters, piece by piece.
+    """Iterate over the codes of the characters, in pieces.
 
     Raises:
-        ValueError: a file is no text in UTF-8.
+        ValueError: a file is not text in UTF-8.
     """
     for member in iter_members(path):
         decoder = codecs.getincrementaldecoder("utf-8")()
@@ -58,9 +58,9 @@ def iter_characters(path: Path) -> Iterator[np.ndarray]:
                     yield encode_characters(decoder.decode(piece))
             yield encode_characters(decoder.decode(b"", final=True))
         except UnicodeDecodeError as error:
-            raise UserError(f"{path}: {member.name} is no text in UTF-8: {error}") from error
+            raise UserError(f"{path}: {member.name} is not text in UTF-8: {error}") from error
 
 
 def encode_characters(text: str) -> np.ndarray:
-    """The Unicode numbers of the characters."""
+    """Convert characters to their Unicode numbers."""
     return np.frombuffer(text.encode("utf-32-le"), "<u4")

@@ -31,7 +31,7 @@ class Problem:
 
 
 def build_source(name: str) -> Source:
-    """A problem of the archive."""
+    """Create the source of a problem of the archive."""
 
     def read(source: Source, path: Path, writer: Writer, progress: Progress) -> None:
         files = {f"{name}_TRAIN.ts": "train", f"{name}_TEST.ts": "test"}
@@ -52,7 +52,7 @@ def build_source(name: str) -> Source:
 
 
 def write_problem(found: dict[str, Problem], writer: Writer, path: Path) -> None:
-    """Series end to end, standardised by the training series, where each starts, and its class, for each split."""
+    """Write the concatenated series, standardised by the training series, their starts and classes, for each split."""
     train, test = found["train"], found["test"]
     channels = {series.shape[1] for part in found.values() for series in part.series}
     if train.labels != test.labels or len(channels) != 1:
@@ -107,9 +107,9 @@ def parse_header(line: str, found: Problem) -> bool:
     if not key.startswith("@"):
         raise UserError("expected a line of the header, which begins with @")
     if key == "@timestamps" and values[:1] == ["true"]:
-        raise UserError("series with time stamps are not read")
+        raise UserError("series with time stamps are not supported")
     if key == "@targetlabel" and values[:1] == ["true"]:
-        raise UserError("a target that is a number is not read, only classes are")
+        raise UserError("numeric targets are not supported, only classes")
     if key == "@classlabel":
         found.labels = values[1:]
     if key == "@data" and not found.labels:
@@ -118,7 +118,7 @@ def parse_header(line: str, found: Problem) -> bool:
 
 
 def parse_number(text: str) -> float:
-    """A value, NaN where it is missing.
+    """Parse a value, NaN where it is missing.
 
     Raises:
         ValueError: it is no number, or not a finite one.
@@ -131,7 +131,7 @@ def parse_number(text: str) -> float:
 
 
 def parse_case(line: str, labels: list[str]) -> tuple[np.ndarray, int]:
-    """A series [steps, channels] and the number of its class; of channels of different lengths, the end is missing.
+    """Parse a series [steps, channels] and the number of its class; shorter channels are padded with NaN.
 
     Raises:
         ValueError: a value that is no number, or an unknown class.

@@ -69,7 +69,7 @@ def inspect(subjects: Sequence[Subject], tell: Tell = lambda subject, line, done
 
 
 def select_lines(subjects: Sequence[Subject]) -> list[Line]:
-    """The lines that make sense for at least one of them."""
+    """Select the lines that apply to at least one of the memories."""
     return [line for line in LINES if any(line.applies(subject) for subject in subjects)]
 
 
@@ -96,7 +96,7 @@ def _describe_overflow(step: int) -> str:
 
 @contextmanager
 def _use_one_thread() -> Iterator[None]:
-    """Matrices of a state are so small that several threads cost more than they bring."""
+    """Use one thread: matrices of a state are so small that several threads cost more than they gain."""
     threads = torch.get_num_threads()
     torch.set_num_threads(1)
     try:

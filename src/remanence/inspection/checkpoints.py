@@ -47,7 +47,7 @@ def _build_subject(path: Path, prefix: str, weights: dict[str, Tensor]) -> Subje
 
 
 def rebuild_layer(weights: dict[str, Tensor]) -> tuple[nn.RNNBase, str]:
-    """The layer that has these weights, and what it is; of one that reads both ways, the first layer forwards.
+    """Rebuild the layer with these weights, and describe it; for a bidirectional one, its first forward layer.
 
     Raises:
         ValueError: no known number of gates, or weights that are no matrices.

@@ -12,12 +12,12 @@ SEQUENCE = 64  # steps at most
 
 
 def measure_written(subject: Subject) -> Finding:
-    """Directions of the state that the inputs of a sequence move."""
+    """Measure which directions of the state the inputs of a sequence move."""
     return _make_finding(controllability(subject.step, _take_sequence(subject)), "Inputs move", "of what they write")
 
 
 def measure_read(subject: Subject) -> Finding:
-    """Directions of the state that its outputs tell apart."""
+    """Measure which directions of the state its outputs distinguish."""
     return _make_finding(observability(subject.step, _take_sequence(subject)), "Outputs show", "of what they show")
 
 

@@ -14,7 +14,7 @@ LEVEL = 2e-3  # a step: what an estimate over so few steps cannot tell from 0
 
 
 def measure(subject: Subject) -> Finding:
-    """The largest Lyapunov exponent along the driven trajectory."""
+    """Measure the largest Lyapunov exponent along the driven trajectory."""
     x = subject.portion()
     found = lyapunov_exponents(subject.step, x, count=min(COUNT, subject.step.size), discard=min(32, x.shape[1] // 4))
     largest = float(found.exponents.mean(0).max())

@@ -40,11 +40,11 @@ class Finding:
 
 
 def finite_or_none(value: float) -> float | None:
-    """A number that JSON knows, else None."""
+    """Return the number if JSON can represent it, else None."""
     return value if math.isfinite(value) else None
 
 
 def format_steps(steps: float) -> str:
-    """``1 step``, ``21 steps``, ``0.52 steps``: two digits below 10, else whole steps."""
+    """Format ``1 step``, ``21 steps``, ``0.52 steps``: two digits below 10, else whole steps."""
     amount = f"{steps:.2g}" if steps < 10 else f"{steps:.0f}"
     return f"{amount} step" if amount == "1" else f"{amount} steps"

@@ -14,7 +14,7 @@ ITERATIONS, STEPS = 30, 300
 
 
 def measure(subject: Subject) -> Finding:
-    """Fixed points under the mean input, searched for from states that the driven memory visits."""
+    """Search for fixed points under the mean input, starting from states that the driven memory visits."""
     step = subject.step
     if step.size > LARGEST:
         raise UserError(f"the state has {step.size:,} numbers, and its Jacobians would take too long")

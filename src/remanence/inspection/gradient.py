@@ -12,7 +12,7 @@ SHARE, FACTOR = 0.01, 100.0
 
 
 def measure(subject: Subject) -> Finding:
-    """Steps back until less than 1% of a gradient is left, or until it has grown a hundredfold."""
+    """Measure after how many steps back less than 1% of a gradient is left, or it has grown a hundredfold."""
     bound = subject.step.size <= LARGEST
     x = subject.portion() if bound else subject.x[:1]
     direction = torch.randn(subject.step.size, generator=torch.Generator().manual_seed(0), dtype=x.dtype)

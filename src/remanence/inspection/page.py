@@ -47,7 +47,7 @@ def _format_lead(card: Card, count: int) -> str:
 
 
 def build_summary(cards: Sequence[Card], lines: Sequence[Line]) -> Element:
-    """A row for each line, a column for each memory."""
+    """Build the table with a row for each line and a column for each memory."""
     names = [card.subject.name for card in cards] if len(cards) > 1 else ["found"]
     head = make_element(
         "thead", make_element("tr", make_element("th", ""), *(make_element("th", name, scope="col") for name in names))
@@ -57,7 +57,7 @@ def build_summary(cards: Sequence[Card], lines: Sequence[Line]) -> Element:
 
 
 def build_section(cards: Sequence[Card], line: Line) -> Element:
-    """What one line asks, what was found, and the picture of it."""
+    """Build the section of one line: its question, its findings, and their picture."""
     result = make_element("section", make_element("h2", line.title, " ", make_element("small", line.question)))
     found = {card.subject.name: card.findings[line.name] for card in cards}
     for name, each in found.items():
@@ -72,7 +72,7 @@ def build_section(cards: Sequence[Card], line: Line) -> Element:
 
 
 def build_picture(line: Line, found: dict[str, Finding]) -> Picture:
-    """The findings of one line side by side."""
+    """Build the picture of the findings of one line, side by side."""
     alt = " ".join(f"{name}: {each.sentence}" for name, each in found.items())
     return Picture(
         name=line.name,
@@ -84,7 +84,7 @@ def build_picture(line: Line, found: dict[str, Finding]) -> Picture:
 
 
 def draw_findings(found: dict[str, Finding], layout: Layout) -> Figure:
-    """Panels in rows: as many columns as one memory has panels, or as the page is wide."""
+    """Draw panels in rows: as many columns as one memory has panels, or as fit the page."""
     panels = next(iter(found.values())).panels
     columns = 1 if layout.columns == 1 else max(panels, min(len(found), layout.columns))
     count = panels * len(found)

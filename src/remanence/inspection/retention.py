@@ -14,7 +14,7 @@ NOISE = 0.1  # of the spread of the inputs
 
 
 def measure(subject: Subject) -> Finding:
-    """Half-life of an input that is followed by others, as a linear probe reads it from the state."""
+    """Measure the half-life of an input that is followed by others, as a linear probe reads it from the state."""
     with require_extra("analysis", "the report card"):
         from sklearn.exceptions import ConvergenceWarning
 
@@ -60,7 +60,7 @@ def measure(subject: Subject) -> Finding:
 
 
 def _count_readable(step: Step) -> int:
-    """How many numbers of the state the probe reads; of one that holds a matrix of weights, only its first tensor.
+    """Return how many numbers of the state the probe reads: of a large state, only its first tensor.
 
     From some hundred samples no probe learns which of so many numbers matter.
     """

@@ -1,4 +1,4 @@
-"""The memories of a run of ours."""
+"""The memories of a run."""
 
 from pathlib import Path
 
@@ -18,7 +18,7 @@ from remanence.training.run import load_weights
 
 
 def subjects_of_run(folder: Path, *, allow_import: bool = False) -> list[Subject]:
-    """The memory of a run with the weights of its best epoch; of a transformer, that of each block.
+    """Load the memory of a run with the weights of its best epoch; for a transformer, that of each block.
 
     Args:
         folder: of the run.
@@ -29,7 +29,7 @@ def subjects_of_run(folder: Path, *, allow_import: bool = False) -> list[Subject
         One subject for each memory.
 
     Raises:
-        ValueError: no run of ours, or one without a recurrent memory; it names what would have to be imported.
+        ValueError: the folder is not a run, the run has no recurrent memory, or it names code to import.
         RunError: no weights yet, or damaged ones.
     """
     run = read_run(folder)
@@ -53,7 +53,7 @@ def subjects_of_run(folder: Path, *, allow_import: bool = False) -> list[Subject
 
 
 def find_memories(model: nn.Module) -> dict[str, nn.Module]:
-    """Recurrent memories by their place; of a block that reads both ways, the one that reads forwards."""
+    """Find recurrent memories by their place; in a bidirectional block, the forward one."""
     if not isinstance(model, Transformer):
         return {"": model.memory}  # type: ignore[dict-item]
     places = {}
@@ -72,13 +72,13 @@ def load_best(experiment: Experiment, folder: Path) -> None:
     """
     path = RunFolder(folder).best
     if not path.exists():
-        raise RunError(f"{folder} has no weights yet: its first epoch is not over, train it further")
+        raise RunError(f"{folder} has no weights yet: its first epoch has not finished, continue training it")
     load_weights(experiment, path)
 
 
 @torch.no_grad()
 def record_inputs(memories: list[nn.Module], experiment: Experiment) -> list[Tensor]:
-    """What each memory gets from validation samples, [sequences, time, input], all as long as the shortest."""
+    """Record the input of each memory for validation samples, [sequences, time, input], cut to the shortest."""
     samples = experiment.task.dataset("validation")
     needed = ROWS * -(-STEPS // samples.longest)
     batch = samples.batch(list(range(min(needed, len(samples)))))

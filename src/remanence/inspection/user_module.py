@@ -32,7 +32,7 @@ def subject_of_module(
         The subject.
 
     Raises:
-        ValueError: it cannot be imported or built, does not fit the checkpoint, or does not keep the contract.
+        ValueError: it cannot be imported or built, does not fit the checkpoint, or does not satisfy the contract.
     """
     module = build_module(name, options or {})
     if checkpoint is not None:
@@ -47,7 +47,7 @@ def subject_of_module(
 
 
 def build_module(name: str, options: dict[str, Any]) -> nn.Module:
-    """An instance of the class.
+    """Create an instance of the class.
 
     Raises:
         ValueError: it cannot be imported or built, or is no module.
@@ -91,7 +91,7 @@ class BatchFirst(nn.Module):
 
 @torch.no_grad()
 def check_contract(name: str, module: nn.Module, input_size: int | None) -> nn.Module:
-    """The module with the batch in front, once it has taken two steps, the second from the state of the first.
+    """Check the module by two steps, the second from the state of the first; return it with the batch first.
 
     Raises:
         ValueError: the module does not do as the contract says.
@@ -107,15 +107,15 @@ def check_contract(name: str, module: nn.Module, input_size: int | None) -> nn.M
         module = BatchFirst(module, pytree.tree_map(_find_batch_dimension, two, three), size)
         step = as_step(module)
         if step.dtype != torch.float64:
-            raise UserError(f"a state of {step.dtype} came of an input of float64: keep the dtype of x")
+            raise UserError(f"a state of {step.dtype} resulted from an input of float64: keep the dtype of x")
         step(step.silence(2), step(step.silence(2), step.initial_state(2)))
     except Exception as error:
-        raise UserError(f"{name} does not keep the contract {CONTRACT}: {_format_error(error)}") from error
+        raise UserError(f"{name} does not satisfy the contract {CONTRACT}: {_format_error(error)}") from error
     return module
 
 
 def _find_batch_dimension(two: Tensor, three: Tensor) -> int:
-    """The dimension in which two states differ that are alike but for the batch."""
+    """Find the dimension in which two states for different batch sizes differ."""
     for place, sizes in enumerate(zip(two.shape, three.shape, strict=True)):
         if sizes == (2, 3):
             return place

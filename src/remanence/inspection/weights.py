@@ -13,13 +13,13 @@ NESTED = ("state_dict", "model_state_dict", "model")  # where training programs 
 
 
 def read_weights(path: Path) -> dict[str, Tensor]:
-    """The tensors of a safetensors file, or of a ``state_dict`` written by ``torch.save``.
+    """Read the tensors of a safetensors file, or of a ``state_dict`` written by ``torch.save``.
 
     Raises:
         ValueError: the file is missing, or is neither.
     """
     if not path.is_file():
-        raise UserError(f"{path} is not there: give a run folder or a checkpoint file")
+        raise UserError(f"{path} does not exist: give a run folder or a checkpoint file")
     content: Any = _read_safetensors(path) if path.suffix == ".safetensors" else _read_pickle(path)
     for name in NESTED:
         if isinstance(content, dict) and isinstance(content.get(name), dict):
@@ -38,11 +38,11 @@ def _read_safetensors(path: Path) -> dict[str, Tensor]:
     try:
         return load_file(path)
     except SafetensorError as error:
-        raise UserError(f"{path} is no safetensors file, or a damaged one: {error}") from error
+        raise UserError(f"{path} is not a safetensors file, or is damaged: {error}") from error
 
 
 def _read_pickle(path: Path) -> Any:
     try:
         return read_tensors(path)
     except UserError as error:
-        raise UserError(f"{path} is no checkpoint of tensors: {error}; save model.state_dict()") from error
+        raise UserError(f"{path} is not a checkpoint of tensors: {error}; save model.state_dict()") from error

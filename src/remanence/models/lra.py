@@ -35,7 +35,7 @@ COMMON: dict[str, Any] = {"pooling": "cls", "positions": "sinusoidal", "dropout"
 
 
 def get_configuration(task: str) -> dict[str, Any]:
-    """Arguments of :class:`remanence.models.Transformer` for a task of the Long Range Arena.
+    """Return the arguments of :class:`remanence.models.Transformer` for a task of the Long Range Arena.
 
     Raises:
         ValueError: there is no such task.

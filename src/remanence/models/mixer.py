@@ -1,4 +1,4 @@
-"""What lets the positions of a sequence see each other, by name: attention, or a memory in its place."""
+"""Mixers of a transformer by name: attention, or a memory in its place."""
 
 from collections.abc import Mapping
 from typing import Any
@@ -30,7 +30,7 @@ class MemoryMixer(nn.Module):
         self.project_out = nn.Linear(sum(memory.output_size for memory in memories), width, bias=False)
 
     def forward(self, x: Tensor, mask: Tensor | None = None) -> Tensor:
-        """Mix x [batch, time, width], of which ``mask`` [batch, time] says how far each sequence goes."""
+        """Mix x [batch, time, width]; ``mask`` [batch, time] marks the real positions of each sequence."""
         forwards, *backwards = self.memories
         outputs = [forwards(x)[0]]
         outputs += [reverse_sequences(memory(reverse_sequences(x, mask))[0], mask) for memory in backwards]
@@ -38,7 +38,7 @@ class MemoryMixer(nn.Module):
 
 
 def reverse_sequences(x: Tensor, mask: Tensor | None) -> Tensor:
-    """x [batch, time, channels] with each sequence back to front, padding left where it is."""
+    """Reverse each sequence of x [batch, time, channels], leaving padding in place."""
     if mask is None:
         return x.flip(1)
     position, length = torch.arange(x.shape[1], device=x.device), mask.sum(1, keepdim=True)

@@ -85,7 +85,7 @@ class SequenceModel(nn.Module):
         return self.readout(both.unflatten(0, (-1, 2)).flatten(1))
 
     def _read(self, x: Tensor, mask: Tensor | None, timespans: Tensor | None) -> Tensor:
-        """[batch, hidden], or without pooling [batch, time, hidden]."""
+        """Return [batch, hidden], or without pooling [batch, time, hidden]."""
         if mask is not None:
             # What is unknown of the padding (NaN, a negative timespan) must not reach the real steps, or gradients.
             x = x.masked_fill(~mask.view(*mask.shape, *[1] * (x.ndim - 2)), 0)
@@ -98,7 +98,7 @@ class SequenceModel(nn.Module):
 
 
 def get_encoder_size(embedding: Sequence[int], input_size: int | None) -> int:
-    """Channels that the memory gets.
+    """Return the number of channels of the memory's input.
 
     Raises:
         ValueError: tokens without an embedding.
@@ -111,7 +111,7 @@ def get_encoder_size(embedding: Sequence[int], input_size: int | None) -> int:
 
 
 def build_encoder(embedding: Sequence[int], *, vocabulary_size: int | None, input_size: int | None) -> nn.Module:
-    """Layers from tokens or channels to ``embedding[-1]`` channels, ReLU between them."""
+    """Build the layers from tokens or channels to ``embedding[-1]`` channels, with ReLU between them."""
     if (vocabulary_size is None) == (input_size is None):
         raise UserError("give vocabulary_size (tokens) or input_size (signals), one of the two")
     layers: list[nn.Module] = []
@@ -125,7 +125,7 @@ def build_encoder(embedding: Sequence[int], *, vocabulary_size: int | None, inpu
 
 
 def build_perceptron(*sizes: int) -> nn.Sequential:
-    """Linear layers from each size to the next, ReLU between them."""
+    """Build linear layers from each size to the next, with ReLU between them."""
     *hidden, last = pairwise(sizes)
     layers = [module for pair in hidden for module in (nn.Linear(*pair), nn.ReLU())]
     return nn.Sequential(*layers, nn.Linear(*last))

@@ -100,7 +100,7 @@ class Transformer(nn.Module):
 
     @classmethod
     def lra(cls, task: str, target_size: int, **options: Any) -> "Transformer":
-        """The base configuration of a task of the Long Range Arena (Tay et al. 2020), as published with its code.
+        """Create the base configuration of a task of the Long Range Arena (Tay et al. 2020), as published.
 
         Args:
             task: ``"listops"``, ``"text"``, ``"aan"``, ``"image"``, ``"pathfinder"`` or ``"pathx"``.
@@ -142,7 +142,7 @@ class Transformer(nn.Module):
         return self.readout(both.unflatten(0, (-1, 2)).flatten(1))
 
     def _encode(self, x: Tensor, mask: Tensor | None) -> Tensor:
-        """[batch, width], or without pooling [batch, time, width]."""
+        """Return [batch, width], or without pooling [batch, time, width]."""
         if not 1 <= x.shape[1] <= self.max_length:
             raise UserError(f"the model was built for 1 to {self.max_length} positions (max_length), got {x.shape[1]}")
         if mask is not None:
@@ -177,7 +177,7 @@ def check_options(pooling: str, positions: str, *, causal: bool, pairs: bool) ->
         if value not in known:
             raise UserError(f"{name} must be one of {', '.join(known)}, got {value!r}")
     if causal and pooling == "cls":
-        raise UserError("a causal model's first token sees nothing else: pooling='last' or 'mean' instead of 'cls'")
+        raise UserError("the first token of a causal model sees no other: use pooling='last' or 'mean', not 'cls'")
     if pairs and pooling == "none":
         raise UserError("pairs are compared by one vector each: pooling='cls', 'mean' or 'last' instead of 'none'")
 
@@ -191,7 +191,7 @@ def check_mask(mask: Tensor, x: Tensor) -> None:
 
 
 def make_sinusoidal_positions(length: int, width: int) -> Tensor:
-    """``sin(t / 10000^(2i/width))`` in channel 2i, the cosine in channel 2i + 1: [length, width]."""
+    """Compute ``sin(t / 10000^(2i/width))`` in channel 2i, the cosine in channel 2i + 1: [length, width]."""
     channel = torch.arange(width)
     angle = torch.arange(length)[:, None] / 10000 ** (2 * (channel // 2) / width)
     return torch.where(channel % 2 == 0, angle.sin(), angle.cos())

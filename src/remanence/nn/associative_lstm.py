@@ -12,7 +12,7 @@ from remanence.ops.uncompiled import uncompiled
 
 
 def complex_multiply(a: Tensor, b: Tensor) -> Tensor:
-    """Product of complex vectors kept as [..., real half | imaginary half] (⊛ in the paper)."""
+    """Multiply complex vectors stored as [..., real half | imaginary half] (⊛ in the paper)."""
     a_re, a_im = a.chunk(2, -1)
     b_re, b_im = b.chunk(2, -1)
     return torch.cat([a_re * b_re - a_im * b_im, a_re * b_im + a_im * b_re], -1)
@@ -93,7 +93,7 @@ class AssociativeLSTM(Memory):
             self.bias[: self.hidden_size // 2] = 1.0
 
     def initial_state(self, batch_size: int) -> State:
-        """(h, c), both zero."""
+        """Return (h, c), both zero."""
         return self._zeros(batch_size, self.hidden_size), self._zeros(batch_size, self.copies, self.hidden_size)
 
     @uncompiled

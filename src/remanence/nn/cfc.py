@@ -104,7 +104,7 @@ class CfC(Memory):
         layers = positive_integer("backbone_layers", backbone_layers) if backbone_layers else 0
         if not 0 <= backbone_dropout < 1 or (backbone_dropout and layers < 2):
             raise UserError(
-                "backbone_dropout is a share, 0 to 1, that acts after every layer of the backbone but the first: "
+                "backbone_dropout must be from 0 to below 1, and acts after every layer of the backbone but the first: "
                 f"got {backbone_dropout} with {layers} layers"
             )
         self.mode, self.activation, self.backbone_dropout = mode, activation, backbone_dropout
@@ -176,7 +176,7 @@ class CfC(Memory):
         return result.train(module.training)
 
     def initial_state(self, batch_size: int) -> State:
-        """Zero: h, or (h, c) with mixed memory."""
+        """Return zeros: h, or (h, c) with mixed memory."""
         h = self._zeros(batch_size, self.hidden_size)
         return h if self.cell_hh is None else (h, torch.zeros_like(h))
 
@@ -191,7 +191,7 @@ class CfC(Memory):
         return y[:, 0], state
 
     def _make_stages(self, x: Tensor, times: Tensor | None) -> list[Stage]:
-        """What one step does, with everything that depends on x [time, batch, input_size] alone computed before."""
+        """Build the stages of one step; everything that depends only on x [time, batch, input_size] is precomputed."""
         stages = []
         if self.cell_ih is not None and self.cell_hh is not None:
             cell, into, forget, out = self.cell_ih(x).to(self.cell_hh.weight.dtype).chunk(4, -1)
@@ -226,7 +226,7 @@ class CfC(Memory):
         return stage if times is None else stage._replace(extra=(times,))
 
     def _make_stage(self, weight: Tensor, bias: Tensor, x: Tensor | None, size: int, f: Callable[..., Any]) -> Stage:
-        """A stage that sees [x; h] (or only what the stage before gave, without x)."""
+        """Build a stage that takes [x; h] (or, without x, only the output of the stage before)."""
         if x is None:
             return Stage(weight, bias, size, f)
         ours, recurrent = weight.split([self.input_size, self.hidden_size], 1)
@@ -247,25 +247,25 @@ _NCPS_ACTIVATIONS: dict[str, Any] = {  # by their names there
 
 
 def apply_dropout(f: Callable[[Tensor], Tensor], a: Tensor, kept: Tensor) -> Tensor:
-    """f, where ``kept`` is not 0."""
+    """Apply f, and zero the units where ``kept`` is 0."""
     return f(a) * kept
 
 
 def lstm_cell(a: Tensor, c: Tensor) -> tuple[Tensor, Tensor]:
-    """A step of an LSTM, with the rows of a for cell input, input gate, forget gate and output gate."""
+    """Compute a step of an LSTM, with the rows of a for cell input, input gate, forget gate and output gate."""
     into, forget, out = torch.sigmoid(a.narrow(-2, 1, 3)).unbind(-2)
     c = torch.addcmul(c * forget, torch.tanh(a.select(-2, 0)), into)
     return torch.tanh(c) * out, c
 
 
 def apply_gated_head(a: Tensor, *timespan: Tensor) -> Tensor:
-    """The mode default; the gate's a comes halved, since σ(a) = (1 + tanh(a/2)) / 2, so that one tanh does it all."""
+    """Compute mode default; the gate's a is halved, as σ(a) = (1 + tanh(a/2)) / 2, so that one tanh is enough."""
     start, end, gate = _split_heads(a, *timespan)
     return torch.lerp(torch.lerp(start, end, 0.5), end, gate)
 
 
 def apply_ungated_head(a: Tensor, *timespan: Tensor) -> Tensor:
-    """The mode no_gate; the gate's a comes halved."""
+    """Compute mode no_gate; the gate's a is halved."""
     start, end, gate = _split_heads(a, *timespan)
     return torch.addcmul(torch.add(start, end, alpha=0.5), end, gate, value=0.5)
 
@@ -278,7 +278,7 @@ def _split_heads(a: Tensor, *timespan: Tensor) -> tuple[Tensor, ...]:
 
 
 def apply_pure_head(a: Tensor, least: Tensor, amplitude: Tensor, *timespan: Tensor) -> Tensor:
-    """The mode pure; ``least`` is -abs(w)."""
+    """Compute mode pure; ``least`` is -abs(w)."""
     rate = least - a.abs()
     decay = torch.exp(timespan[0] * rate if timespan else rate)
     return torch.addcmul(amplitude, amplitude * decay, a, value=-1)

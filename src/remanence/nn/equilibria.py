@@ -45,7 +45,7 @@ class Equilibria(NamedTuple):
 
 @torch.no_grad()
 def find_equilibria(of_q: Neuron, of_r: Neuron, outside_q: Outside, outside_r: Outside) -> Equilibria:
-    """All equilibria of isolated pairs under a constant input.
+    """Find all equilibria of isolated pairs under a constant input.
 
     For a given q there is one r at which dq/dt = 0, known in closed form (:func:`_find_balance`). Along that curve the
     drift of r changes sign at the equilibria, which are bracketed on a grid and bisected. Where the curve is too steep
@@ -75,7 +75,7 @@ def find_equilibria(of_q: Neuron, of_r: Neuron, outside_q: Outside, outside_r: O
 def _search(
     first: Neuron, second: Neuron, to_first: Outside, to_second: Outside, low: Tensor, high: Tensor
 ) -> tuple[Tensor, Tensor, Tensor]:
-    """Equilibria along the curve on which the first neuron is still: where both are, and of which pair."""
+    """Search the curve on which the first neuron does not move; return both potentials and the index of the pair."""
     steps = torch.linspace(0, 1, GRID, dtype=low.dtype, device=low.device)[:, None]
     # The curve jumps where the other's synapse has no effect: a root just beside must not share its cell.
     jump = first.mutual_current / first.mutual
@@ -112,12 +112,12 @@ def _bisect(as_left: Callable[[Tensor], Tensor], left: Tensor, right: Tensor) ->
 
 
 def _select(fields: Fields, pair: Tensor) -> Fields:
-    """A named tuple of tensors, of these pairs only."""
+    """Select pairs from a named tuple of tensors."""
     return type(fields)(*(field[pair] for field in fields))
 
 
 def compute_drift(neuron: Neuron, outside: Outside, v: Tensor, u: Tensor) -> Tensor:
-    """dv/dt of one neuron at v, when the other one is at u."""
+    """Compute dv/dt of one neuron at v, when the other one is at u."""
     mutual = torch.sigmoid(neuron.mutual_slope * u + neuron.mutual_offset)
     return _compute_own_drift(neuron, outside, v) + mutual * (neuron.mutual_current - neuron.mutual * v)
 
@@ -129,7 +129,7 @@ def _compute_own_drift(neuron: Neuron, outside: Outside, v: Tensor) -> Tensor:
 
 
 def _find_balance(neuron: Neuron, outside: Outside, v: Tensor) -> Tensor:
-    """The u of the other neuron at which dv/dt = 0; infinite where no u can do it."""
+    """Find the u of the other neuron at which dv/dt = 0; infinite where there is none."""
     needed = -_compute_own_drift(neuron, outside, v) / (neuron.mutual_current - neuron.mutual * v)
     return (torch.logit(needed.clamp(0, 1)) - neuron.mutual_offset) / neuron.mutual_slope
 
@@ -145,7 +145,7 @@ def _compute_potentials(neuron: Neuron, outside: Outside) -> tuple[Tensor, ...]:
 
 
 def _compute_derivatives(neuron: Neuron, outside: Outside, v: Tensor, u: Tensor) -> tuple[Tensor, Tensor]:
-    """Of dv/dt, by v and by u."""
+    """Differentiate dv/dt by v and by u."""
     mutual = torch.sigmoid(neuron.mutual_slope * u + neuron.mutual_offset)
     own = torch.sigmoid(neuron.onto_itself_slope * v + neuron.onto_itself_offset)
     conductance = neuron.leak + outside.rate + neuron.mutual * mutual + neuron.onto_itself * own

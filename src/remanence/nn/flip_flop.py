@@ -184,7 +184,7 @@ class CFF(Memory):
                 self.lateral.reset_for(tonic)
 
     def _reset_input_synapses(self, closed: Tensor) -> Tensor:
-        """The conductance that comes from the input while it is silent, if its gates are so far ``closed``."""
+        """Reset the input synapses; return their conductance for a silent input and these ``closed`` gates."""
         if self.input_synapse == "exact":
             self.sensory.reset_parameters()
             receiver = self.sensory.receiver
@@ -203,17 +203,17 @@ class CFF(Memory):
         return (self.log_capacitance + self.log_conductance_input + closed).exp()
 
     def initial_state(self, batch_size: int) -> tuple[Tensor, Tensor]:
-        """(q, r): every flip-flop holds a 0, q low and r high."""
+        """Return (q, r): every flip-flop holds a 0, q low and r high."""
         low, high = (0.0, 0.8) if self.mutual_synapse == "shunting" else (-0.3, 0.6)
         shape = (batch_size, self.hidden_size)
         return self.log_capacitance.new_full(shape, low), self.log_capacitance.new_full(shape, high)
 
     def neurons(self) -> tuple[Neuron, Neuron]:
-        """What the dynamics of q and of r are made of: rates, that is conductances / C, each [hidden_size]."""
+        """Return the rates (conductances / C) and currents of q and of r, each [hidden_size]."""
         return build_neurons(self._polarities, self._stack_parameters(self._dynamics).unbind(0))
 
     def equilibria(self) -> Equilibria:
-        """Where the pairs can rest while the input is silent (x = 0), by the differential equation: all, stable or not.
+        """Find all equilibria, stable or not, of the differential equation for a silent input (x = 0).
 
         Without gradients, in float64; synapses from other pairs left out.
         """
@@ -223,7 +223,7 @@ class CFF(Memory):
         return find_equilibria(*self.neurons(), Outside(rate[0], current[0]), Outside(rate[1], current[1]))
 
     def bistable(self) -> Bool[Tensor, " hidden"]:
-        """Which pairs hold a bit now, while the input is silent: those with two stable equilibria or more."""
+        """Return which pairs hold a bit for a silent input: those with at least two stable equilibria."""
         return self.equilibria().stable.sum(0) >= 2
 
     def _run(
@@ -254,7 +254,7 @@ class CFF(Memory):
         return partial(step, self.sub_steps, self._polarities)
 
     def _params(self) -> Tensor:
-        """Rows for the step: each parameter of q, then the same of r."""
+        """Stack the parameters of the step as rows: each of q, then the same of r."""
         return self._stack_parameters((*(Gate._fields if self.input_synapse == "gate" else ()), *self._dynamics))
 
     @property
@@ -271,13 +271,13 @@ class CFF(Memory):
         return torch.cat([getattr(self, name).view(2, -1) for name in names])
 
     def _compute_drives(self, x: Tensor) -> Tensor:
-        """What the step takes, [..., inputs, hidden_size]: W x, or rates and currents from the input."""
+        """Compute the inputs of the step, [..., inputs, hidden_size]: W x, or rates and currents from the input."""
         if self.input_synapse == "gate":
             return F.linear(x, self.weight_ih).unflatten(-1, (2, -1))
         return torch.cat(self._compute_outside(x), -1).unflatten(-1, (4, -1))
 
     def _compute_outside(self, x: Tensor) -> tuple[Tensor, Tensor]:
-        """Rates and currents from the input, [..., 2 hidden_size] each."""
+        """Compute the rates and currents from the input, [..., 2 hidden_size] each."""
         if self.input_synapse == "exact":
             conductance, current = self.sensory(x)
             capacitance = self.log_capacitance.exp().flatten()

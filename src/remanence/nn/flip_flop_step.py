@@ -68,7 +68,7 @@ def flip_flop_step(
     inputs: tuple[Tensor, ...],
     params: tuple[Tensor, ...],
 ) -> tuple[Tensor, Tensor]:
-    """One time step of isolated flip-flops, as :func:`remanence.scan` wants it.
+    """Compute one time step of isolated flip-flops, in the form of :func:`remanence.scan`.
 
     Args:
         sub_steps: K.
@@ -94,7 +94,7 @@ def driven_step(
     inputs: tuple[Tensor, ...],
     params: tuple[Tensor, ...],
 ) -> tuple[Tensor, Tensor]:
-    """The same, where it is known what comes from the input.
+    """Compute the same from the rates and currents that come from the input.
 
     Args:
         sub_steps: K.
@@ -117,7 +117,7 @@ def driven_step(
 
 @no_type_check
 def build_neurons(polarities: tuple[float, float], params: tuple[Tensor, ...]) -> tuple[Neuron, Neuron]:
-    """q and r, from parameters as :func:`driven_step` takes them."""
+    """Build q and r from parameters as :func:`driven_step` takes them."""
     return _build_neuron(polarities, params[0::2]), _build_neuron(polarities, params[1::2])
 
 
@@ -147,7 +147,7 @@ def _build_neuron(polarities: tuple[float, float], params: tuple[Tensor, ...]) -
 
 @no_type_check
 def _open_gate(gate: Gate, drive: Tensor) -> tuple[Tensor, Tensor]:
-    """Rate and current that come through the gate."""
+    """Compute the rate and the current that pass the gate."""
     opened = torch.sigmoid(torch.exp(gate.log_slope_input) * drive + gate.bias)
     rate = torch.exp(gate.log_conductance_input) * opened
     return rate, rate * gate.potential_input

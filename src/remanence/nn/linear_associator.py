@@ -84,7 +84,7 @@ class LinearAssociator(nn.Module):
 
     @torch.no_grad()
     def drift(self, keys: Float[Tensor, "items input"], duration: float) -> None:
-        """Hebbian learning from the memory's own answers, in the limit of small steps.
+        """Apply Hebbian learning from the memory's own answers, in the limit of small steps.
 
         With y = W x for keys that come equally often, the mean change of every row w of W is ``dw/dt = C w``, C the
         correlation matrix ``<x xᵀ>`` of the keys; so ``Wᵀ(t) = exp(C t) Wᵀ(0)``: rows turn towards the direction in

@@ -182,7 +182,7 @@ class LTC(Memory):
     def _integrate(
         self, v: Tensor, conductance: Tensor, current: Tensor, timespans: Tensor | None
     ) -> tuple[Tensor, Tensor]:
-        """States over time and the last one, by a solver of the differential equation."""
+        """Integrate the differential equation; return the states over time and the last one."""
         spans = [1.0] * conductance.shape[1] if timespans is None else timespans.to(v.dtype)[..., None].unbind(1)
         solver, over_time = SOLVERS[self.solver], []
         for pulling, driving, span in zip(conductance.unbind(1), current.unbind(1), spans, strict=True):
@@ -193,13 +193,13 @@ class LTC(Memory):
         return torch.stack(over_time, 1), v
 
     def _compute_outside(self, x: Tensor) -> tuple[Tensor, Tensor]:
-        """Conductance and current that do not come from the neurons: from the inputs and the leak."""
+        """Compute the conductance and current of the inputs and the leak."""
         leak = self.log_leak.exp()
         conductance, current = self.sensory(_apply_mapping(x, self.input_weight, self.input_bias))
         return conductance + leak, current + leak * self.leak_potential
 
     def _compute_change(self, pulling: Tensor, driving: Tensor, v: Tensor) -> Tensor:
-        """dv/dt, with what :meth:`_compute_outside` gives."""
+        """Compute dv/dt, given the results of :meth:`_compute_outside`."""
         conductance, current = self.synapses(v)
         return (current + driving - (conductance + pulling) * v) / self.log_capacitance.exp()
 

@@ -1,4 +1,4 @@
-"""The contract that every memory keeps."""
+"""The interface of all memories."""
 
 import math
 from typing import Any, ClassVar, TypeAlias
@@ -38,10 +38,10 @@ class Memory(Structured):
     """
 
     in_low_precision: ClassVar[bool] = True
-    """Whether there are operations of 16 bits for all that the layer does; if not, it computes in float32."""
+    """Whether all operations of the layer exist in 16 bits; if not, it computes in float32."""
 
     continuous_time: ClassVar[bool] = False
-    """Whether the layer knows how long a step lasts: then :meth:`_run` and :meth:`_advance` take ``timespans`` too."""
+    """Whether steps have durations: then :meth:`_run` and :meth:`_advance` also take ``timespans``."""
 
     def __init__(
         self,
@@ -84,7 +84,7 @@ class Memory(Structured):
             The output [batch, time, output_size], and the state after the last step.
 
         Raises:
-            ValueError: a wrong shape or dtype, or ``timespans`` given to a layer without a notion of time.
+            ValueError: a wrong shape or dtype, or ``timespans`` passed to a layer that is not a continuous-time layer.
         """
         self._check_input(x, "[batch, time, input_size]", 3)
         options = self._check_timespans(timespans, x)
@@ -129,7 +129,7 @@ class Memory(Structured):
         return y_t, after
 
     def __prepare_scriptable__(self) -> Any:
-        """What ``torch.jit.script`` asks for first."""
+        """Raise the error of ``torch.jit.script``, which calls this first."""
         raise NotImplementedError(
             f"torch.jit.script cannot compile {type(self).__name__}: record it with torch.jit.trace (the loop over "
             "time is unrolled), or export one step with torch.export.export(remanence.nn.Streaming(layer), ...)"
@@ -139,7 +139,7 @@ class Memory(Structured):
         return not self.in_low_precision and next(self.parameters()).dtype in (torch.bfloat16, torch.float16)
 
     def _in_float32(self, x: Tensor, state: State, options: dict[str, Tensor]) -> tuple[Tensor, State]:
-        """What the layer gives with parameters, input and state in float32, in the dtype of x."""
+        """Run with parameters, input and state in float32; return the result in the dtype of x."""
         parameters = {name: parameter.float() for name, parameter in self.named_parameters()}
         wide = pytree.tree_map(torch.Tensor.float, state)
         y, after = torch.func.functional_call(self, parameters, (x.float(), wide), options)
@@ -177,7 +177,7 @@ class Memory(Structured):
             return {}
         name = type(self).__name__
         if not self.continuous_time:
-            raise UserError(f"{name} has no notion of time: leave out timespans (continuous-time layers)")
+            raise UserError(f"{name} is not a continuous-time layer and does not accept `timespans`")
         expected = x.shape[:-1]
         fits = isinstance(timespans, Tensor) and timespans.shape == expected and timespans.is_floating_point()
         if not fits or timespans.device != x.device:
@@ -185,7 +185,7 @@ class Memory(Structured):
                 f"{name} expected timespans {list(expected)} of floating point on {x.device}, one for each step of x "
                 f"{list(x.shape)}, got {describe_value(timespans)}"
             )
-        # Within compiled code, traces and transforms nobody can look; on a GPU this waits for it.
+        # Values are not readable within compiled code, traces and transforms; on a GPU this synchronizes.
         if are_readable(timespans) and not bool(((timespans >= 0) & (timespans < math.inf)).all()):
             first = tuple((~((timespans >= 0) & (timespans < math.inf))).nonzero()[0].tolist())
             raise UserError(
@@ -217,5 +217,5 @@ class Memory(Structured):
 
 
 def describe_value(value: Any) -> str:
-    """What came, for an error: shape and dtype of a tensor, else the type."""
+    """Describe a wrong argument: shape and dtype of a tensor, else the type."""
     return f"{list(value.shape)} of {value.dtype} on {value.device}" if isinstance(value, Tensor) else repr(type(value))

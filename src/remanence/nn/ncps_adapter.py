@@ -61,7 +61,7 @@ def convert_to_ncps(layer: LTC) -> nn.Module:
     graph = layer.wiring
     motor = layer.output_size
     if layer.solver != "semi_implicit":
-        raise UserError(f"ncps has the semi-implicit solver only, this layer has {layer.solver}")
+        raise UserError(f"ncps supports only the semi-implicit solver, this layer has {layer.solver}")
     if graph.outputs.tolist() != list(range(motor)):
         raise UserError(f"ncps reads the first {motor} neurons, this layer reads {graph.outputs.tolist()}")
     assert graph.sensory is not None
@@ -92,13 +92,13 @@ def convert_to_ncps(layer: LTC) -> nn.Module:
 
 
 def _get_positive(cell: Any, name: str) -> Tensor:
-    """A parameter as the cell uses it, above 0: its logarithm is ours."""
+    """Return a parameter as the cell uses it, clamped above 0, since ours is its logarithm."""
     value = cell.make_positive_fn(getattr(cell, name))
     return value.clamp_min(torch.finfo(value.dtype).tiny)
 
 
 def _get_signs(cell: Any, potential: str, mask: str) -> np.ndarray:
-    """Their [sender, receiver] as our [receiver, sender], with the signs that the potentials have now."""
+    """Convert their [sender, receiver] to our [receiver, sender], with the present signs of the potentials."""
     signs = torch.where(getattr(cell, potential) < 0, -1, 1) * getattr(cell, mask)
     return signs.T.cpu().numpy().astype(np.int8)
 

@@ -94,7 +94,7 @@ class PersistentLinear(Memory):
 
 
 def check_nonlinearity(nonlinearity: str | Pointwise) -> str | Pointwise:
-    """As it came, if it is a name in :data:`NONLINEARITIES` or a function, else a ``ValueError``."""
+    """Return a name in :data:`NONLINEARITIES` or a function unchanged, else raise a ``ValueError``."""
     if isinstance(nonlinearity, str) and nonlinearity not in NONLINEARITIES:
         raise UserError(
             f"nonlinearity must be a pointwise function or one of {', '.join(NONLINEARITIES)}, got {nonlinearity!r}"
@@ -106,6 +106,6 @@ def check_nonlinearity(nonlinearity: str | Pointwise) -> str | Pointwise:
 def persistent_step(
     f: Pointwise, state: tuple[Tensor, ...], inputs: tuple[Tensor, ...], params: tuple[Tensor, ...]
 ) -> tuple[Tensor]:
-    """``n <- f(n + W x + b)`` with W x for an input, as :func:`remanence.scan` wants it."""
+    """Compute ``n <- f(n + W x + b)`` with input W x, in the form of :func:`remanence.scan`."""
     (n,), (drive,), (bias,) = state, inputs, params
     return (f(n + (drive + bias)),)

@@ -86,7 +86,7 @@ class ReciprocalGated(Memory):
             self.weight_hh[::2].abs_()
 
     def initial_state(self, batch_size: int) -> tuple[Tensor, Tensor]:
-        """(c, h): zeros."""
+        """Return (c, h), both zero."""
         c = self._zeros(batch_size, self.hidden_size)
         return c, torch.zeros_like(c)
 
@@ -106,7 +106,7 @@ class ReciprocalGated(Memory):
         return torch.cat((self.weight_hh, self.bias_hh, self.bias.view(2, -1)))
 
     def _compute_drives(self, x: Tensor) -> Tensor:
-        """W x, [..., 2, hidden_size]."""
+        """Compute W x, [..., 2, hidden_size]."""
         return F.linear(x, self.weight_ih).unflatten(-1, (2, -1))
 
 
@@ -114,7 +114,7 @@ class ReciprocalGated(Memory):
 def reciprocal_step(
     f: Callable[[Tensor], Tensor], state: tuple[Tensor, ...], inputs: tuple[Tensor, ...], params: tuple[Tensor, ...]
 ) -> tuple[Tensor, Tensor]:
-    """One time step, as :func:`remanence.scan` wants it.
+    """Compute one time step, in the form of :func:`remanence.scan`.
 
     Args:
         f: the gates' nonlinearity.

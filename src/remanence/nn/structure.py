@@ -1,4 +1,4 @@
-"""Arrays that say what a module is made of: who is connected to whom, a permutation, an order."""
+"""Arrays that define the structure of a module: connections, a permutation, an order."""
 
 import functools
 import inspect
@@ -34,12 +34,12 @@ class Fixed(NamedTuple):
 
 
 class Structured(nn.Module):
-    """A module with arrays that are neither learned nor averaged, and that never lose their values.
+    """A module with constant arrays that are neither learned nor averaged, and that never lose their values.
 
-    They are attributes, tensors on the device of the parameters, but no buffers: averages of weights leave them alone
-    (``torch.optim.swa_utils.AveragedModel(use_buffers=True)``), and after ``to("meta")``, ``to_empty`` or construction
-    under ``torch.device("meta")`` they are there again. A ``state_dict`` has those that do not follow from the
-    arguments, and when it is loaded, either they are what runs from then on, or another structure is refused.
+    They are attributes, tensors on the device of the parameters, but not buffers: weight averaging ignores them
+    (``torch.optim.swa_utils.AveragedModel(use_buffers=True)``), and they are restored after ``to("meta")``,
+    ``to_empty`` or construction under ``torch.device("meta")``. A ``state_dict`` contains those that do not follow from
+    the arguments; when it is loaded, either they replace those of the module, or a different structure is refused.
     """
 
     def __init_subclass__(cls, **options: Any) -> None:
@@ -136,14 +136,14 @@ class Structured(nn.Module):
 
 
 def _wrap_init(init: Callable[..., None]) -> Callable[..., None]:
-    """The same ``__init__``, with ``device`` and ``dtype`` of its parameters also where it does not declare them."""
+    """Wrap ``__init__`` so that it accepts ``device`` and ``dtype`` even if it does not declare them."""
 
     @functools.wraps(init)
     def make(
         self: Structured, *args: Any, device: Device = None, dtype: torch.dtype | None = None, **options: Any
     ) -> None:
         if dtype is not None and not dtype.is_floating_point:
-            raise UserError(f"dtype must be one of floating point, got {dtype}")
+            raise UserError(f"dtype must be a floating-point dtype, got {dtype}")
         with nullcontext() if device is None else torch.device(device):
             init(self, *args, **options)
         if dtype is not None:
@@ -171,7 +171,7 @@ def _place_after_loading(module: nn.Module, incompatible_keys: Any) -> None:
 
 
 def draw_permutation(size: int, seed: int = 0) -> np.ndarray:
-    """A permutation that is the same in every process: drawn apart from the parameters, by a seed of its own.
+    """Draw a permutation that is the same in every process, independent of the parameters.
 
     Args:
         size: of what is permuted.

@@ -1,4 +1,4 @@
-"""Tables, plots, one HTML page."""
+"""Tables, plots, and an HTML page."""
 
 from remanence.extras import require_extra
 

@@ -1,4 +1,4 @@
-"""What several seeds gave, and how it is written."""
+"""Estimates from several seeds, and their formatting."""
 
 import math
 from collections.abc import Sequence
@@ -31,7 +31,7 @@ class Estimate:
 
     @classmethod
     def of(cls, values: Sequence[float], most: float = math.inf) -> "Estimate | None":
-        """The estimate from values, None from no value."""
+        """Create an estimate from values; None if there is no value."""
         return cls(tuple(values), most) if values else None
 
     @cached_property
@@ -65,7 +65,7 @@ class Estimate:
         return self.mean - (self.spread or 0.0), self.mean + (self.spread or 0.0)
 
     def count_solved(self, chance: float) -> int:
-        """How many of them solved a task with this level of chance."""
+        """Count the seeds that solved a task with this level of chance."""
         return sum(value <= SOLVED * chance for value in self.values)
 
 
@@ -75,7 +75,7 @@ def is_share(metric: str | None) -> bool:
 
 
 def format_estimate(estimate: Estimate | None, metric: str | None = None) -> str:
-    """``1.81 ± 0.12``: three digits of the mean, the spread to the same place; a share of one in percent.
+    """Format ``1.81 ± 0.12``: three digits of the mean, the spread to the same place; rates in percent.
 
     ``3.27 (3.15 to 56.3)`` where seeds disagree: median, lowest and highest.
     """
@@ -90,7 +90,7 @@ def format_estimate(estimate: Estimate | None, metric: str | None = None) -> str
 
 
 def round_values(values: Sequence[float]) -> list[str]:
-    """Three digits of the first value, the others to the same place."""
+    """Round the first value to three digits, the others to the same place."""
     largest = max(map(abs, values))
     if largest and not 1e-3 <= largest < 1e6:
         return [f"{value:.2e}" for value in values]

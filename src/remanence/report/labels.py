@@ -1,4 +1,4 @@
-"""Labels beside what they name, none over another."""
+"""Placement of labels beside their points, without overlaps."""
 
 import re
 from collections.abc import Sequence
@@ -28,7 +28,7 @@ class Label:
 
 
 def wrap_label(text: str, letters: int) -> str:
-    r"""The text in at most three lines, broken after spaces, dots and underscores.
+    r"""Wrap a text to at most three lines, broken after spaces, dots and underscores.
 
     Example:
         >>> wrapped("fast_weights inner_steps=3", 12)
@@ -46,7 +46,7 @@ def wrap_label(text: str, letters: int) -> str:
 
 
 def measure_text(text: str, font: float) -> tuple[float, float]:
-    """Width and height of a text in points."""
+    """Compute the width and height of a text in points."""
     lines = text.split("\n")
     drawn = FontProperties(size=font)
     widths = [text_to_path.get_text_width_height_descent(line, drawn, ismath=False)[0] for line in lines]
@@ -87,7 +87,7 @@ def spread_out(centres: Sequence[float], heights: Sequence[float], low: float, h
 
 
 def compute_centre(members: list[int], centres: Sequence[float], heights: Sequence[float]) -> float:
-    """Centre of a stack whose members are, on average, where they want to be."""
+    """Compute the centre of a stack whose members are, on average, where they should be."""
     edge, offsets = 0.0, []
     for member in members:
         offsets.append(centres[member] - (edge + heights[member] / 2))
@@ -179,7 +179,7 @@ def write_beside(axes: Axes, label: Label, place: Box, font: float) -> None:
 
 
 def list_offsets(width: float, height: float) -> list[tuple[float, float]]:
-    """Where the lower left corner of a label may lie, from its point, the best first."""
+    """List where the lower left corner of a label may be, relative to its point, the best place first."""
     return [
         offset
         for gap in (8.0, 14.0, 22.0)

@@ -85,7 +85,7 @@ def write(
 
 
 def make_element(kind: str, /, *children: Element | str, **attributes: str) -> Element:
-    """An element; text and attributes are escaped when it is written.
+    """Create an element; text and attributes are escaped when it is written.
 
     An underscore at the end of an attribute's name is dropped (``class_``), others become hyphens (``aria_label``).
     """
@@ -108,7 +108,7 @@ def add_text(element: Element, text: str) -> None:
 
 
 def build_document(title: str, body: Iterable[Element | str]) -> str:
-    """The whole page."""
+    """Build the complete page."""
     head = make_element(
         "head",
         make_element("meta", charset="utf-8"),
@@ -122,7 +122,7 @@ def build_document(title: str, body: Iterable[Element | str]) -> str:
 
 
 def summarise_runs(runs: Sequence[Run], rows: Sequence[Row]) -> str:
-    """How much there is, and how much of it counts."""
+    """Summarise how many runs there are, and how many of them failed or are unfinished."""
     layers, tasks = len({run.layer for run in runs}), len(group_by_task(rows))
     memories = format_count(layers, "memory", "memories")
     parts = [f"{memories} on {format_count(tasks, 'task')}, {format_count(len(runs), 'run')}"]
@@ -132,18 +132,18 @@ def summarise_runs(runs: Sequence[Run], rows: Sequence[Row]) -> str:
 
 
 def format_count(number: int, one: str, many: str | None = None) -> str:
-    """``1 run``, ``2 runs``."""
+    """Format ``1 run``, ``2 runs``."""
     return f"{number} {one if number == 1 else many or one + 's'}"
 
 
 def choose_file_name(task: str, taken: Sequence[str]) -> str:
-    """What the pictures of a task are called; it stays the same whatever else is in the report."""
+    """Choose the file name of a task's pictures, which does not depend on the rest of the report."""
     name = re.sub(r"[^a-z0-9]+", "-", task.lower()).strip("-")[:60]
     return f"{name}-{len(taken) + 1}" if name in taken else name
 
 
 def build_task_section(rows: list[Row], look: dict[str, Look], folder: Path, name: str) -> Element:
-    """Table, pictures and configurations of one task; writes the pictures."""
+    """Build the table, the pictures and the configurations of one task, and write the pictures."""
     task, options = format_task(rows)
     section = make_element(
         "section", make_element("h2", task, *([" ", make_element("small", options)] if options else []))
@@ -152,9 +152,7 @@ def build_task_section(rows: list[Row], look: dict[str, Look], folder: Path, nam
     section.extend(make_element("p", note, class_="note") for row in rows for note in list_notes(row))
     drawn = build_pictures(rows, look)
     if not drawn:
-        section.append(
-            make_element("p", "There is nothing to draw yet: no run has come to the end of its first epoch.")
-        )
+        section.append(make_element("p", "There is nothing to draw yet: no run has finished its first epoch."))
     for picture in drawn:
         file = f"{name}-{picture.name}.png"
         with replace_file(folder / file) as output:
@@ -167,7 +165,7 @@ def build_task_section(rows: list[Row], look: dict[str, Look], folder: Path, nam
 
 
 def build_result_table(task: str, rows: list[Row]) -> Element:
-    """The table of one task, in a box of its own that scrolls on a narrow screen."""
+    """Build the table of one task, in a box that scrolls on narrow screens."""
     head = make_element(
         "thead", make_element("tr", *(make_element("th", name, scope="col") for name in list_columns(rows)))
     )
@@ -179,7 +177,7 @@ def build_result_table(task: str, rows: list[Row]) -> Element:
 
 
 def build_table_row(values: Sequence[str], **attributes: str) -> Element:
-    """A row whose first cell is its head."""
+    """Build a row whose first cell is its heading."""
     return make_element(
         "tr",
         make_element("th", values[0], scope="row"),
@@ -189,12 +187,12 @@ def build_table_row(values: Sequence[str], **attributes: str) -> Element:
 
 
 def make_scrollable(child: Element, label: str) -> Element:
-    """A box that scrolls sideways, also by keyboard."""
+    """Wrap an element in a box that scrolls sideways, also by keyboard."""
     return make_element("div", child, tabindex="0", role="region", aria_label=label, class_="scroll")
 
 
 def build_figure(picture: Picture) -> Element:
-    """A picture in four variants, of which the reader's screen chooses."""
+    """Build a picture in four variants, from which the browser chooses by its screen."""
     variants = [
         (f"{NIGHT} and {NARROW}", DARK, PHONE),
         (NARROW, LIGHT, PHONE),
@@ -209,12 +207,12 @@ def build_figure(picture: Picture) -> Element:
 
 
 def encode_address(svg: bytes) -> str:
-    """The picture itself as an address."""
+    """Encode a picture as a data address."""
     return f"data:image/svg+xml;base64,{base64.b64encode(svg).decode()}"
 
 
 def build_configuration(row: Row) -> Element:
-    """All runs of a row, what they were made with, and how to repeat them."""
+    """Build the list of all runs of a row, their configuration, and the command to repeat them."""
     shared = {key: value for key, value in row.config.items() if key not in ("seed", "versions")}
     text = yaml.safe_dump(shared, sort_keys=False, allow_unicode=True)
     return make_element(
@@ -229,7 +227,7 @@ def build_configuration(row: Row) -> Element:
 
 
 def build_runs_table(row: Row) -> Element:
-    """One line for each run."""
+    """Build a table with one line for each run."""
     names = ("seed", f"{row.split} {format_heading(row.metric)}", "steps", "seconds")
     heads = [make_element("th", name, scope="col") for name in names]
     heads += [make_element("th", name, scope="col", class_="text") for name in ("stopped", "folder")]
@@ -253,12 +251,12 @@ def build_runs_table(row: Row) -> Element:
 
 
 def format_known(value: Any) -> str:
-    """A value, or a dash."""
+    """Format a value, or a dash if it is None."""
     return NOTHING if value is None else str(value)
 
 
 def describe_ending(run: Run) -> str:
-    """Why training is over, in words."""
+    """Describe in words why a run stopped."""
     if run.result is None:
         return "unfinished"
     if run.result["failure"] is not None:
@@ -272,7 +270,7 @@ def describe_ending(run: Run) -> str:
 
 
 def format_command(run: Run) -> str:
-    """The command that trains the same again; every field is set, whatever the defaults may become."""
+    """Format the command that repeats a run; every field is set, so that later defaults do not matter."""
     config = run.config
     fixed = [
         f"remanence train {shlex.quote(run.task)} --layer {shlex.quote(run.layer)}",
@@ -284,7 +282,7 @@ def format_command(run: Run) -> str:
 
 
 def iter_fields(config: dict[str, Any]) -> Iterator[tuple[str, str]]:
-    """Every field but those that have an option of their own."""
+    """Yield every field that has no option of its own, with its value."""
     parts = {
         "task.options": config["task"]["options"],
         "layer.options": config["layer"]["options"],
@@ -297,7 +295,7 @@ def iter_fields(config: dict[str, Any]) -> Iterator[tuple[str, str]]:
 
 
 def format_report_command(runs: Sequence[Run], folder: Path) -> str:
-    """The command that reads these runs and no others, and writes the page in the same place."""
+    """Format the command that reads exactly these runs and writes the page to the same place."""
     given = {run.folder.resolve() for run in runs}
     whole = {
         parent: all(each.resolve() in given for each in find_run_folders(parent))
@@ -309,7 +307,7 @@ def format_report_command(runs: Sequence[Run], folder: Path) -> str:
 
 
 def build_repeat_section(runs: Sequence[Run], again: str) -> Element:
-    """Versions, and the command that writes this page again."""
+    """Build the section with the versions and the command that writes this page again."""
     section = make_element("section", make_element("h2", "To repeat it"))
     versions: dict[tuple[str, ...], int] = {}
     for run in runs:

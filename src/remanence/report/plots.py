@@ -1,4 +1,4 @@
-"""Pictures: how the memories learn, and what each costs for what it achieves."""
+"""Pictures: learning curves, and the metric against parameters and time."""
 
 import io
 from collections.abc import Callable, Iterable, Sequence
@@ -41,7 +41,7 @@ class Picture:
     draw: Callable[[Theme, Layout], Figure]
 
     def svg(self, theme: Theme, layout: Layout) -> bytes:
-        """The picture as SVG; its text is text, in the reader's own sans serif."""
+        """Render the picture as SVG, with text in the reader's own sans-serif font."""
         with matplotlib.rc_context(make_settings(theme, layout)):
             file = io.BytesIO()
             empty = dict.fromkeys(("Date", "Creator", "Format", "Type"))
@@ -50,7 +50,7 @@ class Picture:
         return file.getvalue().replace(b"'DejaVu Sans'", fonts)
 
     def png(self, theme: Theme, layout: Layout) -> bytes:
-        """The picture as PNG."""
+        """Render the picture as PNG."""
         with matplotlib.rc_context(make_settings(theme, layout)):
             file = io.BytesIO()
             self.draw(theme, layout).savefig(file, format="png", dpi=150)
@@ -58,7 +58,7 @@ class Picture:
 
 
 def build_pictures(rows: list[Row], looks: dict[str, Look]) -> list[Picture]:
-    """The pictures of one task; none of what has no figures yet."""
+    """Build the pictures of one task, without those that have no figures yet."""
     result = []
     if any(len(run.curve["step"]) for row in rows for run in row.runs):
         result.append(build_learning_picture(rows, looks))
@@ -68,7 +68,7 @@ def build_pictures(rows: list[Row], looks: dict[str, Look]) -> list[Picture]:
 
 
 def build_learning_picture(rows: list[Row], looks: dict[str, Look]) -> Picture:
-    """Learning curves."""
+    """Build the picture of the learning curves."""
     metric = find_metric(rows)
     levels = [value for row in rows for run in row.runs for value in run.curve["validation_metric"]]
     caption = (
@@ -99,7 +99,7 @@ def build_learning_picture(rows: list[Row], looks: dict[str, Look]) -> Picture:
 
 
 def build_cost_picture(rows: list[Row], looks: dict[str, Look]) -> Picture:
-    """The metric against parameters and against seconds."""
+    """Build the picture of the metric against parameters and against seconds."""
     metric = find_metric(rows)
     levels = [value for row in rows for value in row.scores]
     caption = (
@@ -128,7 +128,7 @@ def build_cost_picture(rows: list[Row], looks: dict[str, Look]) -> Picture:
 
 
 def draw_learning(rows: list[Row], looks: dict[str, Look], theme: Theme, layout: Layout) -> Figure:
-    """A row of panels for each hidden size: against steps, against seconds."""
+    """Draw a row of panels for each hidden size: against steps, against seconds."""
     groups = [[row for row in rows if row.runs[0].hidden_size == units] for units in list_sizes(rows)]
     names = {row: wrap_label(shorten_label(row, rows), layout.label_letters) for row in rows}
     layout = max(
@@ -153,7 +153,7 @@ def draw_learning(rows: list[Row], looks: dict[str, Look], theme: Theme, layout:
 def draw_row(
     axes: Axes, row: Row, rows: list[Row], looks: dict[str, Look], theme: Theme, against: Against, name: str
 ) -> list[Label]:
-    """The curves of one row: mean and band of finished runs, thin lines of others; returns the label, if any."""
+    """Draw the curves of one row: mean and band of finished runs, thin lines of others; return the labels."""
     look, factor = looks[row.runs[0].layer], get_unit(rows)
     colour = look.colour(theme)
     labels = []
@@ -191,7 +191,7 @@ def draw_row(
 
 
 def draw_cost(rows: list[Row], looks: dict[str, Look], theme: Theme, layout: Layout) -> Figure:
-    """Two panels: against parameters, against seconds."""
+    """Draw two panels: against parameters, against seconds."""
     done = [row for row in rows if row.score]
     names = {row: wrap_label(shorten_label(row, rows), layout.label_letters) for row in done}
     layout = fit_height(list(names.values()), layout)
@@ -200,7 +200,7 @@ def draw_cost(rows: list[Row], looks: dict[str, Look], theme: Theme, layout: Lay
     levels = [value for row in done for value in row.scores]
     quantities: list[tuple[str, Callable[[Row], Estimate | None]]] = [
         ("parameters", lambda row: Estimate.of([float(row.parameters or 0)])),
-        ("seconds of training a run", lambda row: row.seconds),
+        ("seconds of training per run", lambda row: row.seconds),
     ]
     for axes, (name, quantity) in zip(panels, quantities, strict=True):
         labels, taken = [], []
@@ -232,7 +232,7 @@ class Point:
 
 
 def draw_point(axes: Axes, row: Row, quantity: Estimate | None, factor: float, look: Look, theme: Theme) -> Point:
-    """A point with its bars."""
+    """Draw a point with its bars."""
     assert row.score is not None
     assert quantity is not None
     x, y = quantity.centre, factor * row.score.centre
@@ -254,7 +254,7 @@ def draw_point(axes: Axes, row: Row, quantity: Estimate | None, factor: float, l
 
 
 def make_grid(count: int, layout: Layout, right: float) -> list[Axes]:
-    """Axes placed in inches, so that every panel has the height and the margins it needs."""
+    """Create axes placed in inches, so that every panel has the height and the margins that it needs."""
     rows = -(-count // layout.columns)
     height = rows * (TOP + layout.panel_height + BOTTOM)
     page = Figure(figsize=(layout.width, height))
@@ -275,18 +275,18 @@ def make_grid(count: int, layout: Layout, right: float) -> list[Axes]:
 
 
 def fit_height(texts: Sequence[str], layout: Layout) -> Layout:
-    """The same with panels so high that these labels and that of chance fit beside them."""
+    """Increase the height of the panels so that these labels and that of chance fit beside them."""
     needed = sum(measure_text(text, layout.font)[1] for text in [*texts, "chance"]) / 72
     return replace(layout, panel_height=max(layout.panel_height, needed))
 
 
 def measure_margin(texts: Iterable[str], layout: Layout) -> float:
-    """Inches that labels in the right margin take."""
+    """Compute how many inches the labels in the right margin need."""
     return max(measure_text(text, layout.font)[0] for text in texts) / 72 + 0.2
 
 
 def finish(axes: Axes, rows: list[Row], labels: list[Label], theme: Theme, layout: Layout, title: str) -> None:
-    """Title, the line of chance, and labels in the margin."""
+    """Add the title, the line of chance, and the labels in the margin."""
     axes.set_title(title, loc="left", color=theme.ink, parse_math=False)
     chance = find_chance(rows)
     if chance is not None:
@@ -297,7 +297,7 @@ def finish(axes: Axes, rows: list[Row], labels: list[Label], theme: Theme, layou
 
 
 def set_metric_axis(axes: Axes, rows: list[Row], levels: Sequence[float]) -> None:
-    """The vertical axis, from 0: plain, or logarithmic above a threshold and linear below it."""
+    """Scale the vertical axis from 0: linear, or logarithmic above a threshold and linear below it."""
     top = max([*levels, find_chance(rows) or 0.0]) * get_unit(rows)
     below = min([*levels, 0.0]) * get_unit(rows)
     threshold = find_log_threshold(rows, levels)
@@ -316,7 +316,7 @@ def set_metric_axis(axes: Axes, rows: list[Row], levels: Sequence[float]) -> Non
 
 
 def find_log_threshold(rows: list[Row], levels: Sequence[float]) -> float | None:
-    """Where the logarithmic part of the axis begins, a power of ten; None if it is linear throughout.
+    """Find where the logarithmic part of the axis begins, a power of ten; None if it is linear throughout.
 
     Below it the axis is linear down to 0, so that a metric of exactly 0 is still seen.
     """
@@ -329,7 +329,7 @@ def find_log_threshold(rows: list[Row], levels: Sequence[float]) -> float | None
 
 
 def describe_scale(rows: list[Row], levels: Sequence[float]) -> str:
-    """A sentence on the vertical axis, where it is not plain."""
+    """Describe the vertical axis in a sentence, if it is not linear."""
     threshold = find_log_threshold(rows, levels)
     if threshold is None:
         return ""
@@ -338,7 +338,7 @@ def describe_scale(rows: list[Row], levels: Sequence[float]) -> str:
 
 
 def set_time_axis(axes: Axes, rows: list[Row], against: Against) -> None:
-    """Steps are linear; seconds are logarithmic where one memory takes several times as long as another."""
+    """Scale the time axis: steps are linear; seconds are logarithmic where memories differ several times."""
     curves = [run.curve[against] for row in rows for run in row.runs if len(run.curve[against])]
     axes.set_xlabel("optimiser steps" if against == "step" else "seconds of training")
     ends = [float(curve[-1]) for curve in curves]
@@ -352,7 +352,7 @@ def set_time_axis(axes: Axes, rows: list[Row], against: Against) -> None:
 
 
 def set_quantity_axis(axes: Axes, values: Sequence[float]) -> None:
-    """From 0, or logarithmic where the values differ several times."""
+    """Scale the axis from 0, or logarithmically where the values differ several times."""
     if min(values) > 0 and max(values) > WIDE * min(values):
         set_log_axis(axes, min(values) / 1.4, max(values) * 1.6)
     else:
@@ -362,7 +362,7 @@ def set_quantity_axis(axes: Axes, values: Sequence[float]) -> None:
 
 
 def set_log_axis(axes: Axes, low: float, high: float) -> None:
-    """A logarithmic horizontal axis with plain numbers."""
+    """Set a logarithmic horizontal axis with plain numbers."""
     axes.set_xscale("log")
     axes.set_xlim(low, high)
     steps = (1.0, 2.0, 5.0) if high < 100 * low else (1.0, 3.0) if high < 1000 * low else (1.0,)
@@ -372,7 +372,7 @@ def set_log_axis(axes: Axes, low: float, high: float) -> None:
 
 
 def format_number(value: float) -> str:
-    """``12500`` to ``12.5k``.
+    """Abbreviate ``12500`` to ``12.5k``.
 
     Example:
         >>> [short_number(value) for value in (0.0, 0.5, 900.0, 12500.0, 3e6)]
@@ -385,7 +385,7 @@ def format_number(value: float) -> str:
 
 
 def shorten_label(row: Row, rows: list[Row]) -> str:
-    """The layer's name, with its options only where another row of that name has others."""
+    """Return the layer's name, with its options only where rows of the same name differ in them."""
     same = {other.layer for other in rows if other.runs[0].layer == row.runs[0].layer}
     name, _, rest = row.layer.partition(" ")
     name = name.rpartition(":")[2]
@@ -393,27 +393,27 @@ def shorten_label(row: Row, rows: list[Row]) -> str:
 
 
 def find_variant(row: Row, rows: list[Row]) -> int:
-    """Index among the variants of one layer, which decides the dashes."""
+    """Return the index among the variants of one layer, which decides the dashes."""
     return list(dict.fromkeys(other.layer for other in rows if other.runs[0].layer == row.runs[0].layer)).index(
         row.layer
     )
 
 
 def list_sizes(rows: list[Row]) -> list[int]:
-    """The hidden sizes."""
+    """List the hidden sizes."""
     return sorted({row.runs[0].hidden_size for row in rows})
 
 
 def find_metric(rows: list[Row]) -> str:
-    """Name of the task's metric."""
+    """Return the name of the task's metric."""
     return find_first(row.metric for row in rows) or "metric"
 
 
 def find_chance(rows: list[Row]) -> float | None:
-    """The task's level of chance."""
+    """Return the task's level of chance."""
     return find_first(row.chance for row in rows)
 
 
 def get_unit(rows: list[Row]) -> float:
-    """What the metric is multiplied with to be shown: a share of one in percent."""
+    """Return the factor by which the metric is multiplied for display: rates are shown in percent."""
     return 100.0 if is_share(find_metric(rows)) else 1.0

@@ -58,7 +58,7 @@ def write_samples(task: Task, name: str, count: int, folder: Path) -> list[Path]
 
 
 def format_answer(task: Task, target: Tensor) -> str:
-    """What is asked for, of a task with one target a sequence."""
+    """Format the target of a task that has one per sequence."""
     if task.stepwise:
         return ""
     values = target.flatten().tolist()
@@ -66,7 +66,7 @@ def format_answer(task: Task, target: Tensor) -> str:
 
 
 def draw_sample(task: Task, batch: Batch, row: int) -> Figure:
-    """One sample."""
+    """Draw one sample."""
     inputs = batch.inputs[row]
     if task.picture is not None:
         figure, (axes,) = make_panels(1, SIDE, SIDE)
@@ -85,13 +85,13 @@ def draw_sample(task: Task, batch: Batch, row: int) -> Figure:
 
 
 def make_panels(count: int, width: float, height: float) -> tuple[Figure, list[Axes]]:
-    """A figure of panels, one below the other; ``height`` is that of all together, in inches."""
+    """Create a figure of stacked panels; ``height`` is their total height in inches."""
     figure = Figure(figsize=(max(width, SIDE), height + MARGIN), layout="constrained")
     return figure, list(figure.subplots(count, 1, squeeze=False)[:, 0])
 
 
 def draw_signal(signals: Tensor | tuple[Tensor, Tensor], times: np.ndarray | None) -> Figure:
-    """A signal [time, channels], and the target at each step below it, if there is one."""
+    """Draw a signal [time, channels], and below it the target at each step, if there is one."""
     parts = signals if isinstance(signals, tuple) else (signals,)
     channels = sum(part.shape[1] for part in parts)
     figure, axes = make_panels(len(parts), DESKTOP.width, max(SIDE, min(LINE * channels, HIGHEST)))
@@ -105,7 +105,7 @@ def draw_signal(signals: Tensor | tuple[Tensor, Tensor], times: np.ndarray | Non
 
 
 def draw_lines(axes: Axes, signal: np.ndarray, times: np.ndarray) -> None:
-    """A line for each channel, the first on top; all to the same scale."""
+    """Draw a line for each channel, the first at the top, all to the same scale."""
     channels = signal.shape[1]
     apart = 1.2 * (float(np.ptp(signal)) or 1.0)
     for channel in range(channels):
@@ -118,7 +118,7 @@ def draw_lines(axes: Axes, signal: np.ndarray, times: np.ndarray) -> None:
 
 
 def draw_tokens(parts: list[Tensor], vocabulary: list[str], target: Tensor | None) -> Figure:
-    """Tokens as cells line by line, and below each line what is asked for at its steps."""
+    """Draw tokens as cells line by line, with the targets below each line."""
     longest = max(map(len, parts))
     if longest > NAMED:
         columns = 2 * math.isqrt(longest)
@@ -138,7 +138,7 @@ def draw_tokens(parts: list[Tensor], vocabulary: list[str], target: Tensor | Non
 
 
 def lay_out(tokens: Tensor, target: Tensor | None, columns: int) -> np.ndarray:
-    """Lines of cells [lines, columns], with a line for the target and an empty one below each; empty cells are -100."""
+    """Arrange cells [lines, columns], with a line for the target and an empty one below each; empty cells are -100."""
     rows = [tokens] if target is None else [tokens, target]
     wrapped = np.full((-(-len(tokens) // columns), len(rows) + (target is not None), columns), IGNORED)
     for place, values in enumerate(rows):
@@ -150,7 +150,7 @@ def lay_out(tokens: Tensor, target: Tensor | None, columns: int) -> np.ndarray:
 
 
 def draw_cells(axes: Axes, grid: np.ndarray, vocabulary: list[str], *, named: bool) -> None:
-    """Coloured cells with the names of their tokens."""
+    """Draw coloured cells with the names of their tokens."""
     colours = np.array([*make_palette(vocabulary), to_rgb(LIGHT.paper)])
     axes.imshow(colours[np.where(grid == IGNORED, len(vocabulary), grid)], aspect="equal")
     axes.set_xticks([])
@@ -171,7 +171,7 @@ def draw_cells(axes: Axes, grid: np.ndarray, vocabulary: list[str], *, named: bo
 
 
 def make_palette(vocabulary: list[str]) -> list[Colour]:
-    """A light colour for each symbol; blanks are grey."""
+    """Choose a light colour for each symbol; blanks are grey."""
     count = len(vocabulary)
     if count <= FEW:
         places = np.arange(FEW)

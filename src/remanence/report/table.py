@@ -82,7 +82,7 @@ class Row:
 
     @property
     def score(self) -> Estimate | None:
-        """What these come to; None while no run is finished."""
+        """Their estimate; None while no run is finished."""
         return Estimate.of(self.scores, 1.0 if is_share(self.metric) else math.inf)
 
     @property
@@ -92,7 +92,7 @@ class Row:
 
     @property
     def seconds(self) -> Estimate | None:
-        """Seconds of training a run."""
+        """Seconds of training per run."""
         return Estimate.of(self.figures("seconds"))
 
     @property
@@ -118,12 +118,12 @@ class Row:
 
 
 def join_options(name: str, options: dict[str, Any]) -> str:
-    """``"retrieval pairs=8"``."""
+    """Format ``"retrieval pairs=8"``."""
     return " ".join([name, *(f"{key}={format_value(value)}" for key, value in options.items())])
 
 
 def format_value(value: Any) -> str:
-    """A value as a person would type it; of a number that was drawn, four digits."""
+    """Format a value as a person would type it; long floats with four digits."""
     text = value if isinstance(value, str) else json.dumps(value)
     return f"{value:.4g}" if isinstance(value, float) and len(text) > LONG else text
 
@@ -149,17 +149,17 @@ def summarise(runs: Iterable[Run], *, split: Split = "test") -> list[Row]:
 
 
 def get_sort_key(row: Row) -> tuple[float, str]:
-    """What the rows of a task are sorted by: the best first, those without figures last."""
+    """Return the key that sorts the rows of a task: the best first, those without figures last."""
     return (row.score.centre if row.score else math.inf, row.label)
 
 
 def get_identity(run: Run) -> str:
-    """All that makes a run what it is, but for seed and versions."""
+    """Serialise everything that identifies a run, except seed and versions."""
     return json.dumps({key: run.config[key] for key in ("task", "layer", "model", "training")}, sort_keys=True)
 
 
 def build_rows(groups: list[list[Run]], split: Split) -> list[Row]:
-    """A row of each group, with those fields of ``model`` and ``training`` that are not the same in all groups."""
+    """Build a row from each group, with the fields of ``model`` and ``training`` that differ between groups."""
     fields = [
         {f"{part}.{key}": value for part in ("model", "training") for key, value in group[0].config[part].items()}
         for group in groups
@@ -177,12 +177,12 @@ def build_rows(groups: list[list[Run]], split: Split) -> list[Row]:
 
 
 def group_by_task(rows: Iterable[Row]) -> list[list[Row]]:
-    """Rows of each task; the rows are sorted already."""
+    """Group rows by task; the rows are already sorted."""
     return [list(group) for _, group in groupby(rows, key=lambda row: row.task)]
 
 
 def format_task(rows: list[Row]) -> tuple[str, str]:
-    """Name of the task, and its options in words: ``("retrieval", "pairs 3, test 10,000")``."""
+    """Return the name of the task and its options in words: ``("retrieval", "pairs 3, test 10,000")``."""
     task = rows[0].config["task"]
     return task["name"], ", ".join(
         f"{key.replace('_', ' ')} {format_option(value)}" for key, value in task["options"].items()
@@ -190,22 +190,22 @@ def format_task(rows: list[Row]) -> tuple[str, str]:
 
 
 def format_option(value: Any) -> str:
-    """A value as a person would write it: thousands with commas."""
+    """Format a value as a person would write it: thousands with commas."""
     return f"{value:,}" if type(value) is int else format_value(value)
 
 
 def find_first(values: Iterable[Any]) -> Any:
-    """The first that is not None, else None."""
+    """Return the first value that is not None, else None."""
     return next((value for value in values if value is not None), None)
 
 
 def format_heading(metric: str | None) -> str:
-    """The metric with its unit."""
+    """Format the name of the metric with its unit."""
     return f"{metric or 'metric'}, %" if is_share(metric) else metric or "metric"
 
 
 def format_seeds(row: Row) -> str:
-    """How many seeds the figures rest on, and of how many; how many solved the task, where they disagree."""
+    """Format how many seeds the figures are based on; where seeds disagree, how many solved the task."""
     finished = len(row.in_state("finished"))
     text = str(finished) if finished == len(row.runs) else f"{finished} of {len(row.runs)}"
     if row.score is None or row.chance is None or not row.score.disagrees:
@@ -214,7 +214,7 @@ def format_seeds(row: Row) -> str:
 
 
 def list_notes(row: Row) -> list[str]:
-    """What a reader must know about the row's runs: failures, unfinished runs, a seed that counts twice."""
+    """List what a reader must know about the row's runs: failures, unfinished runs, repeated seeds."""
     lines = [
         f"{row.label}, seed {run.seed} failed and does not count: {run.result['failure']}"
         for run in row.in_state("failed")
@@ -231,7 +231,7 @@ def list_notes(row: Row) -> list[str]:
 
 
 def format_cells(row: Row) -> tuple[str, ...]:
-    """What the table says of a row, under :func:`list_columns`."""
+    """Format the cells of a row, under :func:`list_columns`."""
     parameters = NOTHING if row.parameters is None else f"{row.parameters:,}"
     return (
         row.layer,
@@ -246,24 +246,24 @@ def format_cells(row: Row) -> tuple[str, ...]:
 
 
 def describe_spread(rows: Iterable[Row]) -> str:
-    """What the figures of these rows are."""
+    """Describe how the figures of these rows are computed."""
     estimates = (estimate for row in rows for estimate in (row.score, row.seconds) if estimate is not None)
     return SPREAD_NOTE + (DISAGREEMENT_NOTE if any(estimate.disagrees for estimate in estimates) else "")
 
 
 def format_mean(estimate: Estimate | None) -> str:
-    """A mean as a whole number."""
+    """Format a mean as a whole number."""
     return NOTHING if estimate is None else f"{estimate.mean:,.0f}"
 
 
 def list_columns(rows: list[Row]) -> tuple[str, ...]:
-    """The head of a task's table."""
+    """List the column names of a task's table."""
     metric = format_heading(find_first(row.metric for row in rows))
-    return ("layer", "units", metric, "parameters", "steps", "s a run", "MiB", "seeds")
+    return ("layer", "units", metric, "parameters", "steps", "seconds/run", "MiB", "seeds")
 
 
 def format_chance(rows: list[Row]) -> str | None:
-    """The level of chance as the table shows it, None where it is not known."""
+    """Format the level of chance for the table; None where it is not known."""
     chance = find_first(row.chance for row in rows)
     return None if chance is None else format_estimate(Estimate((chance,)), find_first(row.metric for row in rows))
 
@@ -286,7 +286,7 @@ def table(rows: Iterable[Row]) -> Group:
 
 
 def build_task_table(rows: list[Row]) -> Table:
-    """The table of one task."""
+    """Build the table of one task."""
     task, options = format_task(rows)
     caption = Text.assemble((task, "bold"), (f"  {options}", "dim"))
     result = Table(title=caption, title_justify="left", box=None, padding=(0, 2, 0, 0))

@@ -1,4 +1,4 @@
-"""A run on disk: what it is made of, where its files lie, who holds it, what came of it."""
+"""A run on disk: its configuration, its files, the lock on its folder, its result."""
 
 from remanence.extras import require_extra
 

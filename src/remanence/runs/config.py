@@ -1,4 +1,4 @@
-"""What a run is made of: typed, checked, stored whole with its result."""
+"""The configuration of a run: typed, validated, and stored completely with its result."""
 
 import platform
 from collections.abc import Mapping
@@ -130,7 +130,7 @@ class TrainingConfig(Strict):
 
 
 def collect_versions() -> dict[str, str]:
-    """Versions that a result depends on."""
+    """Collect the versions that a result depends on."""
     return {"remanence": __version__, "torch": version("torch"), "python": platform.python_version()}
 
 

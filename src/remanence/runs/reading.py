@@ -1,4 +1,4 @@
-"""Run folders, read back: what was trained, its curve, what it came to."""
+"""Reading run folders: configuration, learning curve, result."""
 
 import csv
 from collections.abc import Iterable
@@ -80,19 +80,19 @@ def load(paths: Iterable[Path | str]) -> list[Run]:
     folders: dict[Path, Path] = {}
     for path in given:
         if not path.is_dir():
-            raise UserError(f"{path} is no folder: give the folder of a run, or one that holds runs")
+            raise UserError(f"{path} is not a folder: pass a run folder, or a folder that contains runs")
         for folder in find_run_folders(path):
             folders.setdefault(folder.resolve(), folder)
     if not folders:
         places = ", ".join(map(str, given)) or "no folder at all"
-        raise UserError(f"no run in {places}: remanence train or remanence compare makes one")
+        raise UserError(f"no run in {places}: create one with remanence train or remanence compare")
     runs = [read_run(folder) for folder in folders.values()]
     fields = {tuple(sorted({*run.config["model"], *run.config["training"]})) for run in runs}
     return runs if len(fields) == 1 else [replace(run, config=fill_defaults(run.config)) for run in runs]
 
 
 def fill_defaults(config: dict[str, Any]) -> dict[str, Any]:
-    """A configuration with the defaults of fields that its version did not have; as it is if it has others."""
+    """Fill in defaults for fields that a configuration's version did not have; unknown fields leave it unchanged."""
     with require_extra("train", "remanence.report"):
         from pydantic import ValidationError
 
@@ -105,7 +105,7 @@ def fill_defaults(config: dict[str, Any]) -> dict[str, Any]:
 
 
 def find_run_folders(path: Path) -> list[Path]:
-    """The folder itself if it is a run, else the runs below it."""
+    """Return the folder itself if it is a run, else the runs below it."""
     if RunFolder(path).config.is_file():
         return [path]
     return sorted(file.parent for file in path.rglob(CONFIG))
@@ -134,16 +134,16 @@ def read_config(path: Path) -> dict[str, Any]:
     kinds = {"task.name": str, "layer.name": str, "layer.hidden_size": int, "seed": int}
     for field, kind in kinds.items():
         if not isinstance(get_field(config, field), kind):
-            raise UserError(f"{path}: no configuration of a run, {field} should be {kind.__name__}")
+            raise UserError(f"{path}: not the configuration of a run: {field} should be {kind.__name__}")
     for field in ("task.options", "layer.options", "model", "training", "versions"):
         if not isinstance(get_field(config, field), dict):
-            raise UserError(f"{path}: no configuration of a run, {field} should be a mapping")
+            raise UserError(f"{path}: not the configuration of a run: {field} should be a mapping")
     config["training"] = update_section("training", config["training"])
     return config
 
 
 def get_field(data: Any, field: str) -> Any:
-    """The value at ``a.b`` in nested mappings, None where there is none."""
+    """Return the value at ``a.b`` in nested mappings; None if there is none."""
     for key in field.split("."):
         data = data.get(key) if isinstance(data, dict) else None
     return data

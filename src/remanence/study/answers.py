@@ -15,7 +15,7 @@ RANGE = "median over the seeds, lowest and highest in brackets"
 
 
 def format_spread(values: Iterable[float]) -> str:
-    """``0.12 (0.1 to 0.2)``: median, lowest and highest of what is known."""
+    """Format ``0.12 (0.1 to 0.2)``: median, lowest and highest of the known values."""
     known = [value for value in values if not np.isnan(value)]
     if not known:
         return "none holds"
@@ -23,19 +23,19 @@ def format_spread(values: Iterable[float]) -> str:
 
 
 def compute_ratios(histories: Sequence[Sequence[Neurons]], moment: int) -> list[float]:
-    """Net input while holding over that while writing, of the holding neurons at a moment, for each seed."""
+    """Divide the net input while holding by that while writing, for the holding neurons at a moment, for each seed."""
     hold, write = (select_holders(histories, quantity)[1][:, moment] for quantity in ("net_hold", "net_write"))
     return list(hold / write)
 
 
 def find_first_held(histories: Sequence[Sequence[Neurons]]) -> int:
-    """The first moment at which neurons hold in most seeds."""
+    """Find the first moment at which neurons hold in most seeds."""
     hold = select_holders(histories, "net_hold")[1]
     return int(np.argmax((~np.isnan(hold)).mean(0) > 0.5))
 
 
 def answer_net_input(tasks: dict[str, Histories]) -> Answer:
-    """Does the network learn to keep the input to a holding neuron at 0?"""
+    """Answer whether the network learns to keep the input to a holding neuron at 0."""
     rows, sentences = [], []
     for task, layers in tasks.items():
         pairs = []
@@ -69,7 +69,7 @@ def answer_net_input(tasks: dict[str, Histories]) -> Answer:
 
 
 def answer_bias(tasks: dict[str, Histories], ablation: Sequence[Success]) -> Answer:
-    """Do biases of holding neurons move to 0?"""
+    """Answer whether the biases of holding neurons move to 0."""
     rows, sentences = [], []
     for task, layers in tasks.items():
         factors: dict[bool, list[float]] = {True: [], False: []}
@@ -103,7 +103,7 @@ def answer_bias(tasks: dict[str, Histories], ablation: Sequence[Success]) -> Ans
 
 
 def build_success_table(found: Sequence[Success]) -> Table:
-    """Success under each treatment of the biases."""
+    """Tabulate the success under each treatment of the biases."""
     kinds = list(dict.fromkeys(describe_treatment(success) for success in found))
     groups: dict[tuple[str, str], dict[str, str]] = {}
     for success in found:
@@ -113,7 +113,7 @@ def build_success_table(found: Sequence[Success]) -> Table:
 
 
 def tally(found: Sequence[Success]) -> str:
-    """How many runs learn under each treatment of the biases."""
+    """Count how many runs learn under each treatment of the biases."""
     counts: dict[str, list[Success]] = {}
     for success in found:
         counts.setdefault(describe_treatment(success), []).append(success)
@@ -124,7 +124,7 @@ def tally(found: Sequence[Success]) -> str:
 
 
 def describe_treatment(success: Success) -> str:
-    """What is done to the biases."""
+    """Describe what is done to the biases."""
     if not success.settings["initial"]:
         return "b drawn, trained"
     (value,) = success.settings["initial"].values()
@@ -132,7 +132,7 @@ def describe_treatment(success: Success) -> str:
 
 
 def answer_learning(by_delay: Sequence[Success], by_task: Sequence[Success], variants: Sequence[Success]) -> Answer:
-    """Does it learn in the first place?"""
+    """Answer whether the network learns at all."""
     delays = sorted({success.task["options"]["delay"] for success in by_delay})
     longest = [success for success in by_delay if success.task["options"]["delay"] == delays[-1]]
     learners = [f"{success.label} ({success})" for success in longest if success.rate == 1]
@@ -160,7 +160,7 @@ def answer_learning(by_delay: Sequence[Success], by_task: Sequence[Success], var
 
 
 def build_cross_table(found: Sequence[Success], column_of: Callable[[Success], str]) -> Table:
-    """Layers down, and across what ``column_of`` says of each."""
+    """Tabulate layers in rows, and the values of ``column_of`` in columns."""
     columns = list(dict.fromkeys(map(column_of, found)))
     rows: dict[str, dict[str, str]] = {}
     for success in found:
@@ -171,7 +171,7 @@ def build_cross_table(found: Sequence[Success], column_of: Callable[[Success], s
 
 
 def answer_exact(held: Sequence[Held]) -> Answer:
-    """Does a neuron with no net input hold its value?"""
+    """Answer whether a neuron with no net input holds its value."""
     steps = len(held[0].values)
     exactly = [f"{one.layer} with {one.nonlinearity}" for one in held if one.change == 0]
     lost = [f"{one.layer} with {one.nonlinearity} ends at {one.values[-1]:.4g}" for one in held if one.change]

@@ -23,7 +23,7 @@ HOLDING, OTHER = LIGHT.colours[0], LIGHT.colours[1]
 
 
 def make_panels(rows: int, columns: int) -> tuple[Figure, np.ndarray]:
-    """Axes in the look of the reports."""
+    """Create axes in the style of the reports."""
     with matplotlib.rc_context(make_settings(LIGHT, DESKTOP)):
         figure = Figure(figsize=(DESKTOP.width, DESKTOP.panel_height * rows), layout="constrained")
         axes = figure.subplots(rows, columns, squeeze=False)
@@ -31,7 +31,7 @@ def make_panels(rows: int, columns: int) -> tuple[Figure, np.ndarray]:
 
 
 def select_holders(histories: Sequence[Sequence[Neurons]], quantity: str) -> tuple[np.ndarray, np.ndarray]:
-    """Steps [moments], and the median over the holding neurons at each moment, [seeds, moments]; NaN if none holds."""
+    """Return steps [moments], and the median over the holding neurons at each, [seeds, moments]; NaN if none holds."""
     steps = np.array([neurons.step for neurons in histories[0]])
     values = [
         [compute_median(getattr(neurons, quantity)[neurons.holds]) for neurons in history] for history in histories
@@ -40,13 +40,13 @@ def select_holders(histories: Sequence[Sequence[Neurons]], quantity: str) -> tup
 
 
 def compute_median(values: np.ndarray) -> float:
-    """Of those that are known; NaN of nothing."""
+    """Compute the median of the known values; NaN if there are none."""
     known = values[~np.isnan(values)]
     return float(np.median(known)) if len(known) else float("nan")
 
 
 def draw_net_input(tasks: Mapping[str, Histories]) -> Figure:
-    """Net input while holding and while writing, and what is kept, of holding neurons over training."""
+    """Draw the net input while holding and while writing, and the change of held values, over training."""
     figure, axes = make_panels(len(tasks), 2)
     for row, (task, layers) in zip(axes, tasks.items(), strict=True):
         for index, (name, histories) in enumerate(layers.items()):
@@ -72,7 +72,7 @@ def draw_net_input(tasks: Mapping[str, Histories]) -> Figure:
 
 
 def draw_key(figure: Figure, panels: Iterable[Axes]) -> None:
-    """One legend for all panels, below them."""
+    """Draw one legend for all panels, below them."""
     named = {}
     for panel in panels:
         named |= dict(zip(*reversed(panel.get_legend_handles_labels()), strict=True))
@@ -80,7 +80,7 @@ def draw_key(figure: Figure, panels: Iterable[Axes]) -> None:
 
 
 def draw_biases(layers: Histories) -> Figure:
-    """How far from 0 the biases are, of the neurons that hold at the end and of the others."""
+    """Draw the magnitude of the biases, of neurons that hold at the end and of the others."""
     figure, axes = make_panels(-(-len(layers) // 2), 2)
     for panel, (name, histories) in zip(axes.flat, layers.items(), strict=False):
         steps = [neurons.step for neurons in histories[0]]
@@ -104,7 +104,7 @@ def draw_biases(layers: Histories) -> Figure:
 
 
 def draw_by_delay(found: Sequence[Success]) -> Figure:
-    """Success rate, and steps to success, against the delay."""
+    """Draw the success rate, and the steps to success, against the delay."""
     figure, axes = make_panels(1, 2)
     names = list(dict.fromkeys(success.label for success in found))
     for index, name in enumerate(names):
@@ -134,7 +134,7 @@ def draw_by_delay(found: Sequence[Success]) -> Figure:
 
 
 def draw_exact(held: Sequence[Held]) -> Figure:
-    """The value of a neuron with no net input."""
+    """Draw the value of a neuron with no net input."""
     figure, axes = make_panels(1, 1)
     panel: Axes = axes[0, 0]
     for index, one in enumerate(held):

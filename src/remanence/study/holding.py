@@ -31,7 +31,7 @@ FUNCTIONS = ("relu", "leaky_relu", "tanh", "softplus")
 
 
 def plan(folder: Path, overrides: Sequence[str] = ()) -> dict[str, dict[Path, RunConfig]]:
-    """The runs of each part of the study, for :func:`remanence.training.compare`.
+    """Plan the runs of each part of the study, for :func:`remanence.training.compare`.
 
     Args:
         folder: gets the runs, a folder for each part.
@@ -84,13 +84,13 @@ def answer(
 
 
 def sort_runs(runs: Sequence[Run], paths: dict[Path, RunConfig]) -> list[Run]:
-    """The runs as the recipe has them."""
+    """Sort the runs in the order of the recipe."""
     places = {path: place for place, path in enumerate(paths)}
     return sorted(runs, key=lambda run: places[run.folder])
 
 
 def measure_histories(runs: Sequence[Run], tell: Callable[[int, int], None]) -> dict[str, Histories]:
-    """Of each task and layer, the neurons over training of every seed that trained to the end."""
+    """Measure the neurons over training, for each task, layer and seed that was trained to the end."""
     found: dict[str, dict[str, list[list[Neurons]]]] = {}
     for done, run in enumerate(runs):
         if run.state == "finished":

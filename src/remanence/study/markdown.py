@@ -19,7 +19,7 @@ class Table:
     rows: Sequence[Sequence[str]]
 
     def markdown(self) -> str:
-        """As Markdown."""
+        """Format the table as Markdown."""
         ruler = ["---"] + ["---:"] * (len(self.head) - 1)
         return "\n".join("| " + " | ".join(row) + " |" for row in (self.head, ruler, *self.rows))
 
@@ -45,7 +45,7 @@ class Answer:
     tables: Sequence[Table]
 
     def markdown(self) -> str:
-        """The section of the page."""
+        """Format the section of the page."""
         tables = "\n\n".join(table.markdown() for table in self.tables)
         parts = (self.sentences, f"![{self.caption}]({self.name}.png)", self.caption, tables)
         return f"## {self.question}\n" + "\n\n".join(parts) + "\n"

@@ -52,7 +52,7 @@ class Neurons:
 
 @torch.no_grad()
 def trace_training(run: Run) -> list[Neurons]:
-    """The neurons of a run at each moment at which its weights were kept.
+    """Measure the neurons of a run at each snapshot of its weights.
 
     Raises:
         ValueError: the run has no snapshots of its weights.
@@ -71,7 +71,7 @@ def trace_training(run: Run) -> list[Neurons]:
 
 
 def find_snapshots(folder: Path) -> list[tuple[int, Path]]:
-    """Epochs and the files of their weights.
+    """Find the epochs and files of the snapshots.
 
     Raises:
         ValueError: there are none.
@@ -83,7 +83,7 @@ def find_snapshots(folder: Path) -> list[tuple[int, Path]]:
 
 
 def measure_neurons(model: SequenceModel, task: tasks.Task, batch: tasks.Batch, step: int) -> Neurons:
-    """What the neurons of ``model`` do on a batch."""
+    """Measure the neurons of ``model`` on a batch."""
     found = holding(model.memory, model.encoder(batch.inputs))
     phase = find_phases(task, batch)
     spread = found.values[phase.hold].std(0).clamp_min(1e-6)
@@ -103,12 +103,12 @@ def measure_neurons(model: SequenceModel, task: tasks.Task, batch: tasks.Batch, 
 def compute_root_mean_square(
     values: Float[Tensor, "batch time neurons"], steps: Bool[Tensor, "batch time neurons"]
 ) -> np.ndarray:
-    """Over some steps of each neuron, [neurons]; NaN of none."""
+    """Compute the root mean square over some steps of each neuron, [neurons]; NaN without steps."""
     return values.square().where(steps, torch.nan).nanmean((0, 1)).sqrt().numpy()
 
 
 def compute_explained(values: Float[Tensor, "batch time neurons"], phase: Phases) -> Float[Tensor, " neurons"]:
-    """R² of a linear regression of each neuron on what is to be remembered; 0 for one whose value never changes."""
+    """Compute R² of a linear regression of each neuron on what is to be remembered; 0 for constant neurons."""
     y = values[phase.hold].double()
     known = phase.remembered[phase.hold].double()
     design = torch.cat([known, torch.ones_like(known[:, :1])], 1)

@@ -27,7 +27,7 @@ class Phases:
 
 
 def find_phases(task: Task, batch: Batch) -> Phases:
-    """The phases of a batch.
+    """Find the phases of a batch.
 
     In :class:`Recall` a symbol is written while it is shown, and held from then on. In :class:`FlipFlop` a step with
     a pulse in any channel writes; steps before the first pulse of all channels are neither.

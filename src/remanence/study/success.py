@@ -51,7 +51,7 @@ class Success:
 
 
 def group_successes(runs: Iterable[Run]) -> list[Success]:
-    """One for each setting, in the order of the runs; unfinished runs do not count."""
+    """Group runs by setting, in the order of the runs; unfinished runs do not count."""
     groups: dict[str, list[Run]] = {}
     for run in runs:
         if run.state != "unfinished":
@@ -61,7 +61,7 @@ def group_successes(runs: Iterable[Run]) -> list[Success]:
 
 
 def build_success(runs: list[Run]) -> Success:
-    """Of runs that differ by their seed."""
+    """Summarise runs that differ only in their seed."""
     config = runs[0].config
     training = config["training"]
     steps = [find_first_success(run) for run in runs]
@@ -82,6 +82,6 @@ def find_first_success(run: Run) -> int | None:
 
 
 def format_label(layer: dict[str, Any]) -> str:
-    """A layer as a person would say it."""
+    """Format a layer and its options in words."""
     words = [str(value) if isinstance(value, str) else f"{key} {value}" for key, value in layer["options"].items()]
     return " ".join([layer["name"], *words])

@@ -11,8 +11,8 @@ class Adding(Generated, Regression):
     """Add the two marked numbers of a long sequence.
 
     Two channels: numbers drawn uniformly from [0, 1), and a marker that is 1 at two steps, one in each half, and else
-    0. The target, after the last step, is the sum of the two marked numbers. Loss and metric are the squared error. Who
-    always says 1, the mean, has the variance of the sum, 2 / 12 = 1/6: the level of chance.
+    0. The target, after the last step, is the sum of the two marked numbers. Loss and metric are the squared error. A
+    constant output of 1, the mean, has the variance of the sum, 2 / 12 = 1/6: the level of chance.
 
     Args:
         length: steps T.

@@ -17,7 +17,7 @@ class Associations(Generated):
     and S for the value, one of each raised to 1; the last step has a key alone.
 
     The output is S numbers, the value one of them 1 and the others 0; loss and metric are half their squared error,
-    1/2 |v - v'|^2, as published. Who always says the mean, 1 / S in each, has (1 - 1 / S) / 2, the level of chance.
+    1/2 |v - v'|^2, as published. A constant output of the mean, 1 / S, has (1 - 1 / S) / 2, the level of chance.
 
     Args:
         keys: S, of keys and of values; published: 20 to 600, to overwrite 20 to 200.

@@ -12,15 +12,15 @@ from remanence.tasks.stepwise import StepwiseClassification
 
 
 class Copy(Generated, StepwiseClassification):
-    """Keep ten symbols through a long blank stretch, then say them in their order.
+    """Remember ten symbols over a long blank stretch, then output them in order.
 
     The input is ``length`` symbols, ``delay`` - 1 blanks, a marker ``>``, and ``length`` blanks: T + 20 steps for a
     delay T and 10 symbols. The target is blank at each step up to and with the marker, then the symbols. Loss and
-    metric are the cross-entropy over all steps, as published. Who knows when to speak but not what is sure of the
-    blanks and guesses the symbols; that gives 10 ln 8 / (T + 20), the level of chance. :meth:`error_rate` tells how
-    many of the symbols are wrong.
+    metric are the cross-entropy over all steps, as published. A model that knows when to answer but not what
+    predicts the blanks and guesses the symbols; this gives 10 ln 8 / (T + 20), the level of chance. :meth:`error_rate`
+    is the fraction of wrong symbols.
 
-    Samples are laid out when they are asked for, so a delay of 10,000 takes no more memory than one of 10.
+    Samples are generated on demand, so a delay of 10,000 takes no more memory than one of 10.
 
     Args:
         delay: steps T between the last symbol and the first answer.
@@ -66,7 +66,7 @@ class Copy(Generated, StepwiseClassification):
 
     @property
     def chance(self) -> float:  # type: ignore[override]
-        """The cross-entropy of who is sure of the blanks and guesses the symbols, in nats."""
+        """The cross-entropy of predicting the blanks and guessing the symbols, in nats."""
         return self.length * log(self.symbols) / (self.delay + 2 * self.length)
 
     def make(self, numbers: np.ndarray) -> tuple[np.ndarray, np.ndarray]:
@@ -89,7 +89,7 @@ class Copy(Generated, StepwiseClassification):
         return self.loss(output, target)
 
     def error_rate(self, output: Tensor, target: Tensor) -> Tensor:
-        """How many of the symbols are wrong; of who guesses, 1 - 1 / ``symbols``."""
+        """Compute the fraction of wrong symbols; a guess has 1 - 1 / ``symbols``."""
         asked = target != self.symbols
         return (output.argmax(-1) != target)[asked].float().mean()
 

@@ -16,7 +16,7 @@ LEAST = 1e-4  # total weight of directions below which a curve has nowhere to go
 
 @compiled
 def draw_below(rng: np.random.Generator, bound: int) -> int:
-    """A random integer from 0 to ``bound`` - 1."""
+    """Draw a random integer from 0 to ``bound`` - 1."""
     return int(rng.random() * bound)
 
 
@@ -55,7 +55,7 @@ def is_free(mask: np.ndarray, patch: np.ndarray, row: int, column: int, border: 
 
 @compiled
 def draw_free_place(rng: np.random.Generator, mask: np.ndarray, patch: np.ndarray, border: int) -> tuple[int, int]:
-    """A place for the start of a dash, each free one equally likely; (-1, -1) if there is none."""
+    """Draw a free place for the start of a dash, all equally likely; (-1, -1) if there is none."""
     size = mask.shape[0]
     for _ in range(PROBES):
         row, column = border + draw_below(rng, size - 2 * border), border + draw_below(rng, size - 2 * border)
@@ -73,7 +73,7 @@ def draw_free_place(rng: np.random.Generator, mask: np.ndarray, patch: np.ndarra
 
 @compiled
 def move(row: int, column: int, angle: float, distance: float) -> tuple[int, int]:
-    """A place so far away in a direction, rounded up."""
+    """Move a place by a distance in a direction, rounded up."""
     return math.ceil(row + distance * math.sin(angle)), math.ceil(column + distance * math.cos(angle))
 
 
@@ -85,7 +85,7 @@ def is_within(size: int, row: int, column: int) -> bool:
 
 @compiled
 def find_highest_nearby(mask: np.ndarray, row: int, column: int, radius: int) -> float:
-    """The highest value of the mask no further away than ``radius``."""
+    """Find the highest value of the mask within ``radius``."""
     highest = 0.0
     for y in range(max(0, row - radius), min(mask.shape[0], row + radius + 1)):
         for x in range(max(0, column - radius), min(mask.shape[1], column + radius + 1)):
@@ -107,7 +107,7 @@ def choose_step(
     angles: np.ndarray,
     masks: np.ndarray,
 ) -> int:
-    """Which step a curve takes from a place: straight ahead likelier than aside, free places only; -1 if none."""
+    """Choose the next step of a curve among free places, straight ahead more likely than aside; -1 if none."""
     weights = np.zeros(len(steps))
     for i in range(len(steps)):
         y, x = row + steps[i, 0], column + steps[i, 1]

@@ -86,7 +86,7 @@ def draw_stamps(drawing: Drawing, margin: int) -> Stamps:
 
 
 def draw_dash(drawing: Drawing, margin: int, angle: float) -> tuple[np.ndarray, np.ndarray]:
-    """A dash that leaves the centre at an angle, and the dash with its margin, both from 0 to 1."""
+    """Draw a dash that leaves the centre at an angle, and the dash with its margin, both from 0 to 1."""
     half = drawing.dash + int(np.ceil(drawing.thickness)) + margin
     centre = half * FINER
     end = [int(np.ceil(centre + drawing.dash * FINER * part)) for part in (np.cos(angle), np.sin(angle))]
@@ -98,7 +98,7 @@ def draw_dash(drawing: Drawing, margin: int, angle: float) -> tuple[np.ndarray, 
 
 
 def draw_disc(radius: float) -> np.ndarray:
-    """A disc around the centre of a square of an odd number of pixels, from 0 to 1."""
+    """Draw a disc around the centre of a square of an odd number of pixels, from 0 to 1."""
     half = int(np.ceil(radius)) + 1
     place = np.arange(2 * (half + 1) * FINER) - (half + 1) * FINER  # one pixel more on each side, for the reduction
     inside = place[:, None] ** 2 + place**2 <= (radius * FINER) ** 2
@@ -106,7 +106,7 @@ def draw_disc(radius: float) -> np.ndarray:
 
 
 def widen(image: np.ndarray, radius: int) -> np.ndarray:
-    """The brightest pixel no further away than ``radius``."""
+    """Replace each pixel by the brightest one within ``radius``."""
     wide = np.pad(image, radius)
     place = np.arange(-radius, radius + 1)
     rows, columns = image.shape
@@ -115,6 +115,6 @@ def widen(image: np.ndarray, radius: int) -> np.ndarray:
 
 
 def reduce_size(image: np.ndarray, side: int) -> np.ndarray:
-    """The image at another size, from 0 to 1."""
+    """Resize an image, from 0 to 1."""
     small = Image.fromarray(image).resize((side, side), Image.Resampling.LANCZOS)
     return np.asarray(small, np.float32) / 255

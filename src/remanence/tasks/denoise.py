@@ -52,5 +52,5 @@ class Denoise(Copy):
         self.numbers = length + stretch
 
     def choose_places(self, numbers: np.ndarray) -> np.ndarray:
-        """Where the symbols are strewn, [samples, length], in their order."""
+        """Choose the steps at which the symbols come, [samples, length], in order."""
         return np.sort(np.argpartition(numbers[:, self.length :], self.length - 1, axis=1)[:, : self.length], axis=1)

@@ -1,4 +1,4 @@
-"""Samples that are made when they are asked for, each from its number alone."""
+"""Samples that are generated on demand, each from its index alone."""
 
 from collections.abc import Callable, Sequence
 
@@ -17,7 +17,7 @@ Make = Callable[[np.ndarray], tuple[np.ndarray, np.ndarray]]
 
 
 class Drawn(Dataset[tuple[Tensor, Tensor]]):
-    """Samples that nothing holds: each is drawn anew, the same, whenever it is asked for, however many there are.
+    """Samples that are not stored: each is generated, always the same, whenever it is requested.
 
     Args:
         make: turns numbers drawn uniformly from [0, 1), [samples, numbers], into inputs [samples, time] or
@@ -57,7 +57,7 @@ class Drawn(Dataset[tuple[Tensor, Tensor]]):
 
 
 def draw_uniform(start: int, rows: Integer[np.ndarray, " rows"], columns: int) -> Float[np.ndarray, "rows columns"]:
-    """Numbers in [0, 1) by their place in one endless stream: row r has those from r ``columns`` on.
+    """Return numbers in [0, 1) by their position in one endless stream; row r starts at r ``columns``.
 
     The stream is SplitMix64's, each number a function of its place, so that any row is drawn at any time.
 
@@ -69,7 +69,7 @@ def draw_uniform(start: int, rows: Integer[np.ndarray, " rows"], columns: int) -
 
 
 def draw_bits(start: int, rows: Integer[np.ndarray, " rows"], columns: int) -> Integer[np.ndarray, "rows columns"]:
-    """The same as 64 bits each."""
+    """Return the same numbers as 64 bits each."""
     place = rows.astype(np.uint64)[:, None] * np.uint64(columns) + np.arange(1, columns + 1, dtype=np.uint64)
     z = place * STEP + np.uint64(start)  # modulo 2^64
     for shift, factor in ((30, FIRST), (27, SECOND)):

@@ -14,7 +14,7 @@ class FlipFlop(Generated, Regression):
 
     In each of ``bits`` channels, each step brings a pulse with the given probability p, +1 or -1, both as likely, else
     0. The target at a step is the channel's last pulse up to it, and 0 before the first. Loss and metric are the
-    squared error over steps and channels. Who always says 0, the mean, has at step t the probability that there was a
+    squared error over steps and channels. A constant output of 0, the mean, has at step t the probability of an earlier
     pulse, 1 - (1 - p)^t; over T steps that is 1 - (1 - p) (1 - (1 - p)^T) / (p T), the level of chance.
 
     Args:
@@ -78,12 +78,13 @@ class FlipFlop(Generated, Regression):
         batch = self.first(count)
         return [
             "\n".join(
-                f"{draw_signal(pulses)} -> {draw_signal(held)}" for pulses, held in zip(signal.T, target.T, strict=True)
+                f"{format_signal(pulses)} -> {format_signal(held)}"
+                for pulses, held in zip(signal.T, target.T, strict=True)
             )
             for signal, target in zip(batch.inputs, batch.targets, strict=True)
         ]
 
 
-def draw_signal(signal: Tensor) -> str:
-    """-1, 0 and 1 as characters."""
+def format_signal(signal: Tensor) -> str:
+    """Format -1, 0 and 1 as characters."""
     return "".join("-·+"[int(value) + 1] for value in signal.tolist())

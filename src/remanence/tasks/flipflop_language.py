@@ -93,7 +93,7 @@ class FlipFlopLanguage(Generated, StepwiseClassification):
 
 
 def make_strings(numbers: np.ndarray, ignored: float) -> tuple[np.ndarray, np.ndarray]:
-    """Tokens and targets [samples, length] that these numbers decide, with this share to be ignored."""
+    """Make tokens and targets [samples, length] from these numbers, with this fraction to be ignored."""
     kind, bits = numbers[:, ::2], ZERO + (numbers[:, 1::2] < 0.5).astype(np.int8)
     reads, writes = kind >= (1 + ignored) / 2, (kind >= ignored) & (kind < (1 + ignored) / 2)
     writes[:, 0], reads[:, 0], reads[:, -1], writes[:, -1] = True, False, True, False

@@ -1,4 +1,4 @@
-"""What all tasks have in common whose samples are drawn when they are asked for."""
+"""Base class of tasks whose samples are generated on demand."""
 
 from abc import abstractmethod
 
@@ -40,6 +40,6 @@ class Generated(Task):
         return self.draw_samples(split, self.make, self.numbers)
 
     def draw_samples(self, split: Split, make: Make, numbers: int) -> Drawn:
-        """The samples of one split, made in this way."""
+        """Return the samples of one split, made in this way."""
         key = (self.seed, SPLITS.index(check_split(split)))
         return Drawn(make, numbers, self.sizes[split], key)

@@ -60,7 +60,7 @@ class Image(Classification):
 
 
 def resolve_pixels(pixels: str) -> tuple[list[str] | None, int | None]:
-    """Vocabulary and input size of an image task.
+    """Return the vocabulary and the input size of an image task.
 
     Raises:
         ValueError: neither tokens nor a signal.

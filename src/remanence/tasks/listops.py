@@ -118,7 +118,7 @@ class ListOps(Classification):
             writer.progress(writer.count("targets"), self.sizes[split])
 
     def _iter_blocks(self, split: Split) -> Iterator[tuple[np.ndarray, np.ndarray, np.ndarray]]:
-        """Tokens [expressions, longest - 1], lengths and values, some expressions at a time."""
+        """Yield tokens [expressions, longest - 1], lengths and values, some expressions at a time."""
         from remanence.tasks import expressions  # Numba compiles for seconds
 
         rng = np.random.default_rng([self.seed, SPLITS.index(split)])

@@ -98,7 +98,7 @@ class Pathfinder(Classification):
         return [f"{draw_image(image.reshape(self.size, self.size))}\n-> {answers[label]}" for image, label in pairs]
 
     def first(self, count: int) -> Batch:
-        """The first training samples; not all of them are drawn for that."""
+        """Return the first training samples, drawing no more than needed."""
         if self.source is not None:
             return super().first(count)
         images, labels = self._paint_block(self._build_painter(), "train", 0)
@@ -143,6 +143,6 @@ class Pathfinder(Classification):
         return Painter(DRAWINGS[self.size], self.contour_length)
 
     def _paint_block(self, painter: "Painter", split: Split, start: int) -> tuple[np.ndarray, np.ndarray]:
-        """Images and labels from ``start`` on; their random numbers depend on the place alone, not on the thread."""
+        """Draw images and labels from ``start`` on; their random numbers depend only on the index."""
         rng = np.random.default_rng([self.seed, SPLITS.index(split), start])
         return painter.paint(rng, min(BLOCK, self.sizes[split] - start))

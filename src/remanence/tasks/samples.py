@@ -1,4 +1,4 @@
-"""Samples and the batches that are cut out of them at one stroke; what they hold may lie on disk."""
+"""Data sets whose batches are sliced at once; their arrays may be mapped from disk."""
 
 import copy
 from collections.abc import Sequence
@@ -189,5 +189,5 @@ class Windows(Dataset[tuple[Tensor, Tensor]]):
 
 
 def widen(values: Tensor) -> Tensor:
-    """Integers, however small they were stored, as torch's indices; other numbers as they are."""
+    """Convert integers of any size to torch's indices; other numbers are left unchanged."""
     return values if values.is_floating_point() else values.long()

@@ -41,7 +41,7 @@ class Painter:
         ]
 
     def paint(self, rng: np.random.Generator, count: int) -> tuple[np.ndarray, np.ndarray]:
-        """Images [count, size, size] in bytes, and whether their discs lie on one curve [count]."""
+        """Draw images [count, size, size] in bytes, and whether their discs lie on one curve [count]."""
         size = self.drawing.size
         images, labels = np.zeros((count, size, size), np.uint8), rng.integers(0, 2, count).astype(np.uint8)
         for image, label, margin in zip(images, labels, rng.integers(0, len(self.stamps), count), strict=True):
@@ -89,7 +89,7 @@ def draw_scene(
 def draw_seed(
     rng: np.random.Generator, mask: np.ndarray, border: int, dash: int, margin: int, dash_masks: np.ndarray
 ) -> tuple[int, int, int]:
-    """Direction and place of a curve's first dash; (-1, 0, 0) if there is no room."""
+    """Draw direction and place of a curve's first dash; (-1, 0, 0) if there is no room."""
     for _ in range(TRIALS):
         degree = draw_below(rng, DEGREES)
         row, column = draw_free_place(rng, mask, dash_masks[degree], border)
@@ -102,7 +102,7 @@ def draw_seed(
 
 @compiled
 def find_pivot(row: int, column: int, angle: float, dash: int, margin: int) -> tuple[int, int]:
-    """The place before a dash from which the next one is measured."""
+    """Return the place before a dash from which the next one is measured."""
     head = move(row, column, angle, dash)
     return move(head[0], head[1], angle + math.pi, dash + margin)
 
@@ -181,7 +181,7 @@ def copy(source: np.ndarray, target: np.ndarray) -> None:
 
 @compiled
 def wrap_angle(angle: float) -> float:
-    """The same direction between -π and π."""
+    """Return the same direction between -π and π."""
     return math.atan2(math.sin(angle), math.cos(angle))
 
 

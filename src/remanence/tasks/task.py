@@ -1,4 +1,4 @@
-"""The contract that every task keeps."""
+"""The interface of all tasks."""
 
 from abc import ABC, abstractmethod
 from typing import Literal

@@ -69,7 +69,7 @@ class Text(Classification):
         ]
 
     def _choose_held_out(self, targets: np.ndarray) -> np.ndarray:
-        """Which of the training reviews validate."""
+        """Choose the training reviews that validate."""
         rng, held = np.random.default_rng(self.seed), np.zeros(len(targets), bool)
         for label in range(len(LABELS)):
             rows = rng.permutation(np.flatnonzero(targets == label))

@@ -79,7 +79,7 @@ class UCR(Classification):
         return texts
 
     def _choose_held_out(self, targets: np.ndarray) -> np.ndarray:
-        """Which of the training series validate: of each class the share, at least one in all."""
+        """Choose the training series that validate: a fraction of each class, at least one in all."""
         rng = np.random.default_rng(self.seed)
         order = rng.permutation(len(targets))
         order = order[np.argsort(targets[order], kind="stable")]

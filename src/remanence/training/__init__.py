@@ -1,4 +1,4 @@
-"""Configuration, recipes, runs on disk, many runs side by side."""
+"""Configuration, recipes, runs on disk, many runs in parallel."""
 
 from remanence.extras import require_extra
 

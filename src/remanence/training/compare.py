@@ -1,4 +1,4 @@
-"""Many runs: planned, checked before the first one starts, trained side by side, each of them resumable."""
+"""Many runs: planned, checked before the first one starts, trained in parallel, each of them resumable."""
 
 import hashlib
 import json
@@ -65,13 +65,13 @@ def count_jobs(trainings: Iterable[TrainingConfig]) -> int:
 
 
 def format_folder_name(config: RunConfig) -> str:
-    """What a person would call the run."""
+    """Format the folder name of a run."""
     layer = config.layer.name.replace(":", ".")
     return f"{config.task.name.replace(':', '.')}-{layer}-{config.layer.hidden_size}-seed{config.seed}"
 
 
 def compute_digest(config: RunConfig) -> str:
-    """Six hexadecimal digits that tell configurations apart; the versions do not count."""
+    """Compute six hexadecimal digits that distinguish configurations; the versions do not count."""
     # Without defaults, a field that a later version adds does not change the digests of earlier runs.
     content = json.dumps(config.model_dump(mode="json", exclude={"versions"}, exclude_defaults=True), sort_keys=True)
     return hashlib.sha256(content.encode()).hexdigest()[:6]
@@ -91,7 +91,7 @@ def compare(
     Args:
         runs: the folder and the configuration of each (:func:`plan`).
         jobs: processes.
-        overwrite: start all of them anew.
+        overwrite: restart all of them.
         tell: called in this process with the progress of each run.
 
     Returns:
@@ -99,8 +99,8 @@ def compare(
 
     Raises:
         ValueError: a configuration that cannot be built, or a folder that holds another run; nothing was trained.
-        OSError: a run could not be written; the same call goes on where it stopped.
-        RunError: a process was killed from outside, or memory ended; the same call goes on where it stopped.
+        OSError: a run could not be written; the same call continues where it stopped.
+        RunError: a process was killed from outside, or memory ended; the same call continues where it stopped.
     """
     with start_workers(jobs, tell) as train_all:
         return complete_runs(runs, train_all, overwrite=overwrite)
@@ -109,7 +109,7 @@ def compare(
 def complete_runs(
     runs: Mapping[Path, RunConfig], train_all: TrainAll, *, overwrite: bool = False
 ) -> dict[Path, Result]:
-    """The result of each run, trained if it has none yet: :func:`compare` with processes that are there already."""
+    """Train the runs that have no result yet with existing processes, and load all results (see :func:`compare`)."""
     for config in {compute_digest(config): config for config in runs.values()}.values():
         Experiment(config)
     waiting = {folder: config for folder, config in runs.items() if overwrite or not is_finished(folder, config)}
@@ -128,7 +128,7 @@ def complete_runs(
 
 @contextmanager
 def start_workers(jobs: int, tell: Callable[[Message], None]) -> Iterator[TrainAll]:
-    """Processes, started when they are needed; yields what trains runs in them."""
+    """Start processes on demand; yields the function that trains runs in them."""
     # spawn: a forked child would inherit torch's thread pools in an unknown state.
     context = multiprocessing.get_context("spawn")
     messages: SimpleQueue[Message] = context.SimpleQueue()
@@ -149,7 +149,7 @@ def start_workers(jobs: int, tell: Callable[[Message], None]) -> Iterator[TrainA
             pool.shutdown(wait=False, cancel_futures=True)
             if isinstance(error, BrokenProcessPool):
                 raise RunError(
-                    "a training process was killed (out of memory?): the same command goes on where it stopped"
+                    "a training process was killed (out of memory?): the same command continues where it stopped"
                 ) from error
             raise
     pool.shutdown()
@@ -157,7 +157,7 @@ def start_workers(jobs: int, tell: Callable[[Message], None]) -> Iterator[TrainA
 
 @contextmanager
 def relay_messages(messages: "SimpleQueue[Message]", tell: Callable[[Message], None]) -> Iterator[None]:
-    """Hand messages from the processes on to ``tell``."""
+    """Relay messages from the processes to ``tell``."""
     over = threading.Event()
 
     def relay() -> None:

@@ -1,4 +1,4 @@
-"""A task, a model and an optimiser, as Lightning wants them."""
+"""A task, a model and an optimiser as a LightningModule."""
 
 import os
 from collections.abc import Iterator
@@ -53,7 +53,7 @@ class Experiment(lightning.LightningModule):
         initialize_parameters(self.model, config)
 
     def training_step(self, batch: Batch, index: int) -> Tensor:
-        """Loss of one batch.
+        """Compute the loss of one batch.
 
         Raises:
             DivergenceError: it is not finite.
@@ -65,15 +65,15 @@ class Experiment(lightning.LightningModule):
         return loss
 
     def validation_step(self, batch: Batch, index: int) -> None:
-        """Loss and metric of one batch."""
+        """Log loss and metric of one batch."""
         self._evaluate(batch, "validation")
 
     def test_step(self, batch: Batch, index: int) -> None:
-        """Loss and metric of one batch."""
+        """Log loss and metric of one batch."""
         self._evaluate(batch, "test")
 
     def configure_optimizers(self) -> Any:
-        """Adam, weight decay decoupled; its rate changes with every step."""
+        """Create AdamW and a learning rate schedule that is updated at every step."""
         training, total = self.config.training, int(self.trainer.estimated_stepping_batches)
         trained = [parameter for parameter in self.parameters() if parameter.requires_grad]
         adam = torch.optim.AdamW(
@@ -116,7 +116,7 @@ class Experiment(lightning.LightningModule):
         return output if output.dtype == torch.float64 else output.float()
 
     def _choose_evaluation_samples(self, count: int) -> list[int] | None:
-        """The samples to validate and test on; None: all."""
+        """Choose the samples to validate and test on; None: all."""
         wanted = self.config.training.evaluation_samples
         if wanted is None or wanted >= count:
             return None
@@ -144,7 +144,7 @@ class Experiment(lightning.LightningModule):
 
 @contextmanager
 def explain_out_of_memory(config: RunConfig) -> Iterator[None]:
-    """Where memory ends, an error that says what was too large."""
+    """Convert an out-of-memory error to one that says what was too large."""
     try:
         yield
     except (RuntimeError, MemoryError) as error:
@@ -152,12 +152,12 @@ def explain_out_of_memory(config: RunConfig) -> Iterator[None]:
             raise
         raise RunError(
             f"out of memory: {config.layer.name} with {config.layer.hidden_size:,} units on {config.task.name}, in "
-            f"batches of {config.training.batch_size:,}; fewer units or a smaller training.batch_size need less"
+            f"batches of {config.training.batch_size:,}; use fewer units or a smaller training.batch_size"
         ) from error
 
 
 class Batched(Dataset[Batch]):
-    """A dataset whose batches are cut out at one stroke instead of sample by sample."""
+    """A dataset that returns whole batches at once instead of sample by sample."""
 
     def __init__(self, samples: tasks.Samples | tasks.Sequences | tasks.Windows | tasks.Drawn):
         self.samples = samples
@@ -173,17 +173,17 @@ class Batched(Dataset[Batch]):
 
 
 def count_answers(target: Tensor) -> int:
-    """How many numbers or classes a batch asks for: what its mean weighs in the mean of all batches."""
+    """Count the numbers or classes that a batch asks for, which is the weight of its mean in the overall mean."""
     return target.numel() if target.is_floating_point() else int((target != IGNORED).sum())
 
 
 def pass_batch(batch: Any) -> Any:
-    """Collate what is a batch already."""
+    """Pass on what is already a batch (the collate function)."""
     return batch
 
 
 def build_model(config: RunConfig, task: tasks.Task) -> nn.Module:
-    """The model that ``config`` describes, for the inputs and targets of ``task``.
+    """Build the model that ``config`` describes, for the inputs and targets of ``task``.
 
     Raises:
         ValueError: a model that would see the future, or a task of timed steps and a layer without a notion of time.
@@ -206,15 +206,15 @@ def build_model(config: RunConfig, task: tasks.Task) -> nn.Module:
     )
     if task.timed and not memory.continuous_time:
         raise UserError(
-            f"{config.layer.name} has no notion of time, and the steps of {config.task.name} are timed: "
-            "--set task.options.elapsed=channel gives it the timespans as a channel"
+            f"{config.layer.name} is not a continuous-time layer, but the steps of {config.task.name} have timespans: "
+            "--set task.options.elapsed=channel passes them as an input channel"
         )
     pooling = "none" if task.stepwise else "last"
     return SequenceModel(memory, task.target_size, embedding=config.model.embedding, pooling=pooling, **ends)
 
 
 def check_size(config: RunConfig, task: tasks.Task) -> None:
-    """Refuse a model that the memory of this machine cannot hold, before it takes all there is.
+    """Refuse a model that does not fit into the memory of this machine, before allocating it.
 
     Raises:
         MemoryError: its parameters, with gradients and the two moments of Adam, are larger.
@@ -228,7 +228,7 @@ def check_size(config: RunConfig, task: tasks.Task) -> None:
     try:
         with torch.random.fork_rng([]), torch.device("meta"):  # sizes, no values, and the same seed afterwards
             model = build_model(config, task)
-    except (RuntimeError, NotImplementedError, TypeError):  # a layer of somebody's that cannot be built without
+    except (RuntimeError, NotImplementedError, TypeError):  # a user's layer that cannot be built on meta
         return
     needed = COPIES * sum(each.numel() * each.element_size() for each in model.parameters())
     there = os.sysconf("SC_PHYS_PAGES") * os.sysconf("SC_PAGE_SIZE")
@@ -246,7 +246,9 @@ def initialize_parameters(model: nn.Module, config: RunConfig) -> None:
     for field, names in {"model.initial": config.model.initial, "training.frozen": config.training.frozen}.items():
         for name in names:
             if name not in named:
-                raise UserError(f"{field}: {name!r} is no parameter of this model, which has {', '.join(named)}")
+                raise UserError(
+                    f"{field}: {name!r} is not a parameter of this model, whose parameters are {', '.join(named)}"
+                )
     with torch.no_grad():
         for name, value in config.model.initial.items():
             named[name].fill_(value)
@@ -255,16 +257,16 @@ def initialize_parameters(model: nn.Module, config: RunConfig) -> None:
 
 
 def build_transformer_options(config: RunConfig, blocks: TransformerConfig, task: tasks.Task) -> dict[str, Any]:
-    """Arguments of the transformer that depend on the configuration, checked against what the task asks."""
+    """Build the arguments of the transformer from the configuration, checked against the task."""
     if task.timed:
         raise UserError(
-            "a transformer has no notion of time: --set task.options.elapsed=channel gives it timespans as a channel"
+            "a transformer does not accept timespans: --set task.options.elapsed=channel passes them as a channel"
         )
     options = blocks.model_dump()
     if task.stepwise:
         if not blocks.causal:
             raise UserError(
-                f"{config.task.name} asks at each position for what comes next, which a model that reads both ways "
+                f"{config.task.name} predicts what comes next at each position, which a bidirectional model "
                 "would see: --set model.transformer.causal=true"
             )
         options["pooling"] = "none"

@@ -1,4 +1,4 @@
-"""Recipes: YAML files that say which runs make up a comparison."""
+"""Recipes: YAML files that define the runs of a comparison."""
 
 from collections.abc import Iterator, Mapping, Sequence
 from pathlib import Path
@@ -43,7 +43,7 @@ class Comparison(Strict):
         own = [layer.model_fields_set for layer in self.layers if isinstance(layer, LayerConfig)]
         sized_already = "hidden_sizes" in self.model_fields_set or any("hidden_size" in fields for fields in own)
         if self.parameters is not None and sized_already:
-            raise UserError("parameters decides the hidden sizes: give one of the two")
+            raise UserError("parameters determines the hidden sizes: give only one of the two")
         return self
 
     def runs(self, seeds: Sequence[int]) -> Iterator[RunConfig]:
@@ -52,7 +52,7 @@ class Comparison(Strict):
         Args:
             seeds: of the runs.
         """
-        configs = [self.config(layer) for layer in self.sized_layers()]
+        configs = [self.config(layer) for layer in self.iter_layers()]
         for seed in seeds:
             yield from (config.model_copy(update={"seed": seed}) for config in configs)
 
@@ -84,8 +84,8 @@ class Comparison(Strict):
             set_field(data, field.split("."), value)
         return validate(RunConfig, data, where="the search")
 
-    def sized_layers(self) -> Iterator[LayerConfig]:
-        """Every layer, one given by its name alone at every hidden size."""
+    def iter_layers(self) -> Iterator[LayerConfig]:
+        """Yield every layer; those given only by name at every hidden size."""
         for layer in self.layers:
             if isinstance(layer, LayerConfig):
                 yield layer
@@ -120,11 +120,11 @@ class Recipe(Strict):
         return self
 
     def runs(self) -> list[RunConfig]:
-        """The configuration of every run, as the recipe has it before a search."""
+        """List the configuration of every run, before a search."""
         return [run for comparison in self.comparisons for run in comparison.runs(range(self.count_seeds(comparison)))]
 
     def names(self) -> Iterator[str]:
-        """Of all its tasks and layers."""
+        """Yield the names of all tasks and layers."""
         for comparison in self.comparisons:
             yield comparison.task.name
             yield from (layer if isinstance(layer, str) else layer.name for layer in comparison.layers)
@@ -213,7 +213,7 @@ def update_names(section: Any) -> None:
 
 
 def parse_override(override: str) -> tuple[list[str], Any]:
-    """``"training.learning_rate=0.01"`` to (["training", "learning_rate"], 0.01).
+    """Parse ``"training.learning_rate=0.01"`` to (["training", "learning_rate"], 0.01).
 
     Raises:
         ValueError: no ``=``, or a value that is no YAML.
@@ -228,7 +228,7 @@ def parse_override(override: str) -> tuple[list[str], Any]:
 
 
 def parse_number(value: Any) -> Any:
-    """YAML 1.1 reads 1e-3 (no point) as text; people mean the number."""
+    """Convert texts such as 1e-3 to numbers, which YAML 1.1 reads as text for want of a point."""
     try:
         return float(value) if isinstance(value, str) else value
     except ValueError:
@@ -238,7 +238,7 @@ def parse_number(value: Any) -> Any:
 def set_field(data: dict[str, Any], field: Sequence[str], value: Any) -> None:
     """Set ``data[a][b] = value`` for the field a.b, making sections as needed."""
     if len(field) > DEEPEST:
-        raise UserError(f"--set {field[0]}...: no field is that deep")
+        raise UserError(f"--set {field[0]}...: too many nested fields")
     for key in field[:-1]:
         inner = data.setdefault(key, {})
         if key in ("task", "layer") and isinstance(inner, str):  # given by its name alone
@@ -270,7 +270,7 @@ def validate(model: type[Model], data: Mapping[str, Any], *, where: str, text: s
 
 
 def find_fields(section: type[BaseModel], place: Sequence[str | int]) -> set[str]:
-    """Names of the fields that there are at a place in the data of ``section``."""
+    """Return the names of the fields at a place in the data of ``section``."""
     sections = [section]
     for part in place:
         if isinstance(part, str):
@@ -280,7 +280,7 @@ def find_fields(section: type[BaseModel], place: Sequence[str | int]) -> set[str
 
 
 def find_sections(annotation: Any) -> Iterator[type[BaseModel]]:
-    """The sections that a type holds, in lists and alternatives too."""
+    """Yield the sections that a type contains, also in lists and unions."""
     if isinstance(annotation, type) and issubclass(annotation, BaseModel):
         yield annotation
     for inner in get_args(annotation):
@@ -288,7 +288,7 @@ def find_sections(annotation: Any) -> Iterator[type[BaseModel]]:
 
 
 def find_line(text: str, place: Sequence[str | int]) -> int:
-    """Line of the field at ``place``, or of the nearest section around it that exists."""
+    """Find the line of the field at ``place``, or of the nearest enclosing section that exists."""
     node = yaml.compose(text)
     line = 1
     for part in place:

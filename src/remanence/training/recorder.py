@@ -1,4 +1,4 @@
-"""The record of a run while it trains: a row an epoch, and checkpoints from which it can go on."""
+"""The record of a run during training: one row per epoch, and checkpoints from which it can resume."""
 
 import time
 from collections.abc import Callable
@@ -23,7 +23,7 @@ PROGRESS_INTERVAL = 0.2  # seconds
 
 
 def find_stop_reason(rows: list[dict[str, Any]], training: TrainingConfig) -> str | None:
-    """Why training is over ("solved", "patience", "budget"), or None while it is not; the record alone decides."""
+    """Return why training is over ("solved", "patience", "budget"), or None; only the record decides."""
     metrics = [row["validation_metric"] for row in rows]
     if not metrics:
         return None
@@ -35,7 +35,7 @@ def find_stop_reason(rows: list[dict[str, Any]], training: TrainingConfig) -> st
 
 
 class Recorder(lightning.Callback):
-    """Keeps the record of a run: a row an epoch, the best weights, and a checkpoint from which it can go on.
+    """Keeps the record of a run: one row per epoch, the best weights, and a checkpoint from which it can resume.
 
     The rows travel in the checkpoint, so that a resumed run has the record of an unbroken one.
     """
@@ -65,14 +65,14 @@ class Recorder(lightning.Callback):
                 self.load_state_dict(own)
             except (LookupError, TypeError, AttributeError, RuntimeError) as error:
                 raise RunError(
-                    f"{self.folder.last} is damaged, or that of another run: {self.folder.remedy}"
+                    f"{self.folder.last} is damaged or belongs to another run: {self.folder.remedy}"
                 ) from error
             if "run" in own and not is_same_run(own["run"], self.config):  # runs of earlier versions do not say it
-                raise RunError(f"{self.folder.last} is the checkpoint of another run: {self.folder.remedy}")
+                raise RunError(f"{self.folder.last} belongs to another run: {self.folder.remedy}")
         return find_stop_reason(self.rows, self.training)
 
     def state_dict(self) -> dict[str, Any]:
-        """The rows, for the checkpoint, and whose they are."""
+        """Return the rows and the identity of the run, for the checkpoint."""
         return {"rows": self.rows, "run": compute_identity(self.config)}
 
     def load_state_dict(self, state_dict: dict[str, Any]) -> None:
@@ -81,13 +81,13 @@ class Recorder(lightning.Callback):
         self._started = time.monotonic() - (self.rows[-1]["seconds"] if self.rows else 0.0)
 
     def on_train_epoch_start(self, trainer: lightning.Trainer, pl_module: lightning.LightningModule) -> None:
-        """Random numbers depend on seed and epoch alone, so a resumed epoch draws the same."""
+        """Seed the epoch, so that a resumed one draws the same random numbers."""
         torch.manual_seed(self.seed + 1_000_003 * (trainer.current_epoch + 1))
 
     def on_train_batch_end(
         self, trainer: lightning.Trainer, pl_module: lightning.LightningModule, outputs: Any, batch: Any, batch_idx: int
     ) -> None:
-        """Tell how far the run is, a few times a second."""
+        """Report progress, a few times per second."""
         now = time.monotonic()
         if self._progress and now - self._reported > PROGRESS_INTERVAL:
             self._reported = now

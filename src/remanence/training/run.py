@@ -1,4 +1,4 @@
-"""One run in one folder: trained, recorded, resumed after a crash, never half-written."""
+"""One run in one folder: trained, recorded, resumable after a crash, written atomically."""
 
 import logging
 import warnings
@@ -20,17 +20,17 @@ from remanence.training.recorder import Progress, Recorder, SafeCheckpoints, fin
 
 
 def train(config: RunConfig, folder: Path, *, overwrite: bool = False, progress: Progress | None = None) -> Result:
-    """Train, validate each epoch, test at the best epoch; or go on where an interrupted run of the same folder stopped.
+    """Train, validate after each epoch, and test at the best epoch; an interrupted run in the same folder is resumed.
 
     Args:
         config: the run.
         folder: gets ``config.yaml``, ``metrics.csv``, ``checkpoints/`` and, at the end, ``result.json``.
-        overwrite: start anew where the folder holds a run already. Without it, a finished run with fewer epochs goes
-            on, and one that failed before its first checkpoint is replaced.
-        progress: told how far it is, a few times a second.
+        overwrite: restart if the folder already holds a run. Without it, a finished run with fewer epochs is extended,
+            and one that failed before its first checkpoint is replaced.
+        progress: called a few times per second.
 
     Returns:
-        The result; at once, if the folder has it already.
+        The result; immediately, if the folder already has it.
 
     Raises:
         ValueError: the folder holds a run of another configuration, or the task or layer refuses its options.
@@ -85,7 +85,7 @@ def complete(experiment: Experiment, folder: Path, lock: Lock, progress: Progres
 
 
 def make_trainer(training: TrainingConfig, recorder: Recorder) -> lightning.Trainer:
-    """Lightning's trainer, silent, with our own record of the run."""
+    """Create Lightning's trainer, silent, with our own record of the run."""
     return lightning.Trainer(
         max_epochs=training.epochs,
         limit_train_batches=training.steps_per_epoch,

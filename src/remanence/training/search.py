@@ -16,7 +16,7 @@ Settings = dict[str, Any]
 
 
 STARTUP = 10
-"""Settings drawn at random before TPE learns from them; not a share of all, so that more trials go on from fewer."""
+"""Random settings before TPE learns from them; a fixed number, so that a longer search continues a shorter one."""
 
 
 class Range(Strict):
@@ -65,7 +65,7 @@ class Search(Strict):
             if name.split(".")[0] not in ("training", "layer", "model"):
                 raise UserError(f"a search is over fields of training, layer or model, not {name!r}")
             if self.trials is None and isinstance(values, Range):
-                raise UserError(f"give trials, or the values of {name} as a list: a range has no end of them")
+                raise UserError(f"give trials, or the values of {name} as a list: a range has infinitely many")
         return self
 
     def count(self) -> int:
@@ -106,26 +106,26 @@ class Sampler:
             self._distributions = {name: build_distribution(values) for name, values in search.fields.items()}
 
     def ask(self) -> Settings:
-        """The next settings."""
+        """Propose the next settings."""
         if self._build_grid is not None:
             return dict(zip(self._search.fields, next(self._build_grid), strict=True))
         self._trial = self._study.ask(self._distributions)
         return {name: decode_value(self._search.fields[name], drawn) for name, drawn in self._trial.params.items()}
 
     def tell(self, metric: float | None) -> None:
-        """What they came to; None: they failed."""
+        """Report their metric; None if they failed."""
         if self._build_grid is None:
-            # Optuna leaves failed trials out of account, and would go on where nothing works.
+            # Optuna ignores failed trials, and would keep sampling where nothing works.
             self._study.tell(self._trial, math.inf if metric is None else metric)
 
 
 def decode_value(values: Range | tuple[Any, ...], drawn: Any) -> Any:
-    """The value that Optuna drew, of a list by its place."""
+    """Return the value that Optuna drew; values of a list are drawn by index."""
     return drawn if isinstance(values, Range) else values[drawn]
 
 
 def build_distribution(values: Range | tuple[Any, ...]) -> Any:
-    """The same for Optuna; of values that may be anything, their place in the list."""
+    """Convert values to a distribution of Optuna; a list by its indices, as it may contain anything."""
     from optuna.distributions import CategoricalDistribution, FloatDistribution, IntDistribution
 
     if not isinstance(values, Range):

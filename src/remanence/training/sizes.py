@@ -1,4 +1,4 @@
-"""Hidden sizes with which different memories have as many parameters."""
+"""Hidden sizes at which different memories have the same number of parameters."""
 
 from remanence import tasks
 from remanence.errors import UserError

@@ -21,7 +21,7 @@ class Trial:
         folder: of the run.
         config: of the run.
         settings: what the search set in it.
-        result: what it came to.
+        result: its outcome.
     """
 
     folder: Path
@@ -71,18 +71,18 @@ def sweep(
     overwrite: bool = False,
     tell: Callable[[Message], None] = lambda message: None,
 ) -> Sweep:
-    """Try as many settings for every layer, judge by validation data, and train the best of each with all seeds.
+    """Search settings for every layer on validation data, and train the best of each with all seeds.
 
-    The trials have the first seed, and that of the best trial counts among the seeds. Given again, it goes on where it
-    stopped: what was tried is read, and the search takes the same turns. Another search may use the same folder, and
-    reads what both have in common.
+    Trials use the first seed, and the best trial counts as the run of that seed. A repeated call resumes: finished
+    trials are read, and the search proposes the same settings. Another search may use the same folder, and reads the
+    trials that both have in common.
 
     Args:
         recipe: with a search.
         folder: gets the trials in ``search/``, and the runs of the other seeds; a digest of its configuration is part
             of the name of each.
         jobs: processes.
-        overwrite: start all runs anew.
+        overwrite: restart all runs.
         tell: called in this process with the progress of each run.
 
     Returns:
@@ -96,7 +96,7 @@ def sweep(
     candidates = [
         Candidate(comparison, layer, search.make_sampler())
         for comparison in recipe.comparisons
-        for layer in comparison.sized_layers()
+        for layer in comparison.iter_layers()
     ]
     for candidate in candidates:
         for settings in search.iter_single():
@@ -118,13 +118,13 @@ def sweep(
 
 
 def require_search(recipe: Recipe) -> Search:
-    """The search of a recipe.
+    """Return the search of a recipe.
 
     Raises:
         ValueError: it has none.
     """
     if recipe.search is None:
-        raise UserError("the recipe has no search: give it one, or take remanence compare")
+        raise UserError("the recipe has no search: add one, or use remanence compare")
     return recipe.search
 
 
@@ -139,13 +139,13 @@ def count_runs(recipe: Recipe) -> int:
     """
     trials = require_search(recipe).count()
     return sum(
-        len(list(comparison.sized_layers())) * (trials + recipe.count_seeds(comparison) - 1)
+        len(list(comparison.iter_layers())) * (trials + recipe.count_seeds(comparison) - 1)
         for comparison in recipe.comparisons
     )
 
 
 def choose_folder(config: RunConfig, folder: Path) -> Path:
-    """A folder of its own for a run, whatever else was or will be tried."""
+    """Choose a folder for a run that is unique among all that are ever tried."""
     return folder / f"{format_folder_name(config)}-{compute_digest(config)}"
 
 
@@ -155,7 +155,7 @@ def _run_trials(
     known: dict[Path, Result],
     complete: Callable[[dict[Path, RunConfig]], dict[Path, Result]],
 ) -> None:
-    """One more trial for every candidate; what was tried before is not trained again."""
+    """Run one more trial for every candidate; what was tried before is not trained again."""
     asked = [candidate.sampler.ask() for candidate in candidates]
     configs = [
         candidate.comparison.config(candidate.layer, settings)

@@ -26,7 +26,7 @@ def isolated(neurons: int) -> Wiring:
 
 
 def dense(neurons: int, *, self_edges: bool = False, inhibitory: float = 0.0, seed: int = 0) -> Wiring:
-    """Every neuron hears every other one.
+    """Connect every neuron to every other one.
 
     Args:
         neurons: how many.
@@ -47,7 +47,7 @@ def dense(neurons: int, *, self_edges: bool = False, inhibitory: float = 0.0, se
 def lattice(
     shape: Sequence[int], *, periodic: bool = False, radius: int = 1, inhibitory: float = 0.0, seed: int = 0
 ) -> Wiring:
-    """A lattice in any dimension: each neuron hears those at most ``radius`` steps along the lattice away.
+    """Create a lattice of any dimension: each neuron hears those at most ``radius`` steps along the lattice away.
 
     Args:
         shape: its sides; the neurons are numbered in C order, the last side fastest.
@@ -81,7 +81,7 @@ def lattice(
 
 
 def random(neurons: int, density: float, seed: int = 0, *, self_edges: bool = False, inhibitory: float = 0.0) -> Wiring:
-    """Each possible synapse exists with the same chance, on its own (Erdős and Rényi 1959; Gilbert 1959).
+    """Create each possible synapse independently with the same probability (Erdős and Rényi 1959; Gilbert 1959).
 
     Args:
         neurons: how many.
@@ -97,7 +97,7 @@ def random(neurons: int, density: float, seed: int = 0, *, self_edges: bool = Fa
         ValueError: an argument out of range.
     """
     if not 0 <= density <= 1:
-        raise UserError(f"density is the chance of a synapse, 0 to 1, got {density}")
+        raise UserError(f"density must be a probability between 0 and 1, got {density}")
     chances = np.random.default_rng(seed).random((positive_integer("neurons", neurons),) * 2)
     return _wire(chances < density, self_edges, inhibitory, seed)
 
@@ -105,7 +105,7 @@ def random(neurons: int, density: float, seed: int = 0, *, self_edges: bool = Fa
 def small_world(
     neurons: int, *, neighbours: int = 4, rewired: float = 0.1, inhibitory: float = 0.0, seed: int = 0
 ) -> Wiring:
-    """A ring whose synapses are led elsewhere now and then: clustered, yet a few steps from one end to the other.
+    """Create a ring of which some synapses are rewired: clustered, yet with short paths.
 
     Connections go both ways. The graph is ``networkx.watts_strogatz_graph``.
 
@@ -131,7 +131,7 @@ def small_world(
     if positive_integer("neighbours", neighbours) > positive_integer("neurons", neurons):
         raise UserError(f"neighbours must be at most the {neurons} neurons, got {neighbours}")
     if not 0 <= rewired <= 1:
-        raise UserError(f"rewired is a chance, 0 to 1, got {rewired}")
+        raise UserError(f"rewired must be a probability between 0 and 1, got {rewired}")
     graph = networkx.watts_strogatz_graph(neurons, neighbours, rewired, seed=seed)
     return Wiring.of(graph).with_signs(inhibitory, seed)
 

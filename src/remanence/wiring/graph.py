@@ -1,4 +1,4 @@
-"""What a wiring is, and what it can be made from and turned into."""
+"""The wiring class, and conversions from and to other kinds of graphs."""
 
 from __future__ import annotations
 
@@ -60,7 +60,7 @@ class Wiring:
 
     @classmethod
     def of(cls, source: Any) -> Wiring:
-        """A wiring from a square matrix of -1, 0 and 1 in any form, or from a networkx graph.
+        """Create a wiring from a square matrix of -1, 0 and 1 in any form, or from a networkx graph.
 
         Args:
             source: nested lists, a NumPy array, a tensor or a SciPy sparse matrix A, where A_ij is the synapse from j
@@ -99,7 +99,7 @@ class Wiring:
         return np.arange(self.neurons) if self.layer is None else np.flatnonzero(self.layer == self.layer.max())
 
     def with_signs(self, inhibitory: float, seed: int = 0) -> Wiring:
-        """The same synapses with new signs.
+        """Return the same synapses with new signs.
 
         Args:
             inhibitory: the share of synapses that inhibit, 0 to 1; which ones is drawn, how many is not (rounded).
@@ -110,7 +110,7 @@ class Wiring:
             ValueError: a share outside 0 to 1.
         """
         if not 0 <= inhibitory <= 1:
-            raise UserError(f"inhibitory is a share of the synapses, 0 to 1, got {inhibitory}")
+            raise UserError(f"inhibitory must be a fraction between 0 and 1, got {inhibitory}")
         rng = np.random.default_rng(seed)
         adjacency = _draw_signs(self.adjacency, inhibitory, rng)
         sensory = None if self.sensory is None else _draw_signs(self.sensory, inhibitory, rng)

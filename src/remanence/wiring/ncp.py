@@ -20,7 +20,7 @@ def ncp(
     inhibitory: float = 0.5,
     seed: int = 0,
 ) -> Wiring:
-    """A neural circuit policy, as the worm's nervous system has it: four layers, the third of them recurrent.
+    """Create a neural circuit policy, modelled on the nervous system of a worm: four layers, the third recurrent.
 
     Each input reaches ``sensory_fanout`` inter neurons, each inter neuron ``inter_fanout`` command neurons, each motor
     neuron hears ``motor_fanin`` command neurons, all drawn without repetition. A neuron left unheard or unreached is
@@ -75,7 +75,7 @@ def ncp(
 def auto_ncp(
     inputs: int, neurons: int, outputs: int, *, sparsity: float = 0.5, inhibitory: float = 0.5, seed: int = 0
 ) -> Wiring:
-    """A neural circuit policy of a given size: 2 in 5 of the neurons that are not outputs are command neurons.
+    """Create a neural circuit policy of a given size: 2 in 5 of the neurons that are not outputs are command neurons.
 
     Args:
         inputs: channels of the input.
@@ -115,7 +115,7 @@ def auto_ncp(
 
 
 def _fan_out(senders: int, receivers: int, fan: int, rng: np.random.Generator) -> np.ndarray:
-    """Synapses [senders, receivers]: ``fan`` from each sender, and some onto each receiver that none has chosen."""
+    """Draw synapses [senders, receivers]: ``fan`` from each sender, and some onto each receiver that has none."""
     synapses = np.zeros((senders, receivers), dtype=np.int8)
     for sender in synapses:
         sender[rng.choice(receivers, size=fan, replace=False)] = 1

@@ -13,7 +13,7 @@ Neurons: TypeAlias = Sequence[int] | Int64[np.ndarray, " chosen"]
 
 
 def firing_order(wiring: Wiring, order: str | Neurons = "index", seed: int = 0) -> Int64[np.ndarray, " neurons"]:
-    """Which neuron fires first, second, and so on.
+    """Determine which neuron fires first, second, and so on.
 
     Args:
         wiring: who is connected to whom.
@@ -74,7 +74,7 @@ def levels(wiring: Wiring, order: Int64[np.ndarray, " neurons"]) -> list[Int64[n
 
 
 def _sort_topologically(hears: np.ndarray) -> np.ndarray:
-    """Sinks go to the end, sources to the start; where there is neither, who sends most and hears least is next."""
+    """Move sinks to the end and sources to the start; else take the neuron that sends most and hears least."""
     hears = hears & ~np.eye(len(hears), dtype=bool)
     senders, receivers = hears.sum(1), hears.sum(0)
     left = np.ones(len(hears), dtype=bool)

@@ -56,7 +56,7 @@ def draw(wiring: Wiring, axes: Axes | None = None) -> Axes:
 
 
 def place_neurons(wiring: Wiring) -> tuple[np.ndarray, np.ndarray]:
-    """Where neurons [neurons, 2] and inputs [inputs, 2] are drawn; no inputs where every neuron hears them all."""
+    """Place neurons [neurons, 2] and inputs [inputs, 2]; no inputs where every neuron hears them all."""
     inputs = 0 if wiring.sensory is None else wiring.sensory.shape[1]
     if wiring.layer is not None:
         return _place_layers(wiring.layer, inputs)
@@ -70,7 +70,7 @@ def place_neurons(wiring: Wiring) -> tuple[np.ndarray, np.ndarray]:
 
 
 def _place_layers(layer: np.ndarray, inputs: int) -> tuple[np.ndarray, np.ndarray]:
-    """Columns of equal height, the inputs first."""
+    """Place layers in columns of equal height, the inputs first."""
     height = max(inputs, int(np.bincount(layer).max())) - 1
     neurons = np.empty((len(layer), 2))
     for number in range(int(layer.max()) + 1):
@@ -85,14 +85,14 @@ def _place_column(count: int, number: int, height: int) -> np.ndarray:
 
 
 def _place_lattice(shape: tuple[int, ...]) -> np.ndarray:
-    """Columns to the right, rows downwards; the first of three dimensions goes back, to the upper right."""
+    """Place columns to the right and rows downwards; the first of three dimensions goes back, to the upper right."""
     *back, row, column = np.unravel_index(np.arange(np.prod(shape)), shape)
     depth = back[0] if back else np.zeros_like(row)
     return np.stack([column + 0.37 * depth, -row + 0.29 * depth], -1)
 
 
 def _find_gap(points: np.ndarray) -> float:
-    """The distance of the two points that are next to each other."""
+    """Find the smallest distance of two points."""
     if len(points) == 1:
         return 1.0
     distance = np.linalg.norm(points[:, None] - points, axis=-1)
@@ -128,7 +128,7 @@ def _draw_synapses(
 
 
 def _compute_curves(start: np.ndarray, end: np.ndarray, bend: np.ndarray, radius: float) -> np.ndarray:
-    """Bent lines [synapses, points, 2] that end at the rim of the receiver; a loop from a neuron to itself."""
+    """Compute bent lines [synapses, points, 2] that end at the rim of the receiver; self-synapses are loops."""
     across = (end - start) @ np.array([[0, 1], [-1, 0]])
     middle = (start + end) / 2 + 2 * bend[:, None] * across
     length = np.linalg.norm(end - middle, axis=1, keepdims=True)

@@ -63,7 +63,7 @@ class FastAttention:
 
 @torch.no_grad()
 def fast_attention(layer: FastWeights, x: Float[Tensor, "batch time input"]) -> FastAttention:
-    """The weights with which a fast weights layer attends to its past hidden states.
+    """Compute the weights with which a fast weights layer attends to its past hidden states.
 
     ``A_{t-1} h^s_t = Σ_{τ<t} η λ^{t-1-τ} (h_τ · h^s_t) h_τ``: attention with the hidden states as keys and values,
     without a softmax, fading by λ a step. With ReLU no weight is negative.

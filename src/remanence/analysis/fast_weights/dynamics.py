@@ -88,7 +88,7 @@ class FastWeightsDynamics:
 def fast_weights_dynamics(
     layer: FastWeights, x: Float[Tensor, "batch time input"], *, iterations: int = 100
 ) -> FastWeightsDynamics:
-    """Follow hidden state and fast weights as one system, and ask whether the inner loop contracts.
+    """Analyse hidden state and fast weights as one system, and whether the inner loop contracts.
 
     Within a time step the inner loop repeats ``T(v) = f(LN(W h + C x + b + A v))`` from ``h⁰ = T(0)``. ReLU and tanh
     are 1-Lipschitz. LN divides by a standard deviation: for two of its inputs with σ and σ',
@@ -149,7 +149,7 @@ def fast_weights_dynamics(
 
 
 def _compute_largest_ratio(path: Path, steps: Tensor) -> Tensor:
-    """Of each inner step to the one before it, as long as rounding does not decide it."""
+    """Compute the largest ratio of an inner step to the one before, where rounding does not decide it."""
     before, after = steps[..., :-1], steps[..., 1:]
     moving = before > _compute_threshold(path)
     ratios = after / before
@@ -157,7 +157,7 @@ def _compute_largest_ratio(path: Path, steps: Tensor) -> Tensor:
 
 
 def _sum_written(squares: Tensor, λ: float, η: float) -> Tensor:
-    """η Σ_τ λ^{t-1-τ} ‖h_τ‖² before each step."""
+    """Compute η Σ_τ λ^{t-1-τ} ‖h_τ‖² before each step."""
     total, sums = torch.zeros_like(squares[:, 0]), []
     for square in squares.unbind(1):
         sums.append(total)
@@ -171,5 +171,5 @@ def _measure_remaining(path: Path, steps: Tensor, S: int) -> Tensor:
 
 
 def _compute_threshold(path: Path) -> Tensor:
-    """Differences below this are as much rounding as movement, [batch, time, 1]."""
+    """Return the size below which differences may be rounding errors, [batch, time, 1]."""
     return torch.finfo(path.h.dtype).eps ** 0.5 * path.iterates.norm(dim=-1).amax(-1, keepdim=True)

@@ -11,7 +11,7 @@ from remanence.nn.fast_weights import FastWeights
 def compute_blocks(
     layer: FastWeights, path: Path
 ) -> tuple[Float[Tensor, "batch time hidden hidden"], Float[Tensor, "batch time hidden hidden"]]:
-    """How the new hidden state h' depends on what was before, at every point of a path.
+    """Compute how the new hidden state h' depends on the previous state, at every point of a path.
 
     With ``D_s`` the derivative of f(LN(·)) at the inner step s, they are built up along the inner loop::
 
@@ -37,7 +37,7 @@ def compute_blocks(
 
 
 def compute_eigenvalues(layer: FastWeights, path: Path) -> Complex[Tensor, "batch time values"]:
-    """Those 2 N eigenvalues of the joint Jacobian that are not λ for certain, the largest modulus first.
+    """Compute the 2 N eigenvalues of the joint Jacobian that are not always λ, the largest modulus first.
 
     As ``A' = λ A + η h' h'ᵀ`` sees the past through λ A and h' alone, the Jacobian J [N + N², N + N²] is λ on A plus
     something of rank N, and its determinant reduces (by that of a sum of low rank) to::
@@ -57,14 +57,14 @@ def compute_eigenvalues(layer: FastWeights, path: Path) -> Complex[Tensor, "batc
 
 
 def compute_deviation(layer: FastWeights, drives: Float[Tensor, "*points hidden"]) -> Float[Tensor, "*points"]:
-    """σ, by which layer norm divides; 1 without it."""
+    """Compute σ, by which layer norm divides; 1 without it."""
     if not isinstance(layer.norm, nn.LayerNorm):
         return drives.new_ones(drives.shape[:-1])
     return (drives.var(-1, correction=0) + layer.norm.eps).sqrt()
 
 
 def _compute_slopes(layer: FastWeights, drives: Tensor) -> Tensor:
-    """D = ∂f(LN(z))/∂z; LN's own is ``diag(gain) (I - 1 1ᵀ/N - ẑ ẑᵀ/N) / σ``, ẑ = (z - mean) / σ."""
+    """Compute D = ∂f(LN(z))/∂z, where LN's is ``diag(gain) (I - 1 1ᵀ/N - ẑ ẑᵀ/N) / σ``, ẑ = (z - mean) / σ."""
     active = layer.norm(drives)
     slope = 1 - active.tanh().square() if layer.nonlinearity == "tanh" else (active > 0).to(active)
     if not isinstance(layer.norm, nn.LayerNorm):

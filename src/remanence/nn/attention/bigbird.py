@@ -63,7 +63,7 @@ class BigBirdAttention(Attention):
         self.fix("drawn", drawn.numpy(), saved=True, follows=True)
 
     def _draw(self, count: int, size: int) -> Tensor:
-        """For each of ``count`` blocks up to ``size`` others; -1 where there are no more."""
+        """Draw up to ``size`` other blocks for each of ``count`` blocks; -1 where there are no more."""
         block, generator = torch.arange(count, device="cpu"), torch.Generator().manual_seed(0)
         distance = block - block[:, None]
         free = (distance < -1 if self.causal else distance.abs() > 1) & (block >= self.global_blocks)

@@ -10,7 +10,7 @@ BLOCK = 64  # positions; the causal form holds one [features, channels] matrix f
 
 
 def attend_by_kernel(q: Tensor, k: Tensor, v: Tensor, *, causal: bool) -> Tensor:
-    """``y_i = Σ_j (q_i · k_j) v_j / Σ_j (q_i · k_j)``, over all j or those up to i (Katharopoulos et al. 2020, eq. 5).
+    """Compute ``y_i = Σ_j (q_i · k_j) v_j / Σ_j (q_i · k_j)``, over all j or j ≤ i (Katharopoulos et al. 2020).
 
     Args:
         q: features of the queries, not negative, [batch, heads, time, features].
@@ -28,7 +28,7 @@ def attend_by_kernel(q: Tensor, k: Tensor, v: Tensor, *, causal: bool) -> Tensor
 
 
 def _sum_causally(q: Tensor, k: Tensor, v: Tensor) -> Tensor:
-    """``Σ_{j ≤ i} (q_i · k_j) v_j``: within a block position by position, over the blocks before it as one sum."""
+    """Compute ``Σ_{j ≤ i} (q_i · k_j) v_j``: exactly within a block, as one sum over earlier blocks."""
     time = q.shape[2]
     q, k, v = (split(x, BLOCK) for x in (q, k, v))
     sums = (k.transpose(-1, -2) @ v).cumsum(2)

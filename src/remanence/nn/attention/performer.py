@@ -91,7 +91,7 @@ def _compute_scaled_exp(exponents: Tensor, dims: tuple[int, ...]) -> Tensor:
 
 
 def draw_orthogonal_directions(count: int, channels: int) -> Tensor:
-    """Normal vectors [count, channels], made orthogonal in groups of ``channels``, their lengths kept independent."""
+    """Draw normal vectors [count, channels], orthogonal in groups of ``channels``, with independent lengths."""
     groups = torch.randn(-(-count // channels), channels, channels)
     Q, R = torch.linalg.qr(groups)
     # The signs of R make Q uniform over all rotations; without them it prefers some directions, and the mean is wrong.

@@ -100,7 +100,7 @@ class ReformerAttention(Attention):
         return merge(parts)[:, :, :time]
 
     def _compute_hashes(self, q: Tensor) -> Tensor:
-        """[batch, heads, rounds, time], numbers below the product of ``buckets``."""
+        """Compute [batch, heads, rounds, time], numbers below the product of ``buckets``."""
         rotated = q.detach()[:, :, None] @ self.rotations.to(q.dtype)
         hashes = torch.zeros(rotated.shape[:-1], dtype=torch.long, device=q.device)
         for size, part in zip(self.buckets, rotated.split([size // 2 for size in self.buckets], -1), strict=True):
@@ -108,7 +108,7 @@ class ReformerAttention(Attention):
         return hashes
 
     def _attend_round(self, number: int, q: Tensor, k: Tensor, v: Tensor, marks: Tensor) -> Part:
-        """Attention along the sort of one round, which all arguments are in."""
+        """Attend along the sorted order of one round, in which all arguments are."""
         after = 0 if self.causal else 1
         q, k, v, mine = (split(x, self.chunk) for x in (q, k, v, marks))
         k, v, theirs = (gather_neighbours(x, 1, after) for x in (k, v, mine))
@@ -132,5 +132,5 @@ def _split_columns(marks: Tensor, dim: int) -> tuple[Tensor, ...]:
 
 
 def _reorder(x: Tensor, at: Tensor) -> Tensor:
-    """x [batch, heads, time, channels] in the order ``at`` [batch, heads, time]."""
+    """Reorder x [batch, heads, time, channels] by ``at`` [batch, heads, time]."""
     return x.gather(2, at[..., None].expand(*at.shape, x.shape[-1]))

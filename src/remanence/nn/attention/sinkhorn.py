@@ -83,7 +83,7 @@ class SinkhornAttention(Attention):
         return join(y, q.shape[2])
 
     def _compute_permutation(self, keys: Tensor, there: Tensor) -> Tensor:
-        """R [batch, heads, blocks, blocks], row: the block that reads; padding is left out of it."""
+        """Compute R [batch, heads, blocks, blocks], one row per reading block, without padding."""
         count = keys.shape[2]
         # A causal block is told by all positions up to its first.
         blocks = keys.sum(-2).cumsum(2) - keys[..., 1:, :].sum(-2) if self.causal else keys.sum(-2)

@@ -55,7 +55,7 @@ class StridedAttention(Attention):
         return merge([near, self._attend_columns(q, k, v, real)])
 
     def _attend_columns(self, q: Tensor, k: Tensor, v: Tensor, real: Tensor) -> Part:
-        """Attention along the columns of time written in rows of ``stride``, but for what the window has."""
+        """Attend to every ``stride``-th position, except those that the window covers."""
         time = q.shape[2]
         q, k, v, real = (split(x, self.stride).transpose(-3, -2) for x in (q, k, v, real))
         row = torch.arange(q.shape[-2], device=q.device)

@@ -110,7 +110,7 @@ class Fastlane(Memory):
         read = graph.outputs if outputs is None else resolve_neurons("outputs", outputs, hidden_size)
         super().__init__(input_size, hidden_size, len(read))
         if not 0 <= leak <= 1:
-            raise UserError(f"leak is a share, 0 to 1, got {leak}")
+            raise UserError(f"leak must be between 0 and 1, got {leak}")
         if max_norm is not None and not max_norm > 0:
             raise UserError(f"max_norm must be above 0 or None, got {max_norm}")
         if initial_edges is not None:
@@ -161,18 +161,18 @@ class Fastlane(Memory):
         self.schedule = self._build_schedule()
 
     def weights(self) -> Float[Tensor, "hidden hidden"]:
-        """w as it is used: [receivers, senders], 0 where there is no edge, within ``max_norm``."""
+        """Return w as it is used: [receivers, senders], 0 where there is no edge, within ``max_norm``."""
         return self.schedule.matrix(self._bound_weights())
 
     def input_weights(self) -> Float[Tensor, "hidden input"]:
-        """u, 0 where a neuron does not hear an input."""
+        """Return u, 0 where a neuron does not receive an input."""
         if self.weight_ih.ndim == 2:
             return self.weight_ih
         return self.weight_ih.new_zeros(self.sensory.shape).masked_scatter(self.sensory, self.weight_ih)
 
     @torch.no_grad()
     def effective_map(self, slopes: Float[Tensor, " hidden"] | None = None) -> Float[Tensor, "hidden hidden"]:
-        """J such that a small change δ of the state is J δ a time step later.
+        """Compute J, by which a small change δ of the state becomes J δ one time step later.
 
         Args:
             slopes: f' of each neuron; default: 1, as with ReLU while all neurons are active. 0 for a silent one.
@@ -181,7 +181,7 @@ class Fastlane(Memory):
         return compute_effective_map(self.weights(), rank, 1 - self.leak, self.ticks, slopes)
 
     def spectral_radius(self, slopes: Float[Tensor, " hidden"] | None = None) -> float:
-        """The factor by which a small change of the state grows in a time step in the long run; NaN if a weight is.
+        """Compute the long-run factor by which a small change of the state grows per time step; NaN if a weight is.
 
         Above 1 values grow exponentially while these neurons are active; below 1 they are forgotten. With a leak of 0
         and weights that only excite it is 1 if the graph has no cycle, and above 1 if it has one.
@@ -197,7 +197,7 @@ class Fastlane(Memory):
         return np.array_equal(self._fixed["outputs"].array, np.arange(self.hidden_size))
 
     def _build_schedule(self) -> Schedule:
-        """Who fires when, and how, by the wiring and the order."""
+        """Build the schedule of firing from the wiring and the order."""
         f = self.nonlinearity
         function = NONLINEARITIES[f] if isinstance(f, str) else f
         return Schedule(self.wiring, self._fixed["order"].array, function, self.ticks, 1 - self.leak)
@@ -232,7 +232,7 @@ class Fastlane(Memory):
         )
 
     def _bound_weights(self) -> Tensor:
-        """weight_hh within ``max_norm``."""
+        """Scale weight_hh to be within ``max_norm``."""
         weight = self.weight_hh
         if self.max_norm is None:
             return weight
@@ -243,7 +243,7 @@ class Fastlane(Memory):
         return weight * scale[torch.from_numpy(self.schedule.edges[:, 0]).to(weight.device)]
 
     def _draw_edges(self, count: int) -> Tensor:
-        """1 for so many edges into each neuron, 0 for the others, laid out as weight_hh."""
+        """Draw 1 for so many edges into each neuron and 0 for the others, in the layout of weight_hh."""
         hears = self.wiring.adjacency != 0
         exists = torch.from_numpy(hears)
         chance = torch.rand(hears.shape, device="cpu").masked_fill(~exists, -1)

@@ -45,12 +45,12 @@ class UnitaryMemory(Memory):
         nn.init.uniform_(self.h_0, *_make_range(3 / (2 * self.hidden_size)))  # E ||h_0||² = 1
 
     def matrix(self) -> Complex[Tensor, "hidden hidden"]:
-        """W, for which W Wᴴ = 1."""
+        """Return W, for which W Wᴴ = 1."""
         real = torch.eye(self.hidden_size, dtype=self.bias.dtype, device=self.bias.device)
         return self._turn()(torch.complex(real, torch.zeros_like(real))).T
 
     def initial_state(self, batch_size: int) -> State:
-        """``h_0``, learned, for every sample."""
+        """Return ``h_0``, which is learned, for every sample."""
         real, imaginary = self.h_0
         return real.expand(batch_size, -1).clone(), imaginary.expand(batch_size, -1).clone()
 
@@ -68,7 +68,7 @@ class UnitaryMemory(Memory):
 
 
 def split_halves(h: Tensor) -> tuple[Tensor, Tensor]:
-    """The real and the imaginary parts of [batch, parts], as copies."""
+    """Return the real and the imaginary parts of [batch, parts], as copies."""
     real, imaginary = h.chunk(2, 1)
     return real.clone(), imaginary.clone()
 

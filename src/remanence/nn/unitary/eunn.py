@@ -87,7 +87,7 @@ class EUNN(UnitaryMemory):
         if style not in ("tunable", "fft"):
             raise UserError(f"style must be 'tunable' or 'fft', got {style!r}")
         if style == "fft" and capacity is not None:
-            raise UserError(f"the FFT style has log₂ hidden_size layers: leave out capacity (got {capacity})")
+            raise UserError(f"the FFT style has log₂ hidden_size layers: omit capacity (got {capacity})")
         self.style = style
         layers = positive_integer("capacity", 2 if capacity is None else capacity)
         mesh = butterfly(hidden_size) if style == "fft" else tunable(hidden_size, layers)

@@ -101,7 +101,7 @@ class UnitaryRNN(UnitaryMemory):
 
 
 def _build_reflection(parts: Tensor) -> Turn:
-    """R = 1 - 2 v vᴴ / ||v||², from the real and the imaginary part of v; for v = 0 it is 1."""
+    """Build R = 1 - 2 v vᴴ / ||v||² from the real and the imaginary part of v; for v = 0 it is 1."""
     # The direction does not depend on this scale, which keeps the squares of what is tiny or huge in range.
     parts = parts / parts.detach().abs().max().clamp(min=torch.finfo(parts.dtype).tiny)
     v, twice = torch.complex(*parts), 2 / parts.square().sum().clamp(min=0.5)
