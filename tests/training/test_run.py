@@ -189,7 +189,7 @@ def test_more_epochs_extend_a_run_to_what_it_would_have_been(tmp_path, make_conf
     train(make_config(epochs=5, **settings), tmp_path / "whole")
     assert metrics(tmp_path / "extended") == metrics(tmp_path / "whole")
     assert outcome(tmp_path / "extended") == outcome(tmp_path / "whole")
-    with pytest.raises(ValueError, match="another training"):
+    with pytest.raises(ValueError, match="a different training"):
         train(make_config(epochs=4, **settings), tmp_path / "extended")
 
 
@@ -208,7 +208,7 @@ def test_a_run_that_failed_before_its_first_checkpoint_does_not_hold_its_folder(
         train(make_config(layer="irnn", learning_rate=1e30, clip=0), tmp_path / "run")
     assert train(make_config(layer="irnn", learning_rate=1e-3), tmp_path / "run").failure is None
     (tmp_path / "run/checkpoints/last.ckpt").unlink()  # a user who saves space; the run did not fail
-    with pytest.raises(ValueError, match="another seed"):
+    with pytest.raises(ValueError, match="a different seed"):
         train(make_config(layer="irnn", learning_rate=1e-3, seed=1), tmp_path / "run")
 
 

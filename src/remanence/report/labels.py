@@ -31,7 +31,7 @@ def wrap_label(text: str, letters: int) -> str:
     r"""Wrap a text to at most three lines, broken after spaces, dots and underscores.
 
     Example:
-        >>> wrapped("fast_weights inner_steps=3", 12)
+        >>> wrap_label("fast_weights inner_steps=3", 12)
         'fast_weights\ninner_\nsteps=3'
     """
     lines = [""]

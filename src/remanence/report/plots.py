@@ -375,7 +375,7 @@ def format_number(value: float) -> str:
     """Abbreviate ``12500`` to ``12.5k``.
 
     Example:
-        >>> [short_number(value) for value in (0.0, 0.5, 900.0, 12500.0, 3e6)]
+        >>> [format_number(value) for value in (0.0, 0.5, 900.0, 12500.0, 3e6)]
         ['0', '0.5', '900', '12.5k', '3M']
     """
     for size_, letter in ((1e9, "G"), (1e6, "M"), (1e3, "k")):
