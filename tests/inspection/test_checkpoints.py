@@ -67,7 +67,7 @@ WRONG = {
         "10 rows for 5 units",
     ),
     "part.pt": (lambda path: torch.save({"weight_ih_l0": torch.zeros(10, 3)}, path), "do not fit together"),
-    "missing.pt": (lambda path: None, "is not there"),
+    "missing.pt": (lambda path: None, "does not exist"),
 }
 
 
