@@ -65,7 +65,10 @@ def test_every_field_can_be_overridden(recipe_file):
             RECIPE.replace("layers:\n", "layers: 3\n    other:\n"),
             r"line 5: .*layers: input should be a valid list, got 3",
         ),
-        (RECIPE.replace("epochs: 3", "epochs: \x01"), r"recipe\.yaml, line 12: the character '\\x01' is not allowed in YAML"),
+        (
+            RECIPE.replace("epochs: 3", "epochs: \x01"),
+            r"recipe\.yaml, line 12: the character '\\x01' is not allowed in YAML",
+        ),
         ("just text", "line 1: a recipe is a mapping"),
         ("", "line 1: a recipe is a mapping"),
     ],
