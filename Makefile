@@ -1,4 +1,4 @@
-# Everything sets itself up: each target makes .venv first if it is missing or older than the lock.
+# Each target creates .venv on first use, and again when it is older than the lock.
 PYTHON ?= python3
 BIN := .venv/bin
 STAMP := .venv/.installed
@@ -45,7 +45,7 @@ bench: $(STAMP) ## Measure speed beside what a user would pick instead
 docs: $(STAMP) ## Build the documentation into site/
 	NO_MKDOCS_2_WARNING=1 $(BIN)/mkdocs build --strict --quiet
 
-lock: ## Write the requirements*.lock anew from pyproject.toml
+lock: ## Regenerate the requirements*.lock from pyproject.toml
 	rm -rf .venv-lock && $(PYTHON) -m venv .venv-lock
 	.venv-lock/bin/pip install --quiet uv
 	.venv-lock/bin/uv pip compile --quiet --universal --python-version 3.11.5 --generate-hashes --no-annotate --no-header \

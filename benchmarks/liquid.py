@@ -23,7 +23,7 @@ from _process import THREADS, Work, in_a_process
 
 from remanence import nn
 from remanence.models.block import Block
-from remanence.models.mixer import mixer
+from remanence.models.mixer import build_mixer
 
 OUTPUT = Path(__file__).parent / "results" / "liquid.md"
 BATCH, TIME, INPUTS = 32, 128, 16
@@ -84,7 +84,7 @@ def against_ncps() -> list[str]:
 
 def prepared_block(name: str, length: int) -> Work:
     block = Block(
-        mixer(name, WIDTH, heads=HEADS, causal=True, max_length=length, options={}), WIDTH, 4 * WIDTH, dropout=0.0
+        build_mixer(name, WIDTH, heads=HEADS, causal=True, max_length=length, options={}), WIDTH, 4 * WIDTH, dropout=0.0
     )
     x = torch.randn(1, length, WIDTH, requires_grad=True)
     return both_ways(block, x[:, :64]), both_ways(block, x)

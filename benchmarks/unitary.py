@@ -17,7 +17,7 @@ import torch
 from _interleaved import rows, samples
 
 from remanence import nn
-from remanence.nn.unitary.memory import UnitaryMemory
+from remanence.nn.unitary.base import UnitaryMemory
 
 OUTPUT = Path(__file__).parent / "results" / "unitary.md"
 BATCH, TIME, INPUTS, UNITS = 32, 128, 10, 128

@@ -94,7 +94,7 @@ ADVICE = {
         lambda: analysis.linear_control(doubling, origin, horizon=10),
     ),
     "an equilibrium": (
-        "fixed_points searches for some",
+        "find one with fixed_points",
         lambda: analysis.lyapunov_function(shifted, square, box, point=origin),
         lambda: analysis.lyapunov_function(
             shifted, lambda h: square(h - 2), box, point=analysis.fixed_points(shifted).attractors[0]
@@ -106,7 +106,7 @@ ADVICE = {
         lambda: analysis.lyapunov_function(linear, square, box),
     ),
     "point": (
-        "a region that is a radius needs point",
+        "a region given as a radius needs point",
         lambda: analysis.lyapunov_function(linear, square, 1.0),
         lambda: analysis.lyapunov_function(linear, square, 1.0, point=origin),
     ),

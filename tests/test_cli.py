@@ -87,7 +87,7 @@ def test_the_demo_at_a_tiny_size(remanence, tmp_path):
     recipe = yaml.safe_load((Path(__file__).parents[1] / "recipes/demo.yaml").read_text())
     recipe["seeds"] = 1
     for comparison in recipe["comparisons"]:
-        comparison["training"].update(epochs=1, epoch_steps=2)
+        comparison["training"].update(epochs=1, steps_per_epoch=2)
         comparison["hidden_sizes"] = [6]
         if comparison["task"]["name"] == "retrieval":
             comparison["task"]["options"].update(train=64, validation=32, test=32)
@@ -112,8 +112,8 @@ def test_compare_on_a_task_with_json(remanence):
 @pytest.mark.parametrize(
     ("arguments", "message"),
     [
-        (["train", "retrieval", "--layer", "lsmt"], "no layer is called 'lsmt'; did you mean lstm"),
-        (["train", "retreival", "--layer", "lstm"], "no task is called 'retreival'; did you mean retrieval"),
+        (["train", "retrieval", "--layer", "lsmt"], "unknown layer 'lsmt'; did you mean lstm"),
+        (["train", "retreival", "--layer", "lstm"], "unknown task 'retreival'; did you mean retrieval"),
         (
             ["train", "retrieval", "--layer", "lstm", "--hidden-size", "-3"],
             "layer.hidden_size: input should be",
@@ -128,19 +128,19 @@ def test_compare_on_a_task_with_json(remanence):
         (["compare", "retrieval"], "needs --layers"),
         (["compare", "none.yaml"], "cannot read the recipe none.yaml"),
         (["compare", "retrieval", "--layers", "lstm", "--seeds", "0"], "seeds: input should be greater than 0"),
-        (["compare", "recipes/dem.yaml"], "with the package come"),
+        (["compare", "recipes/dem.yaml"], "the package contains"),
         (["sweep", "recipes/none.yaml"], "cannot read the recipe recipes/none.yaml"),
-        (["compare", "retrieval", "--layers", "lstm,gur"], "no layer is called 'gur'; did you mean gru"),
+        (["compare", "retrieval", "--layers", "lstm,gur"], "unknown layer 'gur'; did you mean gru"),
         (["train", "retrieval", "--layer", "lstm", "--epochs", "0"], "training.epochs: input should be greater than 0"),
         (["train", "retrieval", "--layer", "lstm", "--lr", "-1"], "training.learning_rate: input should be greater"),
         (["report", "nothing-here"], "nothing-here"),
         (["list", "--task", "digit"], "did you mean digits"),
-        (["train", "os:system", "--layer", "gru"], "'os:system' is no task: expected a subclass of"),
-        (["train", "retrieval", "--layer", "os:system"], "'os:system' is no layer: expected a subclass of"),
-        (["train", "retrieval", "--layer", "torch.nn:LSTM"], "is no remanence.nn.Memory"),
+        (["train", "os:system", "--layer", "gru"], "'os:system' is not a task: expected a subclass of"),
+        (["train", "retrieval", "--layer", "os:system"], "'os:system' is not a layer: expected a subclass of"),
+        (["train", "retrieval", "--layer", "torch.nn:LSTM"], "is not a remanence.nn.Memory"),
         (["train", "retrieval", "--layer", ":"], "could be imported from"),
         (["train", "retrieval", "--layer", "gru", "--set", "training.epochs=" + "[" * 5000], "is not a value"),
-        (["train", "retrieval", "--layer", "gru", "--set", "a" + ".b" * 5000 + "=1"], "no field is that deep"),
+        (["train", "retrieval", "--layer", "gru", "--set", "a" + ".b" * 5000 + "=1"], "too many nested fields"),
     ],
 )
 def test_a_mistake_is_one_clear_line_and_exit_code_2(monkeypatch, capsys, tmp_path, arguments, message):
@@ -240,7 +240,7 @@ def test_ctrl_c_says_how_to_go_on(tmp_path, command):
     os.killpg(process.pid, signal.SIGINT)
     _, error = process.communicate(timeout=60)
     assert process.returncode == 130
-    assert b"the same command goes on where it stopped" in error
+    assert b"the same command continues where it stopped" in error
     assert b"Traceback" not in error
 
 
@@ -362,7 +362,7 @@ def test_short_forms_are_the_fields_and_more_epochs_go_on(here, tmp_path):
     here(*run, "--output", "run", "--epochs", 3, "--lr", "1e-5")  # more of the same goes on
     assert len((tmp_path / "run/metrics.csv").read_text().splitlines()) == 4
     refused = here(*run, "--output", "run", "--epochs", 3, "--lr", "1e-4", code=2)
-    assert "another training" in refused.err
+    assert "a different training" in refused.err
 
 
 @pytest.mark.parametrize("command", ["train", "compare"])

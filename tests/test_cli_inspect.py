@@ -53,12 +53,12 @@ def test_a_module_in_the_current_folder(inspect, tmp_path):
 @pytest.mark.parametrize(
     ("arguments", "message"),
     [
-        ((), "what shall be inspected?"),
-        (("nowhere",), "nowhere is not there: give a run folder or a checkpoint file"),
+        ((), "nothing to inspect"),
+        (("nowhere",), "nowhere does not exist: give a run folder or a checkpoint file"),
         (("empty",), "no run in empty"),
-        (("lstm.pt", "--set", "module.options.a=1"), "--set is for the class that --module names"),
+        (("lstm.pt", "--set", "module.options.a=1"), "--set requires --module, whose class it configures"),
         (("--module", "nowhere_at_all:Class"), "could be imported from"),
-        (("--module", "torch.nn:Identity", "--set", "layer.options.a=1"), "layer.options.a is none of module.options"),
+        (("--module", "torch.nn:Identity", "--set", "layer.options.a=1"), "layer.options.a is neither module.options"),
     ],
 )
 def test_mistakes_are_one_line(inspect, checkpoint, tmp_path, arguments, message):

@@ -28,7 +28,7 @@ CALLS = {
     "remanence.analysis.fixed_points(step)": None,
     "remanence.analysis.spectrum(step, torch.zeros(3, 4, 2).double())": None,
     "remanence.tasks.create('digits').dataset('test')": "train",
-    "remanence.tasks.create('pathfinder')._painter()": "train",
+    "remanence.tasks.create('pathfinder')._build_painter()": "train",
     "remanence.training.train": "train",
     "remanence.report.load": "train",
     "importlib.import_module('remanence.inspection')": "train",

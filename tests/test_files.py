@@ -3,7 +3,7 @@ import stat
 
 import pytest
 
-from remanence.files import PART, replacing, write_text
+from remanence.files import PART, replace_file, write_text
 
 
 def test_links_that_others_planted_are_not_followed(tmp_path, monkeypatch):
@@ -29,11 +29,11 @@ def test_a_link_in_the_place_itself_is_replaced_not_followed(tmp_path):
 def test_the_names_are_not_to_be_guessed_and_nothing_is_left(tmp_path):
     seen = set()
     for _ in range(20):
-        with replacing(tmp_path / "file") as file:
+        with replace_file(tmp_path / "file") as file:
             seen.update(path.name for path in tmp_path.glob(f"*{PART}"))
             file.write(b"x")
     assert len(seen) == 20
-    with pytest.raises(ZeroDivisionError), replacing(tmp_path / "file"):
+    with pytest.raises(ZeroDivisionError), replace_file(tmp_path / "file"):
         raise ZeroDivisionError
     assert [path.name for path in tmp_path.iterdir()] == ["file"]
 

@@ -1,8 +1,11 @@
 import ast
+import graphlib
 import re
 import subprocess
 import sys
 from pathlib import Path
+
+import pytest
 
 import remanence
 
@@ -57,7 +60,7 @@ def test_tracing_loads_no_compiler():
 
 
 SRC = Path(remanence.__file__).parent
-BASE = "_torch caches checkpoints errors extras files locks private recipes registry yaml_files".split()
+BASE = "_torch caches checkpoints checks errors extras files locks private recipes registry yaml_files".split()
 ORDER = "_kernels wiring ops nn models analysis data tasks runs training report inspection".split()
 TOP = ("study", "cli", "__main__", "__init__")
 RANK = {**dict.fromkeys(BASE, 0), **{name: number for number, name in enumerate((*ORDER, *TOP), start=1)}}
@@ -92,6 +95,41 @@ def test_no_package_exports_a_name_that_hides_one_of_its_modules():
                 package = ".".join(("remanence", *path.parent.relative_to(SRC).parts))
                 names = {alias.asname or alias.name for alias in node.names if node.module != package}
                 assert not names & modules, f"{path}: {names & modules}"
+
+
+def modules():
+    """Path of each module of the library, by its name."""
+    for path in SRC.rglob("*.py"):
+        name = ".".join(("remanence", *path.relative_to(SRC).with_suffix("").parts))
+        yield name.removesuffix(".__init__"), path
+
+
+def runtime_imports(node):
+    """Import statements that are executed at some time, those inside functions included."""
+    for child in ast.iter_child_nodes(node):
+        if isinstance(child, ast.ImportFrom | ast.Import):
+            yield child
+        elif not (isinstance(child, ast.If) and ast.unparse(child.test) == "TYPE_CHECKING"):
+            yield from runtime_imports(child)
+
+
+def test_no_two_modules_import_each_other():
+    """Neither directly nor through others, nor by an import inside a function; types alone may go round in circles."""
+    names = dict(modules())
+    graph = {}
+    for name, path in names.items():
+        used = set()
+        for statement in runtime_imports(ast.parse(path.read_text(encoding="utf-8"))):
+            if isinstance(statement, ast.Import):
+                used |= {alias.name for alias in statement.names}
+            else:
+                inner = {f"{statement.module}.{alias.name}" for alias in statement.names}
+                used |= {full if full in names else statement.module for full in inner}
+        graph[name] = used & set(names) - {name}
+    try:
+        graphlib.TopologicalSorter(graph).prepare()
+    except graphlib.CycleError as error:
+        pytest.fail(" -> ".join(error.args[1]))
 
 
 def test_torch_is_used_by_its_public_names_but_in_one_file():

@@ -10,7 +10,7 @@ import pytest
 
 from remanence import locks
 from remanence.errors import RunError
-from remanence.locks import LOCK, locked
+from remanence.locks import LOCK, lock_folder
 
 AS_ON_WINDOWS = """
 import fcntl, sys, types
@@ -29,8 +29,8 @@ sys.modules["msvcrt"] = types.SimpleNamespace(LK_NBLCK=2, locking=locking)
 
 HOLD = """
 import pathlib, sys, time
-from remanence.locks import locked
-with locked(pathlib.Path(sys.argv[1])):
+from remanence.locks import lock_folder
+with lock_folder(pathlib.Path(sys.argv[1])):
     print("held", flush=True)
     time.sleep(600)
 """
@@ -59,11 +59,14 @@ def holder(tmp_path, system):
 
 
 def test_one_process_at_a_time_and_the_lock_dies_with_it(holder, tmp_path):
-    with pytest.raises(RunError, match=rf"run is being trained by process {holder.pid} on "), locked(tmp_path / "run"):
+    with (
+        pytest.raises(RunError, match=rf"run is being trained by process {holder.pid} on "),
+        lock_folder(tmp_path / "run"),
+    ):
         pytest.fail("two processes hold it")
     os.kill(holder.pid, signal.SIGKILL)
     holder.wait()
-    with locked(tmp_path / "run"):
+    with lock_folder(tmp_path / "run"):
         pass
     assert not (tmp_path / "run").exists()
 
@@ -72,7 +75,7 @@ def test_who_waits_is_next(system, tmp_path):
     held, order = threading.Event(), []
 
     def hold():
-        with locks.waited_for(tmp_path / "lock"):
+        with locks.wait_for_lock(tmp_path / "lock"):
             held.set()
             time.sleep(0.3)
             order.append("first")
@@ -80,7 +83,7 @@ def test_who_waits_is_next(system, tmp_path):
     first = threading.Thread(target=hold)
     first.start()
     held.wait(10)
-    with locks.waited_for(tmp_path / "lock"):
+    with locks.wait_for_lock(tmp_path / "lock"):
         order.append("second")
     first.join()
     assert order == ["first", "second"]
@@ -88,21 +91,21 @@ def test_who_waits_is_next(system, tmp_path):
 
 
 def test_a_folder_stays_unless_it_is_empty(tmp_path):
-    with locked(tmp_path / "a/b"):
+    with lock_folder(tmp_path / "a/b"):
         assert [path.name for path in (tmp_path / "a/b").iterdir()] == [LOCK]
         (tmp_path / "a/b/file").touch()
     assert [path.name for path in (tmp_path / "a/b").iterdir()] == ["file"]
 
 
 def test_a_folder_that_is_gone_or_held_by_another_is_noticed(tmp_path):
-    with locked(tmp_path / "run") as lock:
+    with lock_folder(tmp_path / "run") as lock:
         lock.check()
         shutil.rmtree(tmp_path / "run")
-        with pytest.raises(RunError, match="run was removed while its run was going on"):
+        with pytest.raises(RunError, match="run was removed during its run"):
             lock.check()
-        with locked(tmp_path / "run"), pytest.raises(RunError, match="was removed"):
+        with lock_folder(tmp_path / "run"), pytest.raises(RunError, match="was removed"):
             lock.check()
-    with locked(tmp_path / "run") as first:
+    with lock_folder(tmp_path / "run") as first:
         first.check()
 
 
@@ -110,6 +113,6 @@ def test_a_link_in_the_place_of_the_lock_is_not_followed(tmp_path):
     (tmp_path / "run").mkdir()
     (tmp_path / "precious").write_text("years of work")
     (tmp_path / "run" / LOCK).symlink_to(tmp_path / "precious")
-    with pytest.raises(OSError, match="symbolic links"), locked(tmp_path / "run"):
+    with pytest.raises(OSError, match="symbolic links"), lock_folder(tmp_path / "run"):
         pass
     assert (tmp_path / "precious").read_text() == "years of work"

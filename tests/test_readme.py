@@ -53,9 +53,9 @@ def test_the_table_of_the_demo_is_that_of_its_recipe():
         assert {*found} == {*layers, "chance"}
         for layer in layers:
             assert found[layer][1] == str(comparison.hidden_sizes[0])
-            assert found[layer][-1] == str(recipe.seeds_of(comparison))
-            if comparison.training.epoch_steps:
-                assert found[layer][6] == str(comparison.training.epochs * comparison.training.epoch_steps)
+            assert found[layer][-1] == str(recipe.count_seeds(comparison))
+            if comparison.training.steps_per_epoch:
+                assert found[layer][6] == str(comparison.training.epochs * comparison.training.steps_per_epoch)
 
 
 @pytest.mark.slow

@@ -10,7 +10,7 @@ from torch.nn.functional import cross_entropy, one_hot
 from torch.nn.utils import clip_grad_norm_
 
 from remanence import analysis, nn
-from remanence.analysis.fast_weights.path import path_of
+from remanence.analysis.fast_weights.path import trace_path
 from remanence.models import SequenceModel
 from remanence.tasks import Retrieval
 
@@ -51,7 +51,7 @@ def main() -> None:
         model = trained(task)
     data, memory = task.dataset("test"), model.memory
     tokens, embedded = data.inputs, model.encoder(data.inputs)
-    found, z = analysis.fast_attention(memory, embedded), path_of(memory, embedded).drives[:, -1, -1]
+    found, z = analysis.fast_attention(memory, embedded), trace_path(memory, embedded).drives[:, -1, -1]
     letters = one_hot((tokens[:, : 2 * PAIRS : 2] == tokens[:, -1:]).int().argmax(1) * 2, 2 * PAIRS + 3).bool()
     digits = letters.roll(1, 1)
     first = torch.arange(2 * PAIRS + 3) < 2 * PAIRS

@@ -35,12 +35,12 @@ def is_in_forward_mode() -> bool:
 
 
 def without_dynamo(function: Callable[..., Any]) -> Callable[..., Any]:
-    """The function, not compiled where ``torch.compile`` compiles what calls it."""
+    """Exclude a function from compilation where ``torch.compile`` compiles its caller."""
     return _disable_dynamo(function)
 
 
 def surplus_keys(tensor: Tensor) -> str | None:
-    """The dispatch keys of a tensor, if it has one that a dense tensor on a CPU or on CUDA has not."""
+    """Return the dispatch keys of a tensor if it has one beyond those of a dense tensor on a CPU or on CUDA."""
     keys = torch._C._dispatch_keys(tensor)
     return str(keys) if keys.raw_repr() & ~_PLAIN_KEYS else None
 

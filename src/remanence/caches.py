@@ -1,4 +1,4 @@
-"""Where this library keeps what it can make again: compiled kernels, prepared data."""
+"""The cache folder for compiled kernels and prepared data."""
 
 import os
 from pathlib import Path

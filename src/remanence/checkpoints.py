@@ -1,4 +1,4 @@
-"""Files of ``torch.save``, read so that nothing in them is run and no more is allocated than they hold."""
+"""Safe reading of ``torch.save`` files: no code is run, and no more is allocated than they contain."""
 
 import zipfile
 from collections.abc import Iterator
@@ -15,7 +15,7 @@ SLACK = 1 << 20  # bytes beyond that
 
 
 def read_tensors(path: Path) -> Any:
-    """The plain data and tensors of a checkpoint, on the CPU.
+    """Read the plain data and tensors of a checkpoint, on the CPU.
 
     Args:
         path: the file.
@@ -46,16 +46,16 @@ def _check_entries(archive: zipfile.ZipFile, size: int) -> None:
 
 def _check_sizes(content: Any, size: int) -> None:
     total = 0
-    for tensor in _tensors(content):
+    for tensor in _iter_tensors(content):
         if tensor.is_meta or tensor.layout != torch.strided:
             raise UserError("it holds tensors without values, or sparse ones")
         needed = tensor.numel() * tensor.element_size()
         total += needed
         if needed > tensor.untyped_storage().nbytes() or total > SHARED * size + SLACK:
-            raise UserError("its tensors are larger than what it holds of them")
+            raise UserError("its tensors are larger than the data that it holds")
 
 
-def _tensors(content: Any) -> Iterator[Tensor]:
+def _iter_tensors(content: Any) -> Iterator[Tensor]:
     waiting, seen = [content], set()
     while waiting:  # not recursive: it may be nested deeper than Python can follow
         each = waiting.pop()

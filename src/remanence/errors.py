@@ -1,10 +1,10 @@
-"""Errors of ours: what a user can mend, and what is nobody's mistake, a run that could not come to its end."""
+"""Exceptions: mistakes that the user can fix, and runs that could not finish."""
 
 
 class UserError(ValueError):
-    """What was given cannot be worked with; the message says what was expected, what came, and what to do.
+    """An invalid argument, option or file; the message says what was expected, what came, and what to do.
 
-    It is a ``ValueError``, and so to be caught as one; any other ``ValueError`` is a mistake of ours.
+    It is a ``ValueError`` and can be caught as one; any other ``ValueError`` is a bug.
     """
 
 
@@ -13,7 +13,7 @@ class RunError(RuntimeError):
 
 
 def is_out_of_memory(error: BaseException) -> bool:
-    """Whether memory was asked for that the machine or the GPU does not have."""
+    """Return whether an error means that the machine or the GPU is out of memory."""
     # PyTorch's allocator for CPUs raises a plain RuntimeError, NumPy's arrays a MemoryError.
     signs = ("out of memory", "not enough memory", "can't allocate memory")
     return isinstance(error, MemoryError) or (

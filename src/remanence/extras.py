@@ -1,11 +1,11 @@
-"""What only some uses need is installed by an extra; where it is missing, the error says which."""
+"""Optional dependencies; if one is missing, the error names the extra that installs it."""
 
 from collections.abc import Iterator
 from contextlib import contextmanager
 
 
 @contextmanager
-def needing(extra: str, what: str) -> Iterator[None]:
+def require_extra(extra: str, what: str) -> Iterator[None]:
     """Import what an extra brings.
 
     Args:

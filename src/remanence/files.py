@@ -1,4 +1,4 @@
-"""Files that are whole or not there: written beside their place, then moved into it."""
+"""Atomic files: written beside their place, then moved into it."""
 
 import os
 import secrets
@@ -14,7 +14,7 @@ PART = ".part"
 
 
 @contextmanager
-def replacing(path: Path) -> Iterator[IO[bytes]]:
+def replace_file(path: Path) -> Iterator[IO[bytes]]:
     """Open a file for writing that takes the place of ``path`` only once it is complete and on disk.
 
     Raises:
@@ -28,7 +28,7 @@ def replacing(path: Path) -> Iterator[IO[bytes]]:
             file.flush()
             os.fsync(file.fileno())
         os.replace(temporary, path)
-        keep_names(path.parent)
+        sync_folder(path.parent)
     except BaseException as error:
         temporary.unlink(missing_ok=True)
         if isinstance(error, OSError) and error.filename is None:
@@ -36,8 +36,8 @@ def replacing(path: Path) -> Iterator[IO[bytes]]:
         raise
 
 
-def keep_names(folder: Path) -> None:
-    """Bring to the disk which files a folder has: after a power cut a renamed file is there under its new name."""
+def sync_folder(folder: Path) -> None:
+    """Flush the entries of a folder to disk, so that a renamed file keeps its new name after a power failure."""
     if os.name == "posix":
         opened = os.open(folder, os.O_RDONLY)
         try:
@@ -48,12 +48,12 @@ def keep_names(folder: Path) -> None:
 
 def write_text(path: Path, text: str) -> None:
     """Write ``text`` so that a crash leaves the old file or the new one."""
-    with replacing(path) as file:
+    with replace_file(path) as file:
         file.write(text.encode())
 
 
 def read_text(path: Path) -> str:
-    """The text of a file.
+    """Read the text of a file.
 
     Raises:
         ValueError: it is not text.

@@ -1,4 +1,4 @@
-"""A lock on a folder that dies with its process, also where processes do not see each other (containers)."""
+"""A lock on a folder that ends with its process, also across containers."""
 
 import os
 import platform
@@ -43,11 +43,11 @@ class Lock:
         except FileNotFoundError:
             there = False
         if not there:
-            raise RunError(f"{self._path.parent} was removed while its run was going on: nothing more is written there")
+            raise RunError(f"{self._path.parent} was removed during its run: nothing more is written there")
 
 
 @contextmanager
-def locked(folder: Path) -> Iterator[Lock]:
+def lock_folder(folder: Path) -> Iterator[Lock]:
     """Hold a folder for this process; made if it is not there, and gone afterwards if it is empty then.
 
     Raises:
@@ -68,7 +68,7 @@ def locked(folder: Path) -> Iterator[Lock]:
 
 
 @contextmanager
-def waited_for(path: Path) -> Iterator[None]:
+def wait_for_lock(path: Path) -> Iterator[None]:
     """Hold the lock whose file is at a path, once no other process does."""
     file = acquire(path, wait=True)
     try:
@@ -78,7 +78,7 @@ def waited_for(path: Path) -> Iterator[None]:
 
 
 def acquire(path: Path, *, wait: bool = False) -> int:
-    """The lock's file, locked.
+    """Open and lock the lock's file.
 
     Raises:
         RunError: another process has it, and this one does not wait.

@@ -1,4 +1,4 @@
-"""Folders and files that nobody but their user can have written."""
+"""Folders and files that only their user can have written."""
 
 import os
 import stat
@@ -37,7 +37,7 @@ def tighten(folder: Path) -> None:
 
 
 def check(folder: Path) -> None:
-    """Make sure that nobody but this user can put files into a folder, or another folder in its place.
+    """Make sure that only this user can put files into a folder, or replace it.
 
     Raises:
         NotPrivateError: somebody can.
@@ -52,7 +52,7 @@ def check(folder: Path) -> None:
 
 
 def read(path: Path) -> bytes:
-    """What a file of this user has that nobody else can write; symbolic links are not followed.
+    """Read a file of this user that nobody else can write; symbolic links are not followed.
 
     Raises:
         NotPrivateError: it belongs to another user, or others can write it.

@@ -1,4 +1,4 @@
-"""Things that are found by name: layers and tasks, ours and those that users bring."""
+"""Registries of layers and tasks by name, ours and those of users."""
 
 import difflib
 import importlib
@@ -43,21 +43,21 @@ class Registry(Generic[Item]):
         return iter(sorted({*self._own, *self._plugins}))
 
     def __getitem__(self, name: str) -> Callable[..., Item]:
-        """The factory called ``name``; ``package.module:Name`` imports it.
+        """Look up the factory called ``name``; ``package.module:Name`` is imported.
 
         Raises:
             ValueError: there is none; the message names the nearest ones.
         """
         if ":" in name:
-            return self._imported(name)
+            return self._import(name)
         if name in self._own:
             return self._own[name]
         if name in self._plugins:
             return self._plugins[name]()
-        raise unknown(self.kind, name, self)
+        raise make_unknown_error(self.kind, name, self)
 
     def create(self, name: str, /, **options: object) -> Item:
-        """What the factory called ``name`` makes of these options.
+        """Call the factory called ``name`` with these options.
 
         Raises:
             ValueError: no such name, an option that the factory does not have or lacks, or one of a wrong kind.
@@ -70,11 +70,11 @@ class Registry(Generic[Item]):
         try:
             return factory(**options)
         except TypeError as error:
-            if wrong := misfits(factory, options):
+            if wrong := find_misfit(factory, options):
                 raise UserError(f"{self.kind} {name!r}: {wrong}") from error
             raise
 
-    def _imported(self, path: str) -> Callable[..., Item]:
+    def _import(self, path: str) -> Callable[..., Item]:
         module_name, _, attribute = path.partition(":")
         try:
             found = getattr(importlib.import_module(module_name), attribute)
@@ -82,40 +82,40 @@ class Registry(Generic[Item]):
             raise UserError(f"no {self.kind} could be imported from {path!r}: {error}") from error
         if not (isinstance(found, type) and issubclass(found, self.base)):
             base = f"{self.base.__module__}.{self.base.__qualname__}"
-            raise UserError(f"{path!r} is no {self.kind}: expected a subclass of {base}")
+            raise UserError(f"{path!r} is not a {self.kind}: expected a subclass of {base}")
         return found
 
 
-def misfits(factory: Callable[..., object], options: Mapping[str, object]) -> str | None:
-    """The first option whose value is not of the kind that the factory's signature says, or None."""
+def find_misfit(factory: Callable[..., object], options: Mapping[str, object]) -> str | None:
+    """Describe the first option whose value does not match the factory's type hints; None if all match."""
     function = factory.func if isinstance(factory, partial) else factory
     try:
         hints = get_type_hints(function.__init__ if isinstance(function, type) else function)
     except NameError:  # a name that is known to type checkers only
         return None
     for option, value in options.items():
-        if option in hints and not suits(value, hints[option]):
+        if option in hints and not matches_hint(value, hints[option]):
             kind = getattr(hints[option], "__name__", None) or str(hints[option])
             return f"{option} should be {kind}, got {value!r}"
     return None
 
 
-def suits(value: object, hint: Any) -> bool:
+def matches_hint(value: object, hint: Any) -> bool:
     """Whether a value is of a kind; where that cannot be told, it is taken to be."""
     origin, arguments = get_origin(hint), get_args(hint)
     if origin in (Union, UnionType):
-        return any(suits(value, each) for each in arguments)
+        return any(matches_hint(value, each) for each in arguments)
     if hint in (int, float):
         return isinstance(value, SupportsIndex if hint is int else SupportsFloat) and not isinstance(value, bool | str)
     if hint in (bool, str, NoneType):
         return isinstance(value, hint)
     if origin in (list, tuple, Sequence) and arguments:
-        return isinstance(value, list | tuple) and all(suits(each, arguments[0]) for each in value)
+        return isinstance(value, list | tuple) and all(matches_hint(each, arguments[0]) for each in value)
     return True
 
 
 def refuse_imports(names: Iterable[str], where: object) -> None:
-    """Refuse names that would import a module, where somebody else may have written them.
+    """Refuse names that would import a module, in files that may come from someone else.
 
     Raises:
         ValueError: there is one.
@@ -123,19 +123,19 @@ def refuse_imports(names: Iterable[str], where: object) -> None:
     for name in names:
         if ":" in name:
             raise UserError(
-                f"{where} names {name!r}, which would run code from outside of this package: --allow-import "
+                f"{where} names {name!r}, which runs code from outside this package: pass --allow-import "
                 "(in Python, allow_import=True) if you trust it"
             )
 
 
-def nearest(name: str, known: Iterable[str], cutoff: float = 0.4) -> list[str]:
-    """Up to three of the names that are known and nearly this one, by at least ``cutoff`` of their letters."""
+def find_nearest(name: str, known: Iterable[str], cutoff: float = 0.4) -> list[str]:
+    """Return up to three known names that resemble this one, in at least ``cutoff`` of their letters."""
     return difflib.get_close_matches(name, sorted(known), n=3, cutoff=cutoff)
 
 
-def unknown(kind: str, name: str, known: Iterable[str]) -> UserError:
-    """The error that no ``kind`` is called ``name``, with the nearest of those that are known."""
+def make_unknown_error(kind: str, name: str, known: Iterable[str]) -> UserError:
+    """Create the error for an unknown name, with the nearest known names."""
     known = sorted(known)
-    near = nearest(name, known)
+    near = find_nearest(name, known)
     hint = f"did you mean {' or '.join(near)}?" if near else f"there are: {', '.join(known)}"
-    return UserError(f"no {kind} is called {name!r}; {hint}")
+    return UserError(f"unknown {kind} {name!r}; {hint}")

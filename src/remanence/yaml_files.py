@@ -1,12 +1,12 @@
-"""YAML that people wrote, or that came with a file of somebody else: read within bounds."""
+"""Reading YAML from users or from untrusted files, within bounds of size and depth."""
 
 from pathlib import Path
 from typing import Any
 
 from remanence.errors import UserError
-from remanence.extras import needing
+from remanence.extras import require_extra
 
-with needing("train", "reading YAML"):
+with require_extra("train", "reading YAML"):
     import yaml
 
 LARGEST = 1 << 20  # letters in a file
@@ -15,7 +15,7 @@ MOST = 20_000  # values, each alias counted as all that it stands for
 
 
 def parse_yaml(text: str, path: Path) -> Any:
-    """The data in the text of a file.
+    """Parse the text of a file.
 
     Raises:
         ValueError: it is no YAML, or larger than any that we write or need; the message has the line.
@@ -27,11 +27,13 @@ def parse_yaml(text: str, path: Path) -> Any:
         raise UserError(f"{path}, line {line}: {error.problem}") from error
     except yaml.reader.ReaderError as error:
         line = text[: error.position].count("\n") + 1
-        raise UserError(f"{path}, line {line}: the character {chr(error.character)!a} has no place in YAML") from error
+        raise UserError(
+            f"{path}, line {line}: the character {chr(error.character)!a} is not allowed in YAML"
+        ) from error
 
 
 def load_yaml(text: str) -> Any:
-    """The data in a text.
+    """Parse a text.
 
     Raises:
         yaml.YAMLError: it is no YAML, or larger than any that we write or need.
@@ -52,7 +54,7 @@ def load_yaml(text: str) -> Any:
 
 
 def _measure(node: yaml.Node, known: dict[int, tuple[int, int]]) -> tuple[int, int]:
-    """Values and levels in a node; all that an alias stands for counts at each of its places."""
+    """Measure values and levels in a node; an alias counts as all that it stands for."""
     if id(node) not in known:
         known[id(node)] = MOST + 1, 1  # while it is measured: an alias to what surrounds it has no end
         children: list[yaml.Node] = []

@@ -9,7 +9,7 @@ import numpy as np
 from PIL import Image
 
 from remanence.data import Source, aan, cheetah, cifar, imdb, listops, mnist, pathfinder, text, ucr
-from remanence.data.irregular import table
+from remanence.data.irregular import build_source
 
 
 @dataclass
@@ -81,12 +81,14 @@ def published():
             {"remanence.data.mnist.ROWS": {"train": 3, "t10k": 3}},
         ),
         "pathfinder": Published(
-            pathfinder.released_images(32, 14),
+            pathfinder.build_source(32, 14),
             {f"{tree}/metadata/0.npy": "".join(rows).encode(), **images},
             (f"{tree}/metadata/0.npy", "".join(rows[:2]).encode()),
             {"remanence.data.pathfinder.IMAGES": 3},
         ),
-        "ucr": Published(ucr.problem("Waves"), {f"Waves/Waves_{part}.ts": series for part in ("TRAIN", "TEST")}),
-        "irregular": Published(table("own"), {"t/own.csv": b"series,time,label,a\n1,0,x,1\n1,2,x,\n"}, joined=True),
-        "text": Published(text.text_file("own"), {"books/one.txt": b"once upon a time"}, joined=True),
+        "ucr": Published(ucr.build_source("Waves"), {f"Waves/Waves_{part}.ts": series for part in ("TRAIN", "TEST")}),
+        "irregular": Published(
+            build_source("own"), {"t/own.csv": b"series,time,label,a\n1,0,x,1\n1,2,x,\n"}, joined=True
+        ),
+        "text": Published(text.build_source("own"), {"books/one.txt": b"once upon a time"}, joined=True),
     }

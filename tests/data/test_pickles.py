@@ -53,7 +53,7 @@ def test_damaged_pickles_are_named():
     for wrong in (content[:-5], content[:40], b"", b"no pickle", pickle.dumps([1], 2)):
         with pytest.raises(ValueError, match="file cannot be read"):
             read_plain("file", wrong)
-    with pytest.raises(ValueError, match="not the size it claims"):
+    with pytest.raises(ValueError, match="not of the size that it claims"):
         read_plain("file", content.replace(b"K\x04K\x06\x86", b"K\x04K\x07\x86"))
 
 

@@ -7,8 +7,8 @@ from pathlib import Path
 import numpy as np
 import pytest
 
-from remanence.data import load, made, watched
-from remanence.data.store import writing
+from remanence.data import load, load_or_make, report_progress
+from remanence.data.store import write_arrays
 
 
 def stored():
@@ -20,7 +20,7 @@ def stored():
 
 def test_arrays_come_back_as_they_were_written(data_directory):
     pieces = [np.arange(6, dtype=np.int16).reshape(2, 3), np.empty((0, 3), np.int16), np.full((1, 3), 7, np.int16)]
-    with writing("set") as writer:
+    with write_arrays("set") as writer:
         for piece in pieces:
             writer.append("values", piece)
         writer.append("nothing", np.empty((0, 4), np.uint8))
@@ -37,14 +37,14 @@ def test_arrays_come_back_as_they_were_written(data_directory):
 
 
 def test_what_is_read_is_never_changed_on_disk():
-    with writing("set") as writer:
+    with write_arrays("set") as writer:
         writer.append("values", np.zeros(3))
     stored()["values"][:] = 1
     assert not stored()["values"].any()
 
 
 def half_write(name, replace):
-    with writing(name, replace=replace) as writer:
+    with write_arrays(name, replace=replace) as writer:
         writer.append("values", np.zeros(3))
         raise RuntimeError("full")
 
@@ -52,7 +52,7 @@ def half_write(name, replace):
 @pytest.mark.parametrize("replace", [False, True])
 def test_after_an_error_nothing_half_prepared_stays(data_directory, replace):
     if replace:
-        made("set", lambda writer: writer.append("values", np.ones(2)))
+        load_or_make("set", lambda writer: writer.append("values", np.ones(2)))
     with pytest.raises(RuntimeError, match="full"):
         half_write("set", replace)
     assert [path.name for path in data_directory.iterdir()] == ["set"] * replace
@@ -61,14 +61,14 @@ def test_after_an_error_nothing_half_prepared_stays(data_directory, replace):
 
 
 def test_pieces_must_fit_together():
-    with writing("set") as writer:
+    with write_arrays("set") as writer:
         writer.append("values", np.zeros((2, 3)))
         with pytest.raises(ValueError, match="values has rows of"):
             writer.append("values", np.zeros((2, 4)))
 
 
 def test_a_killed_process_leaves_nothing_for_long(data_directory):
-    program = "import numpy, time\nfrom remanence.data.store import writing\nwith writing('set') as writer:\n"
+    program = "import numpy, time\nfrom remanence.data.store import write_arrays\nwith write_arrays('set') as writer:\n"
     program += "    writer.append('values', numpy.zeros(9))\n    print('now', flush=True)\n    time.sleep(60)"
     process = subprocess.Popen([sys.executable, "-c", program], stdout=subprocess.PIPE)
     assert process.stdout is not None
@@ -77,14 +77,14 @@ def test_a_killed_process_leaves_nothing_for_long(data_directory):
     process.wait()
     assert load("set") is None
     assert len(list(data_directory.iterdir())) == 1
-    made("other", lambda writer: writer.append("values", np.ones(2)))
+    load_or_make("other", lambda writer: writer.append("values", np.ones(2)))
     assert [path.name for path in data_directory.iterdir()] == ["other"]
 
 
 def test_the_slower_of_two_writers_leaves_what_the_quicker_made(data_directory):
-    with writing("set") as slow:
+    with write_arrays("set") as slow:
         slow.append("values", np.zeros(1))
-        with writing("set") as quick:
+        with write_arrays("set") as quick:
             quick.append("values", np.ones(1))
     assert stored()["values"].all()
     assert [path.name for path in data_directory.iterdir()] == ["set"]
@@ -93,12 +93,12 @@ def test_the_slower_of_two_writers_leaves_what_the_quicker_made(data_directory):
 def test_of_many_processes_one_makes_the_arrays(data_directory, tmp_path):
     program = """
 import os, sys, time, numpy
-from remanence.data import made
+from remanence.data import load_or_make
 def make(writer):
     open(sys.argv[1], "a").write("x")
     time.sleep(1)
     writer.append("values", numpy.ones(2))
-assert made("set", make)["values"].all()
+assert load_or_make("set", make)["values"].all()
 """
     arguments = [sys.executable, "-c", program, str(tmp_path / "made")]
     for process in [subprocess.Popen(arguments) for _ in range(3)]:
@@ -115,15 +115,15 @@ def test_progress_is_told(data_directory):
             writer.append("values", np.ones(2))
             writer.progress(done + 1, 3)
 
-    with watched(lambda done, total: told.append((done, total))):
-        made("set", make)
-        made("set", make)
-    made("other", make)
+    with report_progress(lambda done, total: told.append((done, total))):
+        load_or_make("set", make)
+        load_or_make("set", make)
+    load_or_make("other", make)
     assert told == [(1, 3), (2, 3), (3, 3)]
 
 
 def test_damaged_arrays_are_named(data_directory):
-    made("set", lambda writer: writer.append("values", np.ones(2)))
+    load_or_make("set", lambda writer: writer.append("values", np.ones(2)))
     (data_directory / "set/values").write_bytes(b"short")
     with pytest.raises(ValueError, match="values is damaged: remove the folder"):
         load("set")
@@ -133,19 +133,20 @@ def test_damaged_arrays_are_named(data_directory):
 
 
 def test_what_is_prepared_again_replaces_the_old(data_directory):
-    made("set", lambda writer: writer.append("values", np.ones(2)))
+    load_or_make("set", lambda writer: writer.append("values", np.ones(2)))
     held = stored()["values"]
-    with writing("set", replace=True) as writer:
+    with write_arrays("set", replace=True) as writer:
         writer.append("values", np.zeros(5))
     assert len(stored()["values"]) == 5
     assert held.all()
 
 
 @pytest.mark.parametrize(
-    ("winerror", "message"), [(5, r"end the programs that read them: '.*/set'"), (None, r"Permission denied: '.*/set'")]
+    ("winerror", "message"),
+    [(5, r"close the programs that read them: '.*/set'"), (None, r"Permission denied: '.*/set'")],
 )
 def test_arrays_stay_where_the_system_does_not_rename_them(data_directory, monkeypatch, winerror, message):
-    made("set", lambda writer: writer.append("values", np.ones(2)))
+    load_or_make("set", lambda writer: writer.append("values", np.ones(2)))
     rename = Path.rename
 
     def refused(path, target):
@@ -156,7 +157,7 @@ def test_arrays_stay_where_the_system_does_not_rename_them(data_directory, monke
         return rename(path, target)
 
     monkeypatch.setattr(Path, "rename", refused)
-    with pytest.raises(PermissionError, match=message), writing("set", replace=True) as writer:
+    with pytest.raises(PermissionError, match=message), write_arrays("set", replace=True) as writer:
         writer.append("values", np.zeros(5))
     assert stored()["values"].all()
     assert [path.name for path in data_directory.iterdir()] == ["set"]
@@ -168,5 +169,5 @@ def test_a_link_in_the_place_of_a_lock_is_not_followed(data_directory):
     precious.write_text("years of work")
     (data_directory / ".numbers.lock").symlink_to(precious)
     with pytest.raises(OSError, match="symbolic links"):
-        made("numbers", lambda writer: writer.append("a", np.arange(3)))
+        load_or_make("numbers", lambda writer: writer.append("a", np.arange(3)))
     assert precious.read_text() == "years of work"

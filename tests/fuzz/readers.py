@@ -29,7 +29,7 @@ from remanence.report import as_json, load, markdown, summarise
 from remanence.runs.claims import claim
 from remanence.runs.folder import read_checkpoint
 from remanence.training import Experiment, LayerConfig, RunConfig, TaskConfig, TrainingConfig
-from remanence.training.recipe import Recipe, read_recipe, recipe_from
+from remanence.training.recipe import Recipe, build_recipe, read_recipe
 
 sys.path.insert(0, str(Path(__file__).parents[1] / "data"))
 from published import published
@@ -186,7 +186,7 @@ def recipes() -> Iterator[tuple[str, Reader]]:
     def settled(path: Path) -> None:
         word = path.read_bytes().decode("utf-8", "replace")
         try:
-            recipe = recipe_from(json.loads(json.dumps(plain)), [word])
+            recipe = build_recipe(json.loads(json.dumps(plain)), [word])
         except UserError as error:  # it names the field; there is no file
             raise UserError(f"{path}: {error}") from error
         planned(path, recipe)

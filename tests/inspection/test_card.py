@@ -18,7 +18,7 @@ def fastlane_card(fastlane_run):
 
 
 def test_a_leak_is_measured_as_theory_has_it(make_leak):
-    subject = Subject.driven_by_noise("leak", "a leak", make_leak(0.5))
+    subject = Subject.from_noise("leak", "a leak", make_leak(0.5))
     (found,) = inspect([replace(subject, x=subject.x[:, :48], length=16)])
     figures = {name: each.figures for name, each in found.findings.items()}
     assert figures["gradient"]["horizon"] == 7  # 0.5⁷ < 1% < 0.5⁶
@@ -34,7 +34,7 @@ def test_a_leak_is_measured_as_theory_has_it(make_leak):
     ("decay", "word", "why"), [(1.3, "explodes after 18", "grows without bound"), (1.0, "> 48 steps", "as far apart")]
 )
 def test_what_does_not_fade_is_said(make_leak, decay, word, why):
-    subject = Subject.driven_by_noise("leak", "a leak", make_leak(decay))
+    subject = Subject.from_noise("leak", "a leak", make_leak(decay))
     subject = replace(subject, x=subject.x[:, :48])
     lines = {line.name: line for line in LINES}
     assert lines["gradient"].measure(subject).short == word  # 1.3¹⁸ > 100 > 1.3¹⁷
@@ -56,7 +56,7 @@ def test_a_run_end_to_end(fastlane_card, tmp_path):
 
 def test_several_are_side_by_side(fastlane_card, make_leak, monkeypatch, tmp_path):
     monkeypatch.setattr(card, "LINES", LINES[:2])
-    subject = Subject.driven_by_noise("leak", "a leak", make_leak(0.5))
+    subject = Subject.from_noise("leak", "a leak", make_leak(0.5))
     missing = card.Finding.missing("not now")
     other = card.Card(subject, {line.name: missing for line in LINES})
     both = [fastlane_card, other]
@@ -73,7 +73,7 @@ def test_an_instrument_that_fails_leaves_the_others_alone(make_leak, monkeypatch
         raise RuntimeError("out of ideas\nand of lines")
 
     monkeypatch.setattr(card, "LINES", (replace(LINES[0], measure=broken), LINES[2]))
-    subject = Subject.driven_by_noise("leak", "a leak", make_leak(0.5))
+    subject = Subject.from_noise("leak", "a leak", make_leak(0.5))
     told = []
     (found,) = inspect([subject], lambda subject, line, done: told.append((line.name, done)))
     assert found.findings["gradient"].sentence == "Not measured: out of ideas."
@@ -86,7 +86,7 @@ def test_states_that_leave_all_bounds_or_never_move(make_leak, decay, message, t
     leak = make_leak(decay)
     if decay == 0:
         leak.register_forward_pre_hook(lambda module, given: (0 * given[0], *given[1:]))
-    subject = Subject.driven_by_noise("leak", "a leak", leak)
+    subject = Subject.from_noise("leak", "a leak", leak)
     cards = inspect([replace(subject, x=subject.x[:, :48])])
     assert message in " ".join(each.sentence for each in cards[0].findings.values())
     assert "Fixed points" in write(cards, tmp_path, "remanence inspect").read_text()
@@ -94,7 +94,7 @@ def test_states_that_leave_all_bounds_or_never_move(make_leak, decay, message, t
 
 def test_a_state_too_large_for_jacobians():
     lines = {line.name: line for line in LINES}
-    subject = Subject.driven_by_noise("fast", "fast weights", FastWeights(3, 40))
+    subject = Subject.from_noise("fast", "fast weights", FastWeights(3, 40))
     subject = replace(subject, x=subject.x[:, :30])
     assert lines["gradient"].measure(subject).figures["steps"] == 30
     with pytest.raises(ValueError, match=r"the state has 1,640 numbers"):
@@ -103,9 +103,9 @@ def test_a_state_too_large_for_jacobians():
 
 def test_short_sequences_are_laid_end_to_end():
     x = torch.arange(60.0).double().view(20, 3, 1)
-    subject = Subject.driven_by("elman", "a net", Elman(1, 2).double(), x)
+    subject = Subject.from_inputs("elman", "a net", Elman(1, 2).double(), x)
     assert subject.x.flatten().tolist() == list(range(60))
     assert subject.length == 3
-    long = Subject.driven_by("elman", "a net", Elman(1, 2).double(), torch.zeros(3, 1000, 1).double())
+    long = Subject.from_inputs("elman", "a net", Elman(1, 2).double(), torch.zeros(3, 1000, 1).double())
     assert long.x.shape == (3, 256, 1)
     assert "the first 256 steps" in long.about

@@ -57,7 +57,7 @@ def written(path, content):
 
 WRONG = {
     "damaged.pt": (lambda path: written(path, b"PK\x03\x04 no more"), "it is damaged, or of another kind"),
-    "damaged.safetensors": (lambda path: written(path, b"\x10"), "no safetensors file, or a damaged one"),
+    "damaged.safetensors": (lambda path: written(path, b"\x10"), "is not a safetensors file, or is damaged"),
     "pickle.pt": (lambda path: torch.save(nn.GRU(3, 5), path), "holds other Python objects, which are not loaded"),
     "plain.pt": (lambda path: written(path, pickle.dumps({"a": 1})), "no named tensors|damaged"),
     "list.pt": (lambda path: torch.save([torch.zeros(3)], path), "holds no named tensors"),
@@ -67,7 +67,7 @@ WRONG = {
         "10 rows for 5 units",
     ),
     "part.pt": (lambda path: torch.save({"weight_ih_l0": torch.zeros(10, 3)}, path), "do not fit together"),
-    "missing.pt": (lambda path: None, "is not there"),
+    "missing.pt": (lambda path: None, "does not exist"),
 }
 
 

@@ -61,5 +61,5 @@ def test_damaged_weights(copied, content):
 
 def test_a_damaged_configuration(copied):
     (copied / "config.yaml").write_text("task: {name: retrieval}\n")
-    with pytest.raises(ValueError, match=r"config.yaml: no configuration of a run"):
+    with pytest.raises(ValueError, match=r"config.yaml: not the configuration of a run"):
         subjects_of_run(copied)

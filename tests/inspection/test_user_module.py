@@ -79,7 +79,7 @@ def test_the_size_of_the_input_can_be_told():
         ("users_memories:function", "makes a int, not a torch.nn.Module"),
         ("users_memories:Silent", "--set module.input_size=CHANNELS"),
         ("users_memories:Forgets", "does not grow with the batch"),
-        ("users_memories:Stateless", r"does not keep the contract forward\(x, state\) -> \(y, state\)"),
+        ("users_memories:Stateless", r"does not satisfy the contract forward\(x, state\) -> \(y, state\)"),
     ],
 )
 def test_refusals(name, message):

@@ -279,7 +279,7 @@ class TestPlace:
     @posix
     def test_prepared_data_do_not_open_it_either(self, own, umask_0, monkeypatch, parts, code):
         monkeypatch.delenv("REMANENCE_DATA_DIR", raising=False)
-        store.made("set", lambda writer: writer.append("values", torch.zeros(2).numpy()))
+        store.load_or_make("set", lambda writer: writer.append("values", torch.zeros(2).numpy()))
         assert own.stat().st_mode & 0o777 == own.parent.stat().st_mode & 0o777 == 0o700
         cache.save(parts, code)
         assert cache.load(parts) == code

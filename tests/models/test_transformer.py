@@ -7,7 +7,7 @@ import torch
 from remanence import nn
 from remanence.models import Transformer
 from remanence.models.mixer import MemoryMixer
-from remanence.models.transformer import sinusoidal
+from remanence.models.transformer import make_sinusoidal_positions
 from remanence.nn import attention
 
 SMALL = {"layers": 2, "width": 8, "heads": 2, "mlp": 12, "max_length": 30}
@@ -113,13 +113,13 @@ def test_sizes_of_memories():
 
 
 def test_positions():
-    table = sinusoidal(50, 6)
+    table = make_sinusoidal_positions(50, 6)
     for t in (0, 1, 49):
         for i in range(3):
             angle = t / 10000 ** (2 * i / 6)
             assert table[t, 2 * i] == pytest.approx(math.sin(angle), abs=1e-5)
             assert table[t, 2 * i + 1] == pytest.approx(math.cos(angle), abs=1e-5)
-    assert sinusoidal(4, 5).shape == (4, 5)
+    assert make_sinusoidal_positions(4, 5).shape == (4, 5)
     same = torch.ones(1, 6, dtype=torch.long)
     for positions in ("learned", "sinusoidal", "none"):
         y = build("full", positions=positions, pooling="none")(same)[0]
@@ -212,8 +212,8 @@ def test_a_mixer_of_the_user_joins_by_its_path():
 @pytest.mark.parametrize(
     ("options", "message"),
     [
-        ({"mixer": "perfomer"}, "no mixer is called 'perfomer'; did you mean performer"),
-        ({"mixer": "lsmt"}, "no mixer is called 'lsmt'; did you mean lstm"),
+        ({"mixer": "perfomer"}, "unknown mixer 'perfomer'; did you mean performer"),
+        ({"mixer": "lsmt"}, "unknown mixer 'lsmt'; did you mean lstm"),
         ({"mixer": "no.such:Thing"}, "could be imported"),
         ({"mixer": "lstm", "mixer_options": {"decay": 1}}, "layer 'lstm'.*decay"),
         ({"mixer": "full", "mixer_options": {"decay": 1}}, "attention 'full'.*decay"),
@@ -221,7 +221,7 @@ def test_a_mixer_of_the_user_joins_by_its_path():
         ({"positions": "rotary"}, "positions must be one of learned, sinusoidal, none, got 'rotary'"),
         ({"causal": True}, "pooling='last' or 'mean'"),
         ({"pairs": True, "pooling": "none"}, "pairs are compared"),
-        ({"heads": 3}, "3 heads can share, got 8"),
+        ({"heads": 3}, "divisible by 3 heads, got 8"),
         ({"layers": 0}, "layers must be a positive integer"),
         ({"input_size": 3}, "one of the two"),
         ({"max_length": 0}, "max_length must be a positive integer"),

@@ -91,7 +91,7 @@ def test_the_fused_loop_equals_the_plain_one(options, batch, time):
     timespans = torch.rand(batch, time, dtype=torch.float64, requires_grad=True)
     h, c = torch.randn(2, batch, 5, dtype=torch.float64, requires_grad=True).unbind(0)
     c = c if "mixed_memory" in options else None
-    stages = layer._stages(x.transpose(0, 1), timespans.t()[..., None])
+    stages = layer._make_stages(x.transpose(0, 1), timespans.t()[..., None])
     states, last_h, last_c = chain.run(stages, h, c)
     expected, carried = chain.loop(stages, h, c)
     wanted = [x, timespans, *layer.parameters()]
@@ -127,7 +127,7 @@ def test_dropout_acts_in_training_alone_and_on_all_layers_but_the_first():
     x = torch.randn(2, 6, 3)
     first, second = layer(x)[0], layer(x)[0]
     assert not torch.allclose(first, second)
-    kept = layer._stages(x.transpose(0, 1), None)[1].extra[0]
+    kept = layer._make_stages(x.transpose(0, 1), None)[1].extra[0]
     assert set(kept.unique().tolist()) == {0.0, 2.0}
     assert kept.mean().item() == pytest.approx(1, abs=0.15)
     layer.eval()
@@ -151,7 +151,7 @@ def test_wrong_options():
         ({"backbone_units": 0}, "backbone_units must be"),
         ({"backbone_layers": -1}, "backbone_layers must be"),
         ({"backbone_dropout": 0.5}, "got 0.5 with 1 layers"),
-        ({"backbone_dropout": 1.0, "backbone_layers": 2}, "backbone_dropout is a share"),
+        ({"backbone_dropout": 1.0, "backbone_layers": 2}, "backbone_dropout must be from 0"),
     ):
         with pytest.raises(ValueError, match=message):
             nn.CfC(3, 4, **options)  # pyright: ignore[reportArgumentType]

@@ -161,7 +161,7 @@ def test_wrong_inputs_say_what_was_expected(layer):
         layer(x.long())
     with pytest.raises(ValueError, match=r"expected a state of shape"):
         layer(x[:1], state)
-    message = r"expected timespans \[2, 5\]" if layer.continuous_time else "no notion of time"
+    message = r"expected timespans \[2, 5\]" if layer.continuous_time else "is not a continuous-time layer"
     with pytest.raises(ValueError, match=message):
         layer(x, timespans=torch.ones(2, 4, dtype=torch.float64))
 

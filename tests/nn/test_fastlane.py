@@ -164,15 +164,15 @@ def test_another_order_is_taken_over_by_a_state_dict():
 @pytest.mark.parametrize(
     ("options", "message"),
     [
-        ({"wiring": np.eye(4, dtype=int)}, r"no neuron may hear itself,.*\[0, 1, 2, 3\]"),
+        ({"wiring": np.eye(4, dtype=int)}, r"must not be connected to themselves,.*\[0, 1, 2, 3\]"),
         ({"wiring": np.ones((3, 3), dtype=int)}, "hidden_size is 4, but the wiring has 3 neurons"),
-        ({"density": 1.5}, "density is the chance"),
+        ({"density": 1.5}, "density must be a probability"),
         ({"order": [0, 1, 2]}, "order must name each"),
         ({"inputs": [4]}, "inputs must list neurons from 0 to 3"),
         ({"outputs": []}, "outputs must list"),
         ({"ticks": 0}, "ticks must be a positive integer"),
         ({"nonlinearity": "rleu"}, "one of relu, leaky_relu, tanh"),
-        ({"leak": 1.5}, "leak is a share"),
+        ({"leak": 1.5}, "leak must be between 0 and 1"),
         ({"max_norm": 0}, "max_norm must be above 0"),
         ({"initial_edges": 0}, "initial_edges must be a positive integer"),
     ],

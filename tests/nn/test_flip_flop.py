@@ -8,6 +8,8 @@ from ncps.wirings import Wiring
 from scipy.integrate import solve_ivp
 
 from remanence import nn
+from remanence.nn import CFF
+from remanence.nn.flip_flop_step import PARAMETERS
 
 KINDS = ["inhibitory", "shunting", "excitatory"]
 MUTUAL = ["inhibitory", "shunting"]
@@ -211,3 +213,9 @@ def test_wrong_options():
         nn.CFF(3, 4, mutual_synapse="excitatory")  # pyright: ignore[reportArgumentType]
     with pytest.raises(ValueError, match="horizon"):
         nn.CFF(3, 4, horizon=0)
+
+
+def test_the_layer_declares_the_parameters_of_the_table():
+    declared = [name for name, hint in CFF.__annotations__.items() if hint is torch.Tensor]
+    assert declared == list(PARAMETERS)
+    assert [name for name, _ in CFF(2, 3).named_parameters() if name in PARAMETERS] == list(PARAMETERS)

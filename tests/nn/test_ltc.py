@@ -106,10 +106,10 @@ def test_order_of_convergence(solver):
     x = torch.randn(1, 1, 2, dtype=torch.float64)
     start = torch.randn(1, 4, dtype=torch.float64)
     with torch.no_grad():
-        outside = layer._outside(x[:, 0])
+        outside = layer._compute_outside(x[:, 0])
 
         def rate(_, v):
-            return layer._change(*outside, torch.tensor(v)[None])[0].numpy()
+            return layer._compute_change(*outside, torch.tensor(v)[None])[0].numpy()
 
         exact = solve_ivp(rate, (0, 1), start[0].numpy(), rtol=1e-12, atol=1e-13).y[:, -1]
         errors = []
@@ -124,7 +124,7 @@ def test_order_of_convergence(solver):
 def test_the_rate_is_the_equation():
     layer = nn.LTC(2, 3, wiring=np.array([[0, 1, -1], [1, 0, 0], [0, -1, 1]])).double()
     v, x = torch.randn(1, 3, dtype=torch.float64), torch.randn(1, 2, dtype=torch.float64)
-    rate = layer._change(*layer._outside(x), v)[0]
+    rate = layer._compute_change(*layer._compute_outside(x), v)[0]
     for i in range(3):
         total = layer.log_leak[i].exp() * (layer.leak_potential[i] - v[0, i])
         for synapses, source in ((layer.synapses, v[0]), (layer.sensory, x[0])):

@@ -220,7 +220,7 @@ def test_orthogonal_rnn_is_its_formula(nonlinearity):
 def test_wrong_arguments_are_refused():
     with pytest.raises(ValueError, match="capacity must be a positive integer, got 0"):
         nn.EUNN(2, 4, capacity=0)
-    with pytest.raises(ValueError, match="leave out capacity"):
+    with pytest.raises(ValueError, match="omit capacity"):
         nn.EUNN(2, 4, capacity=3, style="fft")
 
 

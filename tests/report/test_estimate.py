@@ -8,7 +8,7 @@ import pytest
 from hypothesis import given
 from hypothesis import strategies as st
 
-from remanence.report.estimate import Estimate, figure
+from remanence.report.estimate import Estimate, format_estimate
 
 values = st.lists(st.floats(0, 1).map(lambda value: round(value, 6)), min_size=1, max_size=8)
 
@@ -23,7 +23,7 @@ values = st.lists(st.floats(0, 1).map(lambda value: round(value, 6)), min_size=1
     ],
 )
 def test_seeds_that_went_different_ways(seeds, text):
-    assert figure(Estimate.of(seeds, 1.0), "error rate") == text
+    assert format_estimate(Estimate.of(seeds, 1.0), "error rate") == text
 
 
 @given(values)
@@ -34,7 +34,7 @@ def test_no_interval_reaches_beyond_what_is_possible(seeds):
     low, high = estimate.ends
     assert -1e-12 <= low <= estimate.centre + 1e-12
     assert estimate.centre - 1e-12 <= high <= 1 + 1e-12
-    text = figure(estimate, "error rate")
+    text = format_estimate(estimate, "error rate")
     if "±" in text:
         mean, spread = map(float, text.split(" ± "))
         place = 10.0 ** -len(text.split(" ± ")[0].partition(".")[2])
@@ -53,11 +53,11 @@ def test_what_is_told_are_the_values(seeds):
     assert estimate.spread == spread
     assert estimate.disagrees == (spread is not None and fmean(seeds) - spread < 0)
     assert estimate.centre == pytest.approx(median(seeds) if estimate.disagrees else fmean(seeds))
-    assert estimate.solved(0.9) == sum(value <= 0.09 for value in seeds)
+    assert estimate.count_solved(0.9) == sum(value <= 0.09 for value in seeds)
 
 
 def test_a_metric_below_0_may_have_any_spread():
-    assert figure(Estimate.of([-1.0, 2.0]), "nats") == "0.500 ± 2.121"
+    assert format_estimate(Estimate.of([-1.0, 2.0]), "nats") == "0.500 ± 2.121"
     assert Estimate.of([]) is None
-    assert figure(None) == "–"
-    assert figure(Estimate.of([math.pi])) == "3.14"
+    assert format_estimate(None) == "–"
+    assert format_estimate(Estimate.of([math.pi])) == "3.14"

@@ -3,7 +3,7 @@ import pytest
 from hypothesis import given
 from hypothesis import strategies as st
 
-from remanence.report.labels import overlap, spread_out, wrapped
+from remanence.report.labels import do_overlap, spread_out, wrap_label
 
 boxes = st.lists(st.tuples(st.floats(-50, 150), st.floats(0.5, 12.0)), min_size=1, max_size=8)
 
@@ -27,7 +27,7 @@ def test_boxes_that_do_not_touch_stay_where_they_are(shifts):
 
 @given(st.text(alphabet="ab _.", max_size=80), st.integers(3, 20))
 def test_wrapped_text_fits_its_lines_and_loses_nothing_that_fits(text, letters):
-    lines = wrapped(text, letters).split("\n")
+    lines = wrap_label(text, letters).split("\n")
     assert len(lines) <= 3
     assert all(len(line) <= letters for line in lines)
     if not lines[-1].endswith("…"):
@@ -44,4 +44,4 @@ def test_wrapped_text_fits_its_lines_and_loses_nothing_that_fits(text, letters):
     ],
 )
 def test_overlap(other, over):
-    assert overlap((0.0, 0.0, 2.0, 2.0), other) == over
+    assert do_overlap((0.0, 0.0, 2.0, 2.0), other) == over

@@ -10,7 +10,7 @@ import numpy as np
 import pytest
 
 from remanence.report import load, write
-from remanence.training import RunConfig, run_from
+from remanence.training import RunConfig, build_run_config
 
 HOSTILE = '"><script>alert(1)</script><img src=http://example.com/x onerror=alert(2)> $\\frac$ $'
 ADDRESSES = {"src", "srcset", "href", "action", "data", "poster", "background", "cite"}
@@ -163,7 +163,7 @@ def test_tasks_whose_names_are_alike_keep_their_pictures_apart(page_of, tmp_path
 
 def test_runs_before_their_first_epoch(page_of):
     page = page_of({"finished": False, "curve": ()})
-    assert "There is nothing to draw yet: no run has come to the end of its first epoch." in page.texts["p"]
+    assert "There is nothing to draw yet: no run has finished its first epoch." in page.texts["p"]
     assert not page.attributes("img")
 
 
@@ -176,7 +176,7 @@ def test_no_runs_no_page(tmp_path):
 def test_the_command_of_a_configuration_repeats_it(make_run, tmp_path):
     """Read back as a shell and the command line would, it gives the configuration of the run."""
     options = {"decay": 0.9, "form": "a b's $HOME", "sizes": [1, 2], "flag": True, "none": None}
-    training = {"solved": None, "learning_rate": 1e-05}
+    training = {"stop_at_metric": None, "learning_rate": 1e-05}
     (run,) = load([make_run("run", hidden_size=7, seed=3, layer_options=options, training=training)])
     page = Page(write([run], tmp_path / "out"))
     (text,) = [text for text in page.texts["pre"] if text.startswith("remanence train")]
@@ -189,8 +189,8 @@ def test_the_command_of_a_configuration_repeats_it(make_run, tmp_path):
         "layer": {"name": named["--layer"], "hidden_size": named["--hidden-size"]},
         "seed": named["--seed"],
     }
-    assert run_from(data, [value for name, value in given if name == "--set"]) == RunConfig.model_validate(
-        run.config | {"versions": run_from(data).versions}
+    assert build_run_config(data, [value for name, value in given if name == "--set"]) == RunConfig.model_validate(
+        run.config | {"versions": build_run_config(data).versions}
     )
 
 

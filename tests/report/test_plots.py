@@ -8,8 +8,8 @@ from matplotlib.text import Text
 from matplotlib.transforms import Bbox
 
 from remanence.report import load, summarise
-from remanence.report.plots import draw_cost, draw_learning, pictures
-from remanence.report.style import DARK, DESKTOP, LIGHT, PHONE, Look, looks, settings
+from remanence.report.plots import build_pictures, draw_cost, draw_learning
+from remanence.report.style import DARK, DESKTOP, LIGHT, PHONE, Look, assign_looks, make_settings
 
 LONG = "my_package.memories:AVeryLongClassNameThatSomebodyChose"
 
@@ -22,8 +22,8 @@ def drawn(make_run):
 
     def make(draw, *runs, theme=LIGHT, layout=DESKTOP):
         rows = summarise(load([make_run(f"run{next(numbers)}", **fields) for fields in runs]))
-        with matplotlib.rc_context(settings(theme, layout)):
-            return draw(rows, looks(row.runs[0].layer for row in rows), theme, layout)
+        with matplotlib.rc_context(make_settings(theme, layout)):
+            return draw(rows, assign_looks(row.runs[0].layer for row in rows), theme, layout)
 
     return make
 
@@ -67,7 +67,7 @@ def test_points_and_bars_are_mean_and_spread(drawn):
         {"seed": 0, "test": 0.2, "seconds": 2.0, "parameters": 700},
         {"seed": 1, "test": 0.4, "seconds": 6.0, "parameters": 700},
     ).axes
-    assert (parameters.get_xlabel(), seconds.get_xlabel()) == ("parameters", "seconds of training a run")
+    assert (parameters.get_xlabel(), seconds.get_xlabel()) == ("parameters", "seconds of training per run")
     spread = np.sqrt(2)
     for axes, x in ((parameters, 700), (seconds, 4)):
         np.testing.assert_allclose(line_at(axes, "o"), [[(x, 30)]])
@@ -153,21 +153,21 @@ def test_labels_cover_neither_each_other_nor_a_bar_and_stay_on_the_page(drawn, d
 
 def test_dollars_in_a_name_are_no_mathematics(make_run):
     rows = summarise(load([make_run("a", layer="a$\\b$", metric="$\\c$")]))
-    for picture in pictures(rows, looks(["a$\\b$"])):
+    for picture in build_pictures(rows, assign_looks(["a$\\b$"])):
         assert b"a$\\b$" in picture.svg(LIGHT, DESKTOP)
 
 
 def test_nothing_is_drawn_of_nothing(make_run):
     rows = summarise(load([make_run("a", finished=False, curve=())]))
-    assert pictures(rows, looks(["lstm"])) == []
+    assert build_pictures(rows, assign_looks(["lstm"])) == []
     rows = summarise(load([make_run("b", finished=False)]))
-    assert [picture.name for picture in pictures(rows, looks(["lstm"]))] == ["learning"]
+    assert [picture.name for picture in build_pictures(rows, assign_looks(["lstm"]))] == ["learning"]
 
 
 def test_memories_look_the_same_whatever_is_beside_them_and_differ_from_each_other():
     names = [f"layer{index}" for index in range(24)]
-    assert looks(reversed(names)) == {name: Look(index) for index, name in enumerate(sorted(names))}
-    assert len({(look.colour(LIGHT), look.marker) for look in looks(names).values()}) == 24
+    assert assign_looks(reversed(names)) == {name: Look(index) for index, name in enumerate(sorted(names))}
+    assert len({(look.colour(LIGHT), look.marker) for look in assign_looks(names).values()}) == 24
 
 
 @pytest.mark.parametrize("theme", [LIGHT, DARK], ids=["light", "dark"])

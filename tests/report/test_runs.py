@@ -56,9 +56,9 @@ def test_a_result_of_another_run_is_refused(make_run, field, value):
 
 
 def test_nothing_to_read(tmp_path):
-    with pytest.raises(ValueError, match="none is no folder: give the folder of a run"):
+    with pytest.raises(ValueError, match="none is not a folder: pass a run folder"):
         load([tmp_path / "none"])
-    with pytest.raises(ValueError, match=r"no run in .*: remanence train or remanence compare makes one"):
+    with pytest.raises(ValueError, match=r"no run in .*: create one with remanence train or remanence compare"):
         load([tmp_path])
 
 

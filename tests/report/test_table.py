@@ -6,8 +6,8 @@ import pytest
 from rich.console import Console
 
 from remanence.report import as_json, load, markdown, summarise, table
-from remanence.report.estimate import Estimate, figure
-from remanence.report.tables import by_task, cells, columns, notes, task_title
+from remanence.report.estimate import Estimate, format_estimate
+from remanence.report.tables import format_cells, format_task, group_by_task, list_columns, list_notes
 
 
 @pytest.fixture
@@ -36,19 +36,19 @@ def test_mean_and_spread_over_seeds_by_hand(rows_of):
     assert [run.seed for run in row.runs] == [0, 1, 2]
     assert (row.score.mean, row.score.spread) == (pytest.approx(0.3), pytest.approx(sqrt(0.14 / 2)))
     assert (row.seconds.mean, row.seconds.spread) == (pytest.approx(5), pytest.approx(sqrt(26 / 2)))
-    assert cells(row) == ("lstm", "50", "30.0 ± 26.5", "12,345", "200", "5.00 ± 3.61", "–", "3")
+    assert format_cells(row) == ("lstm", "50", "30.0 ± 26.5", "12,345", "200", "5.00 ± 3.61", "–", "3")
 
 
 def test_memory_is_the_mean_where_it_was_measured(rows_of):
     (row,) = rows_of({"seed": 0, "test": 0.1}, {"seed": 1, "test": 0.1})
     for run, memory in zip(row.runs, (1000.0, 1501.0), strict=True):
         run.result["memory"] = memory
-    assert cells(row)[-2:] == ("1,250", "2")
+    assert format_cells(row)[-2:] == ("1,250", "2")
 
 
 def test_one_seed_has_no_spread(rows_of):
     (row,) = rows_of({"test": 0.5, "seconds": 2.0})
-    assert cells(row) == ("lstm", "50", "50.0", "1,000", "200", "2.00", "–", "1")
+    assert format_cells(row) == ("lstm", "50", "50.0", "1,000", "200", "2.00", "–", "1")
 
 
 @pytest.mark.parametrize(
@@ -66,7 +66,7 @@ def test_one_seed_has_no_spread(rows_of):
 )
 def test_figures_have_three_digits_and_shares_are_in_percent(mean, spread, metric, text):
     values = (mean,) if spread is None else (mean - spread / sqrt(2), mean + spread / sqrt(2))
-    assert figure(Estimate(values), metric) == text
+    assert format_estimate(Estimate(values), metric) == text
 
 
 def test_failed_and_unfinished_runs_do_not_count_and_are_named(rows_of):
@@ -75,8 +75,8 @@ def test_failed_and_unfinished_runs_do_not_count_and_are_named(rows_of):
         {"seed": 1, "failure": "the loss is nan at step 7"},
         {"seed": 2, "finished": False},
     )
-    assert cells(row)[2:] == ("25.0", "1,000", "200", "4.00", "–", "1 of 3")
-    failed, unfinished = notes(row)
+    assert format_cells(row)[2:] == ("25.0", "1,000", "200", "4.00", "–", "1 of 3")
+    failed, unfinished = list_notes(row)
     assert failed == "lstm, 50 units, seed 1 failed and does not count: the loss is nan at step 7"
     assert unfinished == "lstm, 50 units, seed 2: unfinished, does not count yet"
     assert "the loss is nan at step 7" in printed([row], width=200)
@@ -85,12 +85,12 @@ def test_failed_and_unfinished_runs_do_not_count_and_are_named(rows_of):
 def test_a_row_without_figures_has_dashes_and_comes_last(rows_of):
     rows = rows_of({"layer": "gru", "finished": False}, {"layer": "lstm", "test": 0.9})
     assert [row.layer for row in rows] == ["lstm", "gru"]
-    assert cells(rows[1]) == ("gru", "50", "–", "–", "–", "–", "–", "0 of 1")
+    assert format_cells(rows[1]) == ("gru", "50", "–", "–", "–", "–", "–", "0 of 1")
 
 
 def test_a_seed_that_counts_twice_is_pointed_out(rows_of):
     (row,) = rows_of({"seed": 4}, {"seed": 4})
-    assert notes(row) == ["lstm, 50 units, seed 4: several runs of the same seed, so the spread may be too small"]
+    assert list_notes(row) == ["lstm, 50 units, seed 4: several runs of the same seed, so the spread may be too small"]
 
 
 def test_runs_that_differ_in_more_than_the_seed_are_rows_of_their_own(rows_of):
@@ -116,14 +116,14 @@ def test_tasks_keep_the_order_of_the_runs_and_the_best_row_is_first(rows_of, nam
     assert [(row.runs[0].task, row.layer) for row in rows] == [
         (task, layer) for task in names for layer in ("gru", "lstm")
     ]
-    assert [task_title(group)[0] for group in by_task(rows)] == names
+    assert [format_task(group)[0] for group in group_by_task(rows)] == names
     text = printed(rows)
     assert text.index(names[0]) < text.index(names[1])
 
 
 def test_the_same_task_with_other_options_is_another_task_and_says_so(rows_of):
     rows = rows_of({"task_options": {"pairs": 3, "test": 10000}}, {"task_options": {"pairs": 8}}, {})
-    assert [task_title(group) for group in by_task(rows)] == [
+    assert [format_task(group) for group in group_by_task(rows)] == [
         ("retrieval", "pairs 3, test 10,000"),
         ("retrieval", "pairs 8"),
         ("retrieval", ""),
@@ -180,9 +180,9 @@ def test_the_markdown_table_has_the_cells_of_the_printed_one(rows_of):
     lines = markdown(rows).splitlines()
     assert lines[0] == "**retrieval**"
     table = [line.strip("| ").split(" | ") for line in lines if line.startswith("|")]
-    assert tuple(table[0]) == columns(rows)
+    assert tuple(table[0]) == list_columns(rows)
     assert table[1] == ["---", *["---:"] * 7]
-    assert table[2:4] == [list(cells(row)) for row in rows]
+    assert table[2:4] == [list(format_cells(row)) for row in rows]
     assert table[4][0] == "chance"
     assert "gru, 50 units, seed 1 failed and does not count: nan" in lines
 
@@ -190,7 +190,7 @@ def test_the_markdown_table_has_the_cells_of_the_printed_one(rows_of):
 def test_runs_of_earlier_versions_with_fewer_fields_share_a_row(rows_of):
     (row, apart) = rows_of(
         {"seed": 0, "test": 0.1},
-        {"seed": 1, "test": 0.1, "training": {"frozen": [], "keep": None, "warmup": 0}},
+        {"seed": 1, "test": 0.1, "training": {"frozen": [], "snapshot_every": None, "warmup": 0}},
         {"seed": 2, "test": 0.2, "training": {"frozen": ["memory.bias"]}},
     )
     assert len(row.runs) == 2
@@ -203,14 +203,14 @@ def test_a_drawn_number_is_shown_with_four_digits(rows_of):
 
 
 def test_a_field_is_named_whole_where_its_end_is_an_option_too(rows_of):
-    rows = rows_of(*({"layer_options": {"decay": 0.9}, "training": {"decay": way}} for way in ("none", "cosine")))
-    assert [row.layer for row in rows] == [f"lstm decay=0.9 training.decay={way}" for way in ("cosine", "none")]
+    rows = rows_of(*({"layer_options": {"clip": 0.9}, "training": {"clip": clip}} for clip in (2, 1)))
+    assert [row.layer for row in rows] == [f"lstm clip=0.9 training.clip={clip}" for clip in (1, 2)]
 
 
 def test_seeds_that_disagree_are_counted(rows_of):
     rows = rows_of(*({"seed": seed, "test": test} for seed, test in enumerate((0.032, 0.563, 0.036, 0.033))))
-    assert cells(rows[0])[2] == "3.45 (3.20 to 56.3)"
-    assert cells(rows[0])[-1] == "4, 3 solved"
+    assert format_cells(rows[0])[2] == "3.45 (3.20 to 56.3)"
+    assert format_cells(rows[0])[-1] == "4, 3 solved"
     assert "median (lowest to highest)" in " ".join(printed(rows).split())
     assert "median (lowest to highest)" in markdown(rows)
     assert as_json(rows)[0]["solved"] == 3

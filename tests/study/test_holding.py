@@ -16,7 +16,7 @@ comparisons:
     layers: [persistent, {{name: fastlane, options: {{density: 0.5}}}}]
     parameters: 120
     model: {{embedding: [], readout: []}}
-    training: {{batch_size: 16, epochs: 3, epoch_steps: 4, learning_rate: 0.02, {more}}}
+    training: {{batch_size: 16, epochs: 3, steps_per_epoch: 4, learning_rate: 0.02, {more}}}
 """
 
 
@@ -25,7 +25,7 @@ def small_recipes(tmp_path, monkeypatch):
     folder = tmp_path / "recipes/holding"
     folder.mkdir(parents=True)
     for part in holding.PARTS:
-        more = "keep: 1" if part == "holding" else "solved: 0.3"
+        more = "snapshot_every: 1" if part == "holding" else "stop_at_metric: 0.3"
         (folder / f"{part}.yaml").write_text(RECIPE.format(part=part, more=more))
     monkeypatch.setattr(holding, "recipe_folder", lambda: folder.parent)
 
@@ -65,13 +65,13 @@ def test_damaged_weights_are_named(tmp_path, small_recipes):
     damaged = folder / "checkpoints" / "epoch-2.ckpt"
     damaged.write_bytes(damaged.read_bytes()[:100])
     with pytest.raises(RunError, match=r"epoch-2\.ckpt is missing or damaged"):
-        holding.looked_into(report.load([folder]), lambda done, total: None)
+        holding.measure_histories(report.load([folder]), lambda done, total: None)
 
 
 def test_a_study_that_does_not_exist_is_named():
     result = CliRunner().invoke(app, ["study", "hodling"])
     assert isinstance(result.exception, ValueError)
-    assert "there is no study 'hodling'; there is holding" in str(result.exception)
+    assert "unknown study 'hodling'; known: holding" in str(result.exception)
 
 
 def test_missing_recipes_are_named(tmp_path, monkeypatch):

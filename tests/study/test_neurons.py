@@ -4,8 +4,8 @@ import torch
 from remanence import tasks
 from remanence.models import SequenceModel
 from remanence.nn import Fastlane, PersistentLinear
-from remanence.study.neurons import measured
-from remanence.study.phases import phases
+from remanence.study.neurons import measure_neurons
+from remanence.study.phases import find_phases
 
 
 def batch_of(task, count=64):
@@ -19,14 +19,14 @@ def test_a_neuron_wired_to_hold_is_found_and_measured():
     layer.load_state_dict(
         {"weight_ih": torch.tensor([[0.5, 0.0], [0.0, 0.0], [0.0, 0.0]]), "bias": torch.tensor([0.0, 0.25, -1.0])}
     )
-    found = measured(SequenceModel(layer, 2, input_size=2, embedding=(), readout=()), task, batch, step=7)
+    found = measure_neurons(SequenceModel(layer, 2, input_size=2, embedding=(), readout=()), task, batch, step=7)
     assert found.step == 7
     assert found.holds.tolist() == [True, False, False]
     assert found.explained[0] > 0.999
     assert found.net_hold[0] == 0
     assert found.kept[0] == 0
     shown = batch.targets == 0
-    values = 2.0 * shown[phases(task, batch).hold.nonzero()[:, 0]]  # 4 steps of 0.5, if symbol 0 was shown
+    values = 2.0 * shown[find_phases(task, batch).hold.nonzero()[:, 0]]  # 4 steps of 0.5, if symbol 0 was shown
     arrived = 0.5 * shown.float().mean().sqrt()  # root mean square of 0.5 for some and 0 for others
     torch.testing.assert_close(float(found.net_write[0]), float(arrived / values.std()))
     assert found.net_hold[1] > 0
@@ -43,13 +43,15 @@ def test_net_input_counts_other_neurons():
         layer.weight_ih.copy_(torch.tensor([[1.0], [0.0]]))
         layer.weight_hh.copy_(torch.tensor([[0.0, 0.0], [0.5, 0.0]]))
         layer.bias.zero_()
-    found = measured(SequenceModel(layer, 1, input_size=1, embedding=(), readout=(), pooling="none"), task, batch, 0)
+    found = measure_neurons(
+        SequenceModel(layer, 1, input_size=1, embedding=(), readout=(), pooling="none"), task, batch, 0
+    )
     assert found.net_hold[0] == 0
     assert found.kept[0] == 0
     y = layer(batch.inputs)[0].detach()
-    hold = phases(task, batch).hold & (y[..., 1] > 0)
+    hold = find_phases(task, batch).hold & (y[..., 1] > 0)
     arrived = (0.5 * y[..., 0][hold]).square().mean().sqrt()
-    spread = y[..., 1][phases(task, batch).hold].std()
+    spread = y[..., 1][find_phases(task, batch).hold].std()
     torch.testing.assert_close(
         float(found.net_hold[1]), float(arrived.square().mean().sqrt() / spread), rtol=1e-5, atol=0
     )

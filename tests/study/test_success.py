@@ -4,7 +4,7 @@ from pathlib import Path
 import numpy as np
 
 from remanence.report import Run
-from remanence.study.success import successes
+from remanence.study.success import group_successes
 
 
 def run(seed, metric, solved=0.1, options=None, **model):
@@ -12,7 +12,7 @@ def run(seed, metric, solved=0.1, options=None, **model):
         "task": {"name": "recall", "options": {"delay": 10}},
         "layer": {"name": "fastlane", "hidden_size": 5, "options": options or {}},
         "model": {"initial": {}, **model},
-        "training": {"epochs": 3, "epoch_steps": 10, "solved": solved, "frozen": []},
+        "training": {"epochs": 3, "steps_per_epoch": 10, "stop_at_metric": solved, "frozen": []},
         "seed": seed,
     }
     steps = 10.0 * np.arange(1, len(metric) + 1)
@@ -22,7 +22,7 @@ def run(seed, metric, solved=0.1, options=None, **model):
 
 def test_success_is_the_first_validation_at_the_threshold():
     runs = [run(0, [0.5, 0.1]), run(1, [0.4, 0.2, 0.05]), run(2, [0.5, 0.5, 0.5]), run(3, [0.05])]
-    (found,) = successes(runs)
+    (found,) = group_successes(runs)
     assert found.steps == (10, 20, 30)
     assert found.rate == 0.75
     assert found.median == 20
@@ -32,10 +32,10 @@ def test_success_is_the_first_validation_at_the_threshold():
 
 def test_settings_are_kept_apart_and_seeds_together():
     runs = [run(0, [0.5]), run(1, [0.0]), run(0, [0.0], options={"density": 0.1, "order": "random"})]
-    first, second = successes(runs)
+    first, second = group_successes(runs)
     assert (first.label, str(first)) == ("fastlane", "1/2 in 10")
     assert (second.label, str(second)) == ("fastlane density 0.1 random", "1/1 in 10")
-    frozen = successes([run(0, [0.5], initial={"memory.bias": 0.5})])
+    frozen = group_successes([run(0, [0.5], initial={"memory.bias": 0.5})])
     assert frozen[0].settings["initial"] == {"memory.bias": 0.5}
     assert str(frozen[0]) == "0/1"
     assert np.isnan(frozen[0].median)
@@ -43,5 +43,5 @@ def test_settings_are_kept_apart_and_seeds_together():
 
 def test_unfinished_runs_do_not_count():
     unfinished = dataclasses.replace(run(1, [0.0]), result=None)
-    (found,) = successes([run(0, [0.5]), unfinished])
+    (found,) = group_successes([run(0, [0.5]), unfinished])
     assert found.seeds == 1

@@ -75,7 +75,7 @@ def test_what_is_no_text_is_named(tmp_path, content):
     (tmp_path / "book.txt").write_bytes(content)
     task = tasks.create("characters")
     assert task.source is not None
-    with pytest.raises(ValueError, match=r"book\.txt (holds|.*is no text in UTF-8)"):
+    with pytest.raises(ValueError, match=r"book\.txt (holds|.*is not text in UTF-8)"):
         prepare(task.source, tmp_path / "book.txt")
     assert load("text-text") is None
 

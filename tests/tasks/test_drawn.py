@@ -4,7 +4,7 @@ import torch
 from scipy import stats
 
 from remanence import tasks
-from remanence.tasks.drawn import Drawn, bits, uniform
+from remanence.tasks.drawn import Drawn, draw_bits, draw_uniform
 
 MADE = {  # every task whose samples are drawn when they are asked for, small
     "copy": {"delay": 5, "length": 3},
@@ -28,13 +28,13 @@ def test_the_stream_is_that_of_splitmix64():
         4593380528125082431,
         16408922859458223821,
     ]
-    assert bits(1234567, np.array([0]), 5)[0].tolist() == reference
-    assert bits(1234567, np.arange(5), 1)[:, 0].tolist() == reference
-    assert bits(1234567, np.array([1]), 2)[0].tolist() == reference[2:4]
+    assert draw_bits(1234567, np.array([0]), 5)[0].tolist() == reference
+    assert draw_bits(1234567, np.arange(5), 1)[:, 0].tolist() == reference
+    assert draw_bits(1234567, np.array([1]), 2)[0].tolist() == reference[2:4]
 
 
 def test_numbers_are_uniform_and_rows_and_columns_independent():
-    numbers = uniform(7, np.arange(2000), 50)
+    numbers = draw_uniform(7, np.arange(2000), 50)
     assert numbers.min() >= 0
     assert numbers.max() < 1
     assert stats.kstest(numbers.reshape(-1), "uniform").pvalue > 1e-3

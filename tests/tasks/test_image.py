@@ -51,7 +51,7 @@ def test_splits_hold_the_files_in_their_order(files, make_tar, images):
 
 def test_grey_images_stay_what_they_are():
     shades = np.arange(256, dtype=np.uint8)
-    np.testing.assert_array_equal(cifar.grey(np.stack([shades] * 3)[None])[0], shades)
+    np.testing.assert_array_equal(cifar.convert_to_grey(np.stack([shades] * 3)[None])[0], shades)
 
 
 def test_pixels_as_a_signal(files, make_tar):

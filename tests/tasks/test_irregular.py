@@ -103,8 +103,8 @@ def test_a_table_of_ones_own(table):
         (lambda t: t + "patient20,nan,a,1,1\n", "expected series, time, label, heart, breath, all finite"),
         (lambda t: t + "patient20,1,a,1\n", "expected series, time, label, heart, breath"),
         (lambda t: t.splitlines()[0], "holds no series"),
-        (lambda t: t.encode() + b"\xff\xfe", "series.csv is no table of text"),
-        (lambda t: t + "x" * 200_000 + ",1,a,1,1\n", "series.csv is no table of text"),
+        (lambda t: t.encode() + b"\xff\xfe", "series.csv is not a table of text"),
+        (lambda t: t + "x" * 200_000 + ",1,a,1,1\n", "series.csv is not a table of text"),
     ],
 )
 def test_wrong_tables_are_named(table, change, message):

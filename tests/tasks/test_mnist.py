@@ -80,8 +80,8 @@ def test_other_files_than_the_published_are_refused(tmp_path, files):
             r"\[40, 28, 28\] bytes, it says",
         ),
         ("t10k-labels-idx1-ubyte", lambda c: c[:8] + b"\x0a" * 10, "has the label 10"),
-        ("t10k-labels-idx1-ubyte", lambda c: b"\0\0\x0d\x01" + c[4:], "no IDX file of bytes in 1 dimensions"),
-        ("t10k-labels-idx1-ubyte", lambda c: b"", "no IDX file"),
+        ("t10k-labels-idx1-ubyte", lambda c: b"\0\0\x0d\x01" + c[4:], "not an IDX file of bytes in 1 dimensions"),
+        ("t10k-labels-idx1-ubyte", lambda c: b"", "not an IDX file"),
     ],
 )
 def test_wrong_files_are_named(tmp_path, files, name, change, message):

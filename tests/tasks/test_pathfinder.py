@@ -12,10 +12,10 @@ from remanence import tasks
 from remanence.data import load, prepare
 from remanence.data import pathfinder as released_pathfinder
 from remanence.tasks import pathfinder
-from remanence.tasks.curves import below, free_place
-from remanence.tasks.dashes import DRAWINGS, dashed, disc, stamps
-from remanence.tasks.pictures import drawn
-from remanence.tasks.scenes import Painter, grown, targets
+from remanence.tasks.dashed_curves import draw_below, draw_free_place
+from remanence.tasks.dashes import DRAWINGS, draw_dash, draw_disc, draw_stamps
+from remanence.tasks.pictures import draw_image
+from remanence.tasks.scenes import Painter, grow_curve, grow_targets
 
 TINY: dict[str, Any] = {"train": 60, "validation": 4, "test": 4}
 
@@ -45,7 +45,7 @@ def test_targets_are_two_curves_of_dashes_that_stay_apart(painter):
     margin, _, _, _, angles, _, _ = painter.stamps[which]
     done = 0
     while done < 5:
-        if not targets(rng, mask, curves, painter.style, drawing.seed_distance, painter.stamps[which]):
+        if not grow_targets(rng, mask, curves, painter.style, drawing.seed_distance, painter.stamps[which]):
             continue
         done += 1
         start = curves[:, 0, 1:].astype(float)
@@ -114,35 +114,35 @@ def test_places_are_drawn_uniformly_among_the_free_ones():
     patch = np.zeros((3, 3), np.float32)
     patch[1, 1] = 1
     for border in (1, 2):
-        found = [free_place(rng, mask, patch, border) for _ in range(2000)]
+        found = [draw_free_place(rng, mask, patch, border) for _ in range(2000)]
         places, counts = np.unique(found, axis=0, return_counts=True)
         assert len(places) == 5
         assert np.abs(counts - 400).max() < 5 * 20
     mask[:] = 1
-    assert free_place(rng, mask, patch, 1) == (-1, -1)
-    assert {below(rng, 3) for _ in range(100)} == {0, 1, 2}
+    assert draw_free_place(rng, mask, patch, 1) == (-1, -1)
+    assert {draw_below(rng, 3) for _ in range(100)} == {0, 1, 2}
 
 
 def test_a_curve_with_nowhere_to_go_says_so():
     painter = Painter(DRAWINGS[32], 14)
     mask, dashes = np.ones((32, 32), np.float32), np.zeros((14, 3), np.int64)
     dashes[0] = 0, 16, 16
-    assert not grown(np.random.default_rng(0), mask, dashes, painter.style, painter.stamps[0])
+    assert not grow_curve(np.random.default_rng(0), mask, dashes, painter.style, painter.stamps[0])
 
 
 def test_dashes_and_discs():
     drawing = DRAWINGS[64]
-    line, mask = dashed(drawing, 1, 0.0)  # to the right
+    line, mask = draw_dash(drawing, 1, 0.0)  # to the right
     assert line.shape == mask.shape == (15, 15)
     assert line[7, 7:12].min() > 0.3
     assert line[:, :6].max() < 0.1
     assert (mask >= line - 0.1).all()
     assert mask.sum() > 2 * line.sum()
-    round_ = disc(3.0)
+    round_ = draw_disc(3.0)
     np.testing.assert_allclose(round_, round_.T, atol=0.06)
     assert round_.shape[0] % 2 == 1
     assert round_.sum() == pytest.approx(np.pi * 9, rel=0.1)
-    found = stamps(drawing, 1)
+    found = draw_stamps(drawing, 1)
     assert np.abs(np.hypot(*found.steps.T) - 6).max() < 1.5
     assert len(found.lines) == 360
 
@@ -171,7 +171,7 @@ def test_the_number_of_threads_changes_nothing(monkeypatch, cores):
     images = tasks.Pathfinder(**TINY).dataset("train").inputs
     task = tasks.Pathfinder(**TINY)
     for start in (0, 21, 56):
-        expected, _ = task._block(task._painter(), "train", start)
+        expected, _ = task._paint_block(task._build_painter(), "train", start)
         np.testing.assert_array_equal(images[start : start + 7], expected.reshape(len(expected), -1))
 
 
@@ -180,7 +180,7 @@ def test_examples_are_the_first_samples_and_need_no_others(data_directory):
     *drawing, answer = task.examples(2)[1].split("\n")
     assert not data_directory.exists()
     image, label = task.dataset("train")[1]
-    assert drawing == drawn(image.view(32, 32).numpy()).split("\n")
+    assert drawing == draw_image(image.view(32, 32).numpy()).split("\n")
     assert answer == ("-> two curves", "-> one curve")[label]
 
 
@@ -306,7 +306,7 @@ def bomb():
         ("imgs/1/sample_4.png", None, "lacks 1 images of its metadata, such as imgs/1/sample_4.png"),
         ("metadata/0.npy", b"imgs/0 sample_0.png 0 2\n", "0.npy, row 1: expected folder, file, number and label"),
         ("imgs/1/sample_4.png", bomb(), "sample_4.png cannot be read"),
-        ("metadata/0.npy", b"\x93NUMPY broken", "0.npy is truncated or no .npy file"),
+        ("metadata/0.npy", b"\x93NUMPY broken", "0.npy is truncated or not a .npy file"),
     ],
 )
 def test_wrong_files_are_named(released, name, content, message):

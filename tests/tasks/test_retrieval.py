@@ -86,7 +86,7 @@ def test_wrong_options_are_refused(options):
 
 @pytest.mark.unchecked
 def test_unknown_names_are_refused():
-    with pytest.raises(ValueError, match="no task is called 'retreival'; did you mean retrieval"):
+    with pytest.raises(ValueError, match="unknown task 'retreival'; did you mean retrieval"):
         tasks.create("retreival")
     with pytest.raises(ValueError, match="split must be one of train, validation, test"):
         tasks.create("retrieval").dataset("dev")  # pyright: ignore[reportArgumentType]

@@ -10,9 +10,9 @@ from PIL import Image
 
 from remanence import tasks
 from remanence.cli.app import main
-from remanence.data import load, made, mnist
+from remanence.data import load, load_or_make, mnist
 from remanence.models import Transformer
-from remanence.report.samples import write_samples
+from remanence.report.sample_figures import write_samples
 from remanence.training import LayerConfig, ModelConfig, RunConfig, TaskConfig, TrainingConfig, TransformerConfig, train
 from remanence.training.experiment import Experiment
 
@@ -95,7 +95,7 @@ CASES = {
 @pytest.fixture
 def prepared():
     for name, make in PREPARED.items():
-        made(name, make)
+        load_or_make(name, make)
 
 
 def config(name, layer, options=None, transformer=None):
@@ -103,7 +103,7 @@ def config(name, layer, options=None, transformer=None):
         task=TaskConfig(name=name, options=CASES[name] if options is None else options),
         layer=LayerConfig(name=layer, hidden_size=6),
         model=ModelConfig(embedding=(6,), readout=(), transformer=transformer),
-        training=TrainingConfig(batch_size=8, epochs=1, epoch_steps=2),
+        training=TrainingConfig(batch_size=8, epochs=1, steps_per_epoch=2),
     )
 
 
@@ -161,14 +161,16 @@ def test_a_continuous_time_layer_gets_the_timespans(tmp_path):
         result = train(config("irregular", layer, options), tmp_path / layer)
         assert result.test_loss is not None
         assert np.isfinite(result.test_loss)
-    with pytest.raises(ValueError, match=r"gru has no notion of time.*--set task\.options\.elapsed=channel"):
+    with pytest.raises(ValueError, match=r"gru is not a continuous-time layer.*--set task\.options\.elapsed=channel"):
         Experiment(config("irregular", "gru", options))
-    with pytest.raises(ValueError, match="a transformer has no notion of time"):
+    with pytest.raises(ValueError, match="a transformer does not accept timespans"):
         Experiment(config("irregular", "cfc", options, TransformerConfig()))
 
 
 def test_a_model_that_would_see_the_answer_is_refused(prepared):
-    with pytest.raises(ValueError, match=r"cheetah asks at each position.*--set model\.transformer\.causal=true"):
+    with pytest.raises(
+        ValueError, match=r"cheetah predicts what comes next at each position.*--set model\.transformer\.causal=true"
+    ):
         Experiment(config("cheetah", "full", transformer=TransformerConfig()))
 
 
@@ -206,7 +208,7 @@ def test_the_command_line(monkeypatch, capsys, tmp_path, data_directory):
     assert states["characters"] == "prepared"
     assert states["mnist"] == "missing"
     assert states["retrieval"] == "ready"
-    settings = ["--set", "training.epoch_steps=1", "--set", "training.epochs=1"]
+    settings = ["--set", "training.steps_per_epoch=1", "--set", "training.epochs=1"]
     code, text = run(
         monkeypatch, capsys, "train", "characters", "--layer", "gru", "--output", tmp_path / "run", *settings
     )
@@ -232,14 +234,14 @@ def test_files_that_are_not_the_published_ones_are_marked(monkeypatch, capsys, t
     ("arguments", "message"),
     [
         (["data", "mnist", "--from", "nowhere"], "there is no nowhere; for MNIST"),
-        (["data", "digits", "--from", "."], "digits makes its data itself"),
-        (["data", "--from", "."], "which task is . for?"),
+        (["data", "digits", "--from", "."], "digits generates its data"),
+        (["data", "--from", "."], "name the task that . is for"),
         (["data", "minst"], "did you mean mnist"),
         (["preview", "mnist"], "mnist needs MNIST"),
-        (["preview", "retrieval", "--set", "training.epochs=3"], "training.epochs is no option of a task"),
+        (["preview", "retrieval", "--set", "training.epochs=3"], "training.epochs is not an option of a task"),
         (["train", "mnist", "--layer", "gru", "--output", "run"], "mnist needs MNIST"),
         (["compare", "mnist", "--layers", "gru,lstm", "--output", "run"], "mnist needs MNIST"),
-        (["data", "--make"], "--make takes a task"),
+        (["data", "--make"], "--make requires a task"),
     ],
 )
 def test_a_mistake_is_one_clear_line(monkeypatch, capsys, tmp_path, arguments, message):

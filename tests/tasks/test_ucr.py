@@ -80,7 +80,10 @@ def test_missing_values_become_the_mean(folder):
 @pytest.mark.parametrize(
     ("change", "message"),
     [
-        (lambda t: t.replace("@timeStamps false", "@timeStamps true"), "line 3: series with time stamps are not read"),
+        (
+            lambda t: t.replace("@timeStamps false", "@timeStamps true"),
+            "line 3: series with time stamps are not supported",
+        ),
         (lambda t: t.replace("@classLabel true up down\n", ""), "line 8: there are no classes"),
         (lambda t: t.replace("@missing true", "missing true"), "line 4: expected a line of the header"),
         (lambda t: t.replace(":up", ":left", 1), "the class 'left' is not in the header"),

@@ -27,9 +27,9 @@ def test_the_recipe_is_the_published_configuration(name):
     full, flip_flops = read_recipe(RECIPES / f"{name}.yaml").runs()
     training = full.training
     assert (full.task.name, full.layer.name, flip_flops.layer.name) == (name, "full", "cff")
-    assert training.epoch_steps is not None
-    assert training.epochs * training.epoch_steps == STEPS[name]
-    peak = BASE_RATES[name] / (training.warmup**0.5 if training.decay == "rsqrt" else 1)
+    assert training.steps_per_epoch is not None
+    assert training.epochs * training.steps_per_epoch == STEPS[name]
+    peak = BASE_RATES[name] / (training.warmup**0.5 if training.lr_schedule == "rsqrt" else 1)
     assert training.learning_rate == pytest.approx(peak, rel=2e-3)
     task = tasks.create(name, **full.task.options)
     assert task.vocabulary is not None

@@ -15,7 +15,7 @@ def test_where_the_peak_cannot_be_forgotten_there_is_no_figure(monkeypatch, tmp_
     peak.forget_peak()
     monkeypatch.setattr(peak, "CLEAR", tmp_path / place)
     peak.forget_peak()
-    assert peak.peak_mib() is None
+    assert peak.measure_peak_mib() is None
 
 
 @pytest.mark.parametrize(
@@ -33,4 +33,4 @@ def test_whatever_the_system_says(monkeypatch, tmp_path, status, expected):
     if status is not None:
         (tmp_path / "status").write_bytes(status.encode(errors="surrogateescape"))
     peak.forget_peak()
-    assert peak.peak_mib() == expected
+    assert peak.measure_peak_mib() == expected

@@ -14,11 +14,11 @@ import torch
 import yaml
 
 from remanence.errors import DivergenceError, RunError
-from remanence.locks import locked
+from remanence.locks import lock_folder
 from remanence.runs.claims import claim
 from remanence.runs.folder import write_checkpoint
 from remanence.training import Experiment, RunConfig, TrainingConfig, compare, peak, train
-from remanence.training.recorder import stop_reason
+from remanence.training.recorder import find_stop_reason
 
 TRAIN_IN_A_PROCESS = """
 import sys, json, pathlib
@@ -72,7 +72,7 @@ def test_the_same_seed_gives_the_same_run_and_another_seed_another(finished, tmp
 
 
 def test_it_learns(tmp_path, make_config):
-    result = train(make_config(layer="lstm", epochs=30, learning_rate=0.03, solved=0.3), tmp_path / "run")
+    result = train(make_config(layer="lstm", epochs=30, learning_rate=0.03, stop_at_metric=0.3), tmp_path / "run")
     assert result.validation_metric is not None
     assert result.validation_metric < 0.6
     train_losses = [float(row["train_loss"]) for row in metrics(tmp_path / "run")]
@@ -121,7 +121,7 @@ def test_a_finished_run_is_not_trained_again(finished, make_config, monkeypatch)
 
 def test_a_folder_of_another_run_is_refused_unless_overwritten(finished, tmp_path, make_config):
     shutil.copytree(finished, tmp_path / "run")
-    with pytest.raises(ValueError, match="another seed and training: choose another --output, or --overwrite"):
+    with pytest.raises(ValueError, match="a different seed and training: choose another --output, or pass --overwrite"):
         train(make_config(seed=1, epochs=1), tmp_path / "run")
     assert train(make_config(seed=1, epochs=1), tmp_path / "run", overwrite=True).seed == 1
 
@@ -129,7 +129,7 @@ def test_a_folder_of_another_run_is_refused_unless_overwritten(finished, tmp_pat
 @pytest.mark.parametrize("overwrite", [False, True])
 def test_a_folder_of_something_else_is_never_touched(tmp_path, make_config, overwrite):
     (tmp_path / "thesis.tex").write_text("years of work")
-    with pytest.raises(ValueError, match="no run of ours"):
+    with pytest.raises(ValueError, match="is not a Remanence run"):
         train(make_config(), tmp_path, overwrite=overwrite)
     assert (tmp_path / "thesis.tex").read_text() == "years of work"
 
@@ -183,23 +183,25 @@ def test_what_a_killed_process_left_half_written_does_not_hold_the_folder(tmp_pa
 
 
 @pytest.mark.parametrize("layer", ["elman", "fast_weights"])
-@pytest.mark.parametrize("decay", ["none", "rsqrt"])
-def test_more_epochs_extend_a_run_to_what_it_would_have_been(tmp_path, make_config, layer, decay):
-    settings = {"layer": layer, "decay": decay, "warmup": 3}
+@pytest.mark.parametrize("lr_schedule", ["none", "rsqrt"])
+def test_more_epochs_extend_a_run_to_what_it_would_have_been(tmp_path, make_config, layer, lr_schedule):
+    settings = {"layer": layer, "lr_schedule": lr_schedule, "warmup": 3}
     train(make_config(epochs=2, **settings), tmp_path / "extended")
     train(make_config(epochs=5, **settings), tmp_path / "extended")
     train(make_config(epochs=5, **settings), tmp_path / "whole")
     assert metrics(tmp_path / "extended") == metrics(tmp_path / "whole")
     assert outcome(tmp_path / "extended") == outcome(tmp_path / "whole")
-    with pytest.raises(ValueError, match="another training"):
+    with pytest.raises(ValueError, match="a different training"):
         train(make_config(epochs=4, **settings), tmp_path / "extended")
 
 
 def test_a_rate_that_fell_to_zero_is_not_extended(tmp_path, make_config):
-    train(make_config(epochs=1, decay="cosine"), tmp_path / "run")
+    train(make_config(epochs=1, lr_schedule="cosine"), tmp_path / "run")
     before = record_of(tmp_path / "run")
-    with pytest.raises(ValueError, match=r"falls to 0 at epoch 1 \(decay: cosine\), so more epochs make another run"):
-        train(make_config(epochs=2, decay="cosine"), tmp_path / "run")
+    with pytest.raises(
+        ValueError, match=r"falls to 0 at epoch 1 \(lr_schedule: cosine\), so more epochs would be another run"
+    ):
+        train(make_config(epochs=2, lr_schedule="cosine"), tmp_path / "run")
     assert record_of(tmp_path / "run") == before
 
 
@@ -208,7 +210,7 @@ def test_a_run_that_failed_before_its_first_checkpoint_does_not_hold_its_folder(
         train(make_config(layer="irnn", learning_rate=1e30, clip=0), tmp_path / "run")
     assert train(make_config(layer="irnn", learning_rate=1e-3), tmp_path / "run").failure is None
     (tmp_path / "run/checkpoints/last.ckpt").unlink()  # a user who saves space; the run did not fail
-    with pytest.raises(ValueError, match="another seed"):
+    with pytest.raises(ValueError, match="a different seed"):
         train(make_config(layer="irnn", learning_rate=1e-3, seed=1), tmp_path / "run")
 
 
@@ -239,7 +241,7 @@ def test_a_run_that_another_process_trains_is_left_alone(finished, tmp_path, mak
     folder = shutil.copytree(finished, tmp_path / "run")
     (folder / "result.json").unlink()
     before = record_of(folder)
-    with locked(folder):  # by a second descriptor: as another process would
+    with lock_folder(folder):  # by a second descriptor: as another process would
         for overwrite in (False, True):
             with pytest.raises(RunError, match=rf"is being trained by process {os.getpid()} on "):
                 train(make_config(seed=1), folder, overwrite=overwrite)
@@ -250,7 +252,7 @@ def test_a_run_that_another_process_trains_is_left_alone(finished, tmp_path, mak
 
 def test_a_finished_run_is_read_where_nothing_can_be_written(finished, tmp_path, make_config, monkeypatch):
     folder = shutil.copytree(finished, tmp_path / "run")
-    monkeypatch.setattr("remanence.training.run.locked", lambda *_: pytest.fail("locked"))
+    monkeypatch.setattr("remanence.training.run.lock_folder", lambda *_: pytest.fail("locked"))
     train(make_config(), folder)
 
 
@@ -263,7 +265,7 @@ def test_a_run_whose_folder_is_removed_stops_and_does_not_come_back(tmp_path, ma
         if done == when and folder.exists():
             shutil.rmtree(folder)
 
-    with pytest.raises(RunError, match="run was removed while its run was going on"):
+    with pytest.raises(RunError, match="run was removed during its run"):
         train(make_config(epochs=5), folder, progress=tell)
     assert not folder.exists()
 
@@ -271,7 +273,7 @@ def test_a_run_whose_folder_is_removed_stops_and_does_not_come_back(tmp_path, ma
 def test_where_the_next_run_cannot_begin_the_old_one_comes_back(finished, tmp_path, make_config, limit_files):
     folder = shutil.copytree(finished, tmp_path / "run")
     before = {path: path.read_bytes() for path in folder.rglob("*") if path.is_file()}
-    with locked(folder):
+    with lock_folder(folder):
         limit_files(100)
         with pytest.raises(OSError, match="File too large"):
             claim(folder, make_config(seed=1), overwrite=True)
@@ -381,7 +383,7 @@ def test_wherever_the_disk_ends_it_is_an_os_error(tmp_path, limit_files):
         ("result.json", b'{"task": ', "result.json is damaged: remove it, and the same command tests the run again"),
         ("result.json", b'{"task": "retrieval"}', "result.json is damaged: remove it"),
         ("config.yaml", b"task: [", "config.yaml, line 1: "),
-        ("config.yaml", b"task", "config.yaml is damaged, or no configuration of a run: .*remove the folder"),
+        ("config.yaml", b"task", "config.yaml is damaged, or is not the configuration of a run: .*remove the folder"),
     ],
 )
 def test_a_damaged_file_is_named_and_its_remedy_works(finished, tmp_path, make_config, file, content, message):
@@ -408,20 +410,20 @@ def test_a_damaged_file_is_named_and_its_remedy_works(finished, tmp_path, make_c
         ({}, [], None),
         ({}, [0.9, 0.8], None),
         ({"epochs": 2}, [0.9, 0.8], "budget"),
-        ({"solved": 0.1}, [0.5, 0.1], "solved"),
-        ({"solved": 0.1}, [0.05, 0.2], None),
+        ({"stop_at_metric": 0.1}, [0.5, 0.1], "solved"),
+        ({"stop_at_metric": 0.1}, [0.05, 0.2], None),
         ({"patience": 2}, [0.5, 0.6, 0.5], "patience"),
         ({"patience": 2}, [0.5, 0.6, 0.4], None),
-        ({"patience": 1, "solved": 0.0}, [0.1, 0.0], "solved"),
+        ({"patience": 1, "stop_at_metric": 0.0}, [0.1, 0.0], "solved"),
     ],
 )
 def test_when_training_stops(settings, values, reason):
     rows = [{"validation_metric": value} for value in values]
-    assert stop_reason(rows, TrainingConfig(**settings)) == reason
+    assert find_stop_reason(rows, TrainingConfig(**settings)) == reason
 
 
 def test_weights_are_kept_from_the_start_on(tmp_path, make_config):
-    train(make_config(epochs=4, keep=2), tmp_path / "run")
+    train(make_config(epochs=4, snapshot_every=2), tmp_path / "run")
     kept = sorted(path.name for path in (tmp_path / "run" / "checkpoints").glob("epoch-*"))
     assert kept == ["epoch-0.ckpt", "epoch-2.ckpt", "epoch-4.ckpt"]
     first, last = (torch.load(tmp_path / "run" / "checkpoints" / name, weights_only=True) for name in kept[::2])
@@ -429,7 +431,7 @@ def test_weights_are_kept_from_the_start_on(tmp_path, make_config):
 
 
 def test_frozen_parameters_stay_where_they_start(tmp_path, make_config):
-    config = make_config(keep=2, frozen=("memory.bias",))
+    config = make_config(snapshot_every=2, frozen=("memory.bias",))
     config = config.model_copy(update={"model": config.model.model_copy(update={"initial": {"memory.bias": 0.25}})})
     train(config, tmp_path / "run")
     last = torch.load(tmp_path / "run" / "checkpoints" / "epoch-2.ckpt", weights_only=True)
@@ -441,7 +443,7 @@ def test_a_parameter_that_does_not_exist_is_named_with_those_that_do(make_config
     fields = make_config().model_dump()
     for section, change in changes.items():
         fields[section] |= change
-    with pytest.raises(ValueError, match=r"is no parameter of this model, which has .*memory\.bias"):
+    with pytest.raises(ValueError, match=r"is not a parameter of this model, whose parameters are .*memory\.bias"):
         train(RunConfig.model_validate(fields), tmp_path / "run")
 
 
@@ -460,15 +462,15 @@ def test_evaluation_takes_a_drawn_share_of_the_samples_the_same_for_every_run(ma
 def test_the_peak_of_the_memory_is_that_of_the_run():
     held = torch.ones(2**26)  # 256 MiB
     peak.forget_peak()
-    before = peak.peak_mib()
+    before = peak.measure_peak_mib()
     del held
     peak.forget_peak()
-    after = peak.peak_mib()
+    after = peak.measure_peak_mib()
     assert before is not None
     assert after is not None
     assert before - after > 200
     torch.ones(2**26).sum()
-    again = peak.peak_mib()
+    again = peak.measure_peak_mib()
     assert again is not None
     assert again - after > 200
 

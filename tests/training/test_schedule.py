@@ -6,24 +6,24 @@ import torch
 import yaml
 
 from remanence.training import Experiment, train
-from remanence.training.schedule import factor
+from remanence.training.schedule import lr_factor
 
 TOTAL = 100
 
 
 def rates(**settings):
-    return [factor(step, total=TOTAL, **settings) for step in range(TOTAL)]
+    return [lr_factor(step, total=TOTAL, **settings) for step in range(TOTAL)]
 
 
 def test_without_warmup_and_decay_nothing_changes():
-    assert rates(warmup=0, decay="none") == [1.0] * TOTAL
+    assert rates(warmup=0, lr_schedule="none") == [1.0] * TOTAL
 
 
 def test_the_arena_divides_by_the_root_of_the_step():
     # Its code: base * min(1, n / warmup) / sqrt(max(n, warmup)), so that the largest is base / sqrt(warmup).
     base, warmup = 0.05, 20
     published = [base * min(1, n / warmup) / math.sqrt(max(n, warmup)) for n in range(1, TOTAL + 1)]
-    ours = [base / math.sqrt(warmup) * rate for rate in rates(warmup=warmup, decay="rsqrt")]
+    ours = [base / math.sqrt(warmup) * rate for rate in rates(warmup=warmup, lr_schedule="rsqrt")]
     assert ours == pytest.approx(published)
 
 
@@ -36,12 +36,12 @@ def test_the_cosine_is_torch_s():
         adam.step()
         torch_s.step()
         expected.append(torch_s.get_last_lr()[0])
-    assert rates(warmup=0, decay="cosine") == pytest.approx(expected, abs=1e-12)
+    assert rates(warmup=0, lr_schedule="cosine") == pytest.approx(expected, abs=1e-12)
 
 
-@pytest.mark.parametrize("decay", ["none", "rsqrt", "cosine"])
-def test_it_rises_to_the_whole_rate_at_the_end_of_the_warmup_and_never_again(decay):
-    found = rates(warmup=10, decay=decay)
+@pytest.mark.parametrize("lr_schedule", ["none", "rsqrt", "cosine"])
+def test_it_rises_to_the_whole_rate_at_the_end_of_the_warmup_and_never_again(lr_schedule):
+    found = rates(warmup=10, lr_schedule=lr_schedule)
     assert found[9] == 1.0
     assert found[:10] == pytest.approx([n / 10 for n in range(1, 11)])
     assert all(later <= earlier for earlier, later in itertools.pairwise(found[9:]))
@@ -49,7 +49,7 @@ def test_it_rises_to_the_whole_rate_at_the_end_of_the_warmup_and_never_again(dec
 
 @pytest.mark.parametrize("warmup", [TOTAL, 10 * TOTAL])
 def test_a_budget_that_ends_within_the_warmup(warmup):
-    assert rates(warmup=warmup, decay="cosine") == pytest.approx([n / warmup for n in range(1, TOTAL + 1)])
+    assert rates(warmup=warmup, lr_schedule="cosine") == pytest.approx([n / warmup for n in range(1, TOTAL + 1)])
 
 
 def test_the_optimiser_follows_it(tmp_path, make_config, monkeypatch):
@@ -61,13 +61,13 @@ def test_the_optimiser_follows_it(tmp_path, make_config, monkeypatch):
         return step(self, batch, index)
 
     monkeypatch.setattr(Experiment, "training_step", watched)
-    settings = {"warmup": 3, "decay": "cosine"}
+    settings = {"warmup": 3, "lr_schedule": "cosine"}
     train(make_config(learning_rate=0.01, **settings), tmp_path / "run")
-    assert seen == pytest.approx([0.01 * factor(n, total=8, **settings) for n in range(8)])
+    assert seen == pytest.approx([0.01 * lr_factor(n, total=8, **settings) for n in range(8)])
 
 
 def test_an_interrupted_run_goes_on_at_the_rate_where_it_was(tmp_path, make_config, monkeypatch):
-    config = make_config(epochs=4, warmup=3, decay="cosine", betas=(0.9, 0.98))
+    config = make_config(epochs=4, warmup=3, lr_schedule="cosine", betas=(0.9, 0.98))
     train(config, tmp_path / "whole")
     step = Experiment.training_step
 
@@ -87,7 +87,7 @@ def test_an_interrupted_run_goes_on_at_the_rate_where_it_was(tmp_path, make_conf
 
 def test_a_decay_that_starts_nowhere_is_refused(make_config):
     with pytest.raises(ValueError, match=r"set training\.warmup"):
-        make_config(decay="rsqrt")
+        make_config(lr_schedule="rsqrt")
 
 
 @pytest.mark.parametrize("precision", ["bf16-mixed", "64-true"])

@@ -8,7 +8,7 @@ import yaml
 from typer.testing import CliRunner
 
 from remanence.cli.app import app
-from remanence.training import recipe_from, run_count, sweep
+from remanence.training import build_recipe, count_runs, sweep
 from remanence.training.search import Range, Search
 
 RECIPE = {
@@ -29,7 +29,7 @@ RATES = [0.001, 0.03]
 
 def recipe(search, **changes):
     comparison = {**RECIPE["comparisons"][0], **changes}
-    return recipe_from({**RECIPE, "comparisons": [comparison], "search": search})
+    return build_recipe({**RECIPE, "comparisons": [comparison], "search": search})
 
 
 @pytest.fixture(scope="module")
@@ -62,7 +62,9 @@ def test_the_best_is_trained_with_the_other_seeds_too(gridded):
 
 def test_given_again_it_trains_nothing(gridded, monkeypatch):
     grid, folder, found = gridded
-    monkeypatch.setattr(sys.modules["remanence.training.comparison"], "work", lambda *_: pytest.fail("trained again"))
+    monkeypatch.setattr(
+        sys.modules["remanence.training.comparison"], "train_in_worker", lambda *_: pytest.fail("trained again")
+    )
     assert sweep(grid, folder).runs == found.runs
 
 
@@ -97,13 +99,15 @@ def test_drawn_settings_are_the_same_for_all_at_first_and_when_it_goes_on(tmp_pa
     assert elman[0] == gru[0]
     assert len({str(settings) for settings in elman}) == 3
     assert all(1e-4 <= s["training.learning_rate"] <= 0.1 and s["layer.hidden_size"] in range(2, 10) for s in elman)
-    monkeypatch.setattr(sys.modules["remanence.training.comparison"], "work", lambda *_: pytest.fail("trained again"))
+    monkeypatch.setattr(
+        sys.modules["remanence.training.comparison"], "train_in_worker", lambda *_: pytest.fail("trained again")
+    )
     again = sweep(drawn, tmp_path)
     assert [[trial.settings for trial in candidate.trials] for candidate in again.candidates] == [elman, gru]
 
 
 def test_the_search_learns_from_what_it_is_told():
-    sampler = Search(fields={"training.learning_rate": Range(low=0.0, high=1.0)}, trials=60).sampler()
+    sampler = Search(fields={"training.learning_rate": Range(low=0.0, high=1.0)}, trials=60).make_sampler()
     asked = []
     for _ in range(60):
         asked.append(sampler.ask()["training.learning_rate"])
@@ -116,7 +120,7 @@ def test_the_search_learns_from_what_it_is_told():
 def test_more_trials_go_on_from_fewer(few):
     def asked(trials):
         fields = {"training.learning_rate": Range(low=1e-4, high=1.0, log=True), "training.clip": [0, 1, 5]}
-        sampler = Search(fields=fields, trials=trials).sampler()
+        sampler = Search(fields=fields, trials=trials).make_sampler()
         for _ in range(trials):
             settings = sampler.ask()
             sampler.tell(settings["training.learning_rate"])
@@ -140,7 +144,7 @@ def test_a_trial_that_diverges_is_not_the_best(tmp_path):
 
 
 def test_layers_stay_as_large_as_their_parameters_allow():
-    (changed,) = recipe_from(
+    (changed,) = build_recipe(
         {
             "title": "Equal",
             "comparisons": [
@@ -149,7 +153,7 @@ def test_layers_stay_as_large_as_their_parameters_allow():
             ],
         }
     ).comparisons
-    (layer,) = changed.sized_layers()
+    (layer,) = changed.iter_layers()
     plain, larger_ends = changed.config(layer), changed.config(layer, {"model.readout": [9]})
     assert larger_ends.model.readout == (9,)
     assert larger_ends.layer.hidden_size < plain.layer.hidden_size
@@ -202,4 +206,4 @@ def test_the_command(tmp_path, monkeypatch):
 def test_the_count_of_runs(gridded):
     grid, _, found = gridded
     folders = {trial.folder for candidate in found.candidates for trial in candidate.trials} | set(found.runs)
-    assert run_count(grid) == len(folders) == 10
+    assert count_runs(grid) == len(folders) == 10

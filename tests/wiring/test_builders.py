@@ -78,13 +78,13 @@ def test_arguments_out_of_range():
     for call, message in (
         (lambda: wiring.isolated(0), "neurons must be a positive integer, got 0"),
         (lambda: wiring.dense(2.5), "neurons must be a positive integer, got 2.5"),  # pyright: ignore[reportArgumentType]
-        (lambda: wiring.dense(3, inhibitory=-0.1), "inhibitory is a share"),
+        (lambda: wiring.dense(3, inhibitory=-0.1), "inhibitory must be a fraction"),
         (lambda: wiring.lattice(()), "at least one side"),
         (lambda: wiring.lattice((3, -1)), "every side of shape must be a positive integer, got -1"),
         (lambda: wiring.lattice((3, 3), radius=0), "radius must be"),
-        (lambda: wiring.random(5, 1.5), "density is the chance of a synapse, 0 to 1, got 1.5"),
+        (lambda: wiring.random(5, 1.5), "density must be a probability between 0 and 1, got 1.5"),
         (lambda: wiring.small_world(5, neighbours=6), "at most the 5 neurons, got 6"),
-        (lambda: wiring.small_world(5, rewired=2), "rewired is a chance"),
+        (lambda: wiring.small_world(5, rewired=2), "rewired must be a probability"),
     ):
         with pytest.raises(ValueError, match=message):
             call()

@@ -101,7 +101,7 @@ def test_what_is_no_wiring_is_refused():
         Wiring(small, layer=np.zeros(3, dtype=np.int8))
     with pytest.raises(ValueError, match=r"hold the 2 neurons, got \(3, 1\)"):
         Wiring(small, shape=(3, 1))
-    with pytest.raises(ValueError, match="share of the synapses, 0 to 1, got 2"):
+    with pytest.raises(ValueError, match="inhibitory must be a fraction between 0 and 1, got 2"):
         Wiring(small).with_signs(2)
 
 
@@ -141,13 +141,13 @@ def test_the_picture_shows_neurons_and_both_signs(graph, pyplot):
 
 
 def test_places_keep_neurons_apart_and_lattices_in_shape(pyplot):
-    from remanence.wiring.picture import places
+    from remanence.wiring.picture import place_neurons
 
     for graph in (wiring.lattice((4, 5)), wiring.lattice((3, 4, 5)), wiring.isolated(40), whole()):
-        points = np.concatenate(places(graph))
+        points = np.concatenate(place_neurons(graph))
         distance = np.linalg.norm(points[:, None] - points, axis=-1) + 9 * np.eye(len(points))
         assert distance.min() > 0.3
-    grid, _ = places(wiring.lattice((4, 5)))
+    grid, _ = place_neurons(wiring.lattice((4, 5)))
     for receiver, sender in wiring.lattice((4, 5)).edges:
         assert np.linalg.norm(grid[receiver] - grid[sender]) == pytest.approx(1)
 

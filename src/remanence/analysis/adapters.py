@@ -1,4 +1,4 @@
-"""What each kind of recurrent module calls its state, and how it takes one step."""
+"""Adapters that run each kind of recurrent module for one step."""
 
 from collections.abc import Callable
 from typing import Any
@@ -7,7 +7,7 @@ import torch
 from torch import Tensor, nn
 
 from remanence._torch import pytree
-from remanence.analysis.step import Step, leaves_of
+from remanence.analysis.step import Step, get_leaves
 from remanence.errors import UserError
 from remanence.nn.memory import Memory, State
 
@@ -18,17 +18,19 @@ def as_step(system: Any, *, input_size: int | None = None, state: State = None, 
     """Turn a recurrent module, or a function, into a :class:`Step`.
 
     Args:
-        system: a memory of ours; ``torch.nn.RNN``, ``LSTM``, ``GRU`` or a cell of theirs; a layer or a cell of ncps;
-            any module with ``forward(x, state) -> (y, state)``; a function ``f(x_t, state) -> state``; or a step
+        system: a :class:`remanence.nn.Memory`; ``torch.nn.RNN``, ``LSTM``, ``GRU`` or their cells; a layer or a cell of
+            ncps; any module with ``forward(x, state) -> (y, state)``; a function ``f(x_t, state) -> state``; or a step
             (returned as it is).
         input_size: channels of the input; default: what the module says; 0 for a function.
         state: the state to start in, nested as the module nests it, a batch of one. Needed by functions; default for a
             module: what it starts in itself, found by a call without a state for modules that are not named above.
         sequence: whether such a module takes x [batch, time, input], as layers do, or [batch, input], as cells do.
 
+    Returns:
+        The system as a function on flat states.
+
     Raises:
-        ValueError: a module whose states go both ways, which drops units at random now, or of which it is not known how
-            large its input or its state is.
+        ValueError: a bidirectional module, one with active dropout, or one whose input size or state size is unknown.
 
     Example:
         >>> step = as_step(nn.LSTM(3, 8, num_layers=2))
@@ -43,42 +45,44 @@ def as_step(system: Any, *, input_size: int | None = None, state: State = None, 
     if not isinstance(system, nn.Module):
         if state is None:
             raise UserError("a function needs state: the state to start in, a batch of one")
-        return _step(lambda x_t, before: _both(system(x_t, before)), state, 0 if input_size is None else input_size)
+        return _make_step(
+            lambda x_t, before: _duplicate_state(system(x_t, before)), state, 0 if input_size is None else input_size
+        )
     _refuse_dropout(system)
-    channels = _channels(system) if input_size is None else input_size
-    call, initial = _kind(system, channels, state, sequence)
-    return _step(call, initial if state is None else state, channels)
+    channels = _find_input_size(system) if input_size is None else input_size
+    call, initial = _resolve_module(system, channels, state, sequence)
+    return _make_step(call, initial if state is None else state, channels)
 
 
-def _step(call: Call, initial: State, input_size: int) -> Step:
-    leaves_of(initial)
+def _make_step(call: Call, initial: State, input_size: int) -> Step:
+    get_leaves(initial)
     return Step(call, pytree.tree_map(lambda leaf: leaf.detach()[:1], initial), input_size)
 
 
-def _both(state: State) -> tuple[Tensor, State]:
-    """The state as the output too."""
-    return leaves_of(state)[0], state
+def _duplicate_state(state: State) -> tuple[Tensor, State]:
+    """Return the state also as the output."""
+    return get_leaves(state)[0], state
 
 
-def _kind(module: nn.Module, input_size: int, state: State, sequence: bool) -> tuple[Call, State]:
+def _resolve_module(module: nn.Module, input_size: int, state: State, sequence: bool) -> tuple[Call, State]:
     if isinstance(module, Memory):
         return module.step, module.initial_state(1)
     if isinstance(module, nn.RNNBase):
-        return _torch_layer(module)
+        return _wrap_torch_layer(module)
     if isinstance(module, nn.RNNCellBase):
-        return _torch_cell(module)
+        return _wrap_torch_cell(module)
     if type(module).__module__.startswith("ncps."):
-        return _ncps(module)
-    call = _sequence(module) if sequence else module
+        return _wrap_ncps(module)
+    call = _wrap_sequence(module) if sequence else module
     if state is None:
         initial = getattr(module, "initial_state", None)
-        state = initial(1) if initial else _first_state(call, module, input_size)
+        state = initial(1) if initial else _find_initial_state(call, module, input_size)
     return call, state
 
 
-def _torch_layer(layer: nn.RNNBase) -> tuple[Call, State]:
+def _wrap_torch_layer(layer: nn.RNNBase) -> tuple[Call, State]:
     if layer.bidirectional:
-        raise UserError("a bidirectional layer has no step: its states go both ways through time")
+        raise UserError("a bidirectional layer has no single step: its states run both ways through time")
     time = 1 if layer.batch_first else 0
 
     def call(x_t: Tensor, state: State) -> tuple[Tensor, State]:
@@ -86,17 +90,17 @@ def _torch_layer(layer: nn.RNNBase) -> tuple[Call, State]:
         y, after = layer(x_t.unsqueeze(time), inner)
         return y.squeeze(time), pytree.tree_map(lambda leaf: leaf.transpose(0, 1), after)
 
-    h = _zeros(layer, layer.num_layers, layer.proj_size or layer.hidden_size)
-    c = _zeros(layer, layer.num_layers, layer.hidden_size)
+    h = _make_zeros(layer, layer.num_layers, layer.proj_size or layer.hidden_size)
+    c = _make_zeros(layer, layer.num_layers, layer.hidden_size)
     return call, (h, c) if isinstance(layer, nn.LSTM) else h
 
 
-def _torch_cell(cell: nn.RNNCellBase) -> tuple[Call, State]:
-    h = _zeros(cell, cell.hidden_size)
-    return lambda x_t, state: _both(cell(x_t, state)), (h, h) if isinstance(cell, nn.LSTMCell) else h
+def _wrap_torch_cell(cell: nn.RNNCellBase) -> tuple[Call, State]:
+    h = _make_zeros(cell, cell.hidden_size)
+    return lambda x_t, state: _duplicate_state(cell(x_t, state)), (h, h) if isinstance(cell, nn.LSTMCell) else h
 
 
-def _ncps(module: Any) -> tuple[Call, State]:
+def _wrap_ncps(module: Any) -> tuple[Call, State]:
     if hasattr(module, "rnn_cell"):
         time = 1 if module.batch_first else 0
 
@@ -104,13 +108,13 @@ def _ncps(module: Any) -> tuple[Call, State]:
             y, after = module(x_t.unsqueeze(time), state)
             return (y.squeeze(time) if module.return_sequences else y), after
 
-        h = _zeros(module, module.state_size)
+        h = _make_zeros(module, module.state_size)
         return call, (h, h) if module.use_mixed else h
     size = getattr(module, "state_size", None) or module.hidden_size
-    return lambda x_t, state: module(x_t, state, 1.0), _zeros(module, size)
+    return lambda x_t, state: module(x_t, state, 1.0), _make_zeros(module, size)
 
 
-def _sequence(module: nn.Module) -> Call:
+def _wrap_sequence(module: nn.Module) -> Call:
     def call(x_t: Tensor, state: State) -> tuple[Tensor, State]:
         y, after = module(x_t[:, None], state)
         return y[:, 0], after
@@ -119,18 +123,18 @@ def _sequence(module: nn.Module) -> Call:
 
 
 @torch.no_grad()
-def _first_state(call: Call, module: nn.Module, input_size: int) -> State:
-    """Zeros of the shape of the state that the module makes up when it is given none."""
-    _, state = call(_zeros(module, input_size), None)
+def _find_initial_state(call: Call, module: nn.Module, input_size: int) -> State:
+    """Return zeros of the shape of the state that the module creates when called without one."""
+    _, state = call(_make_zeros(module, input_size), None)
     return pytree.tree_map(torch.zeros_like, state)
 
 
-def _zeros(module: nn.Module, *shape: int) -> Tensor:
+def _make_zeros(module: nn.Module, *shape: int) -> Tensor:
     parameter = next((p for p in module.parameters() if p.is_floating_point()), torch.empty(0))
     return parameter.new_zeros(1, *shape)
 
 
-def _channels(module: Any) -> int:
+def _find_input_size(module: Any) -> int:
     size = getattr(module, "input_size", getattr(module, "sensory_size", None))
     if not isinstance(size, int):
         raise UserError(f"{type(module).__name__} does not say how many channels its input has: pass input_size")

@@ -9,11 +9,11 @@ from jaxtyping import Float, Int
 from torch import Tensor
 
 from remanence.analysis.adapters import as_step
-from remanence.analysis.canvas import GREY, on
+from remanence.analysis.canvas import GREY, get_axes
 from remanence.analysis.fixed_point_search import FixedPoints, draw_points, fixed_points
 from remanence.analysis.step import Step
 from remanence.errors import UserError
-from remanence.extras import needing
+from remanence.extras import require_extra
 
 Region = tuple[tuple[float, float], tuple[float, float]]
 SECTIONS, CUTS = 16, 8  # of a stretch in which the border lies: 16^-8 of a cell is left
@@ -49,10 +49,10 @@ class Basins:
         Args:
             axes: where; default: a new figure.
         """
-        with needing("analysis", "a picture"):
+        with require_extra("analysis", "a picture"):
             from matplotlib.colors import ListedColormap
 
-        axes = on(axes)
+        axes = get_axes(axes)
         count = len(self.points.attractors)
         colours = ["#ffffff", *(PALE[i % len(PALE)] for i in range(count))]
         (left, right), (low, high) = self.region
@@ -88,6 +88,9 @@ def basins(
         resolution: states along each side.
         steps: of the simulation, at most.
 
+    Returns:
+        The attractor of every state on the grid, and the border between the basins.
+
     Raises:
         ValueError: a state of another size, or no attractor in the region.
 
@@ -98,29 +101,29 @@ def basins(
     """
     step = as_step(system)
     if step.size != 2:
-        raise UserError(f"basins are drawn of two state variables, this system has {step.size}")
+        raise UserError(f"basins need a system of two state variables, this one has {step.size}")
     x = step.silence()[0] if x is None else x
-    grid = _grid(region, resolution, x.dtype)
+    grid = _make_grid(region, resolution, x.dtype)
     if points is None:
         points = fixed_points(step, x, starts=grid.flatten(0, 1)[:: max(resolution**2 // 400, 1)].to(x.device))
     if not len(points.attractors):
-        raise UserError("no attractor found to which a basin could belong: a larger region, or points, may help")
+        raise UserError("no attractor found: try a larger region, or pass points")
 
     def label(h: Tensor) -> Tensor:
-        return _label(step, x, h.to(x.device), points.attractors, steps).cpu()
+        return _find_attractors(step, x, h.to(x.device), points.attractors, steps).cpu()
 
     labels = label(grid.flatten(0, 1)).view(resolution, resolution)
-    return Basins(points, region, labels, _border(label, grid, labels))
+    return Basins(points, region, labels, _find_border(label, grid, labels))
 
 
-def _grid(region: Region, resolution: int, dtype: torch.dtype) -> Tensor:
-    """The middles of the cells, [second, first, 2]."""
+def _make_grid(region: Region, resolution: int, dtype: torch.dtype) -> Tensor:
+    """Return the centres of the cells, [second, first, 2]."""
     middles = (torch.arange(resolution, dtype=dtype) + 0.5) / resolution
     first, second = (low + middles * (high - low) for low, high in region)
     return torch.stack(torch.meshgrid(first, second, indexing="xy"), -1)
 
 
-def _label(step: Step, x: Tensor, h: Tensor, attractors: Tensor, steps: int) -> Tensor:
+def _find_attractors(step: Step, x: Tensor, h: Tensor, attractors: Tensor, steps: int) -> Tensor:
     apart = torch.cdist(attractors, attractors).fill_diagonal_(torch.inf).min()
     near = NEAR * float(apart if apart.isfinite() else 1.0)
     label = torch.full((len(h),), -1, device=h.device)
@@ -137,8 +140,8 @@ def _label(step: Step, x: Tensor, h: Tensor, attractors: Tensor, steps: int) -> 
     return label
 
 
-def _border(label: Callable[[Tensor], Tensor], grid: Tensor, labels: Tensor) -> Tensor:
-    """Between all neighbours on the grid that end in different attractors, cut down to the border."""
+def _find_border(label: Callable[[Tensor], Tensor], grid: Tensor, labels: Tensor) -> Tensor:
+    """Bisect between all neighbours on the grid that end in different attractors."""
     ends = []
     for first, second in (((slice(None), slice(-1)), (slice(None), slice(1, None))), (slice(-1), slice(1, None))):
         differs = labels[first] != labels[second]

@@ -7,7 +7,7 @@ from typing import Any
 from jaxtyping import Float
 from torch import Tensor
 
-from remanence.analysis.canvas import BLUE, GREY, ORANGE, on
+from remanence.analysis.canvas import BLUE, GREY, ORANGE, get_axes
 from remanence.analysis.fixed_point_search import FixedPoints, fixed_points
 
 LOOKS = (("stable", "o", BLUE, BLUE), ("saddle or unstable", "o", "white", ORANGE), ("other", "s", GREY, GREY))
@@ -39,13 +39,13 @@ class Bifurcation:
             axes: where; default: a new figure.
             component: of the state.
         """
-        axes = on(axes)
+        axes = get_axes(axes)
         for look, (name, marker, face, edge) in enumerate(LOOKS):
             places = [
                 (value, float(point[component]))
                 for value, found in zip(self.values, self.branches, strict=True)
                 for point, each in zip(found.points, found.verdicts, strict=True)
-                if _look(each.kind) == look
+                if _choose_look(each.kind) == look
             ]
             if places:
                 axes.scatter(*zip(*places, strict=True), s=14, marker=marker, c=face, edgecolors=edge, label=name)
@@ -54,7 +54,7 @@ class Bifurcation:
         return axes
 
 
-def _look(kind: str) -> int:
+def _choose_look(kind: str) -> int:
     return 0 if "asymptotically" in kind else 1 if kind in ("saddle", "unstable") else 2
 
 
@@ -71,6 +71,9 @@ def bifurcation(
         values: of the parameter.
         x: the constant input; default: zeros.
         options: what else :func:`fixed_points` takes.
+
+    Returns:
+        The fixed points for each value of the parameter.
 
     Example:
         >>> def autapse(w):

@@ -2,14 +2,14 @@
 
 from typing import Any
 
-from remanence.extras import needing
+from remanence.extras import require_extra
 
 BLUE, ORANGE, GREEN, GREY = "#0072b2", "#d55e00", "#009e73", "#5a6169"
 
 
-def on(axes: Any, columns: int = 1) -> Any:
-    """The axes to draw on: those given, or a new figure's, as many in a row as wanted."""
-    with needing("analysis", "a picture"):
+def get_axes(axes: Any, columns: int = 1) -> Any:
+    """Return the axes to draw on: those given, or those of a new figure with ``columns`` in a row."""
+    with require_extra("analysis", "a picture"):
         from matplotlib import pyplot
 
     if axes is not None:

@@ -8,7 +8,7 @@ import torch
 from jaxtyping import Float
 from torch import Tensor
 
-from remanence.analysis.canvas import BLUE, GREY, on
+from remanence.analysis.canvas import BLUE, GREY, get_axes
 from remanence.errors import UserError
 
 
@@ -26,7 +26,7 @@ class CapacityCurve:
     overlaps: Float[Tensor, "ratios trials"]
 
     def capacity(self, overlap: float = 0.9) -> float:
-        """The ratio at which the mean overlap falls below this, between the measured ones; NaN if it never does.
+        """Interpolate the ratio at which the mean overlap falls below a level; NaN if it never does.
 
         Args:
             overlap: the least to be called recalled.
@@ -46,7 +46,7 @@ class CapacityCurve:
         Args:
             axes: where; default: a new figure.
         """
-        axes = on(axes)
+        axes = get_axes(axes)
         axes.plot(self.ratios, self.overlaps, ".", color=BLUE, alpha=0.3, markersize=4)
         axes.plot(self.ratios, self.overlaps.mean(1), color=BLUE)
         axes.axvline(0.138, color=GREY, linestyle=":", linewidth=1, label="0.138, Hebb's rule, N → ∞")
@@ -80,6 +80,9 @@ def capacity_curve(
         trials: independent sets of patterns.
         seed: of the patterns and their distortion.
 
+    Returns:
+        The overlap of what is recalled with what was stored, for each ratio and trial.
+
     Raises:
         ValueError: a ratio that makes less than one pattern, or a distortion outside 0 ... 1.
 
@@ -93,25 +96,30 @@ def capacity_curve(
     if not counts or min(counts) < 1:
         raise UserError(f"ratios of {size} channels must make at least one pattern each, got {list(ratios)}")
     if not 0 <= distortion <= 1:
-        raise UserError(f"distortion must be 0 to 1, got {distortion}")
+        raise UserError(f"distortion must be between 0 and 1, got {distortion}")
     generator = torch.Generator().manual_seed(seed)
     overlaps = [
-        [_overlap(make(), _signs(generator, count, size), values, distortion, generator) for _ in range(trials)]
+        [
+            _measure_overlap(make(), _draw_signs(generator, count, size), values, distortion, generator)
+            for _ in range(trials)
+        ]
         for count in counts
     ]
     return CapacityCurve(torch.tensor(counts) / size, torch.tensor(overlaps))
 
 
-def _signs(generator: torch.Generator, *shape: int) -> Tensor:
+def _draw_signs(generator: torch.Generator, *shape: int) -> Tensor:
     return 2.0 * torch.randint(2, shape, generator=generator) - 1
 
 
-def _overlap(memory: Any, keys: Tensor, values: int | None, distortion: float, generator: torch.Generator) -> float:
+def _measure_overlap(
+    memory: Any, keys: Tensor, values: int | None, distortion: float, generator: torch.Generator
+) -> float:
     if values is None:
         stored = keys
         memory.store(keys)
     else:
-        stored = _signs(generator, len(keys), values)
+        stored = _draw_signs(generator, len(keys), values)
         memory.store(keys, stored)
     # Exactly that share of every cue, at random places.
     wrong = torch.rand(keys.shape, generator=generator).argsort(1) < round(distortion * keys.shape[1])

@@ -41,7 +41,7 @@ class Controllability(Gramian):
     title = "What inputs write"
 
     def reach(self, direction: Float[Tensor, "... size"]) -> Reach:
-        """The change of the input of the least energy that moves the last state by ``direction``, to first order.
+        """Find the least-energy change of the input that moves the last state by ``direction``, to first order.
 
         Args:
             direction: one for all rows of the batch, or one for each.
@@ -62,7 +62,7 @@ class Controllability(Gramian):
 def controllability(
     system: Any, x: Float[Tensor, "batch time input"], h: Float[Tensor, "batch size"] | None = None
 ) -> Controllability:
-    """Which directions of the last state the inputs of a trajectory can move, and how strongly.
+    """Compute which directions of the last state the inputs of a trajectory can move, and how strongly.
 
     The step is linearised at every point of the trajectory, by automatic differentiation, and the products of its
     Jacobians are taken from the end. Where the system is linear and does not change this is the finite-horizon Gramian
@@ -72,6 +72,9 @@ def controllability(
         system: what :func:`as_step` takes, best in float64.
         x: the input that drives the trajectory.
         h: the flat state to start in; default: the initial one.
+
+    Returns:
+        The response of the last state to the inputs, its Gramian, spectrum and rank.
 
     Raises:
         ValueError: a wrong shape, or a system without input.

@@ -13,7 +13,7 @@ from remanence.analysis.adapters import as_step
 from remanence.analysis.retention_curve import RetentionCurve
 from remanence.analysis.step import Step
 from remanence.errors import UserError
-from remanence.extras import needing
+from remanence.extras import require_extra
 
 DELAYS = (1, 2, 4, 8, 16, 32, 64, 128)
 
@@ -31,7 +31,7 @@ def memory_capacity(
     ridge: float = 1e-8,
     seed: int = 0,
 ) -> RetentionCurve:
-    """Jaeger's memory capacity: how well a linear readout of h_t recovers the input u_{t-k}.
+    """Measure Jaeger's memory capacity: how well a linear readout of h_t recovers the input u_{t-k}.
 
     The first input channel gets u, independent and uniform in [-1, 1]. A ridge regression for every delay learns from
     the first half of the states; the value is its squared correlation with u on the second half. The area under the
@@ -48,6 +48,9 @@ def memory_capacity(
         ridge: penalty on the weights of standardised states, a share of their number of samples.
         seed: of input and noise.
 
+    Returns:
+        The squared correlation for each trial and delay; its area is the memory capacity.
+
     Raises:
         ValueError: no input, or delays that are negative, not ascending, or too long for the washout and steps.
 
@@ -60,23 +63,23 @@ def memory_capacity(
         >>> round(float(curve.area.mean()), 1)  # of a linear unit: 0.8²
         0.6
     """
-    with needing("analysis", "memory_capacity"):
+    with require_extra("analysis", "memory_capacity"):
         from sklearn.linear_model import Ridge
 
     step = as_step(system)
-    _check(step, delays, washout + steps // 4)
+    _check_arguments(step, delays, washout + steps // 4)
     generator = torch.Generator().manual_seed(seed)
     shape = (trials, washout + steps, step.input_size)
     x = 2 * torch.rand(shape, generator=generator, dtype=torch.float64) - 1
     x[..., 1:] *= distractors
-    states = _driven(step, x, state_noise, generator, torch.clone)
+    states = _run_driven(step, x, state_noise, generator, torch.clone)
     values, rows = [], np.arange(max(washout, max(delays)), washout + steps)
     learn, test = np.array_split(np.arange(len(rows)), 2)
     for u, h in zip(x[..., 0].numpy(), states, strict=True):
         targets = np.stack([u[rows - k] for k in delays], 1)
-        features = _standardised(h[rows], learn)
+        features = _standardise(h[rows], learn)
         probe = Ridge(alpha=ridge * len(learn)).fit(features[learn], targets[learn])
-        values.append(_squared_correlation(probe.predict(features[test]).reshape(len(test), -1), targets[test]))
+        values.append(_compute_squared_correlation(probe.predict(features[test]).reshape(len(test), -1), targets[test]))
     chance = 1 / (len(test) - 1)  # the mean squared correlation of independent samples
     return RetentionCurve(torch.tensor(list(delays)), torch.from_numpy(np.stack(values)), chance, "squared correlation")
 
@@ -96,7 +99,7 @@ def retention(
     seed: int = 0,
     read: Callable[[Tensor], Tensor] = torch.clone,
 ) -> RetentionCurve:
-    """How often a linear probe names, from the state k steps later, the symbol that was shown for one step.
+    """Measure how often a linear probe of the state identifies a symbol that was shown k steps earlier.
 
     Noise matters: without any, a probe reads differences of any smallness, and even a state that all but forgot is
     read perfectly.
@@ -114,6 +117,9 @@ def retention(
         seed: of symbols and noise.
         read: what the probe is given of the flat states [batch, size]; default: all.
 
+    Returns:
+        The accuracy of the probe for each trial and delay.
+
     Raises:
         ValueError: fewer than two symbols, or delays that are negative or not ascending.
 
@@ -123,26 +129,26 @@ def retention(
         tensor([1., 1.], dtype=torch.float64)
     """
     step = as_step(system)
-    _check(step, delays, None)
+    _check_arguments(step, delays, None)
     symbols = torch.eye(step.input_size, dtype=torch.float64) if symbols is None else symbols.double().cpu()
     if len(symbols) < 2:
-        raise UserError(f"retention needs at least two symbols to tell apart, got {len(symbols)}: pass symbols")
+        raise UserError(f"retention needs at least two different symbols, got {len(symbols)}: pass symbols")
     generator = torch.Generator().manual_seed(seed)
     total = trials * samples
     which = torch.randint(len(symbols), (total, washout + 1 + max(delays)), generator=generator)
     x = symbols[which] if distractors else torch.zeros(*which.shape, step.input_size, dtype=torch.float64)
     x[:, washout] = symbols[which[:, washout]]
     x += noise * torch.randn(x.shape, generator=generator, dtype=torch.float64)
-    states = _driven(step, x, state_noise, generator, read, [washout + k for k in delays])
+    states = _run_driven(step, x, state_noise, generator, read, [washout + k for k in delays])
     answers = which[:, washout].view(trials, samples).numpy()
     values = [
-        [_accuracy(h[:, index], answer) for index in range(len(delays))]
+        [_measure_accuracy(h[:, index], answer) for index in range(len(delays))]
         for h, answer in zip(states.reshape(trials, samples, len(delays), -1), answers, strict=True)
     ]
     return RetentionCurve(torch.tensor(list(delays)), torch.tensor(values).double(), 1 / len(symbols), "accuracy")
 
 
-def _driven(
+def _run_driven(
     step: Step,
     x: Tensor,
     state_noise: float,
@@ -150,7 +156,7 @@ def _driven(
     read: Callable[[Tensor], Tensor],
     kept: Sequence[int] | None = None,
 ) -> np.ndarray:
-    """What is read of the states after the steps that are kept (default: all), [batch, kept, size]."""
+    """Return what is read of the states after the steps that are kept (default: all), [batch, kept, size]."""
     h, states = step.initial_state(len(x)), []
     wanted = set(range(x.shape[1]) if kept is None else kept)
     for t, x_t in enumerate(x.to(h).unbind(1)):
@@ -162,33 +168,35 @@ def _driven(
     return torch.stack(states, 1).numpy()
 
 
-def _check(step: Step, delays: Sequence[int], longest: int | None) -> None:
+def _check_arguments(step: Step, delays: Sequence[int], longest: int | None) -> None:
     if step.input_size == 0:
         raise UserError("a system without input has nothing to remember: retention needs an input")
     ascending = all(before < after for before, after in pairwise(delays))
     if not len(delays) or delays[0] < 0 or not ascending:
         raise UserError(f"delays must be ascending and not negative, got {list(delays)}")
     if longest is not None and delays[-1] > longest:
-        raise UserError(f"delays reach {delays[-1]}, with these steps at most {longest}: more steps or washout")
+        raise UserError(
+            f"delays reach {delays[-1]}, but these steps allow at most {longest}: use more steps or washout"
+        )
 
 
-def _standardised(h: np.ndarray, learn: np.ndarray) -> np.ndarray:
+def _standardise(h: np.ndarray, learn: np.ndarray) -> np.ndarray:
     spread = h[learn].std(0)
     return (h - h[learn].mean(0)) / np.where(spread > 0, spread, 1)
 
 
-def _squared_correlation(found: np.ndarray, expected: np.ndarray) -> np.ndarray:
+def _compute_squared_correlation(found: np.ndarray, expected: np.ndarray) -> np.ndarray:
     found, expected = found - found.mean(0), expected - expected.mean(0)
     products = (found * expected).sum(0) ** 2
     squares = (found**2).sum(0) * (expected**2).sum(0)
     return np.where(squares > 0, products / np.where(squares > 0, squares, 1), 0)
 
 
-def _accuracy(h: np.ndarray, answer: np.ndarray) -> float:
-    with needing("analysis", "retention"):
+def _measure_accuracy(h: np.ndarray, answer: np.ndarray) -> float:
+    with require_extra("analysis", "retention"):
         from sklearn.linear_model import LogisticRegression
 
     learn, test = np.array_split(np.arange(len(h)), 2)
-    features = _standardised(h, learn)
+    features = _standardise(h, learn)
     probe = LogisticRegression(C=10.0, max_iter=500).fit(features[learn], answer[learn])
     return float(probe.score(features[test], answer[test]))

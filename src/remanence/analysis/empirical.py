@@ -21,7 +21,7 @@ def empirical_controllability(
     *,
     change: float = 1e-4,
 ) -> Controllability:
-    """What :func:`controllability` says, by simulation: an impulse up and one down in every channel at every step.
+    """Estimate :func:`controllability` by simulation: an impulse up and one down in every channel at every step.
 
     Half the difference of the two last states, over the size of the impulse, is the response. As the impulses shrink
     it becomes the derivative; larger ones say what the linearisation leaves out.
@@ -31,6 +31,9 @@ def empirical_controllability(
         x: the input that drives the trajectory.
         h: the flat state to start in; default: the initial one.
         change: the size of an impulse, in units of the input; in float32 take some 1e-2.
+
+    Returns:
+        The same quantities as :func:`controllability`, from finite differences.
 
     References:
         Lall, Marsden, Glavaški 2002, Int. J. Robust Nonlinear Control 12, section 3.
@@ -47,13 +50,13 @@ def empirical_controllability(
         impulses = change * torch.eye(row.numel(), dtype=x.dtype, device=x.device).unflatten(1, row.shape)
         ends = []
         for part in impulses.split(max(COPIED // max(row.numel() * row.shape[0], 1), 1)):
-            up, down = (_last(step, row + sign * part, start) for sign in (1, -1))
+            up, down = (_run_to_end(step, row + sign * part, start) for sign in (1, -1))
             ends.append((up - down) / (2 * change))
         responses.append(torch.cat(ends).unflatten(0, row.shape))
     return Controllability(torch.stack(responses))
 
 
-def _last(step: Any, x: Tensor, start: Tensor) -> Tensor:
+def _run_to_end(step: Any, x: Tensor, start: Tensor) -> Tensor:
     h = start.expand(len(x), -1)
     for x_t in x.unbind(1):
         h = step(x_t, h)
@@ -68,13 +71,16 @@ def empirical_observability(
     *,
     change: float = 1e-4,
 ) -> Observability:
-    """What :func:`observability` says, by simulation: every number of the first state moved up, and down.
+    """Estimate :func:`observability` by simulation: every number of the first state is moved up, and down.
 
     Args:
         system: what :func:`as_step` takes; it need not be differentiable.
         x: the input that drives the trajectory.
         h: the flat state to start in; default: the initial one.
         change: how far each number is moved; in float32 take some 1e-2.
+
+    Returns:
+        The same quantities as :func:`observability`, from finite differences.
 
     References:
         Powel and Morgansen 2015, CDC, "Empirical observability Gramian rank condition for weak observability of

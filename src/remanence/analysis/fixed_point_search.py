@@ -9,9 +9,9 @@ from jaxtyping import Complex, Float, Int
 from torch import Tensor
 
 from remanence.analysis.adapters import as_step
-from remanence.analysis.canvas import BLUE, GREEN, GREY, ORANGE, on
+from remanence.analysis.canvas import BLUE, GREEN, GREY, ORANGE, get_axes
 from remanence.analysis.newton_search import search
-from remanence.analysis.stability import Verdict, verdict
+from remanence.analysis.stability import Verdict, judge
 from remanence.analysis.step import Step
 
 ITERATIONS = 200
@@ -43,7 +43,11 @@ class FixedPoints:
     lost: int
 
     def of_kind(self, *kinds: str) -> Float[Tensor, "some size"]:
-        """The points with one of these verdicts."""
+        """Select the points with one of these verdicts.
+
+        Args:
+            kinds: as in :attr:`Verdict.kind`.
+        """
         chosen = [index for index, each in enumerate(self.verdicts) if each.kind in kinds]
         return self.points[chosen]
 
@@ -58,7 +62,7 @@ class FixedPoints:
         Args:
             axes: where; default: a new figure.
         """
-        axes = on(axes)
+        axes = get_axes(axes)
         flat, name = self.points.cpu(), "component of the state"
         if flat.shape[1] == 1:
             flat = torch.cat([flat, torch.zeros_like(flat)], 1)
@@ -75,7 +79,7 @@ class FixedPoints:
 
 
 def draw_points(axes: Any, places: Tensor, verdicts: tuple[Verdict, ...]) -> None:
-    """Points [points, 2]: full if they attract, hollow if they do not."""
+    """Draw points [points, 2]: filled if they attract, hollow if they do not."""
     for kind in dict.fromkeys(each.kind for each in verdicts):
         chosen = places[[index for index, each in enumerate(verdicts) if each.kind == kind]]
         if "asymptotically" in kind:
@@ -119,6 +123,9 @@ def fixed_points(
         steps: of each simulation, at most.
         iterations: of the search, at most.
 
+    Returns:
+        The points, with Jacobian, eigenvalues and verdict of each.
+
     References:
         Sussillo and Barak 2013, Neural Computation 25 (search). Khalil, Nonlinear Systems, 2002, chapter 4, and Haykin,
         Neural Networks, 1999, chapter 14 (definitions).
@@ -141,20 +148,20 @@ def fixed_points(
     tolerance = TOLERANCE.get(step.dtype, 1e-3)
     h, norm = _search(step, x, starts, iterations, after, tolerance)
     arrived = norm < tolerance
-    points, arrivals = _merged(h[arrived], norm[arrived], after, tolerance)
+    points, arrivals = _merge_points(h[arrived], norm[arrived], after, tolerance)
     jacobians = step.jacobian(x.expand(len(points), -1), points) if len(points) else h.new_zeros(0, *[step.size] * 2)
     eigenvalues = torch.linalg.eigvals(jacobians)
     eigenvalues = eigenvalues.gather(-1, eigenvalues.abs().argsort(-1, descending=True))
-    verdicts = [verdict(step, x, *pair, radius, steps) for pair in zip(points, eigenvalues, strict=True)]
+    verdicts = [judge(step, x, *pair, radius, steps) for pair in zip(points, eigenvalues, strict=True)]
     if len(points) == 1 and verdicts[0].kind == "asymptotically stable":
-        verdicts = [_globally(step, x, points[0], starts, verdicts[0], steps)]
+        verdicts = [_judge_globally(step, x, points[0], starts, verdicts[0], steps)]
     return FixedPoints(points, jacobians, eigenvalues, tuple(verdicts), arrivals, int((~arrived).sum()))
 
 
 def _search(
     step: Step, x: Tensor, starts: Tensor, iterations: int, after: Callable[[Tensor], Tensor], tolerance: float
 ) -> tuple[Tensor, Tensor]:
-    """Where each start ended, and how fast the state moves there."""
+    """Return where each start ended, and how fast the state moves there."""
 
     def jacobian(h: Tensor) -> Tensor:
         return step.jacobian(x.expand(len(h), -1), h)
@@ -169,8 +176,10 @@ def _search(
     return h, norm
 
 
-def _merged(h: Tensor, norm: Tensor, after: Callable[[Tensor], Tensor], tolerance: float) -> tuple[Tensor, Tensor]:
-    """One point of each heap, the slowest, and how many there were."""
+def _merge_points(
+    h: Tensor, norm: Tensor, after: Callable[[Tensor], Tensor], tolerance: float
+) -> tuple[Tensor, Tensor]:
+    """Return the slowest point of each cluster, and the number of points in it."""
     rest, points, arrivals = h[norm.argsort()], [], []
     while len(rest):
         distance, scale = (rest - rest[0]).norm(dim=-1), 1 + rest[0].norm()
@@ -194,7 +203,7 @@ def _is_slow_between(point: Tensor, others: Tensor, after: Callable[[Tensor], Te
     return (moved.norm(dim=-1) < tolerance).all(0)
 
 
-def _globally(step: Step, x: Tensor, point: Tensor, starts: Tensor, local: Verdict, steps: int) -> Verdict:
+def _judge_globally(step: Step, x: Tensor, point: Tensor, starts: Tensor, local: Verdict, steps: int) -> Verdict:
     h, inputs = starts, x.expand(len(starts), -1)
     for _ in range(steps):
         h = step(inputs, h)

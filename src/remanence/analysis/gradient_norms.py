@@ -9,7 +9,7 @@ from jaxtyping import Float
 from torch import Tensor, nn
 
 from remanence.analysis.adapters import as_step
-from remanence.analysis.canvas import BLUE, GREEN, GREY, ORANGE, on
+from remanence.analysis.canvas import BLUE, GREEN, GREY, ORANGE, get_axes
 from remanence.analysis.step import Step
 from remanence.nn.elman import Elman
 
@@ -32,24 +32,24 @@ class GradientFlow:
     weight_bound: Float[Tensor, "batch states"] | None
 
     def horizon(self, share: float = 0.01) -> Float[Tensor, " batch"]:
-        """Steps back in time at which the gradient first falls below a share of what it is at its last arrival.
+        """Count the steps back until the gradient falls below a fraction of its value at the last state it reaches.
 
         For a loss at the end of the sequence. Infinite where it never does within the sequence.
 
         Args:
             share: of the norm at the latest state that the loss reaches.
         """
-        return self._first(lambda ratio: ratio < share)
+        return self._find_first(lambda ratio: ratio < share)
 
     def explodes(self, factor: float = 100.0) -> Float[Tensor, " batch"]:
-        """Steps back at which the gradient first exceeds so many times what it is at its last arrival; or infinite.
+        """Count the steps back until the gradient exceeds a multiple of its last value; infinite if it never does.
 
         Args:
             factor: how many times; a gradient that is not finite counts as larger.
         """
-        return self._first(lambda ratio: ~(ratio <= factor))
+        return self._find_first(lambda ratio: ~(ratio <= factor))
 
-    def _first(self, is_past: Callable[[Tensor], Tensor]) -> Tensor:
+    def _find_first(self, is_past: Callable[[Tensor], Tensor]) -> Tensor:
         steps = []
         for backwards in self.norms.flip(1):
             arrived = torch.nonzero(backwards)[:, 0]
@@ -64,7 +64,7 @@ class GradientFlow:
         Args:
             axes: where; default: a new figure.
         """
-        axes = on(axes)
+        axes = get_axes(axes)
         for values, name, colour, style in (
             (self.norms, r"$\|\partial L/\partial h_t\|$", BLUE, "-"),
             (self.jacobian_bound, r"bound $\prod\|J_k\|$", GREEN, "--"),
@@ -102,6 +102,9 @@ def gradient_flow(
         bound: whether to take the Jacobians that ``jacobian_bound`` is made of: where the state is large, they cost
             far more than the gradient itself.
 
+    Returns:
+        The norm of the gradient at every state, and its upper bounds.
+
     References:
         Bengio, Simard, Frasconi 1994; Pascanu, Mikolov, Bengio 2013, arXiv:1211.5063, section 2.
 
@@ -112,7 +115,7 @@ def gradient_flow(
         True
     """
     step = as_step(system)
-    before, after, direct = _direct(step, x, loss, step.start(x, h))
+    before, after, direct = _run_with_gradients(step, x, loss, step.start(x, h))
     norms = [direct[-1].norm(dim=-1)]
     g = direct[-1]
     # From the last step to the first: what came in directly, and what comes back through the step.
@@ -120,23 +123,23 @@ def gradient_flow(
         (through,) = torch.autograd.grad(later, earlier, g, materialize_grads=True)
         g = own + through
         norms.append(g.norm(dim=-1))
-    stretch = _stretch(step, x, torch.stack([state.detach() for state in before], 1)) if bound else None
-    weights = _weight_factors(system, torch.stack([state.detach() for state in after], 1))
+    stretch = _compute_jacobian_norms(step, x, torch.stack([state.detach() for state in before], 1)) if bound else None
+    weights = _compute_weight_factors(system, torch.stack([state.detach() for state in after], 1))
     own = [d.norm(dim=-1) for d in direct]
-    bounds = (None if factors is None else _accumulated(own, factors) for factors in (stretch, weights))
+    bounds = (None if factors is None else _accumulate_bounds(own, factors) for factors in (stretch, weights))
     return GradientFlow(torch.stack(norms[::-1], 1), *bounds)
 
 
-def _stretch(step: Step, x: Tensor, states: Tensor) -> Tensor:
-    """‖J‖ of every step."""
+def _compute_jacobian_norms(step: Step, x: Tensor, states: Tensor) -> Tensor:
+    """Compute ‖J‖ of every step."""
     jacobians = step.jacobian(x.flatten(0, 1), states.flatten(0, 1))
     return torch.linalg.matrix_norm(jacobians, 2).unflatten(0, x.shape[:2])
 
 
-def _direct(
+def _run_with_gradients(
     step: Step, x: Tensor, loss: Callable[[Tensor, Tensor], Tensor], h: Tensor
 ) -> tuple[list[Tensor], list[Tensor], list[Tensor]]:
-    """States before every step (cut off from the past), after it, and what of the gradient enters h_0 ... h_T directly.
+    """Return the states before every step (detached), those after it, and the direct gradient of every state.
 
     The output of a step belongs to the state before it, where it is computed beside the new state.
     """
@@ -156,15 +159,15 @@ def _direct(
     return before, after, list(direct)
 
 
-def _accumulated(direct: list[Tensor], factors: Tensor) -> Tensor:
+def _accumulate_bounds(direct: list[Tensor], factors: Tensor) -> Tensor:
     bounds = [direct[-1]]
     for own, factor in zip(direct[-2::-1], factors.unbind(1)[::-1], strict=True):
         bounds.append(own + factor * bounds[-1])
     return torch.stack(bounds[::-1], 1)
 
 
-def _weight_factors(system: Any, states: Tensor) -> Tensor | None:
-    """‖W‖ ‖diag σ'‖ of every step; σ' from the state after it: 1 - h² for tanh, 1 or 0 for ReLU."""
+def _compute_weight_factors(system: Any, states: Tensor) -> Tensor | None:
+    """Compute ‖W‖ ‖diag σ'‖ of every step; σ' from the state after it: 1 - h² for tanh, 1 or 0 for ReLU."""
     weight: Any
     if isinstance(system, Elman | nn.RNNCell):
         weight = system.weight_hh

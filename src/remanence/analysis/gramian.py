@@ -8,8 +8,8 @@ import torch
 from jaxtyping import Float, Int
 from torch import Tensor
 
-from remanence.analysis.canvas import BLUE, GREY, ORANGE, on
-from remanence.extras import needing
+from remanence.analysis.canvas import BLUE, GREY, ORANGE, get_axes
+from remanence.extras import require_extra
 
 FLOOR = 1e-12  # of the largest energy: what a picture still shows
 
@@ -65,7 +65,7 @@ class Gramian:
         Args:
             axes: three axes; default: a new figure.
         """
-        pairs, values, time = axes = on(axes, 3)
+        pairs, values, time = axes = get_axes(axes, 3)
         draw_energy(pairs, self.energy.mean(0), f"{self.channel} channel")
         pairs.set(title=self.title)
         found, tolerance = self.spectrum[0].cpu(), float(self.tolerance[0])
@@ -83,8 +83,8 @@ class Gramian:
 
 
 def draw_energy(axes: Any, energy: Tensor, rows: str) -> None:
-    """A heat map of rows and numbers of the state, by powers of 10."""
-    with needing("analysis", "a picture"):
+    """Draw a heat map of rows and numbers of the state, by powers of 10."""
+    with require_extra("analysis", "a picture"):
         from matplotlib.ticker import MaxNLocator
 
     largest = energy.max().clamp_min(torch.finfo(energy.dtype).tiny)

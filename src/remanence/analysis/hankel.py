@@ -8,7 +8,7 @@ from jaxtyping import Float
 from torch import Tensor
 
 from remanence.analysis.adapters import as_step
-from remanence.analysis.canvas import BLUE, on
+from remanence.analysis.canvas import BLUE, get_axes
 from remanence.analysis.controllable import Controllability, controllability
 from remanence.analysis.gramian import draw_energy
 from remanence.analysis.observable import Observability, observability
@@ -41,7 +41,7 @@ class HankelModes:
         Args:
             axes: two axes; default: a new figure.
         """
-        values, modes = axes = on(axes, 2)
+        values, modes = axes = get_axes(axes, 2)
         found = self.singular_values[0].cpu()
         values.semilogy(range(1, len(found) + 1), found.where(found > 0, torch.nan), ".-", color=BLUE)
         values.set(xlabel="mode", ylabel="singular value", title="Hankel singular values")
@@ -56,13 +56,16 @@ def hankel_modes(
     at: int | None = None,
     h: Float[Tensor, "batch size"] | None = None,
 ) -> HankelModes:
-    """Which directions of the state inputs have written by a time and outputs will read after it.
+    """Find the directions of the state that inputs have written by a time and outputs will read after it.
 
     Args:
         system: what :func:`as_step` takes, best in float64.
         x: the input that drives the trajectory.
         at: steps before the middle; default: half of them.
         h: the flat state to start in; default: the initial one.
+
+    Returns:
+        Hankel singular values and modes, and both Gramians.
 
     Raises:
         ValueError: no step before ``at`` or none after it.

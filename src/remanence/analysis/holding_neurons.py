@@ -10,9 +10,9 @@ from torch import Tensor
 from torch.nn import functional as F
 
 from remanence.analysis.adapters import as_step
-from remanence.analysis.canvas import on
+from remanence.analysis.canvas import get_axes
 from remanence.errors import UserError
-from remanence.extras import needing
+from remanence.extras import require_extra
 from remanence.nn.fastlane import Fastlane
 from remanence.nn.memory import Memory
 from remanence.nn.persistent import PersistentLinear
@@ -62,7 +62,7 @@ class Holding:
             axes: where; default: a new figure.
             sample: which sequence of the batch.
         """
-        axes = on(axes)
+        axes = get_axes(axes)
         ranked = self.share.argsort(descending=True, stable=True)
         values = self.values[sample].T[ranked].cpu()
         largest = self.values.abs().amax((0, 1))[ranked, None].cpu()
@@ -83,26 +83,26 @@ class Holding:
         return axes
 
     def to_networkx(self) -> Any:
-        """A ``networkx.DiGraph`` of the neurons 0, 1, ... and the inputs "x0", "x1", ...
+        """Convert to a ``networkx.DiGraph`` of the neurons 0, 1, ... and the inputs "x0", "x1", ...
 
         Edges go from sender to receiver and have a ``weight``; neurons have ``place`` (0 fires first), ``sensory`` (it
         hears an input), ``output``, ``share`` and ``holds``.
         """
-        with needing("analysis", "a graph of neurons"):
-            from remanence.analysis.neuron_graph import build
+        with require_extra("analysis", "a graph of neurons"):
+            from remanence.analysis.neuron_graph import build_graph
 
-        return build(self)
+        return build_graph(self)
 
     def graph(self, axes: Any = None) -> Any:
-        """Draw that graph; see :func:`remanence.analysis.neuron_graph.draw`.
+        """Draw that graph; see :func:`remanence.analysis.neuron_graph.draw_graph`.
 
         Args:
             axes: where; default: a new figure.
         """
-        with needing("analysis", "a picture"):
-            from remanence.analysis.neuron_graph import draw
+        with require_extra("analysis", "a picture"):
+            from remanence.analysis.neuron_graph import draw_graph
 
-        return draw(self, on(axes))
+        return draw_graph(self, get_axes(axes))
 
 
 @torch.no_grad()
@@ -114,7 +114,7 @@ def holding(
     tolerance: float = 0.01,
     away: float = 0.1,
 ) -> Holding:
-    """Which neurons hold a value, and what arrives at each of them.
+    """Find which neurons hold a value, and what their net input is meanwhile.
 
     With R_a the range of neuron a, the distance from its lowest to its highest value in all of the run, 0 among them,
     it holds at step t where it keeps its value and that is not its rest at 0::
@@ -132,6 +132,9 @@ def holding(
         tolerance: how much a value that is held may change in a step, a share of the range.
         away: how far from 0 it must be, a share of the range.
 
+    Returns:
+        The values and the net input of every neuron over time, and when it held.
+
     Raises:
         ValueError: another layer, an input of a wrong shape, or a share outside 0 to 1.
 
@@ -146,9 +149,9 @@ def holding(
         raise UserError(f"holding is defined for PersistentLinear and Fastlane, got {type(layer).__name__}")
     for name, value in (("tolerance", tolerance), ("away", away)):
         if not 0 <= value <= 1:
-            raise UserError(f"{name} is a share of the range, 0 to 1, got {value}")
+            raise UserError(f"{name} must be a fraction of the range, between 0 and 1, got {value}")
     start = as_step(layer).start(x, h)
-    run = _persistent(layer, x, start) if isinstance(layer, PersistentLinear) else _fastlane(layer, x, start)
+    run = _run_persistent(layer, x, start) if isinstance(layer, PersistentLinear) else _run_fastlane(layer, x, start)
     values, net_input, *graph = run
     seen = torch.cat([start[:, None], values], 1)
     extent = seen.amax((0, 1)).clamp_min(0) - seen.amin((0, 1)).clamp_max(0)
@@ -156,16 +159,16 @@ def holding(
     return Holding(values, net_input, held, *graph)
 
 
-def _persistent(layer: PersistentLinear, x: Tensor, h: Tensor) -> tuple[Tensor, ...]:
-    """Values, net input, and weights, input weights, order and outputs as :class:`Holding` has them."""
+def _run_persistent(layer: PersistentLinear, x: Tensor, h: Tensor) -> tuple[Tensor, ...]:
+    """Return values, net input, weights, input weights, order and outputs, as in :class:`Holding`."""
     everyone = torch.arange(layer.hidden_size, device=x.device)
     net_input = F.linear(x, layer.weight_ih, layer.bias)
     none = x.new_zeros(len(everyone), len(everyone))
     return layer(x, h)[0], net_input, none, layer.weight_ih.detach(), everyone, everyone
 
 
-def _fastlane(layer: Fastlane, x: Tensor, h: Tensor) -> tuple[Tensor, ...]:
-    """The same."""
+def _run_fastlane(layer: Fastlane, x: Tensor, h: Tensor) -> tuple[Tensor, ...]:
+    """Return the same quantities for a :class:`Fastlane`."""
     w, u = layer.weights(), layer.input_weights()
     drive = F.linear(x.repeat_interleave(layer.ticks, 1), u, layer.bias)
     values, _ = fire(replace(layer.schedule, ticks=1), drive.permute(2, 1, 0).contiguous(), h.T.contiguous(), w)

@@ -9,10 +9,10 @@ from jaxtyping import Complex, Float
 from torch import Tensor
 
 from remanence.analysis.adapters import as_step
-from remanence.analysis.canvas import BLUE, GREEN, ORANGE, on
+from remanence.analysis.canvas import BLUE, GREEN, ORANGE, get_axes
 from remanence.analysis.stability import MARGIN
 from remanence.errors import UserError
-from remanence.extras import needing
+from remanence.extras import require_extra
 
 HORIZON = 100  # steps, at least, where the infinite sums diverge
 
@@ -47,12 +47,12 @@ class LinearControl:
     @cached_property
     def controllability_spectrum(self) -> Float[Tensor, " size"]:
         """Eigenvalues of the controllability Gramian, descending."""
-        return _spectrum(self.controllability_gramian)
+        return _compute_spectrum(self.controllability_gramian)
 
     @cached_property
     def observability_spectrum(self) -> Float[Tensor, " size"]:
         """Eigenvalues of the observability Gramian, descending."""
-        return _spectrum(self.observability_gramian)
+        return _compute_spectrum(self.observability_gramian)
 
     @property
     def gramian_ranks(self) -> tuple[int, int]:
@@ -65,13 +65,13 @@ class LinearControl:
     @cached_property
     def hankel_singular_values(self) -> Float[Tensor, " size"]:
         """Square roots of the eigenvalues of the product of both Gramians, descending."""
-        written, read = _root(self.controllability_gramian), _root(self.observability_gramian)
+        written, read = _compute_root(self.controllability_gramian), _compute_root(self.observability_gramian)
         return torch.linalg.svdvals(read.mT @ written)
 
     @property
     def state_space(self) -> Any:
         """The linearisation as python-control's ``StateSpace``, in steps: for Bode plots, regulators and the like."""
-        with needing("analysis", "a linearisation as a state space"):
+        with require_extra("analysis", "a linearisation as a state space"):
             import control
 
         return control.ss(*(each.cpu().numpy() for each in (self.A, self.B, self.C, self.D)), True)
@@ -82,7 +82,7 @@ class LinearControl:
         Args:
             axes: two axes; default: a new figure.
         """
-        values, numbers = axes = on(axes, 2)
+        values, numbers = axes = get_axes(axes, 2)
         for found, name, colour in (
             (self.controllability_spectrum, f"controllability, rank {self.controllable_rank}", BLUE),
             (self.observability_spectrum, f"observability, rank {self.observable_rank}", ORANGE),
@@ -119,6 +119,9 @@ def linear_control(
         x_t: the constant input; default: zeros.
         horizon: steps to sum over; default: to infinity where the sums converge, else 100 or the size of the state.
 
+    Returns:
+        The linearisation with its Gramians, their spectra and ranks.
+
     Raises:
         ValueError: a wrong shape, or a horizon below 1, or so long that the sums overflow.
 
@@ -145,15 +148,15 @@ def linear_control(
     eigenvalues = eigenvalues[eigenvalues.abs().argsort(descending=True)]
     if horizon is None and not bool(eigenvalues[0].abs() < 1 - MARGIN):
         horizon = max(HORIZON, step.size)
-    gramians = [_gramian(matrix, by, horizon) for matrix, by in ((A, B), (A.T, C.T))]
-    ranks = _reachable(A, B), _reachable(A.T, C.T)
+    gramians = [_compute_gramian(matrix, by, horizon) for matrix, by in ((A, B), (A.T, C.T))]
+    ranks = _count_reachable(A, B), _count_reachable(A.T, C.T)
     return LinearControl(A, B, C, D, eigenvalues, horizon, gramians[0], gramians[1], *ranks)
 
 
-def _gramian(A: Tensor, B: Tensor, horizon: int | None) -> Tensor:
-    """``Σ_k A^k B Bᵀ (A^k)ᵀ``."""
+def _compute_gramian(A: Tensor, B: Tensor, horizon: int | None) -> Tensor:
+    """Compute ``Σ_k A^k B Bᵀ (A^k)ᵀ``."""
     if horizon is None:
-        with needing("analysis", "a Gramian over all time"):
+        with require_extra("analysis", "a Gramian over all time"):
             from control import dlyap
 
         return torch.from_numpy(dlyap(A.cpu().numpy(), (B @ B.T).cpu().numpy())).to(A)
@@ -166,8 +169,8 @@ def _gramian(A: Tensor, B: Tensor, horizon: int | None) -> Tensor:
     return W
 
 
-def _reachable(A: Tensor, B: Tensor) -> int:
-    """Dimension of the smallest subspace that holds B and that A does not leave, by an orthogonal basis of it."""
+def _count_reachable(A: Tensor, B: Tensor) -> int:
+    """Compute the dimension of the smallest A-invariant subspace that contains B, by an orthogonal basis."""
     # Rounding grows along the chain: at 200 states to 1e5 epsilons. A coupling weaker than this share of ‖A‖ is none.
     rounding = torch.finfo(A.dtype).eps ** (2 / 3)
     found, new, size = A.new_zeros(len(A), 0), B, torch.linalg.matrix_norm(B, 2) if B.numel() else 0.0
@@ -180,10 +183,10 @@ def _reachable(A: Tensor, B: Tensor) -> int:
     return found.shape[1]
 
 
-def _spectrum(gramian: Tensor) -> Tensor:
+def _compute_spectrum(gramian: Tensor) -> Tensor:
     return torch.linalg.eigvalsh(gramian).flip(0).clamp_min(0)
 
 
-def _root(gramian: Tensor) -> Tensor:
+def _compute_root(gramian: Tensor) -> Tensor:
     values, vectors = torch.linalg.eigh(gramian)
     return vectors * values.clamp_min(0).sqrt()

@@ -8,7 +8,7 @@ from jaxtyping import Float
 from torch import Tensor
 
 from remanence.analysis.adapters import as_step
-from remanence.analysis.canvas import BLUE, GREY, on
+from remanence.analysis.canvas import BLUE, GREY, get_axes
 from remanence.errors import UserError
 
 CHUNK = 64  # steps whose Jacobians are taken at once
@@ -43,7 +43,7 @@ class LyapunovExponents:
         Args:
             axes: where; default: a new figure.
         """
-        axes = on(axes)
+        axes = get_axes(axes)
         steps = self.running.shape[1]
         axes.plot(range(1, steps + 1), self.running.mean(0).cpu(), color=BLUE, linewidth=1)
         axes.axhline(0, color=GREY, linewidth=1, linestyle="--")
@@ -63,7 +63,7 @@ def lyapunov_exponents(
     discard: int = 0,
     time_step: float = 1.0,
 ) -> LyapunovExponents:
-    """Lyapunov exponents along a trajectory, by repeated QR decomposition.
+    """Compute Lyapunov exponents along a trajectory, by repeated QR decomposition.
 
     In the order of time, J_t the Jacobian of the step, Q_0 orthonormal::
 
@@ -76,6 +76,9 @@ def lyapunov_exponents(
         count: how many exponents, the largest; default: all.
         discard: steps at the start that do not count, in which trajectory and Q settle.
         time_step: how long a step lasts.
+
+    Returns:
+        The exponents, and their running means.
 
     Raises:
         ValueError: ``count`` or ``discard`` out of range.

@@ -9,8 +9,8 @@ from jaxtyping import Float
 from torch import Tensor
 
 from remanence.analysis.adapters import as_step
-from remanence.analysis.canvas import BLUE, GREY, ORANGE, on
-from remanence.analysis.region import Region, corners, sampled
+from remanence.analysis.canvas import BLUE, GREY, ORANGE, get_axes
+from remanence.analysis.region import Region, draw_corners, sample_region
 from remanence.analysis.step import Step
 from remanence.errors import UserError
 from remanence.nn.hopfield import Hopfield
@@ -54,7 +54,7 @@ class LyapunovCheck:
         Args:
             axes: where; default: a new figure.
         """
-        axes = on(axes)
+        axes = get_axes(axes)
         values, changes = self.values.cpu(), self.changes.cpu()
         for chosen, name, colour in ((changes < 0, "falls", BLUE), (changes >= 0, "does not fall", ORANGE)):
             if bool(chosen.any()):
@@ -77,7 +77,7 @@ def lyapunov_function(
     x: Float[Tensor, " input"] | None = None,
     samples: int = 10_000,
 ) -> LyapunovCheck:
-    """Look for states that speak against a candidate V: ``V(x̄) = 0``, else ``V(h) > 0`` and ``V(F(h)) < V(h)``.
+    """Search for states that contradict a candidate V: ``V(x̄) = 0``, else ``V(h) > 0`` and ``V(F(h)) < V(h)``.
 
     Without a point V is judged as an energy: no step may raise it, and it may stay only where the state rests. Samples
     are evidence, no proof: a state between them may disagree. A ``nn.Hopfield`` brings its own energy, and corners of
@@ -92,6 +92,9 @@ def lyapunov_function(
         point: the equilibrium x̄ under x; default: none.
         x: the constant input; default: zeros.
         samples: how many states are drawn.
+
+    Returns:
+        The samples, those that contradict V, and a verdict.
 
     Raises:
         ValueError: no candidate or region, a region of another size, or a point that is no equilibrium.
@@ -108,21 +111,21 @@ def lyapunov_function(
     """
     if isinstance(system, Hopfield):
         candidate = system.energy if candidate is None else candidate
-        region = corners(system, samples) if region is None else region
-        system = _sweep(system)
+        region = draw_corners(system, samples) if region is None else region
+        system = _make_sweep_step(system)
     if candidate is None or region is None:
         raise UserError("candidate and region are needed, except for a Hopfield network")
     step = as_step(system)
     x = step.silence()[0] if x is None else x
     if point is not None:
-        _check_rests(step, x, point)
-    drawn = sampled(region, point, step, samples)
+        _check_equilibrium(step, x, point)
+    drawn = sample_region(region, point, step, samples)
     h = drawn.states
     after = step(x.expand(len(h), -1), h)
     values, later = candidate(h), candidate(after)
     rounding = ROUNDING * torch.finfo(h.dtype).eps
     changes = torch.where((later - values).abs() <= rounding * values.abs().maximum(later.abs()), 0, later - values)
-    counts = _moves(h, after) if point is None else (h != point).any(1)
+    counts = _is_moving(h, after) if point is None else (h != point).any(1)
     low = counts & ~(values > 0) if point is not None else torch.zeros_like(counts)
     rises, stays = counts & ~(changes <= 0), counts & (changes == 0)  # what is not finite rises
     at_point = 0.0 if point is None else float(candidate(point[None])[0])
@@ -131,32 +134,33 @@ def lyapunov_function(
     border = candidate(drawn.border) if len(drawn.border) else values[:0]
     limits = torch.cat([values[low | rises | stays | drawn.outside(after)], border])
     level = torch.inf if point is None or not len(limits) else float(limits.min())
-    against = _against(at_point, h, low, rises)
-    verdict = against or _evidence(h, stays, point is not None, level)
+    against = _list_objections(at_point, h, low, rises)
+    verdict = against or _describe_evidence(h, stays, point is not None, level)
     strict = not against and not bool(stays.any())
     return LyapunovCheck(h, values, changes, h[low], h[rises], h[stays], level, not against, strict, verdict)
 
 
-def _sweep(memory: Hopfield) -> Step:
+def _make_sweep_step(memory: Hopfield) -> Step:
     return as_step(lambda x_t, h: memory(h, sweeps=1), state=torch.ones_like(memory.weight[:1]))
 
 
-def _against(at_point: float, h: Tensor, low: Tensor, rises: Tensor) -> str:
+def _list_objections(at_point: float, h: Tensor, low: Tensor, rises: Tensor) -> str:
     said = [f"V is {at_point:.3g} at the point, not 0"] if at_point else []
-    said += [f"V is not above 0 at {_some(h[low])}"] if bool(low.any()) else []
-    said += [f"V rises at {_some(h[rises])}"] if bool(rises.any()) else []
+    said += [f"V is not above 0 at {_format_states(h[low])}"] if bool(low.any()) else []
+    said += [f"V rises at {_format_states(h[rises])}"] if bool(rises.any()) else []
     return f"no Lyapunov function here: {'; '.join(said)}" if said else ""
 
 
-def _some(states: Tensor) -> str:
+def _format_states(states: Tensor) -> str:
     first = ", ".join(f"{number:.4g}" for number in states[0, :4].tolist()) + ", ..." * (states.shape[1] > 4)
     return f"{len(states):,} of the states sampled, as [{first}]"
 
 
-def _evidence(h: Tensor, stays: Tensor, equilibrium: bool, level: float) -> str:
+def _describe_evidence(h: Tensor, stays: Tensor, equilibrium: bool, level: float) -> str:
     where = "V is 0 at the point and above 0 at all" if equilibrium else "V rises at none of the"
     if bool(stays.any()):
-        means = f"V stays at {_some(h[stays])}: evidence, not proof, of stability, but none that states come to rest"
+        where_it_stays = _format_states(h[stays])
+        means = f"V stays at {where_it_stays}: evidence, not proof, of stability, but none that states come to rest"
     elif equilibrium:
         whom = f"whoever starts with V below {level:.4g}" if 0 < level < torch.inf else "those states"
         means = f"and falls: evidence, not proof, that the point is asymptotically stable, and attracts {whom}"
@@ -165,18 +169,18 @@ def _evidence(h: Tensor, stays: Tensor, equilibrium: bool, level: float) -> str:
     return f"{where} {len(h):,} states sampled, {means}"
 
 
-def _moves(h: Tensor, after: Tensor) -> Tensor:
-    """Where V is flat, as at rest, its rounding hides moves as small as the root of the rounding."""
-    return (after - h).norm(dim=1) > _root(h) * (1 + h.norm(dim=1))
+def _is_moving(h: Tensor, after: Tensor) -> Tensor:
+    """Return which states move; where V is flat, rounding hides moves as small as the root of epsilon."""
+    return (after - h).norm(dim=1) > _compute_threshold(h) * (1 + h.norm(dim=1))
 
 
-def _root(like: Tensor) -> float:
+def _compute_threshold(like: Tensor) -> float:
     return torch.finfo(like.dtype).eps ** 0.5
 
 
-def _check_rests(step: Step, x: Tensor, point: Tensor) -> None:
+def _check_equilibrium(step: Step, x: Tensor, point: Tensor) -> None:
     if point.shape != (step.size,):
         raise UserError(f"expected a point [{step.size}], got {list(point.shape)}")
     moved = float((step(x[None], point[None])[0] - point).norm())
-    if not moved <= _root(point) * (1 + float(point.norm())):
-        raise UserError(f"the point is no equilibrium: a step moves it by {moved:.3g}; fixed_points searches for some")
+    if not moved <= _compute_threshold(point) * (1 + float(point.norm())):
+        raise UserError(f"the point is not an equilibrium: a step moves it by {moved:.3g}; find one with fixed_points")

@@ -7,9 +7,9 @@ from typing import TYPE_CHECKING, Any
 import numpy as np
 
 from remanence.analysis.canvas import BLUE, GREY, ORANGE
-from remanence.extras import needing
+from remanence.extras import require_extra
 
-with needing("analysis", "a graph of neurons"):
+with require_extra("analysis", "a graph of neurons"):
     import networkx
 
 if TYPE_CHECKING:
@@ -31,8 +31,8 @@ KINDS = {  # (hears an input, is read): marker and name
 }
 
 
-def build(found: Holding) -> networkx.DiGraph:
-    """The graph that :meth:`Holding.to_networkx` gives."""
+def build_graph(found: Holding) -> networkx.DiGraph:
+    """Build the graph that :meth:`Holding.to_networkx` returns."""
     graph = networkx.DiGraph()
     place = found.order.argsort().tolist()
     sensory, outputs = found.input_weights.ne(0).any(1).tolist(), set(found.outputs.tolist())
@@ -52,20 +52,20 @@ def build(found: Holding) -> networkx.DiGraph:
     return graph
 
 
-def draw(found: Holding, axes: Axes) -> Axes:
+def draw_graph(found: Holding, axes: Axes) -> Axes:
     """Draw the graph of neurons, the stronger an edge the thicker; of many edges the two strongest into each neuron.
 
     Blue edges excite, orange ones inhibit. The fill of a neuron is the share of time that it holds, a thick rim marks
     holders, the shape says whether it hears inputs and whether it is read. A neuron has its number and, where they
     do not fire in that order, its place in it behind a colon (0 fires first). Small boxes are inputs.
     """
-    whole = build(found)
-    graph = _strongest(whole)
-    places = _layout(graph)
+    whole = build_graph(found)
+    graph = _keep_strongest(whole)
+    places = _compute_layout(graph)
     narrow = axes.figure.bbox.width < NARROW * axes.figure.dpi
     size = min(420.0, 14_000 / len(graph)) * (0.4 if narrow else 1.0)
-    _edges(graph, places, axes, size)
-    marks = _neurons(graph, places, axes, size)
+    _draw_edges(graph, places, axes, size)
+    marks = _draw_neurons(graph, places, axes, size)
     inputs = [node for node, facts in graph.nodes(data=True) if "place" not in facts]
     box = {"boxstyle": "round,pad=0.15", "facecolor": "white", "edgecolor": GREY, "linewidth": 0.6}
     names = {node: node for node in inputs}
@@ -77,12 +77,12 @@ def draw(found: Holding, axes: Axes) -> Axes:
     axes.margins(0.1)
     columns, side = (1, "bottom") if narrow else (3, "right")
     axes.legend(handles=marks, loc="upper center", bbox_to_anchor=(0.5, 0), ncols=columns, frameon=False)
-    axes.figure.colorbar(_shades(), ax=axes, label="share of time that it holds", shrink=0.6, location=side)
+    axes.figure.colorbar(_make_shades(), ax=axes, label="share of time that it holds", shrink=0.6, location=side)
     return axes
 
 
-def _strongest(graph: networkx.DiGraph) -> networkx.DiGraph:
-    """All neurons, and the strongest edges into each; inputs that are left without any are left out."""
+def _keep_strongest(graph: networkx.DiGraph) -> networkx.DiGraph:
+    """Keep all neurons and the strongest edges into each; drop inputs without edges."""
     kept = networkx.DiGraph()
     kept.add_nodes_from((node, facts) for node, facts in graph.nodes(data=True) if "place" in facts)
     for neuron in list(kept):
@@ -91,8 +91,8 @@ def _strongest(graph: networkx.DiGraph) -> networkx.DiGraph:
     return kept
 
 
-def _layout(graph: networkx.DiGraph) -> dict[Any, np.ndarray]:
-    """The stronger two neurons are connected, the nearer they are; none drifts away."""
+def _compute_layout(graph: networkx.DiGraph) -> dict[Any, np.ndarray]:
+    """Place neurons the nearer, the stronger they are connected; none drifts away."""
     pulled = networkx.Graph()
     strengths = [abs(weight) for _, _, weight in graph.edges(data="weight")]
     scale = max(strengths, default=1.0)
@@ -103,7 +103,7 @@ def _layout(graph: networkx.DiGraph) -> dict[Any, np.ndarray]:
     return networkx.spring_layout(pulled, seed=0, iterations=300, k=3 / np.sqrt(len(pulled)))
 
 
-def _edges(graph: networkx.DiGraph, places: Any, axes: Axes, size: float) -> None:
+def _draw_edges(graph: networkx.DiGraph, places: Any, axes: Axes, size: float) -> None:
     weights = [weight for _, _, weight in graph.edges(data="weight")]
     largest = max(map(abs, weights), default=1.0)
     strength = [abs(weight) / largest for weight in weights]
@@ -114,9 +114,9 @@ def _edges(graph: networkx.DiGraph, places: Any, axes: Axes, size: float) -> Non
     )  # fmt: skip
 
 
-def _neurons(graph: networkx.DiGraph, places: Any, axes: Axes, size: float) -> list[Line2D]:
+def _draw_neurons(graph: networkx.DiGraph, places: Any, axes: Axes, size: float) -> list[Line2D]:
     """Draw them; what the legend says."""
-    with needing("analysis", "a picture"):
+    with require_extra("analysis", "a picture"):
         from matplotlib import rcParams
         from matplotlib.lines import Line2D
 
@@ -128,7 +128,7 @@ def _neurons(graph: networkx.DiGraph, places: Any, axes: Axes, size: float) -> l
         if members:
             networkx.draw_networkx_nodes(
                 graph, places, members, ax=axes, node_size=size, node_shape=marker,
-                node_color=[neurons[node]["share"] for node in members], cmap=_shades().get_cmap(), vmin=0, vmax=1,
+                node_color=[neurons[node]["share"] for node in members], cmap=_make_shades().get_cmap(), vmin=0, vmax=1,
                 edgecolors=[ink if neurons[node]["holds"] else GREY for node in members],
                 linewidths=[2.2 if neurons[node]["holds"] else 0.6 for node in members],
             )  # fmt: skip
@@ -148,8 +148,8 @@ def _neurons(graph: networkx.DiGraph, places: Any, axes: Axes, size: float) -> l
     return marks
 
 
-def _shades() -> ScalarMappable:
-    with needing("analysis", "a picture"):
+def _make_shades() -> ScalarMappable:
+    with require_extra("analysis", "a picture"):
         from matplotlib.cm import ScalarMappable
 
     shades = ScalarMappable(cmap="YlGn")

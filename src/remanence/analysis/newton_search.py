@@ -15,7 +15,7 @@ REACHED = 1e-4  # of the tolerance: nearer to a root no row needs to be
 def search(
     step: Callable[[Tensor], Tensor], jacobian: Callable[[Tensor], Tensor], h: Tensor, iterations: int, tolerance: float
 ) -> tuple[Tensor, Tensor]:
-    """Go from every row to where it does not move.
+    """Search from every row for a state that does not move.
 
     A row takes Newton's step, with the Jacobian of before as long as that at least halves its speed ``‖F(h) - h‖``.
     Where a fresh one does not either, it takes the better of that and a damped step down the speed squared (Levenberg
@@ -35,7 +35,7 @@ class _Search:
         self.step, self.jacobian, self.tolerance = step, jacobian, tolerance
         self.h = h
         self.residual = step(h) - h
-        self.norm = _norm(self.residual)
+        self.norm = _compute_norm(self.residual)
         self.damping = torch.full_like(self.norm, DAMPING[0])
         self.settled = torch.zeros_like(self.norm, dtype=torch.bool)
         self.factors: tuple[Tensor, Tensor] | None = None  # of J - I, where each row last had its Jacobian
@@ -48,28 +48,28 @@ class _Search:
             if not len(rows):
                 break
             before = self.norm[rows]
-            fresh = rows[~self._chord(rows)]
+            fresh = rows[~self._try_chord(rows)]
             if len(fresh):
-                self._newton(fresh)
+                self._try_newton(fresh)
             halved = self.norm[rows] < GOOD * before
             self.settled[rows] = (self.norm[rows] < self.tolerance) & ~halved
         return self.h, self.norm
 
-    def _chord(self, rows: Tensor) -> Tensor:
-        """Newton's step with the Jacobian of before; which rows it served well."""
+    def _try_chord(self, rows: Tensor) -> Tensor:
+        """Try Newton's step with an earlier Jacobian; return the rows for which it worked."""
         served = torch.zeros_like(rows, dtype=torch.bool)
         place = torch.nonzero(self.factored[rows])[:, 0]
         if len(place) and self.factors is not None:
             known = rows[place]
-            with _one_thread():
+            with _use_one_thread():
                 moved = torch.linalg.lu_solve(*(each[known] for each in self.factors), -self.residual[known, :, None])
             served[place] = self._take(known, self.h[known] + moved[..., 0], GOOD * self.norm[known])
         return served
 
-    def _newton(self, rows: Tensor) -> None:
+    def _try_newton(self, rows: Tensor) -> None:
         A, b = self.jacobian(self.h[rows]), -self.residual[rows, :, None]
         A.diagonal(dim1=-2, dim2=-1).sub_(1)
-        with _one_thread():
+        with _use_one_thread():
             LU, pivots, _ = torch.linalg.lu_factor_ex(A)  # of a singular one the step is not finite
             newton = torch.linalg.lu_solve(LU, pivots, b)[..., 0]
         if self.factors is None:
@@ -84,14 +84,14 @@ class _Search:
             self._descend(rows[~good], A[~good], b[~good], newton[~good])
 
     def _descend(self, rows: Tensor, A: Tensor, b: Tensor, newton: Tensor) -> None:
-        """The better of Newton's step and a damped one, if it is slower there at all."""
+        """Take the better of Newton's step and a damped one, if it reduces the speed."""
         normal = A.mT @ A
         normal.diagonal(dim1=-2, dim2=-1).add_(self.damping[rows, None])
-        with _one_thread():
+        with _use_one_thread():
             damped = torch.linalg.solve_ex(normal, A.mT @ b)[0][..., 0]
         candidates = torch.stack([self.h[rows] + newton, self.h[rows] + damped])
         after = self.step(candidates.flatten(0, 1)).view_as(candidates) - candidates
-        which = _norm(after).argmin(0)
+        which = _compute_norm(after).argmin(0)
         better = self._take(rows, candidates[which, torch.arange(len(rows), device=which.device)], self.norm[rows])
         self._damp(rows[better], SHRINK)
         self._damp(rows[~better], GROW)
@@ -99,7 +99,7 @@ class _Search:
     def _take(self, rows: Tensor, candidates: Tensor, below: Tensor) -> Tensor:
         """Move the rows that are slower than ``below`` where they would go; which they are."""
         residual = self.step(candidates) - candidates
-        norm = _norm(residual)
+        norm = _compute_norm(residual)
         taken = norm < below
         index = rows[taken]
         self.h[index], self.residual[index], self.norm[index] = candidates[taken], residual[taken], norm[taken]
@@ -110,7 +110,7 @@ class _Search:
 
 
 @contextmanager
-def _one_thread() -> Iterator[None]:
+def _use_one_thread() -> Iterator[None]:
     # With several threads, MKL's LU decomposition of a batch of matrices above 128 never comes to an end, and that of
     # single ones waits for threads that autograd's own have left spinning: a hundred times longer.
     threads = torch.get_num_threads()
@@ -121,5 +121,5 @@ def _one_thread() -> Iterator[None]:
         torch.set_num_threads(threads)
 
 
-def _norm(residual: Tensor) -> Tensor:
+def _compute_norm(residual: Tensor) -> Tensor:
     return residual.norm(dim=-1).nan_to_num(torch.inf)

@@ -23,7 +23,7 @@ class Observability(Gramian):
     title = "What outputs read"
 
     def read(self, direction: Float[Tensor, "... size"]) -> Float[Tensor, "batch output"]:
-        """Energy ``Σ_t δy²`` in each output after the first state was moved by ``direction``, to first order.
+        """Compute the energy ``Σ_t δy²`` in each output for a small ``direction`` of the first state, to first order.
 
         Args:
             direction: one for all rows of the batch, or one for each.
@@ -36,7 +36,7 @@ class Observability(Gramian):
 def observability(
     system: Any, x: Float[Tensor, "batch time input"], h: Float[Tensor, "batch size"] | None = None
 ) -> Observability:
-    """Which directions of the first state the outputs of a trajectory can tell apart, and how well.
+    """Compute which directions of the first state the outputs of a trajectory can distinguish, and how well.
 
     The step is linearised at every point of the trajectory, by automatic differentiation. Where the system is linear
     and does not change this is the finite-horizon Gramian ``Σ_k (A^k)ᵀ Cᵀ C A^k``. The outputs of a model behind its
@@ -46,6 +46,9 @@ def observability(
         system: what :func:`as_step` takes, best in float64.
         x: the input that drives the trajectory.
         h: the flat state to start in, the one that is read; default: the initial one.
+
+    Returns:
+        The response of the outputs to the first state, its Gramian, spectrum and rank.
 
     Raises:
         ValueError: a wrong shape.

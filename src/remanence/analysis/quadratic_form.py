@@ -8,10 +8,10 @@ from jaxtyping import Float
 from torch import Tensor
 
 from remanence.analysis.adapters import as_step
-from remanence.analysis.canvas import on
+from remanence.analysis.canvas import get_axes
 from remanence.analysis.lyapunov_check import LyapunovCheck, lyapunov_function
 from remanence.errors import UserError
-from remanence.extras import needing
+from remanence.extras import require_extra
 
 ROUNDS = 50  # of sampling ever smaller level sets
 BEYOND = 1.5  # times the level: so far a picture shows
@@ -36,8 +36,8 @@ class QuadraticLyapunov:
     verdict: str
 
     def __call__(self, h: Float[Tensor, "batch size"]) -> Float[Tensor, " batch"]:
-        """V."""
-        return _value(self.P, h - self.point)
+        """Evaluate V."""
+        return _evaluate(self.P, h - self.point)
 
     @property
     def half_axes(self) -> Float[Tensor, " size"]:
@@ -50,7 +50,7 @@ class QuadraticLyapunov:
         Args:
             axes: where; default: a new figure.
         """
-        axes = self.check.plot(on(axes))
+        axes = self.check.plot(get_axes(axes))
         axes.set(title=f"Quadratic V falls below {self.level:.3g}")
         return axes
 
@@ -78,6 +78,9 @@ def quadratic_lyapunov(
         reach: how far from the point, at most, level sets are looked at.
         samples: states in each round.
 
+    Returns:
+        P, and an estimate of the level below which V decreases.
+
     Raises:
         ValueError: a point that is no equilibrium or whose linearisation is not stable, or a Q of another kind.
 
@@ -93,7 +96,7 @@ def quadratic_lyapunov(
     step = as_step(system)
     x = step.silence()[0] if x is None else x
     A = step.jacobian(x[None], point[None])[0]
-    P = _solved(A, torch.eye(len(A), dtype=A.dtype, device=A.device) if Q is None else Q)
+    P = _solve_lyapunov_equation(A, torch.eye(len(A), dtype=A.dtype, device=A.device) if Q is None else Q)
     root = torch.linalg.inv(torch.linalg.cholesky(P)).T  # V(x̄ + root u) = ‖u‖²
     generator = torch.Generator().manual_seed(0)
 
@@ -102,7 +105,7 @@ def quadratic_lyapunov(
         lengths = (level * torch.rand(samples, 1, generator=generator, dtype=torch.float64)).sqrt()
         directions = (drawn / drawn.norm(dim=1, keepdim=True)).to(P)
         states = point + lengths.to(P) * directions @ root.T
-        return lyapunov_function(step, lambda h: _value(P, h - point), states, point=point, x=x)
+        return lyapunov_function(step, lambda h: _evaluate(P, h - point), states, point=point, x=x)
 
     first = level = reach**2 * float(torch.linalg.eigvalsh(P)[0])
     for _ in range(ROUNDS):
@@ -110,11 +113,13 @@ def quadratic_lyapunov(
         if seen.strict:
             break
         level = seen.level
-    return QuadraticLyapunov(P, point, level, check(min(BEYOND * level, first)), _verdict(level, first, samples))
+    return QuadraticLyapunov(
+        P, point, level, check(min(BEYOND * level, first)), _describe_verdict(level, first, samples)
+    )
 
 
-def _solved(A: Tensor, Q: Tensor) -> Tensor:
-    with needing("analysis", "a quadratic Lyapunov function"):
+def _solve_lyapunov_equation(A: Tensor, Q: Tensor) -> Tensor:
+    with require_extra("analysis", "a quadratic Lyapunov function"):
         from scipy.linalg import solve_discrete_lyapunov
 
     if Q.shape != A.shape or not torch.equal(Q, Q.T) or not bool(torch.linalg.eigvalsh(Q)[0] > 0):
@@ -122,17 +127,17 @@ def _solved(A: Tensor, Q: Tensor) -> Tensor:
     radius = float(torch.linalg.eigvals(A).abs().max())
     if not radius < 1:
         raise UserError(
-            f"the linearisation is not stable there: largest |λ| {radius:.6g}; no quadratic V falls around it"
+            f"the linearisation is not stable there: largest |λ| {radius:.6g}; no quadratic V decreases around it"
         )
     P = torch.from_numpy(solve_discrete_lyapunov(A.T.cpu().numpy(), Q.cpu().numpy())).to(A)
     return (P + P.T) / 2
 
 
-def _value(P: Tensor, away: Tensor) -> Tensor:
+def _evaluate(P: Tensor, away: Tensor) -> Tensor:
     return ((away @ P) * away).sum(-1)
 
 
-def _verdict(level: float, first: float, samples: int) -> str:
+def _describe_verdict(level: float, first: float, samples: int) -> str:
     if level == first:
         return (
             f"V falls at all {samples:,} states sampled in V < {level:.4g}, as far as was looked: evidence, not proof"

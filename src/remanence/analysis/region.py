@@ -23,7 +23,7 @@ class Samples:
     outside: Callable[[Tensor], Tensor]
 
 
-def sampled(region: Region, point: Tensor | None, step: Step, count: int) -> Samples:
+def sample_region(region: Region, point: Tensor | None, step: Step, count: int) -> Samples:
     """Draw from a region: a box, a ball around the point, or given states, which have no border."""
     like, generator = step.initial_state(), torch.Generator().manual_seed(0)
     if isinstance(region, Tensor):
@@ -32,14 +32,14 @@ def sampled(region: Region, point: Tensor | None, step: Step, count: int) -> Sam
         return Samples(region.to(like), like[:0], lambda h: torch.zeros_like(h[:, 0], dtype=torch.bool))
     if isinstance(region, int | float):
         if point is None:
-            raise UserError("a region that is a radius needs point, its middle")
-        return _ball(region, point, count, generator)
+            raise UserError("a region given as a radius needs point, its centre")
+        return _sample_ball(region, point, count, generator)
     if len(region) != step.size:
         raise UserError(f"expected a (lowest, highest) for each of {step.size} numbers of a state, got {len(region)}")
-    return _box(torch.tensor(region, dtype=like.dtype, device=like.device), count, generator)
+    return _sample_box(torch.tensor(region, dtype=like.dtype, device=like.device), count, generator)
 
 
-def _ball(radius: float, point: Tensor, count: int, generator: torch.Generator) -> Samples:
+def _sample_ball(radius: float, point: Tensor, count: int, generator: torch.Generator) -> Samples:
     size = len(point)
     drawn = torch.randn(count, size, generator=generator, dtype=torch.float64)
     directions = radius * drawn / drawn.norm(dim=1, keepdim=True)
@@ -48,7 +48,7 @@ def _ball(radius: float, point: Tensor, count: int, generator: torch.Generator) 
     return Samples(point + (lengths * directions).to(point), border, lambda h: (h - point).norm(dim=1) > radius)
 
 
-def _box(region: Tensor, count: int, generator: torch.Generator) -> Samples:
+def _sample_box(region: Tensor, count: int, generator: torch.Generator) -> Samples:
     low, high = region.unbind(1)
     size = len(low)
     drawn = torch.rand(count, size, generator=generator, dtype=torch.float64)
@@ -58,7 +58,7 @@ def _box(region: Tensor, count: int, generator: torch.Generator) -> Samples:
     return Samples(states, border, lambda h: ((h < low) | (h > high)).any(1))
 
 
-def corners(memory: Hopfield, count: int) -> Tensor:
-    """Random states of -1 and 1."""
+def draw_corners(memory: Hopfield, count: int) -> Tensor:
+    """Draw random states of -1 and 1."""
     drawn = torch.randint(2, (count, memory.size), generator=torch.Generator().manual_seed(0))
     return (2 * drawn - 1).to(memory.weight)

@@ -8,8 +8,8 @@ import torch
 from jaxtyping import Float, Int
 from torch import Tensor
 
-from remanence.analysis.canvas import BLUE, GREY, on
-from remanence.extras import needing
+from remanence.analysis.canvas import BLUE, GREY, get_axes
+from remanence.extras import require_extra
 
 
 @dataclass(frozen=True, eq=False)
@@ -34,12 +34,12 @@ class RetentionCurve:
         return self.values.mean(0)
 
     def band(self, confidence: float = 0.95) -> tuple[Float[Tensor, " delays"], Float[Tensor, " delays"]]:
-        """Confidence band of the mean, by Student's t over trials; NaN with one trial.
+        """Compute the confidence band of the mean, by Student's t over trials; NaN with one trial.
 
         Args:
             confidence: that it covers the mean at one delay.
         """
-        with needing("analysis", "a confidence band"):
+        with require_extra("analysis", "a confidence band"):
             from scipy.stats import t
 
         trials = len(self.values)
@@ -79,7 +79,7 @@ class RetentionCurve:
         Args:
             axes: where; default: a new figure.
         """
-        axes = on(axes)
+        axes = get_axes(axes)
         low, high = self.band()
         axes.plot(self.delays, self.mean, color=BLUE, marker="o" if len(self.delays) < 30 else None, markersize=3)
         axes.fill_between(self.delays, low, high, color=BLUE, alpha=0.2, linewidth=0)

@@ -8,7 +8,7 @@ from jaxtyping import Complex, Float
 from torch import Tensor
 
 from remanence.analysis.adapters import as_step
-from remanence.analysis.canvas import BLUE, GREY, ORANGE, on
+from remanence.analysis.canvas import BLUE, GREY, ORANGE, get_axes
 
 
 @dataclass(frozen=True, eq=False)
@@ -36,7 +36,7 @@ class Spectrum:
         Args:
             axes: two axes; default: a new figure.
         """
-        plane, time = axes = on(axes, 2)
+        plane, time = axes = get_axes(axes, 2)
         found = self.eigenvalues.flatten().cpu()
         turn = torch.linspace(0, 2 * torch.pi, 200)
         plane.plot(turn.cos(), turn.sin(), color=GREY, linewidth=1)
@@ -56,12 +56,15 @@ class Spectrum:
 def spectrum(
     system: Any, x: Float[Tensor, "batch time input"], h: Float[Tensor, "batch size"] | None = None
 ) -> Spectrum:
-    """Jacobian of the step at every point of a trajectory, with its eigenvalues and singular values.
+    """Compute the Jacobian of the step along a trajectory, with its eigenvalues and singular values.
 
     Args:
         system: what :func:`as_step` takes.
         x: the input that drives the trajectory.
         h: the flat state to start in; default: the initial one.
+
+    Returns:
+        Jacobians, eigenvalues and singular values at every step.
 
     Example:
         >>> found = spectrum(torch.nn.GRU(3, 8), torch.randn(2, 5, 3))

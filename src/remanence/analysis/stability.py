@@ -54,7 +54,7 @@ class Ball:
     last: Tensor
 
 
-def verdict(step: Step, x: Tensor, point: Tensor, eigenvalues: Tensor, radius: float, steps: int) -> Verdict:
+def judge(step: Step, x: Tensor, point: Tensor, eigenvalues: Tensor, radius: float, steps: int) -> Verdict:
     """Judge one fixed point.
 
     Args:
@@ -69,17 +69,17 @@ def verdict(step: Step, x: Tensor, point: Tensor, eigenvalues: Tensor, radius: f
     if not math.isfinite(largest):
         return Verdict("undecided", False, "the Jacobian is not finite")
     if abs(largest - 1) <= MARGIN:
-        return _by_simulation(_ball(step, x, point, radius, steps), radius, steps)
+        return _judge_by_simulation(_simulate_ball(step, x, point, radius, steps), radius, steps)
     # Three times what a factor of 1,000 takes along the slowest direction; and a state that is handed from one
     # component to the next, as in a shift register, passes through all of them first.
     needed = min(steps, 2 * len(point) + math.ceil(3 * math.log(1e3) / abs(math.log(max(largest, 1e-3)))))
-    seen = _ball(step, x, point, radius, needed)
+    seen = _simulate_ball(step, x, point, radius, needed)
     if largest < 1:
-        return _stable(seen, radius, needed, largest)
-    return _unstable(seen, eigenvalues, radius, needed)
+        return _judge_stable(seen, radius, needed, largest)
+    return _judge_unstable(seen, eigenvalues, radius, needed)
 
 
-def _stable(seen: Ball, radius: float, steps: int, largest: float) -> Verdict:
+def _judge_stable(seen: Ball, radius: float, steps: int, largest: float) -> Verdict:
     said = f"largest |λ| {largest:.6g}"
     for index, share in enumerate(RADII):
         if bool((seen.last[index] < 0.1).all()):
@@ -88,7 +88,7 @@ def _stable(seen: Ball, radius: float, steps: int, largest: float) -> Verdict:
     return Verdict("asymptotically stable", False, f"{said}; not all starts came back within {steps} steps")
 
 
-def _unstable(seen: Ball, eigenvalues: Tensor, radius: float, steps: int) -> Verdict:
+def _judge_unstable(seen: Ball, eigenvalues: Tensor, radius: float, steps: int) -> Verdict:
     out, into = ((eigenvalues.abs() > 1 + MARGIN).sum(), (eigenvalues.abs() < 1 - MARGIN).sum())
     kind: Kind = "saddle" if into else "unstable"
     said = f"{out} of {len(eigenvalues)} eigenvalues outside the unit circle"
@@ -97,8 +97,8 @@ def _unstable(seen: Ball, eigenvalues: Tensor, radius: float, steps: int) -> Ver
     return Verdict(kind, gone, f"{said}; {what}")
 
 
-def _by_simulation(seen: Ball, radius: float, steps: int) -> Verdict:
-    """Where the largest modulus is 1 the linearisation decides nothing."""
+def _judge_by_simulation(seen: Ball, radius: float, steps: int) -> Verdict:
+    """Judge by simulation alone, where the largest modulus is 1 and the linearisation decides nothing."""
     stays = bool((seen.farthest < LEFT).all())
     comes_back = bool((seen.last < 0.5).all(1).any())
     leaves = bool((seen.farthest[-1] > LEFT).any())
@@ -115,7 +115,7 @@ def _by_simulation(seen: Ball, radius: float, steps: int) -> Verdict:
 
 
 @torch.no_grad()
-def _ball(step: Step, x: Tensor, point: Tensor, radius: float, steps: int) -> Ball:
+def _simulate_ball(step: Step, x: Tensor, point: Tensor, radius: float, steps: int) -> Ball:
     generator = torch.Generator().manual_seed(0)
     drawn = torch.randn(DIRECTIONS, len(point), generator=generator, dtype=torch.float64).to(point)
     directions = drawn / drawn.norm(dim=-1, keepdim=True)

@@ -34,13 +34,21 @@ class Step:
     def __call__(
         self, x_t: Float[Tensor, "batch input"], h: Float[Tensor, "batch size"]
     ) -> Float[Tensor, "batch size"]:
-        """The state after this one."""
+        """Return the state after this step."""
         return self.advance(x_t, h)[1]
 
     def advance(
         self, x_t: Float[Tensor, "batch input"], h: Float[Tensor, "batch size"]
     ) -> tuple[Float[Tensor, "batch ..."], Float[Tensor, "batch size"]]:
-        """The output of this step, and the state after it."""
+        """Take one step.
+
+        Args:
+            x_t: the input of this step.
+            h: the flat state before it.
+
+        Returns:
+            The output of this step, and the flat state after it.
+        """
         y_t, state = self.function(x_t, self.unflatten(h))
         return y_t, self.flatten(state)
 
@@ -55,22 +63,39 @@ class Step:
         return pytree.tree_leaves(self.initial)[0].dtype
 
     def initial_state(self, batch_size: int = 1) -> Float[Tensor, "batch size"]:
-        """The state before anything was seen, flat."""
+        """Return the initial state, flat.
+
+        Args:
+            batch_size: rows, all the same.
+        """
         return self.flatten(self.initial).repeat(batch_size, 1)
 
     def flatten(self, state: State) -> Float[Tensor, "batch size"]:
-        """The leaves of a state side by side."""
+        """Concatenate the tensors of a state to one vector per row.
+
+        Args:
+            state: nested as the module nests it.
+        """
         return torch.cat([leaf.flatten(1) for leaf in pytree.tree_leaves(state)], 1)
 
     def unflatten(self, h: Float[Tensor, "batch size"]) -> State:
-        """A flat state as the module nests it."""
+        """Nest a flat state as the module does.
+
+        Args:
+            h: the flat state.
+        """
         leaves, nesting = pytree.tree_flatten(self.initial)
         parts = h.split([leaf[0].numel() for leaf in leaves], 1)
         shaped = [part.reshape(-1, *leaf.shape[1:]) for part, leaf in zip(parts, leaves, strict=True)]
         return pytree.tree_unflatten(shaped, nesting)
 
     def silence(self, batch_size: int = 1, steps: int | None = None) -> Tensor:
-        """An input of zeros, [batch, input], or [batch, steps, input]."""
+        """Return an input of zeros, [batch, input] or [batch, steps, input].
+
+        Args:
+            batch_size: rows.
+            steps: time steps; default: no time dimension.
+        """
         leaf = pytree.tree_leaves(self.initial)[0]
         time = () if steps is None else (steps,)
         return leaf.new_zeros(batch_size, *time, self.input_size)
@@ -79,7 +104,7 @@ class Step:
     def run(
         self, x: Float[Tensor, "batch time input"], h: Float[Tensor, "batch size"] | None = None
     ) -> tuple[Float[Tensor, "batch time ..."], Float[Tensor, "batch later size"]]:
-        """Outputs, and states from the one before the first step to the one after the last: one more than outputs.
+        """Run over a sequence; return the outputs, and the states including the first (one more than outputs).
 
         Args:
             x: the input.
@@ -96,7 +121,11 @@ class Step:
         return torch.stack(outputs, 1), torch.stack(states, 1)
 
     def start(self, x: Tensor, h: Float[Tensor, "batch size"] | None) -> Float[Tensor, "batch size"]:
-        """The flat state to start in: the one given, or the initial one.
+        """Return the flat state to start in: the one given, or the initial one.
+
+        Args:
+            x: the input, whose shape is checked.
+            h: the state; default: the initial one.
 
         Raises:
             ValueError: x is of a wrong shape or dtype, or has no time step.
@@ -109,7 +138,7 @@ class Step:
         return self.initial_state(len(x)) if h is None else h
 
     def read_by(self, readout: Callable[[Tensor], Tensor]) -> "Step":
-        """The same step, with what a readout makes of its output for output.
+        """Return the same step with a readout applied to its output.
 
         Args:
             readout: as the head of a model: from y_t [batch, ...] to the outputs [batch, outputs].
@@ -124,19 +153,31 @@ class Step:
     def jacobian(
         self, x_t: Float[Tensor, "batch input"], h: Float[Tensor, "batch size"]
     ) -> Float[Tensor, "batch size size"]:
-        """∂F_i/∂h_j [i, j] at every row: each row is copied once for every i, and all copies go backwards at once."""
-        parts = [_rows(self, self.size, *part)[0] for part in self._parts(x_t, h, self.size)]
+        """Compute ∂F_i/∂h_j [i, j] at every row.
+
+        Each row is copied once for every i, and all copies are differentiated in one backward pass.
+
+        Args:
+            x_t: the input.
+            h: the flat state.
+        """
+        parts = [_differentiate(self, self.size, *part)[0] for part in self._parts(x_t, h, self.size)]
         return torch.cat(parts)
 
     def linearise(self, x_t: Float[Tensor, "batch input"], h: Float[Tensor, "batch size"]) -> "Linearisation":
-        """What small changes of input and state do to state and output, at every row."""
+        """Linearise the step in input and state, at every row.
+
+        Args:
+            x_t: the input.
+            h: the flat state.
+        """
 
         def both(x_t: Tensor, h: Tensor) -> Tensor:
             y_t, after = self.advance(x_t, h)
             return torch.cat([after, y_t.flatten(1)], 1)
 
         count = both(x_t[:1], h[:1]).shape[1]
-        parts = [_rows(both, count, *part, of_input=True) for part in self._parts(x_t, h, count)]
+        parts = [_differentiate(both, count, *part, of_input=True) for part in self._parts(x_t, h, count)]
         of_state, of_input = (torch.cat(each) for each in zip(*parts, strict=True))
         (A, C), (B, D) = (each.split([self.size, count - self.size], 1) for each in (of_state, of_input))
         return Linearisation(A, B, C, D)
@@ -166,10 +207,10 @@ class Linearisation:
     D: Float[Tensor, "batch output input"]
 
 
-def _rows(
+def _differentiate(
     function: Callable[[Tensor, Tensor], Tensor], count: int, x_t: Tensor, h: Tensor, *, of_input: bool = False
 ) -> tuple[Tensor, ...]:
-    """Derivatives of ``count`` results by the state, and by the input if wanted, [batch, count, ...]."""
+    """Differentiate ``count`` results by the state, and by the input if wanted, [batch, count, ...]."""
     x_t, h = (each.detach().repeat_interleave(count, 0) for each in (x_t, h))
     by = [each.requires_grad_() for each in ((h, x_t) if of_input else (h,))]
     each = torch.eye(count, dtype=h.dtype, device=h.device).repeat(len(h) // count, 1)
@@ -178,8 +219,8 @@ def _rows(
     return tuple(row.unflatten(0, (-1, count)) for row in rows)
 
 
-def leaves_of(state: Any) -> list[Tensor]:
-    """The tensors of a state.
+def get_leaves(state: Any) -> list[Tensor]:
+    """Return the tensors of a state.
 
     Raises:
         ValueError: one that is no tensor of real numbers with a batch in front.

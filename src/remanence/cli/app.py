@@ -43,8 +43,8 @@ app.command()(cli_inspect.inspect)
 
 @app.callback(invoke_without_command=True)
 def options(
-    version: Annotated[bool, typer.Option("--version", help="Print the version and stop.")] = False,
-    debug: Annotated[bool, typer.Option("--debug", help="Show the whole traceback of an error.")] = False,
+    version: Annotated[bool, typer.Option("--version", help="Print the version and exit.")] = False,
+    debug: Annotated[bool, typer.Option("--debug", help="Show the full traceback of errors.")] = False,
 ) -> None:
     """Read what comes before the command; main() reads --debug."""
     if version:
@@ -69,7 +69,7 @@ def main() -> None:
         fail(str(error), code=1)
     except OSError as error:
         place = f"{error.filename}: " if error.filename else ""
-        fail(f"{place}{error.strerror or error}. Once that is mended, the same command goes on where it stopped.", 1)
+        fail(f"{place}{error.strerror or error}. Once this is fixed, the same command continues where it stopped.", 1)
     except RecursionError as error:
         fail(f"something is nested too deeply ({error}); --debug shows where", code=1)
     except (RuntimeError, MemoryError) as error:

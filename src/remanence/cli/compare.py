@@ -5,7 +5,7 @@ from typing import Annotated
 
 import typer
 
-from remanence.cli.console import repeated, say
+from remanence.cli.console import format_command, say
 from remanence.cli.names import check_names, complete_task
 from remanence.cli.options import (
     AllowImport,
@@ -16,10 +16,10 @@ from remanence.cli.options import (
     Output,
     Overwrite,
     Set,
-    short_forms,
+    expand_short_options,
 )
-from remanence.cli.progress import bars
-from remanence.cli.report import present
+from remanence.cli.progress import show_progress
+from remanence.cli.report import print_results
 from remanence.errors import UserError
 from remanence.recipes import find_recipe
 
@@ -30,11 +30,12 @@ def compare(
     ],
     layers: Annotated[
         str | None,
-        typer.Option(help="The memories, with commas between (default: those of the recipe).", metavar="A,B,C"),
+        typer.Option(help="Comma-separated layers (default: those of the recipe).", metavar="A,B,C"),
     ] = None,
-    seeds: Annotated[int | None, typer.Option(help="How many seeds (default: 3, or the recipe's).")] = None,
+    seeds: Annotated[int | None, typer.Option(help="Number of seeds (default: 3, or as in the recipe).")] = None,
     hidden_sizes: Annotated[
-        str | None, typer.Option(help="Units, with commas between (default: 50, or the recipe's).", metavar="20,50")
+        str | None,
+        typer.Option(help="Comma-separated hidden sizes (default: 50, or as in the recipe).", metavar="20,50"),
     ] = None,
     epochs: Epochs = None,
     learning_rate: LearningRate = None,
@@ -47,44 +48,44 @@ def compare(
 ) -> None:
     """Train several memories on the same task with several seeds; print a table and write a page.
 
-    Given again, it goes on where it stopped.
+    Repeating the command continues where it stopped.
     """
     file = find_recipe(Path(what)) if Path(what).suffix in (".yaml", ".yml") else None
-    check_names(tasks=[] if file else [what], layers=separated(layers))
+    check_names(tasks=[] if file else [what], layers=split_names(layers))
     if file is None and layers is None:
         raise UserError(f"compare {what} needs --layers, such as --layers fast_weights,lstm")
     from remanence import report, training
 
-    choices = {"seeds": seeds, "layers": listed(layers), "hidden_sizes": listed(hidden_sizes)}
+    choices = {"seeds": seeds, "layers": format_list(layers), "hidden_sizes": format_list(hidden_sizes)}
     overrides = [f"{field}={value}" for field, value in choices.items() if value is not None]
-    overrides += [*short_forms(epochs, learning_rate), *settings]
+    overrides += [*expand_short_options(epochs, learning_rate), *settings]
     if file is not None:
         recipe = training.read_recipe(file, overrides, allow_import=allow_import)
         if recipe.search is not None:
-            raise UserError(f"{what} has a search: remanence sweep {what}, or --set search=null for no search")
+            raise UserError(f"{what} has a search: use remanence sweep {what}, or --set search=null to skip it")
     else:
         fields = {"title": f"Memories on {what}", "comparisons": [{"task": {"name": what}, "layers": []}]}
-        recipe = training.recipe_from(fields, overrides)
+        recipe = training.build_recipe(fields, overrides)
     folder = output or Path("runs") / Path(what).stem
     runs = training.plan(recipe.runs(), folder)
-    with bars(len(runs)) as tell:
+    with show_progress(len(runs)) as tell:
         training.compare(
             runs,
-            jobs=jobs or training.side_by_side(config.training for config in runs.values()),
+            jobs=jobs or training.count_jobs(config.training for config in runs.values()),
             overwrite=overwrite,
             tell=tell,
         )
     results = report.load(list(runs))
-    page = report.write(results, folder, title=recipe.title, command=repeated())
-    present(results, as_json=as_json)
+    page = report.write(results, folder, title=recipe.title, command=format_command())
+    print_results(results, as_json=as_json)
     say(f"The page is {page}")
 
 
-def separated(names: str | None) -> list[str]:
-    """``a,b`` one by one; commas too many do no harm."""
+def split_names(names: str | None) -> list[str]:
+    """Split ``a,b`` at commas, ignoring empty parts."""
     return [name.strip() for name in (names or "").split(",") if name.strip()]
 
 
-def listed(names: str | None) -> str | None:
-    """``a,b`` as a YAML list."""
-    return None if names is None else f"[{', '.join(separated(names))}]"
+def format_list(names: str | None) -> str | None:
+    """Convert ``a,b`` to a YAML list."""
+    return None if names is None else f"[{', '.join(split_names(names))}]"

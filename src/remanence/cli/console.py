@@ -1,4 +1,4 @@
-"""What the commands print with."""
+"""Output of the commands."""
 
 import io
 import json
@@ -10,9 +10,9 @@ from pathlib import Path
 from typing import Any
 
 from remanence.errors import UserError
-from remanence.extras import needing
+from remanence.extras import require_extra
 
-with needing("train", "the remanence command"):
+with require_extra("train", "the remanence command"):
     from rich.console import Console
 
 FILE_WIDTH = 120
@@ -37,19 +37,19 @@ def check_paths(paths: Iterable[Path], wanted: str) -> None:
     """
     for path in paths:
         if not path.exists():
-            raise UserError(f"{path} is not there: {wanted}")
+            raise UserError(f"{path} does not exist: {wanted}")
 
 
-def repeated() -> str:
-    """The command that is running, as a page says it: given again, it goes on or reads what is there."""
+def format_command() -> str:
+    """Format the running command for a page; repeating it resumes, or reads what is there."""
     return shlex.join(["remanence", *(word for word in sys.argv[1:] if word not in ("--overwrite", "--debug"))])
 
 
 def say(text: str) -> None:
-    """A line beside the results, as it is: what a path or a message holds is no markup."""
+    """Print a line to the standard error, without interpreting markup."""
     err.print(text, markup=False, highlight=False, soft_wrap=True)
 
 
 def print_json(data: Any) -> None:
-    """Plain JSON on the standard output."""
+    """Print plain JSON to the standard output."""
     sys.stdout.write(json.dumps(data, indent=2) + "\n")

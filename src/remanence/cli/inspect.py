@@ -8,8 +8,8 @@ from typing import Annotated, Any
 import rich.progress
 import typer
 
-from remanence.cli.console import check_paths, err, out, print_json, repeated, say
-from remanence.cli.options import AllowImport, Json, setting
+from remanence.cli.console import check_paths, err, format_command, out, print_json, say
+from remanence.cli.options import AllowImport, Json, make_set_option
 from remanence.errors import UserError
 
 
@@ -24,31 +24,33 @@ def inspect(
     ] = None,
     settings: Annotated[
         list[str],
-        setting("An argument of that class, module.options.NAME=VALUE, or module.input_size=CHANNELS"),
+        make_set_option("An argument of that class, module.options.NAME=VALUE, or module.input_size=CHANNELS"),
     ] = [],  # noqa: B006 (Typer wants a list)
     output: Annotated[
-        Path | None, typer.Option(help="Where inspection.html goes (default: the folder of the first argument).")
+        Path | None, typer.Option(help="Folder for inspection.html (default: that of the first argument).")
     ] = None,
     allow_import: AllowImport = False,
     as_json: Json = False,
 ) -> None:
-    """Say how long a trained memory remembers, and why it stops; several: side by side.
+    """Report how long trained memories remember, and why they stop; several are shown side by side.
 
     A run is driven by the validation inputs of its task, the layers of a checkpoint (nn.LSTM, nn.GRU, nn.RNN) and a
     module of your own by white noise.
     """
     paths = what or []
     if not paths and module is None:
-        raise UserError("what shall be inspected? remanence inspect RUN_OR_CHECKPOINT..., or --module package:Class")
+        raise UserError("nothing to inspect: pass a run or a checkpoint, or --module package:Class")
     if settings and module is None:
-        raise UserError("--set is for the class that --module names")
+        raise UserError("--set requires --module, whose class it configures")
     check_paths(paths, "give a run folder or a checkpoint file")
     from remanence import inspection  # slow to load
 
-    with bars() as tell:
-        subjects = found(paths, allow_import=allow_import) if module is None else modules(module, paths, settings)
+    with show_progress() as tell:
+        subjects = (
+            load_subjects(paths, allow_import=allow_import) if module is None else load_modules(module, paths, settings)
+        )
         cards = inspection.inspect(subjects, tell)
-    page = inspection.write(cards, output or place(paths), repeated())
+    page = inspection.write(cards, output or choose_folder(paths), format_command())
     if as_json:
         print_json(inspection.as_json(cards))
     else:
@@ -56,26 +58,26 @@ def inspect(
     say(f"The page is {page}")
 
 
-def found(paths: list[Path], *, allow_import: bool) -> list[Any]:
-    """The memories of runs and checkpoints."""
+def load_subjects(paths: list[Path], *, allow_import: bool) -> list[Any]:
+    """Load the memories of runs and checkpoints."""
     from remanence import inspection
-    from remanence.runs.reading import run_folders
+    from remanence.runs.reading import find_run_folders
 
     subjects = []
     for path in paths:
         if not path.is_dir():
             subjects += inspection.subjects_of_checkpoint(path)
             continue
-        folders = run_folders(path)
+        folders = find_run_folders(path)
         if not folders:
-            raise UserError(f"no run in {path}: remanence train or remanence compare makes one")
+            raise UserError(f"no run in {path}: create one with remanence train or remanence compare")
         for folder in folders:
             subjects += inspection.subjects_of_run(folder, allow_import=allow_import)
     return subjects
 
 
-def modules(name: str, checkpoints: list[Path], settings: list[str]) -> list[Any]:
-    """The user's module, with each of the checkpoints or as it is built."""
+def load_modules(name: str, checkpoints: list[Path], settings: list[str]) -> list[Any]:
+    """Load the user's module, with each of the checkpoints or untrained."""
     from remanence import inspection
     from remanence.training.recipe import parse_override
 
@@ -86,20 +88,20 @@ def modules(name: str, checkpoints: list[Path], settings: list[str]) -> list[Any
         elif field[:2] == ["module", "options"] and len(field) == 3:
             arguments["options"][field[2]] = value
         else:
-            raise UserError(f"{'.'.join(field)} is none of module.options.NAME and module.input_size")
+            raise UserError(f"{'.'.join(field)} is neither module.options.NAME nor module.input_size")
     return [inspection.subject_of_module(name, checkpoint, **arguments) for checkpoint in checkpoints or [None]]
 
 
-def place(paths: list[Path]) -> Path:
-    """The folder of the first argument, else the current one."""
+def choose_folder(paths: list[Path]) -> Path:
+    """Return the folder of the first argument, else the current one."""
     if not paths:
         return Path()
     return paths[0] if paths[0].is_dir() else paths[0].parent
 
 
 @contextmanager
-def bars() -> Iterator[Callable[[Any, Any, bool], None]]:
-    """A bar for each instrument under way; yields what tells them."""
+def show_progress() -> Iterator[Callable[[Any, Any, bool], None]]:
+    """Show a progress bar for each running instrument; yields the callback that updates them."""
     columns = (
         rich.progress.TextColumn("{task.description}"),
         rich.progress.BarColumn(bar_width=24),

@@ -18,7 +18,7 @@ def list_(
     task: Annotated[
         str | None, typer.Option(help="Describe one task and print examples of it.", autocompletion=complete_task)
     ] = None,
-    examples: Annotated[int, typer.Option(min=1, help="How many examples.")] = 3,
+    examples: Annotated[int, typer.Option(min=1, help="Number of examples.")] = 3,
     as_json: Json = False,
 ) -> None:
     """List layers, attention methods and tasks, or describe one task with examples."""
@@ -29,9 +29,9 @@ def list_(
     from remanence import nn, tasks  # slow to load
 
     names = {
-        "layers": {name: summary(nn.layers[name]) for name in nn.layers},
-        "attention": {name: summary(nn.attention.methods[name]) for name in nn.attention.methods},
-        "tasks": {name: summary(tasks.tasks[name]) for name in tasks.tasks},
+        "layers": {name: summarise(nn.layers[name]) for name in nn.layers},
+        "attention": {name: summarise(nn.attention.methods[name]) for name in nn.attention.methods},
+        "tasks": {name: summarise(tasks.tasks[name]) for name in tasks.tasks},
     }
     if as_json:
         print_json(names)
@@ -53,14 +53,14 @@ def describe_task(name: str, examples: int, *, as_json: bool) -> None:
         shown = task.examples(examples)
     except ValueError as missing:  # data that nobody prepared yet
         if as_json:
-            print_json({"name": name, "summary": summary(type(task)), "missing": str(missing)})
+            print_json({"name": name, "summary": summarise(type(task)), "missing": str(missing)})
             return
-        out.print(f"[bold]{escape(name)}[/]: {escape(summary(type(task)))}")
+        out.print(f"[bold]{escape(name)}[/]: {escape(summarise(type(task)))}")
         out.print(str(missing), highlight=False, markup=False, soft_wrap=True)
         return
     facts = {
         "name": name,
-        "summary": summary(type(task)),
+        "summary": summarise(type(task)),
         "metric": task.metric,
         "chance": task.chance,
         "vocabulary": task.vocabulary,
@@ -71,16 +71,16 @@ def describe_task(name: str, examples: int, *, as_json: bool) -> None:
     if as_json:
         print_json(facts)
         return
-    out.print(f"[bold]{escape(name)}[/]: {escape(summary(type(task)))}")
+    out.print(f"[bold]{escape(name)}[/]: {escape(summarise(type(task)))}")
     source = f"{len(task.vocabulary)} symbols" if task.vocabulary else f"{task.input_size} channels"
     out.print(f"{source} in, {task.target_size} numbers out; {task.metric}, {task.chance:.3g} by chance\n")
     for example in shown:
         out.print(example, highlight=False, markup=False)
 
 
-def summary(factory: Callable[..., Any]) -> str:
-    """First line of the docstring; of a preset, what it is a preset of."""
+def summarise(factory: Callable[..., Any]) -> str:
+    """Return the first line of the docstring; for a preset, also its options."""
     if isinstance(factory, partial):
         given = ", ".join(f"{name}={value!r}" for name, value in factory.keywords.items())
-        return f"{summary(factory.func)} Preset: {given}."
+        return f"{summarise(factory.func)} Preset: {given}."
     return (inspect.getdoc(factory) or "").partition("\n")[0].replace("``", "")

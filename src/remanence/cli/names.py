@@ -3,7 +3,7 @@
 from collections.abc import Iterable
 from importlib.metadata import entry_points
 
-from remanence.registry import unknown
+from remanence.registry import make_unknown_error
 
 LAYERS = (
     "alstm",
@@ -51,12 +51,12 @@ TASKS = (
 
 
 def complete_layer(incomplete: str) -> list[str]:
-    """Names of layers that begin so, ours and those of installed packages."""
+    """List the names of layers that start like this, ours and those of installed packages."""
     return _begin(incomplete, LAYERS, "remanence.layers")
 
 
 def complete_task(incomplete: str) -> list[str]:
-    """The same of tasks."""
+    """List the names of tasks that start like this."""
     return _begin(incomplete, TASKS, "remanence.tasks")
 
 
@@ -69,7 +69,7 @@ def check_names(*, layers: Iterable[str] = (), tasks: Iterable[str] = ()) -> Non
     for kind, names, known in (("task", tasks, complete_task("")), ("layer", layers, complete_layer(""))):
         for name in names:
             if ":" not in name and name not in known:
-                raise unknown(kind, name, known)
+                raise make_unknown_error(kind, name, known)
 
 
 def _begin(incomplete: str, own: tuple[str, ...], group: str) -> list[str]:

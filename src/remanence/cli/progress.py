@@ -1,4 +1,4 @@
-"""How far long work is, and how it ends where it fails."""
+"""Progress bars, and the end of a failed command."""
 
 import time
 from collections.abc import Callable, Iterator
@@ -18,8 +18,8 @@ LINE_INTERVAL = 60  # seconds between lines about a run, where no bar can be dra
 
 
 @contextmanager
-def bars(count: int) -> Iterator[Callable[[Message], None]]:
-    """Progress bars, one for all runs and one for each run under way; yields what tells them how far a run is.
+def show_progress(count: int) -> Iterator[Callable[[Message], None]]:
+    """Show one progress bar for all runs and one for each active run; yields the callback that updates them.
 
     Where the standard error is a file, a line a minute and run takes their place.
     """
@@ -59,23 +59,23 @@ def bars(count: int) -> Iterator[Callable[[Message], None]]:
             progress.update(making[0], completed=done, total=total, visible=done < total, state=f"{done:,}/{total:,}")
 
         try:
-            with data.watched(tell_making):
+            with data.report_progress(tell_making):
                 yield tell
         except KeyboardInterrupt:
             progress.stop()
-            fail("interrupted; the same command goes on where it stopped", code=INTERRUPTED)
+            fail("interrupted; the same command continues where it stopped", code=INTERRUPTED)
 
 
 @contextmanager
-def bar(title: str) -> Iterator[Callable[[int, int], None]]:
-    """A progress bar; yields what moves it."""
+def show_bar(title: str) -> Iterator[Callable[[int, int], None]]:
+    """Show a progress bar; yields the callback that updates it."""
     with rich.progress.Progress(console=err, transient=True, disable=not err.is_terminal) as progress:
         task = progress.add_task(title, total=None)
         yield lambda done, total: progress.update(task, completed=done, total=total)
 
 
 def fail(message: str, code: int) -> NoReturn:
-    """End with one line on the standard error; of a longer message its two ends."""
+    """Exit with one line on the standard error; a long message is shortened in the middle."""
     if len(message) > LONGEST:
         message = f"{message[: LONGEST // 2]} [...] {message[-LONGEST // 2 :]}"
     err.print("[bold red]Error:[/]", end=" ")

@@ -8,7 +8,7 @@ from rich.markdown import Markdown
 
 from remanence.cli.console import out, say
 from remanence.cli.options import Jobs, Output, Overwrite, Set
-from remanence.cli.progress import bar, bars
+from remanence.cli.progress import show_bar, show_progress
 from remanence.errors import UserError
 
 STUDIES = ("holding",)
@@ -21,23 +21,23 @@ def study(
     jobs: Jobs = None,
     overwrite: Overwrite = False,
 ) -> None:
-    """Train all that a question needs, and write a page that answers it; given again, go on where it stopped."""
+    """Train everything that a question needs, and write a page that answers it; repeat it to resume."""
     if name not in STUDIES:
-        raise UserError(f"there is no study {name!r}; there is {', '.join(STUDIES)}")
+        raise UserError(f"unknown study {name!r}; known: {', '.join(STUDIES)}")
     from remanence import training  # slow to load
     from remanence.study import holding
 
     folder = output or Path("runs") / f"study-{name}"
     plans = holding.plan(folder, settings)
     runs = {path: config for part in plans.values() for path, config in part.items()}
-    with bars(len(runs)) as tell:
+    with show_progress(len(runs)) as tell:
         training.compare(
             runs,
-            jobs=jobs or training.side_by_side(config.training for config in runs.values()),
+            jobs=jobs or training.count_jobs(config.training for config in runs.values()),
             overwrite=overwrite,
             tell=tell,
         )
-    with bar("looking into the networks") as tell_measured:
+    with show_bar("looking into the networks") as tell_measured:
         page = holding.answer(plans, folder, tell_measured)
     text = page.read_text(encoding="utf-8")
     if out.is_terminal:

@@ -8,9 +8,19 @@ from rich.console import Group
 from rich.markup import escape
 from rich.table import Table
 
-from remanence.cli.console import out, print_json, repeated, say
-from remanence.cli.options import AllowImport, Epochs, Jobs, Json, LearningRate, Output, Overwrite, Set, short_forms
-from remanence.cli.progress import bars
+from remanence.cli.console import format_command, out, print_json, say
+from remanence.cli.options import (
+    AllowImport,
+    Epochs,
+    Jobs,
+    Json,
+    LearningRate,
+    Output,
+    Overwrite,
+    Set,
+    expand_short_options,
+)
+from remanence.cli.progress import show_progress
 from remanence.recipes import find_recipe
 
 if TYPE_CHECKING:
@@ -28,21 +38,21 @@ def sweep(
     allow_import: AllowImport = False,
     as_json: Json = False,
 ) -> None:
-    """Try as many settings for every memory, then train the best of each with all seeds; print tables, write a page.
+    """Search settings for every memory, then train the best of each with all seeds; print tables, write a page.
 
-    Given again, it goes on where it stopped.
+    Repeating the command continues where it stopped.
     """
     file = find_recipe(recipe)
     from remanence import report, training  # slow to load
 
-    overrides = [*short_forms(epochs, learning_rate), *settings]
+    overrides = [*expand_short_options(epochs, learning_rate), *settings]
     read = training.read_recipe(file, overrides, allow_import=allow_import)
     folder = output or Path("runs") / recipe.stem
-    jobs = jobs or training.side_by_side(comparison.training for comparison in read.comparisons)
-    with bars(training.run_count(read)) as tell:
+    jobs = jobs or training.count_jobs(comparison.training for comparison in read.comparisons)
+    with show_progress(training.count_runs(read)) as tell:
         found = training.sweep(read, folder, jobs=jobs, overwrite=overwrite, tell=tell)
     results = report.load(list(found.runs))
-    again = repeated()
+    again = format_command()
     page = report.write(results, folder, title=read.title, command=again)
     folders = dict.fromkeys(trial.folder for candidate in found.candidates for trial in candidate.trials)
     # Judged by what the choice was made by; the test data are for the winners alone.
@@ -50,15 +60,15 @@ def sweep(
     tried_page = report.write(report.load(folders), folder / "search", title=title, split="validation", command=again)
     rows = report.summarise(results)
     if as_json:
-        tried = [trial for candidate in found.candidates for trial in trials(candidate)]
+        tried = [trial for candidate in found.candidates for trial in list_trials(candidate)]
         print_json({"trials": tried, "results": report.as_json(rows)})
     else:
-        out.print(*map(table, found.candidates), report.table(rows), sep="\n")
+        out.print(*map(format_trials, found.candidates), report.table(rows), sep="\n")
     say(f"The page is {page}, that of the search {tried_page}")
 
 
-def trials(candidate: "Candidate") -> list[dict[str, object]]:
-    """The trials of a layer, for machines."""
+def list_trials(candidate: "Candidate") -> list[dict[str, object]]:
+    """Convert the trials of a layer to plain objects for JSON."""
     return [
         {
             "task": trial.config.task.name,
@@ -73,9 +83,9 @@ def trials(candidate: "Candidate") -> list[dict[str, object]]:
     ]
 
 
-def table(candidate: "Candidate") -> Group:
-    """The trials of a layer, for people."""
-    from remanence.report.tables import plain
+def format_trials(candidate: "Candidate") -> Group:
+    """Format the trials of a layer as a table."""
+    from remanence.report.tables import format_value
 
     first, best = candidate.trials[0], candidate.best
     title = f"[bold]{first.config.layer.name} on {first.config.task.name}: {first.result.metric} on validation data[/]"
@@ -83,5 +93,5 @@ def table(candidate: "Candidate") -> Group:
     for trial in candidate.trials:
         metric = "failed" if trial.metric is None else f"{trial.metric:.4g}"
         style = "bold" if trial is best else ""
-        shown.add_row(*(escape(plain(value)) for value in trial.settings.values()), metric, style=style)
+        shown.add_row(*(escape(format_value(value)) for value in trial.settings.values()), metric, style=style)
     return Group(title, shown, "")

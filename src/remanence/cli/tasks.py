@@ -8,8 +8,8 @@ from rich.markup import escape
 
 from remanence.cli.console import err, out, print_json, say
 from remanence.cli.names import check_names, complete_task
-from remanence.cli.options import Json, setting
-from remanence.cli.progress import bar
+from remanence.cli.options import Json, make_set_option
+from remanence.cli.progress import show_bar
 from remanence.errors import UserError
 
 if TYPE_CHECKING:
@@ -18,7 +18,7 @@ if TYPE_CHECKING:
 
 Options = Annotated[
     list[str],
-    setting("An option of the task, such as task.options.pairs=8"),
+    make_set_option("An option of the task, such as task.options.pairs=8"),
 ]
 
 
@@ -31,35 +31,37 @@ def prepare(
     ] = None,
     unverified: Annotated[
         bool,
-        typer.Option("--unverified", help="Take files that are not the published ones, if their counts are right."),
+        typer.Option(
+            "--unverified", help="Accept files that differ from the published ones, if their counts are right."
+        ),
     ] = False,
     make: Annotated[
-        bool, typer.Option("--make", help="Make data that the task generates now, not at its first run.")
+        bool, typer.Option("--make", help="Generate the data of the task now, not at its first run.")
     ] = False,
     settings: Options = [],  # noqa: B006 (Typer wants a list)
     as_json: Json = False,
 ) -> None:
-    """Prepare the data of a task from what its authors publish, or say what is there and what is missing."""
+    """Prepare the data of a task from the published files, or list what is prepared and what is missing."""
     if make and (task is None or path is not None):
-        raise UserError("--make takes a task that makes its data itself, and no --from")
+        raise UserError("--make requires a task that generates its data, and excludes --from")
     if path is not None and task is None:
-        raise UserError(f"which task is {path} for? remanence data TASK --from {path}")
+        raise UserError(f"name the task that {path} is for: remanence data TASK --from {path}")
     check_names(tasks=[] if task is None else [task])
     from remanence import data, tasks  # slow to load
 
     if make and task is not None:
         for split in tasks.SPLITS:
-            with bar(f"making the {split} data") as progress, data.watched(progress):
-                created(task, settings).dataset(split)
+            with show_bar(f"making the {split} data") as progress, data.report_progress(progress):
+                create_task(task, settings).dataset(split)
         say(f"Next: remanence preview {task}")
         return
     if path is None or task is None:
-        states(list(tasks.tasks) if task is None else [task], settings, as_json=as_json)
+        print_states(list(tasks.tasks) if task is None else [task], settings, as_json=as_json)
         return
-    source = created(task, settings).source
+    source = create_task(task, settings).source
     if source is None:
-        raise UserError(f"{task} makes its data itself: there is nothing to prepare")
-    with bar(f"preparing {source.title}") as progress:
+        raise UserError(f"{task} generates its data: there is nothing to prepare")
+    with show_bar(f"preparing {source.title}") as progress:
         store = data.prepare(source, path, verify=not unverified, progress=progress)
     if as_json:
         print_json({"task": task, "source": source.name, "folder": str(store.folder), **store.facts})
@@ -72,21 +74,21 @@ def prepare(
 
 def preview(
     task: Annotated[str, typer.Argument(metavar="TASK", help="The task.", autocompletion=complete_task)],
-    count: Annotated[int, typer.Option(min=1, help="How many samples.")] = 3,
-    output: Annotated[Path | None, typer.Option(help="Draw each as a picture too, a PNG in this folder.")] = None,
+    count: Annotated[int, typer.Option(min=1, help="Number of samples.")] = 3,
+    output: Annotated[Path | None, typer.Option(help="Also draw each sample as a PNG in this folder.")] = None,
     settings: Options = [],  # noqa: B006 (Typer wants a list)
     as_json: Json = False,
 ) -> None:
-    """Draw a few training samples of a task and what is asked of them."""
+    """Show a few training samples of a task with their targets."""
     check_names(tasks=[task])
     from remanence import data  # slow to load
 
     pictures: list[Path] = []
-    with bar("making the data") as progress, data.watched(progress):
-        made = created(task, settings)
+    with show_bar("making the data") as progress, data.report_progress(progress):
+        made = create_task(task, settings)
         samples = made.examples(count)
         if output is not None:
-            from remanence.report.samples import write_samples  # slow to load
+            from remanence.report.sample_figures import write_samples  # slow to load
 
             pictures = write_samples(made, task, count, output)
     if as_json:
@@ -99,8 +101,8 @@ def preview(
         say(f"The pictures are in {output}")
 
 
-def created(name: str, settings: list[str]) -> "Task":
-    """The task with the options that were set.
+def create_task(name: str, settings: list[str]) -> "Task":
+    """Create the task with the options that were set.
 
     Raises:
         ValueError: something else was set, or the task refuses an option.
@@ -114,16 +116,16 @@ def created(name: str, settings: list[str]) -> "Task":
     options: dict[str, Any] = {}
     for field, value in map(parse_override, settings):
         if field[:2] != ["task", "options"] or len(field) != 3:
-            raise UserError(f"{'.'.join(field)} is no option of a task: --set task.options.NAME=VALUE")
+            raise UserError(f"{'.'.join(field)} is not an option of a task: --set task.options.NAME=VALUE")
         options[field[2]] = value
     return tasks.create(name, **options)
 
 
-def states(names: list[str], settings: list[str], *, as_json: bool) -> None:
+def print_states(names: list[str], settings: list[str], *, as_json: bool) -> None:
     """Print which tasks need data, and whether they are there."""
     from remanence import data  # slow to load
 
-    rows = [state(name, created(name, settings).source) for name in names]
+    rows = [describe_state(name, create_task(name, settings).source) for name in names]
     if as_json:
         print_json(rows)
         return
@@ -139,8 +141,8 @@ def states(names: list[str], settings: list[str], *, as_json: bool) -> None:
     out.print(f"\nPrepared data are in {place} (REMANENCE_DATA_DIR)", highlight=False, soft_wrap=True)
 
 
-def state(name: str, source: "Source | None") -> dict[str, str | None]:
-    """What a task needs, and whether it is there."""
+def describe_state(name: str, source: "Source | None") -> dict[str, str | None]:
+    """Describe what data a task needs, and whether they are prepared."""
     from remanence import data  # slow to load
 
     if source is None:

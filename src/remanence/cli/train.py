@@ -8,14 +8,14 @@ import typer
 
 from remanence.cli.console import say
 from remanence.cli.names import check_names, complete_layer, complete_task
-from remanence.cli.options import Epochs, Json, LearningRate, Overwrite, Set, short_forms
-from remanence.cli.progress import bars
-from remanence.cli.report import present
+from remanence.cli.options import Epochs, Json, LearningRate, Overwrite, Set, expand_short_options
+from remanence.cli.progress import show_progress
+from remanence.cli.report import print_results
 
 
 def train(
     task: Annotated[
-        str, typer.Argument(metavar="TASK", help="The task, see: remanence list.", autocompletion=complete_task)
+        str, typer.Argument(metavar="TASK", help="The task; see remanence list.", autocompletion=complete_task)
     ],
     layer: Annotated[
         str,
@@ -23,8 +23,10 @@ def train(
             help="The memory: a name from remanence list, or package.module:Class.", autocompletion=complete_layer
         ),
     ],
-    hidden_size: Annotated[int, typer.Option(help="Units of the memory.")] = 50,
-    seed: Annotated[int, typer.Option(help="Of initialisation and order; the data has task.options.seed.")] = 0,
+    hidden_size: Annotated[int, typer.Option(help="Hidden size of the memory.")] = 50,
+    seed: Annotated[
+        int, typer.Option(help="Seed of initialization and data order; the data have task.options.seed.")
+    ] = 0,
     epochs: Epochs = None,
     learning_rate: LearningRate = None,
     settings: Set = [],  # noqa: B006 (Typer wants a list)
@@ -32,20 +34,20 @@ def train(
     overwrite: Overwrite = False,
     as_json: Json = False,
 ) -> None:
-    """Train one memory on one task; given again, go on where it stopped, and with more --epochs beyond that."""
+    """Train one memory on one task. Repeating the command resumes the run, and more --epochs extend it."""
     check_names(tasks=[task], layers=[layer])
     from remanence import report, training
-    from remanence.training.comparison import folder_name
+    from remanence.training.comparison import format_folder_name
 
     fields = {"task": {"name": task}, "layer": {"name": layer, "hidden_size": hidden_size}, "seed": seed}
-    config = training.run_from(fields, [*short_forms(epochs, learning_rate), *settings])
-    folder = output or Path("runs") / folder_name(config)
-    with bars(1) as tell:
+    config = training.build_run_config(fields, [*expand_short_options(epochs, learning_rate), *settings])
+    folder = output or Path("runs") / format_folder_name(config)
+    with show_progress(1) as tell:
         training.train(
             config,
             folder,
             overwrite=overwrite,
             progress=lambda done, total, metric: tell((folder, done, total, metric)),
         )
-    present(report.load([folder]), as_json=as_json)
+    print_results(report.load([folder]), as_json=as_json)
     say(f"The run is in {folder}; remanence report {shlex.quote(str(folder))} draws it.")

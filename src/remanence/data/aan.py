@@ -5,7 +5,7 @@ from pathlib import Path
 import numpy as np
 
 from remanence.data.archive import Member
-from remanence.data.source import Progress, Source, streams
+from remanence.data.source import Progress, Source, iter_files
 from remanence.data.store import Writer
 from remanence.errors import UserError
 
@@ -16,12 +16,12 @@ KEPT = 10_000  # bytes of a text, as the released code keeps
 
 
 def read(source: Source, path: Path, writer: Writer, progress: Progress) -> None:
-    """The bytes of the texts end to end, two for each pair, where each starts, and the labels, for each split."""
+    """Read the concatenated bytes of the texts, two for each pair, their starts, and the labels, for each split."""
     read_so_far = 0
-    for name, member in streams(source, path, tuple(FILES)):
+    for name, member in iter_files(source, path, tuple(FILES)):
         split, ends = FILES[name], [0]
         for number, line in enumerate(member.lines(), start=1):
-            label, *texts = pair(member, number, line)
+            label, *texts = parse_pair(member, number, line)
             for text in texts:
                 writer.append(f"{split}.tokens", np.frombuffer(text, np.uint8))
                 ends.append(ends[-1] + len(text))
@@ -29,13 +29,13 @@ def read(source: Source, path: Path, writer: Writer, progress: Progress) -> None
             progress(read_so_far + number, sum(SIZES.values()))
         count = (len(ends) - 1) // 2
         if count != SIZES[split]:
-            raise UserError(f"{path}: {name} should hold {SIZES[split]:,} pairs, it holds {count:,}: download it anew")
+            raise UserError(f"{path}: {name} should hold {SIZES[split]:,} pairs, it holds {count:,}: download it again")
         read_so_far += count
         writer.append(f"{split}.starts", np.array(ends))
 
 
-def pair(member: Member, number: int, line: bytes) -> tuple[int, bytes, bytes]:
-    """Label and texts of a line: label, two names, two texts, with tabs between.
+def parse_pair(member: Member, number: int, line: bytes) -> tuple[int, bytes, bytes]:
+    """Parse the label and the texts of a line: label, two names, two texts, separated by tabs.
 
     Raises:
         ValueError: a line of another form.

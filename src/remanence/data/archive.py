@@ -1,4 +1,4 @@
-"""The files in a folder or an archive, one after the other, without unpacking anything."""
+"""Iteration over the files in a folder or an archive, without unpacking it to disk."""
 
 import errno
 import gzip
@@ -52,13 +52,13 @@ class Member:
     open: Callable[[], IO[bytes]]
 
     def read(self, limit: int = LARGEST) -> bytes:
-        """Its content.
+        """Read its content.
 
         Raises:
             ValueError: it is longer than ``limit`` bytes, or its archive is damaged.
         """
         pieces, length = [], 0
-        with naming(self.archive), self.open() as file:
+        with translate_errors(self.archive), self.open() as file:
             # Piece by piece: a file makes room for all that it is asked for, however short it is.
             while length <= limit and (piece := file.read(CHUNK)):
                 pieces.append(piece)
@@ -68,12 +68,12 @@ class Member:
         return b"".join(pieces)
 
     def lines(self, limit: int = LONGEST_LINE) -> Iterator[bytes]:
-        """Its lines, one at a time.
+        """Yield its lines.
 
         Raises:
             ValueError: one is longer than ``limit`` bytes, or the archive is damaged.
         """
-        with naming(self.archive), self.open() as file:
+        with translate_errors(self.archive), self.open() as file:
             for number, line in enumerate(iter(lambda: file.readline(limit + 1), b""), start=1):
                 if len(line) > limit:
                     raise UserError(f"{self.archive}: {self.name}, line {number} is longer than {limit:,} bytes")
@@ -81,7 +81,7 @@ class Member:
 
 
 @contextmanager
-def naming(path: Path) -> Iterator[None]:
+def translate_errors(path: Path) -> Iterator[None]:
     """Turn what a truncated or wrong archive raises into an error that names it."""
     try:
         yield
@@ -89,24 +89,24 @@ def naming(path: Path) -> Iterator[None]:
         # Of the errors of the system, that a place in a file is impossible: its table of contents has led there.
         if isinstance(error, OSError) and not isinstance(error, DAMAGED) and error.errno != errno.EINVAL:
             raise
-        raise UserError(f"{path} is truncated or damaged: {error}. Download it anew") from error
+        raise UserError(f"{path} is truncated or damaged: {error}. Download it again") from error
 
 
-def members(path: Path) -> Iterator[Member]:
-    """The files of a folder, of a tar or zip archive, or the one file that ``path`` is.
+def iter_members(path: Path) -> Iterator[Member]:
+    """Iterate over the files of a folder or of a tar or zip archive, or over the one file at ``path``.
 
     What systems add by themselves (``__MACOSX``, ``._name``, ``.DS_Store``, ``Thumbs.db``) is left out.
 
     Raises:
         ValueError: an archive that is damaged, or that holds links, devices or names that lead out of it.
     """
-    with naming(path):
+    with translate_errors(path):
         if path.is_dir():
-            found = folder_members(path)
+            found = iter_folder(path)
         elif is_tar(path):
-            found = tar_members(path)
+            found = iter_tar(path)
         elif zipfile.is_zipfile(path):
-            found = zip_members(path)
+            found = iter_zip(path)
         else:
             yield Member(path.name, path, lambda: path.open("rb"))
             return
@@ -119,8 +119,8 @@ def is_litter(name: str) -> bool:
     return "__MACOSX" in parts or parts[-1].startswith("._") or parts[-1] in LITTER
 
 
-def folder_members(path: Path) -> Iterator[Member]:
-    """The files of a folder."""
+def iter_folder(path: Path) -> Iterator[Member]:
+    """Iterate over the files of a folder."""
     for file in sorted(path.rglob("*")):
         if file.is_file():
             yield Member(file.relative_to(path).as_posix(), path, lambda file=file: file.open("rb"))
@@ -135,14 +135,14 @@ def is_tar(path: Path) -> bool:
     return True
 
 
-def tar_members(path: Path) -> Iterator[Member]:
-    """The files of a tar archive, whatever its compression."""
+def iter_tar(path: Path) -> Iterator[Member]:
+    """Iterate over the files of a tar archive, whatever its compression."""
     with tarfile.open(path, "r:*", tarinfo=BoundedInfo) as archive:
         while (info := archive.next()) is not None:
             archive.members = []  # type: ignore[attr-defined] (else the names of all that was read stay in memory)
-            inside(info.name, path)
+            check_name(info.name, path)
             if not info.isfile() and not info.isdir():
-                raise UserError(f"{path}: {info.name!r} is a link or a device, which no data set needs")
+                raise UserError(f"{path}: {info.name!r} is a link or a device, which data sets do not need")
             if info.isfile():
                 opened = cast("IO[bytes]", archive.extractfile(info))
                 yield Member(info.name.removeprefix("./"), path, lambda opened=opened: opened)
@@ -159,30 +159,30 @@ class BoundedInfo(tarfile.TarInfo):
         return super()._proc_member(tarfile_)  # type: ignore[misc]
 
 
-def zip_members(path: Path) -> Iterator[Member]:
-    """The files of a zip archive."""
+def iter_zip(path: Path) -> Iterator[Member]:
+    """Iterate over the files of a zip archive."""
     with zipfile.ZipFile(path) as archive:
         for info in archive.infolist():
-            inside(info.filename, path)
+            check_name(info.filename, path)
             if info.flag_bits & 1:
                 raise UserError(f"{path}: {info.filename!r} is encrypted: unpack it, and give the folder")
             if (info.external_attr >> 16) & 0o170000 == 0o120000:
-                raise UserError(f"{path}: {info.filename!r} is a link, which no data set needs")
+                raise UserError(f"{path}: {info.filename!r} is a link, which data sets do not need")
             if not info.is_dir():
                 yield Member(info.filename, path, lambda info=info: archive.open(info))
 
 
-def inside(name: str, path: Path) -> None:
+def check_name(name: str, path: Path) -> None:
     """Raise a ``ValueError`` if there is no name, or one that leads out of its archive."""
     parts = PureWindowsPath(name).parts  # splits at both kinds of slashes, and knows drives
     if not parts and name not in (".", "./"):
         raise UserError(f"{path}: a file in it has no name")
     if PureWindowsPath(name).anchor or ".." in parts:
-        raise UserError(f"{path}: the name {name!r} leads out of the archive")
+        raise UserError(f"{path}: the name {name!r} points outside the archive")
 
 
-def unpacked(name: str, content: bytes, limit: int = LARGEST) -> bytes:
-    """The content of a gzip file, or of one that is unpacked already.
+def unpack_gzip(name: str, content: bytes, limit: int = LARGEST) -> bytes:
+    """Decompress the content of a gzip file; other content is returned as it is.
 
     Raises:
         ValueError: it is damaged, or longer than ``limit`` bytes.
@@ -193,9 +193,9 @@ def unpacked(name: str, content: bytes, limit: int = LARGEST) -> bytes:
     try:
         plain = decompressor.decompress(content, limit + 1)
     except zlib.error as error:
-        raise UserError(f"{name} is damaged: {error}. Download it anew") from error
+        raise UserError(f"{name} is damaged: {error}. Download it again") from error
     if len(plain) > limit:
         raise UserError(f"{name} unpacks to more than the {limit:,} bytes that were expected")
     if not decompressor.eof:
-        raise UserError(f"{name} is truncated. Download it anew")
+        raise UserError(f"{name} is truncated. Download it again")
     return plain

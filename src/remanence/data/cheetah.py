@@ -4,9 +4,9 @@ from pathlib import Path, PurePosixPath
 
 import numpy as np
 
-from remanence.data.archive import members
+from remanence.data.archive import iter_members
 from remanence.data.npy import read_npy
-from remanence.data.source import Progress, Source, lacking, several
+from remanence.data.source import Progress, Source, make_ambiguity_error, make_missing_error
 from remanence.data.store import Writer
 from remanence.errors import UserError
 
@@ -17,28 +17,28 @@ LARGEST = 1 << 24  # bytes of a trace
 
 
 def read(source: Source, path: Path, writer: Writer, progress: Progress) -> None:
-    """Traces end to end [steps, 17], in the order of their names, and where each starts."""
+    """Read the concatenated traces [steps, 17], in the order of their names, and their starts."""
     found: dict[str, np.ndarray] = {}
     places: dict[str, str] = {}
-    for member in members(path):
+    for member in iter_members(path):
         name = PurePosixPath(member.name).name
         if name.startswith("trace_") and name.endswith(".npy"):
             if len(found) == MOST:
                 raise UserError(f"{path} has more than {MOST} traces: it is another set of data")
             if name in found:
-                raise several(path, name, places[name], member.name)
+                raise make_ambiguity_error(path, name, places[name], member.name)
             places[name] = member.name
-            found[name] = trace(f"{path}: {member.name}", member.read(LARGEST))
+            found[name] = parse_trace(f"{path}: {member.name}", member.read(LARGEST))
             progress(len(found), max(FILES, len(found)))
     if len(found) < FILES:
-        raise lacking(source, path, f"traces: {len(found)} instead of {FILES} or more")
+        raise make_missing_error(source, path, f"traces: {len(found)} instead of {FILES} or more")
     traces = [found[name] for name in sorted(found)]
     writer.append("values", np.concatenate(traces))
     writer.append("starts", np.cumsum([0, *map(len, traces)]))
 
 
-def trace(name: str, content: bytes) -> np.ndarray:
-    """One trace, as float32.
+def parse_trace(name: str, content: bytes) -> np.ndarray:
+    """Parse one trace, as float32.
 
     Raises:
         ValueError: it is truncated, or no array of 17 channels.

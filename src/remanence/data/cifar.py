@@ -6,7 +6,7 @@ from typing import Any
 import numpy as np
 
 from remanence.data.pickles import read_plain
-from remanence.data.source import Progress, Source, contents
+from remanence.data.source import Progress, Source, iter_contents
 from remanence.data.store import Writer
 from remanence.errors import UserError
 
@@ -27,11 +27,11 @@ CHECKSUMS = {
 
 
 def read(source: Source, path: Path, writer: Writer, progress: Progress) -> None:
-    """Grey images [images, 1024] and labels, the training files in their order."""
+    """Read grey images [images, 1024] and labels, the training files in order."""
     names = (*TRAIN, "test_batch")
     files: dict[str, tuple[np.ndarray, np.ndarray]] = {}
-    for name, content in contents(source, path, names, LARGEST):
-        files[name] = batch(f"{path}: {name}", read_plain(f"{path}: {name}", content))
+    for name, content in iter_contents(source, path, names, LARGEST):
+        files[name] = parse_batch(f"{path}: {name}", read_plain(f"{path}: {name}", content))
         progress(len(files), len(names))
     for name in names:
         images, labels = files.pop(name)
@@ -40,8 +40,8 @@ def read(source: Source, path: Path, writer: Writer, progress: Progress) -> None
         writer.append(f"{split}.labels", labels)
 
 
-def batch(name: str, data: dict[str, Any]) -> tuple[np.ndarray, np.ndarray]:
-    """Grey images and labels of one file.
+def parse_batch(name: str, data: dict[str, Any]) -> tuple[np.ndarray, np.ndarray]:
+    """Parse the images and labels of one file.
 
     Raises:
         ValueError: not the counts that the format has.
@@ -54,11 +54,11 @@ def batch(name: str, data: dict[str, Any]) -> tuple[np.ndarray, np.ndarray]:
         raise UserError(f"{name} should have a label from 0 to {len(LABELS) - 1} for each of its {len(images)} images")
     if len(images) != ROWS:
         raise UserError(f"{name} should hold {ROWS:,} images, it holds {len(images):,}")
-    return grey(images.reshape(-1, 3, SIDE**2)), np.array(labels, np.uint8)
+    return convert_to_grey(images.reshape(-1, 3, SIDE**2)), np.array(labels, np.uint8)
 
 
-def grey(images: np.ndarray) -> np.ndarray:
-    """``0.2989 R + 0.5870 G + 0.1140 B``, rounded as TensorFlow does, [images, 3, pixels] to [images, pixels]."""
+def convert_to_grey(images: np.ndarray) -> np.ndarray:
+    """Convert [images, 3, pixels] to [images, pixels]: ``0.2989 R + 0.5870 G + 0.1140 B``, rounded as by TensorFlow."""
     # tf.image.rgb_to_grayscale goes from bytes to 0 ... 1 and back by 255.5, cutting off.
     weighted = np.einsum("nkp,k->np", images.astype(np.float32) / 255, GREY)
     return np.minimum(weighted * 255.5, 255).astype(np.uint8)

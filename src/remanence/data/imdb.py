@@ -5,8 +5,8 @@ from pathlib import Path
 
 import numpy as np
 
-from remanence.data.archive import members
-from remanence.data.source import Progress, Source, lacking, several
+from remanence.data.archive import iter_members
+from remanence.data.source import Progress, Source, make_ambiguity_error, make_missing_error
 from remanence.data.store import Writer
 from remanence.errors import UserError
 
@@ -24,18 +24,18 @@ def read(source: Source, path: Path, writer: Writer, progress: Progress) -> None
     found: dict[tuple[str, int, int], bytes] = {}
     places: dict[tuple[str, int, int], str] = {}
     total = 0
-    for member in members(path):
+    for member in iter_members(path):
         place = PLACE.search(member.name)
         if place:
             split, label, number = place.groups()
             key = split, LABELS.index(label), int(number)
             if key in found:
-                raise several(path, f"review {number} of {split}/{label}", places[key], member.name)
+                raise make_ambiguity_error(path, f"review {number} of {split}/{label}", places[key], member.name)
             places[key] = member.name
             text = found[key] = member.read(LONGEST)
             total += len(text)
             if len(found) > MOST or total > LARGEST:
-                raise UserError(f"{path} has more or longer reviews than were published: download it anew")
+                raise UserError(f"{path} has more or longer reviews than were published: download it again")
             if len(found) % 500 == 0:
                 progress(len(found), 4 * REVIEWS)
     for split in ("train", "test"):
@@ -46,7 +46,9 @@ def read(source: Source, path: Path, writer: Writer, progress: Progress) -> None
             if count != REVIEWS:
                 missing = f"reviews in {split}/{name}: {count:,} instead of {REVIEWS:,}"
                 raise (
-                    lacking(source, path, missing) if count < REVIEWS else UserError(f"{path} has too many {missing}")
+                    make_missing_error(source, path, missing)
+                    if count < REVIEWS
+                    else UserError(f"{path} has too many {missing}")
                 )
         texts = [found[key] for key in keys]
         writer.append(f"{split}.tokens", np.frombuffer(b"".join(texts), np.uint8))

@@ -6,7 +6,7 @@ from pathlib import Path
 
 import numpy as np
 
-from remanence.data.archive import Member, members
+from remanence.data.archive import Member, iter_members
 from remanence.data.source import Progress, Source
 from remanence.data.store import Writer
 from remanence.errors import UserError
@@ -16,8 +16,8 @@ LARGEST = 1e30  # of a value; single precision goes to 3e38
 KEYS = ["series", "time", "label"]
 
 
-def table(name: str) -> Source:
-    """A table of the user's own, prepared under a name."""
+def build_source(name: str) -> Source:
+    """Create the source of a user's table, prepared under a name."""
     return Source(
         name=f"irregular-{name}",
         title=f"irregularly sampled series called {name!r}",
@@ -29,14 +29,17 @@ def table(name: str) -> Source:
 
 
 def read(source: Source, path: Path, writer: Writer, progress: Progress) -> None:
-    """What :func:`rows` gives end to end, where each series starts, and its class; times in units of the median gap."""
-    unit = median_gap(path)
+    """Write the rows of all series (:func:`build_rows`) end to end, where each series starts, and its class.
+
+    Times are in units of the median gap.
+    """
+    unit = find_median_gap(path)
     channels, labels, starts, targets = 0, [], [0], []
-    for values, times, label, names in series(path):
+    for values, times, label, names in iter_series(path):
         channels = len(names)
         if label not in labels:
             labels.append(label)
-        writer.append("rows", rows(values, np.diff(times / unit, prepend=times[0] / unit - 1)))
+        writer.append("rows", build_rows(values, np.diff(times / unit, prepend=times[0] / unit - 1)))
         starts.append(starts[-1] + len(values))
         targets.append(label)
         progress(len(targets), len(targets))
@@ -48,32 +51,32 @@ def read(source: Source, path: Path, writer: Writer, progress: Progress) -> None
     writer.facts.update(labels=labels, channels=channels, unit=unit)
 
 
-def median_gap(path: Path) -> float:
-    """The median time from one observation of a series to its next; 1 if none has two."""
-    gaps = np.concatenate([np.empty(0), *(np.diff(times) for _, times, _, _ in series(path))])
+def find_median_gap(path: Path) -> float:
+    """Find the median time between consecutive observations of a series; 1 if no series has two."""
+    gaps = np.concatenate([np.empty(0), *(np.diff(times) for _, times, _, _ in iter_series(path))])
     return float(np.median(gaps)) if len(gaps) else 1.0
 
 
-def rows(values: np.ndarray, timespans: np.ndarray) -> np.ndarray:
-    """Values (0 where NaN), which are there, and how long ago the row before was: [observations, 2 channels + 1]."""
+def build_rows(values: np.ndarray, timespans: np.ndarray) -> np.ndarray:
+    """Combine values (0 for NaN), which of them exist, and timespans to rows [observations, 2 channels + 1]."""
     return np.concatenate([np.nan_to_num(values), np.isfinite(values), timespans[:, None]], 1).astype(np.float32)
 
 
-def series(path: Path) -> Iterator[tuple[np.ndarray, np.ndarray, str, list[str]]]:
-    """Values [observations, channels], NaN where there is none, times, label and names of the channels of each series.
+def iter_series(path: Path) -> Iterator[tuple[np.ndarray, np.ndarray, str, list[str]]]:
+    """Iterate over series: values [observations, channels] (NaN if missing), times, label and names of the channels.
 
     Raises:
         ValueError: a row of another form, with its number.
     """
-    for member in members(path):
+    for member in iter_members(path):
         try:
-            yield from series_of(member)
+            yield from parse_series(member)
         except (csv.Error, UnicodeDecodeError) as error:
-            raise UserError(f"{path}: {member.name} is no table of text: {error}") from error
+            raise UserError(f"{path}: {member.name} is not a table of text: {error}") from error
 
 
-def series_of(member: Member) -> Iterator[tuple[np.ndarray, np.ndarray, str, list[str]]]:
-    """As :func:`series`, of one file."""
+def parse_series(member: Member) -> Iterator[tuple[np.ndarray, np.ndarray, str, list[str]]]:
+    """Iterate over the series of one file, as :func:`iter_series`."""
     place = f"{member.archive}: {member.name}"
     lines = (line.decode("utf-8-sig" if number == 0 else "utf-8") for number, line in enumerate(member.lines()))
     cells_of = csv.reader(lines)

@@ -6,7 +6,7 @@ from pathlib import Path
 import numpy as np
 
 from remanence.data.archive import Member
-from remanence.data.source import Progress, Source, streams
+from remanence.data.source import Progress, Source, iter_files
 from remanence.data.store import Writer
 from remanence.errors import UserError
 
@@ -21,12 +21,12 @@ BRACKETS = bytes.maketrans(b"()", b"  ")  # the released trees are binary; these
 
 
 def read(source: Source, path: Path, writer: Writer, progress: Progress) -> None:
-    """Tokens end to end, where each expression starts, and its value, for each split."""
+    """Read the concatenated tokens, the start of each expression, and its value, for each split."""
     read_so_far = 0
-    for name, member in streams(source, path, tuple(FILES)):
+    for name, member in iter_files(source, path, tuple(FILES)):
         split = FILES[name]
         ends = [0]
-        for tokens, value in expressions(member, path):
+        for tokens, value in iter_expressions(member, path):
             writer.append(f"{split}.tokens", tokens)
             writer.append(f"{split}.targets", np.array([value], np.uint8))
             ends.append(ends[-1] + len(tokens))
@@ -37,8 +37,8 @@ def read(source: Source, path: Path, writer: Writer, progress: Progress) -> None
         writer.append(f"{split}.starts", np.array(ends))
 
 
-def expressions(member: Member, path: Path) -> Iterator[tuple[np.ndarray, int]]:
-    """Tokens and value of each line.
+def iter_expressions(member: Member, path: Path) -> Iterator[tuple[np.ndarray, int]]:
+    """Iterate over the tokens and the value of each line.
 
     Raises:
         ValueError: a line of another form; the message has its number.

@@ -5,7 +5,7 @@ from pathlib import Path
 
 import numpy as np
 
-from remanence.data.source import Progress, Source, contents
+from remanence.data.source import Progress, Source, iter_contents
 from remanence.data.store import Writer
 from remanence.errors import UserError
 
@@ -23,26 +23,26 @@ CHECKSUMS = {
 
 
 def read(source: Source, path: Path, writer: Writer, progress: Progress) -> None:
-    """Images [images, 784] and labels for each split."""
-    for done, (name, content) in enumerate(contents(source, path, tuple(CHECKSUMS), LARGEST), start=1):
+    """Read images [images, 784] and labels for each split."""
+    for done, (name, content) in enumerate(iter_contents(source, path, tuple(CHECKSUMS), LARGEST), start=1):
         part, kind = name.split("-")[:2]
         shape = (ROWS[part], SIDE, SIDE) if kind == "images" else (ROWS[part],)
-        array = idx(f"{path}: {name}", content, shape)
+        array = parse_idx(f"{path}: {name}", content, shape)
         if kind == "labels" and array.max() > 9:
             raise UserError(f"{path}: {name} has the label {array.max()}, they should be from 0 to 9")
         writer.append(f"{SPLITS[part]}.{kind}", array.reshape(len(array), *[SIDE**2][: array.ndim - 1]))
         progress(done, len(CHECKSUMS))
 
 
-def idx(name: str, content: bytes, shape: tuple[int, ...]) -> np.ndarray:
-    """An array of bytes in IDX format: 0, 0, 8 (unsigned byte), dimensions, their sizes (big-endian), the bytes.
+def parse_idx(name: str, content: bytes, shape: tuple[int, ...]) -> np.ndarray:
+    """Parse an array of bytes in IDX format: 0, 0, 8 (unsigned byte), dimensions, sizes (big-endian), the bytes.
 
     Raises:
         ValueError: another format or another shape than expected, or a truncated file.
     """
     header = struct.pack(f">HBB{len(shape)}I", 0, 8, len(shape), *shape)
     if content[:4] != header[:4]:
-        raise UserError(f"{name} is no IDX file of bytes in {len(shape)} dimensions")
+        raise UserError(f"{name} is not an IDX file of bytes in {len(shape)} dimensions")
     if content[: len(header)] != header:
         sizes = np.frombuffer(content[4 : len(header)].ljust(4 * len(shape), b"\0"), ">u4").tolist()
         raise UserError(f"{name} should hold {list(shape)} bytes, it says {sizes}")

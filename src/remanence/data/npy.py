@@ -1,4 +1,4 @@
-"""Files of ``numpy.save``, whose size is checked before an array is made."""
+"""Reading ``numpy.save`` files, whose size is checked before an array is allocated."""
 
 import io
 import math
@@ -13,7 +13,7 @@ DIMENSIONS = 32
 
 
 def read_npy(name: str, content: bytes) -> np.ndarray:
-    """The array in a file.
+    """Read the array in a file.
 
     Args:
         name: of the file, for errors.
@@ -28,7 +28,7 @@ def read_npy(name: str, content: bytes) -> np.ndarray:
         header = npy.read_array_header_1_0 if version == (1, 0) else npy.read_array_header_2_0
         shape, column_major, dtype = header(file)
     except Exception as error:  # a header is parsed as Python, and what that raises is anything
-        raise UserError(f"{name} is truncated or no .npy file: {first_line(error)}") from error
+        raise UserError(f"{name} is truncated or not a .npy file: {get_first_line(error)}") from error
     data = memoryview(content)[file.tell() :]
     if dtype.hasobject or dtype.itemsize == 0:
         raise UserError(f"{name} holds no numbers or text of a fixed length")
@@ -37,6 +37,6 @@ def read_npy(name: str, content: bytes) -> np.ndarray:
     return np.frombuffer(data, dtype).reshape(shape, order="F" if column_major else "C")
 
 
-def first_line(error: Exception) -> str:
-    """What an error says, in a line."""
+def get_first_line(error: Exception) -> str:
+    """Return the first line of an error message."""
     return str(error).partition("\n")[0]

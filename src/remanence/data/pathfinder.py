@@ -7,12 +7,12 @@ from pathlib import Path
 
 import numpy as np
 
-from remanence.data.archive import Member, members
+from remanence.data.archive import Member, iter_members
 from remanence.data.npy import MAGIC, read_npy
-from remanence.data.source import Progress, Source, lacking, several
+from remanence.data.source import Progress, Source, make_ambiguity_error, make_missing_error
 from remanence.data.store import Writer
 from remanence.errors import UserError
-from remanence.extras import needing
+from remanence.extras import require_extra
 
 IMAGES = 200_000  # of each size and length of curves
 FOLDERS = {6: "curv_baseline", 9: "curv_contour_length_9", 14: "curv_contour_length_14"}
@@ -22,16 +22,16 @@ LARGEST = 1 << 20  # bytes of an image
 LARGEST_TABLE = 1 << 26  # bytes of metadata
 
 
-def released_images(size: int, contour_length: int) -> Source:
-    """The released images of one size and length of curves."""
+def build_source(size: int, contour_length: int) -> Source:
+    """Create the source of the released images of one size and contour length."""
     folder = FOLDERS[contour_length]
 
     def read(source: Source, path: Path, writer: Writer, progress: Progress) -> None:
-        tree, labels = found_labels(source, path, folder, size)
-        for member in members(path):
-            root, place = inside(member.name, folder)
+        tree, labels = read_labels(source, path, folder, size)
+        for member in iter_members(path):
+            root, place = split_path(member.name, folder)
             if root == tree and place in labels:
-                pixels = image(member, size)
+                pixels = read_image(member, size)
                 if pixels is None:  # a few are released empty, and left out by the released code too
                     del labels[place]
                     continue
@@ -39,7 +39,9 @@ def released_images(size: int, contour_length: int) -> Source:
                 writer.append("labels", np.array([labels.pop(place)], np.uint8))
                 progress(writer.count("labels"), IMAGES)
         if labels:
-            raise lacking(source, path, f"{len(labels):,} images of its metadata, such as {next(iter(labels))}")
+            raise make_missing_error(
+                source, path, f"{len(labels):,} images of its metadata, such as {next(iter(labels))}"
+            )
 
     return Source(
         name=f"pathfinder{size}-{contour_length}",
@@ -52,23 +54,23 @@ def released_images(size: int, contour_length: int) -> Source:
     )
 
 
-def found_labels(source: Source, path: Path, folder: str, size: int) -> tuple[str, dict[str, int]]:
-    """Where ``folder`` lies that has images of that size, and the label of each of them, by its place inside."""
+def read_labels(source: Source, path: Path, folder: str, size: int) -> tuple[str, dict[str, int]]:
+    """Find where ``folder`` with images of that size is, and read the label of each image by its path inside."""
     trees: dict[str, dict[str, int]] = {}
-    for member in members(path):
-        root, place = inside(member.name, folder)
+    for member in iter_members(path):
+        root, place = split_path(member.name, folder)
         other = SIZED.search(root)
         if not place.startswith("metadata/") or not place.endswith(".npy") or (other and int(other[1]) != size):
             continue
         labels = trees.setdefault(root, {})
-        for number, row in enumerate(metadata(member), start=1):
+        for number, row in enumerate(read_metadata(member), start=1):
             if len(row) < COLUMNS or row[3] not in ("0", "1"):
                 raise UserError(f"{path}: {member.name}, row {number}: expected folder, file, number and label")
             labels[f"{row[0]}/{row[1]}"] = int(row[3])
     if not trees:
-        raise lacking(source, path, f"pathfinder{size}/{folder}/metadata")
+        raise make_missing_error(source, path, f"pathfinder{size}/{folder}/metadata")
     if len(trees) > 1:
-        raise several(path, folder, *trees)
+        raise make_ambiguity_error(path, folder, *trees)
     (root, labels) = trees.popitem()
     if len(labels) != IMAGES:
         raise UserError(
@@ -78,14 +80,14 @@ def found_labels(source: Source, path: Path, folder: str, size: int) -> tuple[st
     return root, labels
 
 
-def inside(name: str, folder: str) -> tuple[str, str]:
-    """The parts of a path before and below ``folder``; nothing below, where it is not in it."""
+def split_path(name: str, folder: str) -> tuple[str, str]:
+    """Split a path into the parts before and below ``folder``; the second is empty for paths outside of it."""
     before, found, below = f"/{name}".partition(f"/{folder}/")
     return before, below if found else ""
 
 
-def metadata(member: Member) -> Iterator[list[str]]:
-    """Rows of metadata: text with spaces between, whatever its name says, or an array of text."""
+def read_metadata(member: Member) -> Iterator[list[str]]:
+    """Yield rows of metadata, from text separated by spaces (whatever its name) or from an array of text."""
     content = member.read(LARGEST_TABLE)
     if content.startswith(MAGIC):
         rows = read_npy(f"{member.archive}: {member.name}", content)
@@ -95,13 +97,13 @@ def metadata(member: Member) -> Iterator[list[str]]:
         yield line.split()
 
 
-def image(member: Member, size: int) -> np.ndarray | None:
-    """The grey pixels [size * size] of a file; None if it is empty.
+def read_image(member: Member, size: int) -> np.ndarray | None:
+    """Read the grey pixels [size * size] of a file; None if it is empty.
 
     Raises:
         ValueError: it is no image of that size.
     """
-    with needing("train", "reading images"):
+    with require_extra("train", "reading images"):
         from PIL import Image, UnidentifiedImageError
 
     content = member.read(LARGEST)

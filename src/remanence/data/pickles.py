@@ -1,4 +1,4 @@
-"""Pickles that hold nothing but plain values and arrays of bytes, read without running anything of theirs."""
+"""Safe reading of pickles of plain values and arrays of bytes, without running their code."""
 
 import io
 import pickle
@@ -19,7 +19,7 @@ class PlainArray:
         self.state = state
 
     def array(self) -> np.ndarray:
-        """The bytes, in the shape the pickle says.
+        """Return the bytes in the shape that the pickle states.
 
         Raises:
             ValueError: it is no array of bytes, or has another size.
@@ -31,7 +31,7 @@ class PlainArray:
             flat = np.frombuffer(raw, np.uint8)
             return flat.reshape(tuple(int(size) for size in shape), order="F" if column_major else "C")
         except (TypeError, ValueError) as error:
-            raise UserError("an array in it is no array of bytes, or has not the size it claims") from error
+            raise UserError("it holds an array that is not of bytes, or not of the size that it claims") from error
 
 
 class PlainType:
@@ -44,8 +44,8 @@ class PlainType:
         pass
 
 
-def encoded(text: str, encoding: str) -> bytes:
-    """What Python 3 writes into a pickle for bytes where the pickle's protocol has none."""
+def encode_text(text: str, encoding: str) -> bytes:
+    """Decode bytes from the text that Python 3 writes for them in old pickle protocols."""
     return text.encode("latin1")
 
 
@@ -54,7 +54,7 @@ ALLOWED = {
     ("numpy._core.multiarray", "_reconstruct"): PlainArray,
     ("numpy", "ndarray"): PlainArray,
     ("numpy", "dtype"): PlainType,
-    ("_codecs", "encode"): encoded,
+    ("_codecs", "encode"): encode_text,
 }
 
 
@@ -69,7 +69,7 @@ class Restricted(pickle._Unpickler):  # type: ignore[attr-defined]
     }
 
     def find_class(self, module: str, name: str) -> Any:
-        """The stand-in."""
+        """Return the stand-in for a class."""
         found = ALLOWED.get((module, name))
         if found is None:
             raise pickle.UnpicklingError(f"it asks for {module}.{name}, which plain data do not need")
@@ -77,7 +77,7 @@ class Restricted(pickle._Unpickler):  # type: ignore[attr-defined]
 
 
 def read_plain(name: str, content: bytes) -> dict[str, Any]:
-    """A pickled dictionary of plain values and arrays of bytes.
+    """Read a pickled dictionary of plain values and arrays of bytes.
 
     Raises:
         ValueError: it is damaged, no dictionary, or asks for anything but arrays.

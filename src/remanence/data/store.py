@@ -1,4 +1,4 @@
-"""Prepared arrays on disk: written in pieces, there only once they are whole, mapped into memory when read."""
+"""Prepared arrays on disk: written in pieces, published atomically, memory-mapped when read."""
 
 import contextlib
 import glob
@@ -31,8 +31,12 @@ _watcher: ContextVar[Progress] = ContextVar("watcher", default=lambda done, tota
 
 
 @contextmanager
-def watched(progress: Progress) -> Iterator[None]:
-    """Tell ``progress`` how far it is, whatever is made meanwhile (:func:`made`)."""
+def report_progress(progress: Progress) -> Iterator[None]:
+    """Report the progress of data that is generated inside the context (:func:`load_or_make`).
+
+    Args:
+        progress: called with what is done and the total.
+    """
     token = _watcher.set(progress)
     try:
         yield
@@ -51,7 +55,15 @@ class Writer:
         self._files: dict[str, IO[bytes]] = {}
 
     def append(self, name: str, rows: np.ndarray) -> None:
-        """Add rows to the array of that name; all of its pieces have the dtype and the row's shape of the first."""
+        """Append rows to an array.
+
+        Args:
+            name: of the array; created by the first call.
+            rows: of the same dtype and row shape as those before.
+
+        Raises:
+            ValueError: rows of another dtype or shape.
+        """
         rows = np.ascontiguousarray(rows)
         if name not in self._arrays:
             self._arrays[name] = {"dtype": rows.dtype.str, "shape": [0, *rows.shape[1:]]}
@@ -63,7 +75,11 @@ class Writer:
         self._files[name].write(rows.data if rows.size else b"")
 
     def count(self, name: str) -> int:
-        """Rows so far."""
+        """Return the number of rows written so far.
+
+        Args:
+            name: of the array.
+        """
         return self._arrays[name]["shape"][0] if name in self._arrays else 0
 
     def finish(self) -> None:
@@ -97,11 +113,11 @@ class Store:
             self.facts: dict[str, Any] = manifest["facts"]
             self._arrays = {name: (np.dtype(a["dtype"]), tuple(a["shape"])) for name, a in manifest["arrays"].items()}
         except (OSError, ValueError, KeyError, TypeError) as error:
-            raise UserError(f"{folder} is damaged or of another version: remove it and prepare it anew") from error
+            raise UserError(f"{folder} is damaged or of another version: remove it and prepare it again") from error
         for name, (dtype, shape) in self._arrays.items():
             path = folder / name
             if not path.is_file() or path.stat().st_size != dtype.itemsize * int(np.prod(shape)):
-                raise UserError(f"{path} is damaged: remove the folder {folder} and prepare it anew")
+                raise UserError(f"{path} is damaged: remove the folder {folder} and prepare it again")
 
     def __contains__(self, name: str) -> bool:
         return name in self._arrays
@@ -115,7 +131,14 @@ class Store:
 
 
 def directory() -> Path:
-    """``REMANENCE_DATA_DIR``, else ``data`` in :func:`remanence.caches.directory`."""
+    """Return the folder of prepared data.
+
+    Returns:
+        ``REMANENCE_DATA_DIR`` if it is set, else ``data`` in :func:`remanence.caches.directory`.
+
+    Raises:
+        ValueError: there is no home directory.
+    """
     if chosen := os.environ.get("REMANENCE_DATA_DIR"):
         return Path(chosen)
     kept = caches.directory()
@@ -124,7 +147,7 @@ def directory() -> Path:
     return kept / "data"
 
 
-def _make(folder: Path) -> None:
+def _make_folder(folder: Path) -> None:
     """Make the folder: as the umask has it where the user chose it, else private, for machine code lies there too."""
     if os.environ.get("REMANENCE_DATA_DIR"):
         folder.mkdir(parents=True, exist_ok=True)
@@ -132,55 +155,73 @@ def _make(folder: Path) -> None:
         private.make(folder)
 
 
-def folder_of(name: str) -> Path:
-    """Where the arrays of that name lie.
+def find_folder(name: str) -> Path:
+    """Return the folder of the arrays of that name.
 
     Raises:
         ValueError: the name would lead elsewhere.
     """
     if not re.fullmatch(r"\w[\w.-]*", name):
-        raise UserError(f"a name has letters, digits, -, _ and . only, got {name!r}")
+        raise UserError(f"a name may contain letters, digits, -, _ and . only, got {name!r}")
     return directory() / name
 
 
 def load(name: str) -> Store | None:
-    """The arrays prepared under that name; None if there are none."""
-    folder = folder_of(name)
+    """Load prepared arrays.
+
+    Args:
+        name: under which they were prepared.
+
+    Returns:
+        The arrays; None if there are none.
+
+    Raises:
+        ValueError: the name is not a valid folder name, or the arrays are damaged.
+    """
+    folder = find_folder(name)
     return Store(folder) if folder.exists() else None
 
 
-def made(name: str, make: Callable[[Writer], None]) -> Store:
-    """The arrays under that name; where there are none yet, ``make`` makes them."""
+def load_or_make(name: str, make: Callable[[Writer], None]) -> Store:
+    """Load arrays, or make them first if they are not there yet.
+
+    Args:
+        name: under which they are stored.
+        make: writes them; called in one process only.
+
+    Returns:
+        The arrays.
+    """
     store = load(name)
     if store is not None:
         return store
-    with alone(name):
+    with hold_lock(name):
         store = load(name)
         if store is not None:  # another process was quicker
             return store
-        with writing(name) as writer:
+        with write_arrays(name) as writer:
             make(writer)
-    return Store(folder_of(name))
+    return Store(find_folder(name))
 
 
 @contextmanager
-def alone(name: str) -> Iterator[None]:
+def hold_lock(name: str) -> Iterator[None]:
     """Wait until no other process makes the arrays of that name."""
-    path = folder_of(name).with_name(f".{name}.lock")
-    _make(path.parent)
-    with locks.waited_for(path):
+    path = find_folder(name).with_name(f".{name}.lock")
+    _make_folder(path.parent)
+    with locks.wait_for_lock(path):
         yield
 
 
 @contextmanager
-def writing(name: str, *, replace: bool = False) -> Iterator[Writer]:
+def write_arrays(name: str, *, replace: bool = False) -> Iterator[Writer]:
     """Write arrays that appear under ``name`` once they are whole; after an error or a crash nothing is there.
 
     Raises:
         OSError: with the name of the folder, which a full disk does not give by itself.
     """
-    place = folder_of(name)
-    _make(place.parent)
+    place = find_folder(name)
+    _make_folder(place.parent)
     remove_abandoned(place.parent)
     temporary = Path(tempfile.mkdtemp(prefix=f".{os.getpid()}@{platform.node()}.", suffix=".part", dir=place.parent))
     old = temporary.with_suffix(".old.part")
@@ -212,7 +253,7 @@ def _rename_used(place: Path, old: Path) -> None:
     except PermissionError as error:
         if getattr(error, "winerror", None) is None:  # elsewhere it is what it says
             raise
-        what = "its arrays are in use, and this system does not replace what is: end the programs that read them"
+        what = "its arrays are in use and cannot be replaced on this system: close the programs that read them"
         raise PermissionError(error.errno, what, str(place)) from error
 
 

@@ -6,7 +6,7 @@ from pathlib import Path
 
 import numpy as np
 
-from remanence.data.archive import CHUNK, members, naming
+from remanence.data.archive import CHUNK, iter_members, translate_errors
 from remanence.data.source import Progress, Source
 from remanence.data.store import Writer
 from remanence.errors import UserError
@@ -15,8 +15,8 @@ DEFAULT = "text"
 CODES = 0x110000  # of Unicode
 
 
-def text_file(name: str) -> Source:
-    """A text of the user's own, prepared under a name."""
+def build_source(name: str) -> Source:
+    """Create the source of a user's text, prepared under a name."""
     return Source(
         name=f"text-{name}",
         title=f"a text called {name!r}",
@@ -28,9 +28,9 @@ def text_file(name: str) -> Source:
 
 
 def read(source: Source, path: Path, writer: Writer, progress: Progress) -> None:
-    """Characters as numbers end to end, and the list of those that occur, in Unicode's order."""
+    """Read the concatenated characters as numbers, and the list of those that occur, in the order of Unicode."""
     counts, total = np.zeros(CODES, np.int64), 0
-    for codes in characters(path):
+    for codes in iter_characters(path):
         counts += np.bincount(codes, minlength=CODES)
         total += len(codes)
     if total < 2:
@@ -38,29 +38,29 @@ def read(source: Source, path: Path, writer: Writer, progress: Progress) -> None
     used = np.flatnonzero(counts)
     numbers = np.zeros(CODES, np.uint16 if len(used) <= 1 << 16 else np.int32)
     numbers[used] = np.arange(len(used))
-    for codes in characters(path):
+    for codes in iter_characters(path):
         writer.append("tokens", numbers[codes])
         progress(writer.count("tokens"), total)
     writer.facts["vocabulary"] = [chr(code) for code in used]
 
 
-def characters(path: Path) -> Iterator[np.ndarray]:
-    """The codes of the characters, piece by piece.
+def iter_characters(path: Path) -> Iterator[np.ndarray]:
+    """Iterate over the codes of the characters, in pieces.
 
     Raises:
-        ValueError: a file is no text in UTF-8.
+        ValueError: a file is not text in UTF-8.
     """
-    for member in members(path):
+    for member in iter_members(path):
         decoder = codecs.getincrementaldecoder("utf-8")()
         try:
-            with naming(path), member.open() as file:
+            with translate_errors(path), member.open() as file:
                 for piece in iter(lambda file=file: file.read(CHUNK), b""):
-                    yield codes_of(decoder.decode(piece))
-            yield codes_of(decoder.decode(b"", final=True))
+                    yield encode_characters(decoder.decode(piece))
+            yield encode_characters(decoder.decode(b"", final=True))
         except UnicodeDecodeError as error:
-            raise UserError(f"{path}: {member.name} is no text in UTF-8: {error}") from error
+            raise UserError(f"{path}: {member.name} is not text in UTF-8: {error}") from error
 
 
-def codes_of(text: str) -> np.ndarray:
-    """The Unicode numbers of the characters."""
+def encode_characters(text: str) -> np.ndarray:
+    """Convert characters to their Unicode numbers."""
     return np.frombuffer(text.encode("utf-32-le"), "<u4")

@@ -6,7 +6,7 @@ from pathlib import Path
 import numpy as np
 
 from remanence.data.archive import Member
-from remanence.data.source import Progress, Source, streams
+from remanence.data.source import Progress, Source, iter_files
 from remanence.data.store import Writer
 from remanence.errors import UserError
 
@@ -30,16 +30,16 @@ class Problem:
     targets: list[int] = field(default_factory=list)
 
 
-def problem(name: str) -> Source:
-    """A problem of the archive."""
+def build_source(name: str) -> Source:
+    """Create the source of a problem of the archive."""
 
     def read(source: Source, path: Path, writer: Writer, progress: Progress) -> None:
         files = {f"{name}_TRAIN.ts": "train", f"{name}_TEST.ts": "test"}
         found: dict[str, Problem] = {}
-        for done, (file, member) in enumerate(streams(source, path, tuple(files)), start=1):
-            found[files[file]] = parsed(member)
+        for done, (file, member) in enumerate(iter_files(source, path, tuple(files)), start=1):
+            found[files[file]] = parse_problem(member)
             progress(done, len(files))
-        write(found, writer, path)
+        write_problem(found, writer, path)
 
     return Source(
         name=f"ucr-{name}",
@@ -51,8 +51,8 @@ def problem(name: str) -> Source:
     )
 
 
-def write(found: dict[str, Problem], writer: Writer, path: Path) -> None:
-    """Series end to end, standardised by the training series, where each starts, and its class, for each split."""
+def write_problem(found: dict[str, Problem], writer: Writer, path: Path) -> None:
+    """Write the concatenated series, standardised by the training series, their starts and classes, for each split."""
     train, test = found["train"], found["test"]
     channels = {series.shape[1] for part in found.values() for series in part.series}
     if train.labels != test.labels or len(channels) != 1:
@@ -68,7 +68,7 @@ def write(found: dict[str, Problem], writer: Writer, path: Path) -> None:
     writer.facts.update(labels=train.labels, channels=channels.pop())
 
 
-def parsed(member: Member) -> Problem:
+def parse_problem(member: Member) -> Problem:
     """Read a file.
 
     Raises:
@@ -81,14 +81,14 @@ def parsed(member: Member) -> Problem:
             continue
         try:
             if in_data:
-                series, target = case(line, found.labels)
+                series, target = parse_case(line, found.labels)
                 if expected not in (None, series.shape[1]):
                     raise UserError(f"{series.shape[1]} channels, the lines before have {expected}")
                 expected = series.shape[1]
                 found.series.append(series)
                 found.targets.append(target)
             else:
-                in_data = header(line, found)
+                in_data = parse_header(line, found)
         except ValueError as error:
             raise UserError(f"{member.archive}: {member.name}, line {number}: {error}") from error
     if not found.series:
@@ -96,7 +96,7 @@ def parsed(member: Member) -> Problem:
     return found
 
 
-def header(line: str, found: Problem) -> bool:
+def parse_header(line: str, found: Problem) -> bool:
     """Take up a line of the header; return whether the data begin behind it.
 
     Raises:
@@ -107,9 +107,9 @@ def header(line: str, found: Problem) -> bool:
     if not key.startswith("@"):
         raise UserError("expected a line of the header, which begins with @")
     if key == "@timestamps" and values[:1] == ["true"]:
-        raise UserError("series with time stamps are not read")
+        raise UserError("series with time stamps are not supported")
     if key == "@targetlabel" and values[:1] == ["true"]:
-        raise UserError("a target that is a number is not read, only classes are")
+        raise UserError("numeric targets are not supported, only classes")
     if key == "@classlabel":
         found.labels = values[1:]
     if key == "@data" and not found.labels:
@@ -117,8 +117,8 @@ def header(line: str, found: Problem) -> bool:
     return key == "@data"
 
 
-def number(text: str) -> float:
-    """A value, NaN where it is missing.
+def parse_number(text: str) -> float:
+    """Parse a value, NaN where it is missing.
 
     Raises:
         ValueError: it is no number, or not a finite one.
@@ -130,8 +130,8 @@ def number(text: str) -> float:
     return value
 
 
-def case(line: str, labels: list[str]) -> tuple[np.ndarray, int]:
-    """A series [steps, channels] and the number of its class; of channels of different lengths, the end is missing.
+def parse_case(line: str, labels: list[str]) -> tuple[np.ndarray, int]:
+    """Parse a series [steps, channels] and the number of its class; shorter channels are padded with NaN.
 
     Raises:
         ValueError: a value that is no number, or an unknown class.
@@ -141,7 +141,7 @@ def case(line: str, labels: list[str]) -> tuple[np.ndarray, int]:
         raise UserError(f"the class {label.strip()!r} is not in the header")
     if not channels:
         raise UserError("there is no series before the class")
-    columns = [[number(value) for value in channel.split(",")] for channel in channels]
+    columns = [[parse_number(value) for value in channel.split(",")] for channel in channels]
     if max(map(len, columns)) * len(columns) > SPARSEST * sum(map(len, columns)):
         raise UserError(f"{len(columns):,} channels, of which the longest has {max(map(len, columns)):,} values")
     values = np.full((max(map(len, columns)), len(columns)), np.nan, np.float32)

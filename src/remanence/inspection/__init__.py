@@ -1,8 +1,8 @@
 """A report card of a recurrent memory: how long it remembers, how its state moves, and why it stops."""
 
-from remanence.extras import needing
+from remanence.extras import require_extra
 
-with needing("train", "remanence.inspection"):
+with require_extra("train", "remanence.inspection"):
     from remanence.inspection.card import LINES, Card, Line, inspect
     from remanence.inspection.checkpoints import subjects_of_checkpoint
     from remanence.inspection.finding import Finding

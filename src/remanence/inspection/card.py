@@ -6,7 +6,7 @@ from dataclasses import dataclass
 
 import torch
 
-from remanence.inspection import control, divergence, equilibria, gradient, memory, neurons
+from remanence.inspection import control, divergence, fixed_points, gradient, neurons, retention
 from remanence.inspection.finding import Finding
 from remanence.inspection.subject import Subject
 
@@ -35,11 +35,13 @@ class Line:
 
 LINES = (
     Line("gradient", "Gradient", "How many steps back does a gradient reach?", gradient.measure),
-    Line("memory", "Memory", "How long can an input be read from the state while others follow?", memory.measure),
+    Line("memory", "Memory", "How long can an input be read from the state while others follow?", retention.measure),
     Line("lyapunov", "Lyapunov exponent", "Do two nearby states part or meet?", divergence.measure),
-    Line("fixed_points", "Fixed points", "Where does the state rest when its input stands still?", equilibria.measure),
-    Line("control", "Written", "Which directions of the state can inputs move?", control.written),
-    Line("observability", "Read", "Which directions of the state do outputs show?", control.read),
+    Line(
+        "fixed_points", "Fixed points", "Where does the state rest when its input stands still?", fixed_points.measure
+    ),
+    Line("control", "Written", "Which directions of the state can inputs move?", control.measure_written),
+    Line("observability", "Read", "Which directions of the state do outputs show?", control.measure_read),
     Line("holding", "Neurons", "Which neurons keep a value?", neurons.measure, neurons.applies),
 )
 
@@ -53,30 +55,33 @@ class Card:
 
 
 def inspect(subjects: Sequence[Subject], tell: Tell = lambda subject, line, done: None) -> list[Card]:
-    """Measure every line of every memory.
+    """Measure every line of the card for every memory.
 
     Args:
         subjects: the memories.
-        tell: told how far it is.
+        tell: called before and after each measurement.
+
+    Returns:
+        One card for each memory.
     """
-    with _one_thread():
-        return [Card(subject, dict(_measured(subject, lines_for(subjects), tell))) for subject in subjects]
+    with _use_one_thread():
+        return [Card(subject, dict(_measure_lines(subject, select_lines(subjects), tell))) for subject in subjects]
 
 
-def lines_for(subjects: Sequence[Subject]) -> list[Line]:
-    """The lines that make sense for at least one of them."""
+def select_lines(subjects: Sequence[Subject]) -> list[Line]:
+    """Select the lines that apply to at least one of the memories."""
     return [line for line in LINES if any(line.applies(subject) for subject in subjects)]
 
 
-def _measured(subject: Subject, lines: Sequence[Line], tell: Tell) -> Iterator[tuple[str, Finding]]:
-    ends = subject.ends_at()
+def _measure_lines(subject: Subject, lines: Sequence[Line], tell: Tell) -> Iterator[tuple[str, Finding]]:
+    ends = subject.find_overflow()
     for line in lines:
         tell(subject, line, False)
-        yield line.name, _finding(subject, line) if ends is None else Finding.missing(_overflow(ends))
+        yield line.name, _measure_line(subject, line) if ends is None else Finding.missing(_describe_overflow(ends))
         tell(subject, line, True)
 
 
-def _finding(subject: Subject, line: Line) -> Finding:
+def _measure_line(subject: Subject, line: Line) -> Finding:
     if not line.applies(subject):
         return Finding.missing(f"{type(subject.module).__name__} has no such neurons")
     try:
@@ -85,13 +90,13 @@ def _finding(subject: Subject, line: Line) -> Finding:
         return Finding.missing((str(error) or type(error).__name__).partition("\n")[0].rstrip("."))
 
 
-def _overflow(step: int) -> str:
+def _describe_overflow(step: int) -> str:
     return f"the state holds numbers that are not finite from step {step} on"
 
 
 @contextmanager
-def _one_thread() -> Iterator[None]:
-    """Matrices of a state are so small that several threads cost more than they bring."""
+def _use_one_thread() -> Iterator[None]:
+    """Use one thread: matrices of a state are so small that several threads cost more than they gain."""
     threads = torch.get_num_threads()
     torch.set_num_threads(1)
     try:

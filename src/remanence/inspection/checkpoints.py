@@ -14,7 +14,13 @@ FIRST = "weight_ih_l0"
 
 
 def subjects_of_checkpoint(path: Path) -> list[Subject]:
-    """Every ``nn.LSTM``, ``nn.GRU`` or ``nn.RNN`` in a file, driven by white noise.
+    """Find every ``nn.LSTM``, ``nn.GRU`` or ``nn.RNN`` in a checkpoint; each is driven by white noise.
+
+    Args:
+        path: a safetensors file or a file of ``torch.save``.
+
+    Returns:
+        One subject for each layer.
 
     Raises:
         ValueError: no such file, or no such layer in it.
@@ -26,22 +32,22 @@ def subjects_of_checkpoint(path: Path) -> list[Subject]:
             f"{path} holds no nn.LSTM, nn.GRU or nn.RNN (no {FIRST} among {len(weights)} names): "
             "give its class with --module package:Class"
         )
-    return [_subject(path, prefix, weights) for prefix in prefixes]
+    return [_build_subject(path, prefix, weights) for prefix in prefixes]
 
 
-def _subject(path: Path, prefix: str, weights: dict[str, Tensor]) -> Subject:
+def _build_subject(path: Path, prefix: str, weights: dict[str, Tensor]) -> Subject:
     own = {key.removeprefix(prefix): value for key, value in weights.items() if key.startswith(prefix)}
     where = prefix.rstrip(".")
     try:
-        layer, about = rebuilt(own)
+        layer, about = rebuild_layer(own)
     except (RuntimeError, KeyError, ValueError) as error:
         raise UserError(f"{path}: the weights under {prefix!r} do not fit together: {error}") from error
     about = f"{about} found in {path}" + f" under {where}" * bool(where)
-    return Subject.driven_by_noise(f"{path.name} {where}".strip(), about, layer)
+    return Subject.from_noise(f"{path.name} {where}".strip(), about, layer)
 
 
-def rebuilt(weights: dict[str, Tensor]) -> tuple[nn.RNNBase, str]:
-    """The layer that has these weights, and what it is; of one that reads both ways, the first layer forwards.
+def rebuild_layer(weights: dict[str, Tensor]) -> tuple[nn.RNNBase, str]:
+    """Rebuild the layer with these weights, and describe it; for a bidirectional one, its first forward layer.
 
     Raises:
         ValueError: no known number of gates, or weights that are no matrices.

@@ -11,21 +11,21 @@ MOST = 0.99  # of the energy
 SEQUENCE = 64  # steps at most
 
 
-def written(subject: Subject) -> Finding:
-    """Directions of the state that the inputs of a sequence move."""
-    return _finding(controllability(subject.step, _sequence(subject)), "Inputs move", "of what they write")
+def measure_written(subject: Subject) -> Finding:
+    """Measure which directions of the state the inputs of a sequence move."""
+    return _make_finding(controllability(subject.step, _take_sequence(subject)), "Inputs move", "of what they write")
 
 
-def read(subject: Subject) -> Finding:
-    """Directions of the state that its outputs tell apart."""
-    return _finding(observability(subject.step, _sequence(subject)), "Outputs show", "of what they show")
+def measure_read(subject: Subject) -> Finding:
+    """Measure which directions of the state its outputs distinguish."""
+    return _make_finding(observability(subject.step, _take_sequence(subject)), "Outputs show", "of what they show")
 
 
-def _sequence(subject: Subject) -> Tensor:
+def _take_sequence(subject: Subject) -> Tensor:
     return subject.portion(SEQUENCE)[:, : subject.length]
 
 
-def _finding(found: Gramian, does: str, energy: str) -> Finding:
+def _make_finding(found: Gramian, does: str, energy: str) -> Finding:
     energies = found.spectrum[0]
     rank, size = int(found.rank[0]), len(energies)
     if rank == 0:

@@ -31,16 +31,20 @@ class Finding:
 
     @classmethod
     def missing(cls, why: str) -> "Finding":
-        """A line that could not be measured."""
+        """Return the finding for a line that could not be measured.
+
+        Args:
+            why: the reason, in words.
+        """
         return cls({"missing": why}, "–", f"Not measured: {why}.")
 
 
-def number(value: float) -> float | None:
-    """A number that JSON knows, else None."""
+def finite_or_none(value: float) -> float | None:
+    """Return the number if JSON can represent it, else None."""
     return value if math.isfinite(value) else None
 
 
-def counted(steps: float) -> str:
-    """``1 step``, ``21 steps``, ``0.52 steps``: two digits below 10, else whole steps."""
+def format_steps(steps: float) -> str:
+    """Format ``1 step``, ``21 steps``, ``0.52 steps``: two digits below 10, else whole steps."""
     amount = f"{steps:.2g}" if steps < 10 else f"{steps:.0f}"
     return f"{amount} step" if amount == "1" else f"{amount} steps"

@@ -5,14 +5,14 @@ import math
 import torch
 
 from remanence.analysis import gradient_flow
-from remanence.inspection.finding import Finding, counted, number
+from remanence.inspection.finding import Finding, finite_or_none, format_steps
 from remanence.inspection.subject import LARGEST, Subject
 
 SHARE, FACTOR = 0.01, 100.0
 
 
 def measure(subject: Subject) -> Finding:
-    """Steps back until less than 1% of a gradient is left, or until it has grown a hundredfold."""
+    """Measure after how many steps back less than 1% of a gradient is left, or it has grown a hundredfold."""
     bound = subject.step.size <= LARGEST
     x = subject.portion() if bound else subject.x[:1]
     direction = torch.randn(subject.step.size, generator=torch.Generator().manual_seed(0), dtype=x.dtype)
@@ -21,12 +21,12 @@ def measure(subject: Subject) -> Finding:
     steps = x.shape[1]
     if explodes < horizon:
         short = f"explodes after {explodes:.0f}"
-        sentence = f"A gradient is {FACTOR:.0f} times larger {counted(explodes)} back: it explodes, so clip it."
+        sentence = f"A gradient is {FACTOR:.0f} times larger {format_steps(explodes)} back: it explodes, so clip it."
     elif math.isfinite(horizon):
-        short = counted(horizon)
+        short = format_steps(horizon)
         sentence = f"{short} back less than 1% of a gradient is left: what came before hardly teaches anything."
     else:
         short = f"> {steps} steps"
         sentence = f"More than 1% of a gradient is left {steps} steps back, as far as was measured."
-    figures = {"horizon": number(horizon), "explodes": number(explodes), "steps": steps}
+    figures = {"horizon": finite_or_none(horizon), "explodes": finite_or_none(explodes), "steps": steps}
     return Finding(figures, short, sentence, lambda axes: flow.plot(axes[0]))

@@ -15,7 +15,7 @@ def applies(subject: Subject) -> bool:
 
 
 def measure(subject: Subject) -> Finding:
-    """Neurons that keep a value for most of the time, on single sequences."""
+    """Find neurons that keep a value for most of the time, on single sequences."""
     found = holding(subject.module, subject.x[:, : subject.length])  # type: ignore[arg-type]
     count, neurons = len(found.holders), len(found.share)
     held = found.net_input[found.held].abs()

@@ -8,9 +8,9 @@ from matplotlib.backends.backend_agg import FigureCanvasAgg
 from matplotlib.figure import Figure
 
 from remanence.files import write_text
-from remanence.inspection.card import Card, Line, lines_for
+from remanence.inspection.card import Card, Line, select_lines
 from remanence.inspection.finding import Finding
-from remanence.report.page import document, figure_element, scrolling, table_row, tag
+from remanence.report.page import build_document, build_figure, build_table_row, make_element, make_scrollable
 from remanence.report.plots import Picture
 from remanence.report.style import Layout
 
@@ -30,59 +30,61 @@ def write(cards: Sequence[Card], folder: Path, command: str) -> Path:
         OSError: the folder cannot be written; what was there before stays.
     """
     title = f"Inspection of {cards[0].subject.name}" if len(cards) == 1 else f"Inspection of {len(cards)} memories"
-    body: list[Element | str] = [tag("h1", title)]
-    body += [tag("p", f"{_lead(card, len(cards))}.", class_="lead") for card in cards]
-    lines = lines_for([card.subject for card in cards])
-    body.append(summary(cards, lines))
-    body += [section(cards, line) for line in lines]
-    body.append(tag("section", tag("h2", "To repeat it"), tag("pre", command, tabindex="0")))
+    body: list[Element | str] = [make_element("h1", title)]
+    body += [make_element("p", f"{_format_lead(card, len(cards))}.", class_="lead") for card in cards]
+    lines = select_lines([card.subject for card in cards])
+    body.append(build_summary(cards, lines))
+    body += [build_section(cards, line) for line in lines]
+    body.append(make_element("section", make_element("h2", "To repeat it"), make_element("pre", command, tabindex="0")))
     path = folder / "inspection.html"
-    write_text(path, document(title, body))
+    write_text(path, build_document(title, body))
     return path
 
 
-def _lead(card: Card, count: int) -> str:
+def _format_lead(card: Card, count: int) -> str:
     about = card.subject.about
     return f"{card.subject.name}: {about}" if count > 1 else about[:1].upper() + about[1:]
 
 
-def summary(cards: Sequence[Card], lines: Sequence[Line]) -> Element:
-    """A row for each line, a column for each memory."""
+def build_summary(cards: Sequence[Card], lines: Sequence[Line]) -> Element:
+    """Build the table with a row for each line and a column for each memory."""
     names = [card.subject.name for card in cards] if len(cards) > 1 else ["found"]
-    head = tag("thead", tag("tr", tag("th", ""), *(tag("th", name, scope="col") for name in names)))
-    rows = (table_row([line.title, *(card.findings[line.name].short for card in cards)]) for line in lines)
-    return scrolling(tag("table", head, tag("tbody", *rows)), "What was found")
+    head = make_element(
+        "thead", make_element("tr", make_element("th", ""), *(make_element("th", name, scope="col") for name in names))
+    )
+    rows = (build_table_row([line.title, *(card.findings[line.name].short for card in cards)]) for line in lines)
+    return make_scrollable(make_element("table", head, make_element("tbody", *rows)), "What was found")
 
 
-def section(cards: Sequence[Card], line: Line) -> Element:
-    """What one line asks, what was found, and the picture of it."""
-    result = tag("section", tag("h2", line.title, " ", tag("small", line.question)))
+def build_section(cards: Sequence[Card], line: Line) -> Element:
+    """Build the section of one line: its question, its findings, and their picture."""
+    result = make_element("section", make_element("h2", line.title, " ", make_element("small", line.question)))
     found = {card.subject.name: card.findings[line.name] for card in cards}
     for name, each in found.items():
-        result.append(tag("p", f"{name}: {each.sentence}" if len(cards) > 1 else each.sentence))
+        result.append(make_element("p", f"{name}: {each.sentence}" if len(cards) > 1 else each.sentence))
     drawn = {name: each for name, each in found.items() if each.draw}
     if drawn:
         try:
-            result.append(figure_element(picture(line, drawn)))
+            result.append(build_figure(build_picture(line, drawn)))
         except Exception as error:  # matplotlib refuses, for one, a logarithmic axis of zeros
-            result.append(tag("p", f"This cannot be drawn: {error}", class_="note"))
+            result.append(make_element("p", f"This cannot be drawn: {error}", class_="note"))
     return result
 
 
-def picture(line: Line, found: dict[str, Finding]) -> Picture:
-    """The findings of one line side by side."""
+def build_picture(line: Line, found: dict[str, Finding]) -> Picture:
+    """Build the picture of the findings of one line, side by side."""
     alt = " ".join(f"{name}: {each.sentence}" for name, each in found.items())
     return Picture(
         name=line.name,
         title=line.title,
         caption=CAPTIONS[line.name],
         alt=f"{line.title}. {alt}",
-        draw=lambda theme, layout: draw(found, layout),
+        draw=lambda theme, layout: draw_findings(found, layout),
     )
 
 
-def draw(found: dict[str, Finding], layout: Layout) -> Figure:
-    """Panels in rows: as many columns as one memory has panels, or as the page is wide."""
+def draw_findings(found: dict[str, Finding], layout: Layout) -> Figure:
+    """Draw panels in rows: as many columns as one memory has panels, or as fit the page."""
     panels = next(iter(found.values())).panels
     columns = 1 if layout.columns == 1 else max(panels, min(len(found), layout.columns))
     count = panels * len(found)

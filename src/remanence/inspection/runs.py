@@ -1,4 +1,4 @@
-"""The memories of a run of ours."""
+"""The memories of a run."""
 
 from pathlib import Path
 
@@ -13,44 +13,47 @@ from remanence.registry import refuse_imports
 from remanence.runs.folder import RunFolder
 from remanence.runs.reading import Run, read_run
 from remanence.training import Experiment, RunConfig
-from remanence.training.recipe import checked
+from remanence.training.recipe import validate
 from remanence.training.run import load_weights
 
 
 def subjects_of_run(folder: Path, *, allow_import: bool = False) -> list[Subject]:
-    """The memory of a run with the weights of its best epoch; of a transformer, that of each block.
+    """Load the memory of a run with the weights of its best epoch; for a transformer, that of each block.
 
     Args:
         folder: of the run.
         allow_import: whether its configuration may name task and layer as ``package.module:Class``, whose code is run
             then.
 
+    Returns:
+        One subject for each memory.
+
     Raises:
-        ValueError: no run of ours, or one without a recurrent memory; it names what would have to be imported.
+        ValueError: the folder is not a run, the run has no recurrent memory, or it names code to import.
         RunError: no weights yet, or damaged ones.
     """
     run = read_run(folder)
     if not allow_import:
         refuse_imports([run.task, run.layer], RunFolder(folder).config)
-    config = checked(RunConfig, run.config, where=str(RunFolder(folder).config))
+    config = validate(RunConfig, run.config, where=str(RunFolder(folder).config))
     try:
         experiment = Experiment(config)
     except UserError as error:
         raise UserError(f"{RunFolder(folder).config}: {error}") from error
-    memories = memories_of(experiment.model)
+    memories = find_memories(experiment.model)
     if not memories:
         raise UserError(f"{folder}: its mixer is {run.layer}, attention: there is no recurrent memory to inspect")
     load_best(experiment, folder)
     experiment.double().eval()
-    driven = inputs_of(list(memories.values()), experiment)
+    driven = record_inputs(list(memories.values()), experiment)
     return [
-        Subject.driven_by(f"{folder.name} {place}".strip(), _about(run, place, memory), memory, x)
+        Subject.from_inputs(f"{folder.name} {place}".strip(), _describe_memory(run, place, memory), memory, x)
         for (place, memory), x in zip(memories.items(), driven, strict=True)
     ]
 
 
-def memories_of(model: nn.Module) -> dict[str, nn.Module]:
-    """Recurrent memories by their place; of a block that reads both ways, the one that reads forwards."""
+def find_memories(model: nn.Module) -> dict[str, nn.Module]:
+    """Find recurrent memories by their place; in a bidirectional block, the forward one."""
     if not isinstance(model, Transformer):
         return {"": model.memory}  # type: ignore[dict-item]
     places = {}
@@ -69,13 +72,13 @@ def load_best(experiment: Experiment, folder: Path) -> None:
     """
     path = RunFolder(folder).best
     if not path.exists():
-        raise RunError(f"{folder} has no weights yet: its first epoch is not over, train it further")
+        raise RunError(f"{folder} has no weights yet: its first epoch has not finished, continue training it")
     load_weights(experiment, path)
 
 
 @torch.no_grad()
-def inputs_of(memories: list[nn.Module], experiment: Experiment) -> list[Tensor]:
-    """What each memory gets from validation samples, [sequences, time, input], all as long as the shortest."""
+def record_inputs(memories: list[nn.Module], experiment: Experiment) -> list[Tensor]:
+    """Record the input of each memory for validation samples, [sequences, time, input], cut to the shortest."""
     samples = experiment.task.dataset("validation")
     needed = ROWS * -(-STEPS // samples.longest)
     batch = samples.batch(list(range(min(needed, len(samples)))))
@@ -95,7 +98,7 @@ def inputs_of(memories: list[nn.Module], experiment: Experiment) -> list[Tensor]
     return [caught[memory][:, : max(shortest, 1)] for memory in memories]
 
 
-def _about(run: Run, place: str, memory: nn.Module) -> str:
+def _describe_memory(run: Run, place: str, memory: nn.Module) -> str:
     where = f" of a transformer ({place})" if place else ""
     return (
         f"{run.layer} with {memory.hidden_size} units{where}, trained on {run.task} with seed {run.seed} ({run.state})"

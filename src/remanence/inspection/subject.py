@@ -37,8 +37,13 @@ class Subject:
     length: int
 
     @classmethod
-    def driven_by_noise(cls, name: str, about: str, module: nn.Module) -> "Subject":
-        """A memory of which no task is known, driven by independent normal numbers.
+    def from_noise(cls, name: str, about: str, module: nn.Module) -> "Subject":
+        """Create a subject without a known task, driven by independent standard normal inputs.
+
+        Args:
+            name: for tables.
+            about: what it is.
+            module: the memory.
 
         Raises:
             ValueError: as :func:`remanence.analysis.as_step`.
@@ -49,8 +54,8 @@ class Subject:
         return cls(name, f"{about}, driven by white noise", module, step, x, STEPS)
 
     @classmethod
-    def driven_by(cls, name: str, about: str, module: nn.Module, x: Float[Tensor, "batch time input"]) -> "Subject":
-        """A memory driven by what it gets in a task.
+    def from_inputs(cls, name: str, about: str, module: nn.Module, x: Float[Tensor, "batch time input"]) -> "Subject":
+        """Create a subject driven by the inputs that it gets in a task.
 
         Args:
             name: for tables.
@@ -66,14 +71,17 @@ class Subject:
         driven = f"{about}, driven by the validation inputs as it gets them ({how})"
         return cls(name, driven, module, as_step(module), stream.contiguous(), min(length, STEPS))
 
-    def ends_at(self) -> int | None:
-        """The first step after which the state is not finite; None if it always is."""
+    def find_overflow(self) -> int | None:
+        """Find the first step after which the state is not finite; None if it always is."""
         _, states = self.step.run(self.x)
         wrong = ~states.isfinite().all(-1).all(0)
         return int(wrong.nonzero()[0]) if bool(wrong.any()) else None
 
     def portion(self, most: int = STEPS) -> Float[Tensor, "1 steps input"]:
-        """So many steps of x, or as many as Jacobians can be afforded for.
+        """Return the first steps of x, no more than Jacobians are affordable for.
+
+        Args:
+            most: steps at most.
 
         Raises:
             ValueError: a state so large that they take minutes.
@@ -83,7 +91,7 @@ class Subject:
         return self.x[:1, : int(most * min(1.0, (CHEAP / self.step.size) ** 2))]
 
     def symbols(self) -> Float[Tensor, "symbols input"]:
-        """Different inputs out of x."""
+        """Choose different inputs from x."""
         inputs = self.x.flatten(0, 1)
         shuffled = inputs[torch.randperm(len(inputs), generator=torch.Generator().manual_seed(0))]
         chosen: list[Tensor] = []

@@ -6,11 +6,20 @@ from typing import Any
 from rich.table import Table
 from rich.text import Text
 
-from remanence.inspection.card import Card, lines_for
+from remanence.inspection.card import Card, select_lines
 
 
 def table(cards: Sequence[Card]) -> Table:
-    """One memory: a line for each instrument, with a sentence; several: a column for each memory."""
+    """Build the table for the terminal.
+
+    For one memory it has a row for each instrument, with a sentence; for several, a column for each memory.
+
+    Args:
+        cards: as :func:`inspect` returns them.
+
+    Returns:
+        The table.
+    """
     result = Table(box=None, padding=(0, 2, 0, 0), title_justify="left")
     result.add_column("")
     if len(cards) == 1:
@@ -21,7 +30,7 @@ def table(cards: Sequence[Card]) -> Table:
         for card in cards:
             result.add_column(Text(card.subject.name), overflow="fold")
     # Text, not str: a name in square brackets is no markup.
-    for line in lines_for([card.subject for card in cards]):
+    for line in select_lines([card.subject for card in cards]):
         found = [card.findings[line.name] for card in cards]
         cells = [found[0].short, found[0].sentence] if len(cards) == 1 else [each.short for each in found]
         result.add_row(Text(line.title, style="bold"), *map(Text, cells))
@@ -29,7 +38,14 @@ def table(cards: Sequence[Card]) -> Table:
 
 
 def as_json(cards: Sequence[Card]) -> list[dict[str, Any]]:
-    """For machines: a list of plain objects."""
+    """Convert cards to plain objects for JSON.
+
+    Args:
+        cards: as :func:`inspect` returns them.
+
+    Returns:
+        One object for each memory.
+    """
     return [
         {
             "name": card.subject.name,

@@ -20,7 +20,7 @@ CONTRACT = "forward(x, state) -> (y, state) with x [batch, time, input], state N
 def subject_of_module(
     name: str, checkpoint: Path | None = None, *, options: dict[str, Any] | None = None, input_size: int | None = None
 ) -> Subject:
-    """A module that is imported and built, driven by white noise.
+    """Import and build a module of the user; it is driven by white noise.
 
     Args:
         name: ``package.module:Class``.
@@ -28,23 +28,26 @@ def subject_of_module(
         options: arguments of the class.
         input_size: channels of its input; default: what the module says.
 
+    Returns:
+        The subject.
+
     Raises:
-        ValueError: it cannot be imported or built, does not fit the checkpoint, or does not keep the contract.
+        ValueError: it cannot be imported or built, does not fit the checkpoint, or does not satisfy the contract.
     """
-    module = built(name, options or {})
+    module = build_module(name, options or {})
     if checkpoint is not None:
         try:
             module.load_state_dict(read_weights(checkpoint))
         except RuntimeError as error:
-            raise UserError(f"{checkpoint} does not fit {name}: {_line(error)}") from error
-    module = kept(name, module, input_size)
+            raise UserError(f"{checkpoint} does not fit {name}: {_format_error(error)}") from error
+    module = check_contract(name, module, input_size)
     label = name.rpartition(":")[2] + (f" {checkpoint.name}" if checkpoint else "")
     about = f"{name}" + (f" with the weights of {checkpoint}" if checkpoint else " as it is built, untrained")
-    return Subject.driven_by_noise(label, about, module)
+    return Subject.from_noise(label, about, module)
 
 
-def built(name: str, options: dict[str, Any]) -> nn.Module:
-    """An instance of the class.
+def build_module(name: str, options: dict[str, Any]) -> nn.Module:
+    """Create an instance of the class.
 
     Raises:
         ValueError: it cannot be imported or built, or is no module.
@@ -55,12 +58,12 @@ def built(name: str, options: dict[str, Any]) -> nn.Module:
     try:
         factory = getattr(importlib.import_module(place), attribute)
     except Exception as error:  # the user's code may raise anything
-        raise UserError(f"no module could be imported from {name!r}: {_line(error)}") from error
+        raise UserError(f"no module could be imported from {name!r}: {_format_error(error)}") from error
     try:
         module = factory(**options)
     except Exception as error:
         hint = "" if options else "; give its arguments with --set module.options.NAME=VALUE"
-        raise UserError(f"{name} could not be built: {_line(error)}{hint}") from error
+        raise UserError(f"{name} could not be built: {_format_error(error)}{hint}") from error
     if not isinstance(module, nn.Module):
         raise UserError(f"{name} makes a {type(module).__name__}, not a torch.nn.Module")
     return module
@@ -87,8 +90,8 @@ class BatchFirst(nn.Module):
 
 
 @torch.no_grad()
-def kept(name: str, module: nn.Module, input_size: int | None) -> nn.Module:
-    """The module with the batch in front, once it has taken two steps, the second from the state of the first.
+def check_contract(name: str, module: nn.Module, input_size: int | None) -> nn.Module:
+    """Check the module by two steps, the second from the state of the first; return it with the batch first.
 
     Raises:
         ValueError: the module does not do as the contract says.
@@ -101,24 +104,24 @@ def kept(name: str, module: nn.Module, input_size: int | None) -> nn.Module:
         raise UserError(f"{name} has no attribute input_size: --set module.input_size=CHANNELS")
     try:
         (_, two), (_, three) = (module(torch.zeros(batch, 1, size).double(), None) for batch in (2, 3))
-        module = BatchFirst(module, pytree.tree_map(_place, two, three), size)
+        module = BatchFirst(module, pytree.tree_map(_find_batch_dimension, two, three), size)
         step = as_step(module)
         if step.dtype != torch.float64:
-            raise UserError(f"a state of {step.dtype} came of an input of float64: keep the dtype of x")
+            raise UserError(f"a state of {step.dtype} resulted from an input of float64: keep the dtype of x")
         step(step.silence(2), step(step.silence(2), step.initial_state(2)))
     except Exception as error:
-        raise UserError(f"{name} does not keep the contract {CONTRACT}: {_line(error)}") from error
+        raise UserError(f"{name} does not satisfy the contract {CONTRACT}: {_format_error(error)}") from error
     return module
 
 
-def _place(two: Tensor, three: Tensor) -> int:
-    """The dimension in which two states differ that are alike but for the batch."""
+def _find_batch_dimension(two: Tensor, three: Tensor) -> int:
+    """Find the dimension in which two states for different batch sizes differ."""
     for place, sizes in enumerate(zip(two.shape, three.shape, strict=True)):
         if sizes == (2, 3):
             return place
     raise UserError(f"its state {list(two.shape)} does not grow with the batch")
 
 
-def _line(error: Exception) -> str:
+def _format_error(error: Exception) -> str:
     text = str(error).strip() or type(error).__name__
     return " ".join(text.split())[:300]

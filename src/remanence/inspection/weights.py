@@ -7,20 +7,20 @@ from torch import Tensor
 
 from remanence.checkpoints import read_tensors
 from remanence.errors import UserError
-from remanence.extras import needing
+from remanence.extras import require_extra
 
 NESTED = ("state_dict", "model_state_dict", "model")  # where training programs put the weights in a larger checkpoint
 
 
 def read_weights(path: Path) -> dict[str, Tensor]:
-    """The tensors of a safetensors file, or of a ``state_dict`` written by ``torch.save``.
+    """Read the tensors of a safetensors file, or of a ``state_dict`` written by ``torch.save``.
 
     Raises:
         ValueError: the file is missing, or is neither.
     """
     if not path.is_file():
-        raise UserError(f"{path} is not there: give a run folder or a checkpoint file")
-    content: Any = _safetensors(path) if path.suffix == ".safetensors" else _pickled(path)
+        raise UserError(f"{path} does not exist: give a run folder or a checkpoint file")
+    content: Any = _read_safetensors(path) if path.suffix == ".safetensors" else _read_pickle(path)
     for name in NESTED:
         if isinstance(content, dict) and isinstance(content.get(name), dict):
             content = content[name]
@@ -31,18 +31,18 @@ def read_weights(path: Path) -> dict[str, Tensor]:
     return tensors
 
 
-def _safetensors(path: Path) -> dict[str, Tensor]:
-    with needing("analysis", str(path)):
+def _read_safetensors(path: Path) -> dict[str, Tensor]:
+    with require_extra("analysis", str(path)):
         from safetensors import SafetensorError
         from safetensors.torch import load_file
     try:
         return load_file(path)
     except SafetensorError as error:
-        raise UserError(f"{path} is no safetensors file, or a damaged one: {error}") from error
+        raise UserError(f"{path} is not a safetensors file, or is damaged: {error}") from error
 
 
-def _pickled(path: Path) -> Any:
+def _read_pickle(path: Path) -> Any:
     try:
         return read_tensors(path)
     except UserError as error:
-        raise UserError(f"{path} is no checkpoint of tensors: {error}; save model.state_dict()") from error
+        raise UserError(f"{path} is not a checkpoint of tensors: {error}; save model.state_dict()") from error

@@ -1,4 +1,4 @@
-"""Whole models: what goes in, a memory or attention, what comes out."""
+"""Complete models: input layers, a memory or attention, readout."""
 
 from remanence.models.sequence import SequenceModel
 from remanence.models.transformer import Transformer

@@ -22,6 +22,6 @@ class Block(nn.Module):
         )
 
     def forward(self, x: Tensor, mask: Tensor | None = None) -> Tensor:
-        """x [batch, time, width] to the same shape."""
+        """Apply the block to x [batch, time, width]."""
         x = x + self.dropout(self.mixer(self.mixer_norm(x), mask))
         return x + self.mlp(self.mlp_norm(x))

@@ -34,8 +34,8 @@ COMMON: dict[str, Any] = {"pooling": "cls", "positions": "sinusoidal", "dropout"
 """What most tasks share."""
 
 
-def configuration(task: str) -> dict[str, Any]:
-    """Arguments of :class:`remanence.models.Transformer` for a task of the Long Range Arena.
+def get_configuration(task: str) -> dict[str, Any]:
+    """Return the arguments of :class:`remanence.models.Transformer` for a task of the Long Range Arena.
 
     Raises:
         ValueError: there is no such task.

@@ -1,4 +1,4 @@
-"""What lets the positions of a sequence see each other, by name: attention, or a memory in its place."""
+"""Mixers of a transformer by name: attention, or a memory in its place."""
 
 from collections.abc import Mapping
 from typing import Any
@@ -7,7 +7,7 @@ import torch
 from torch import Tensor, nn
 
 from remanence.nn import attention, create, layers
-from remanence.registry import unknown
+from remanence.registry import make_unknown_error
 
 
 class MemoryMixer(nn.Module):
@@ -30,15 +30,15 @@ class MemoryMixer(nn.Module):
         self.project_out = nn.Linear(sum(memory.output_size for memory in memories), width, bias=False)
 
     def forward(self, x: Tensor, mask: Tensor | None = None) -> Tensor:
-        """Mix x [batch, time, width], of which ``mask`` [batch, time] says how far each sequence goes."""
+        """Mix x [batch, time, width]; ``mask`` [batch, time] marks the real positions of each sequence."""
         forwards, *backwards = self.memories
         outputs = [forwards(x)[0]]
-        outputs += [turned(memory(turned(x, mask))[0], mask) for memory in backwards]
+        outputs += [reverse_sequences(memory(reverse_sequences(x, mask))[0], mask) for memory in backwards]
         return self.project_out(torch.cat(outputs, -1))
 
 
-def turned(x: Tensor, mask: Tensor | None) -> Tensor:
-    """x [batch, time, channels] with each sequence back to front, padding left where it is."""
+def reverse_sequences(x: Tensor, mask: Tensor | None) -> Tensor:
+    """Reverse each sequence of x [batch, time, channels], leaving padding in place."""
     if mask is None:
         return x.flip(1)
     position, length = torch.arange(x.shape[1], device=x.device), mask.sum(1, keepdim=True)
@@ -46,7 +46,7 @@ def turned(x: Tensor, mask: Tensor | None) -> Tensor:
     return x.gather(1, source[..., None].expand_as(x))
 
 
-def mixer(
+def build_mixer(
     name: str, width: int, *, heads: int, causal: bool, max_length: int, options: Mapping[str, Any]
 ) -> attention.Attention | MemoryMixer:
     """Build attention or a memory by name.
@@ -65,5 +65,5 @@ def is_attention(name: str) -> bool:
         factory = layers[name]
         return isinstance(factory, type) and issubclass(factory, attention.Attention)
     if name not in {*attention.methods, *layers}:
-        raise unknown("mixer", name, {*attention.methods, *layers})
+        raise make_unknown_error("mixer", name, {*attention.methods, *layers})
     return name in attention.methods

@@ -54,14 +54,14 @@ class SequenceModel(nn.Module):
         super().__init__()
         if pooling not in ("last", "none") or (pairs and pooling == "none"):
             raise UserError(f"pooling must be last or none, and last for pairs; got {pooling!r}")
-        self.encoder = encoder(embedding, vocabulary_size=vocabulary_size, input_size=input_size)
-        channels = encoded_size(embedding, input_size)
+        self.encoder = build_encoder(embedding, vocabulary_size=vocabulary_size, input_size=input_size)
+        channels = get_encoder_size(embedding, input_size)
         if memory.input_size != channels:
             raise UserError(
                 f"the memory must take the {channels} channels of the encoder, it takes {memory.input_size}"
             )
         self.memory, self.pooling, self.pairs = memory, pooling, pairs
-        self.readout = perceptron(memory.output_size * (2 if pairs else 1), *readout, target_size)
+        self.readout = build_perceptron(memory.output_size * (2 if pairs else 1), *readout, target_size)
 
     def forward(
         self,
@@ -86,7 +86,7 @@ class SequenceModel(nn.Module):
         return self.readout(both.unflatten(0, (-1, 2)).flatten(1))
 
     def _read(self, x: Tensor, mask: Tensor | None, timespans: Tensor | None) -> Tensor:
-        """[batch, hidden], or without pooling [batch, time, hidden]."""
+        """Return [batch, hidden], or without pooling [batch, time, hidden]."""
         if mask is not None:
             # What is unknown of the padding (NaN, a negative timespan) must not reach the real steps, or gradients.
             x = x.masked_fill(~mask.view(*mask.shape, *[1] * (x.ndim - 2)), 0)
@@ -98,8 +98,8 @@ class SequenceModel(nn.Module):
         return y[:, -1] if mask is None else y[torch.arange(len(y), device=y.device), mask.sum(1) - 1]
 
 
-def encoded_size(embedding: Sequence[int], input_size: int | None) -> int:
-    """Channels that the memory gets.
+def get_encoder_size(embedding: Sequence[int], input_size: int | None) -> int:
+    """Return the number of channels of the memory's input.
 
     Raises:
         ValueError: tokens without an embedding.
@@ -111,13 +111,13 @@ def encoded_size(embedding: Sequence[int], input_size: int | None) -> int:
     return input_size
 
 
-def encoder(embedding: Sequence[int], *, vocabulary_size: int | None, input_size: int | None) -> nn.Module:
-    """Layers from tokens or channels to ``embedding[-1]`` channels, ReLU between them."""
+def build_encoder(embedding: Sequence[int], *, vocabulary_size: int | None, input_size: int | None) -> nn.Module:
+    """Build the layers from tokens or channels to ``embedding[-1]`` channels, with ReLU between them."""
     if (vocabulary_size is None) == (input_size is None):
         raise UserError("give vocabulary_size (tokens) or input_size (signals), one of the two")
     layers: list[nn.Module] = []
     if vocabulary_size is not None:
-        layers.append(nn.Embedding(vocabulary_size, encoded_size(embedding[:1], None)))
+        layers.append(nn.Embedding(vocabulary_size, get_encoder_size(embedding[:1], None)))
     else:
         layers += [nn.Linear(first, size) for first, size in zip([input_size or 0], embedding, strict=False)]
     for pair in pairwise(embedding):
@@ -125,8 +125,8 @@ def encoder(embedding: Sequence[int], *, vocabulary_size: int | None, input_size
     return nn.Sequential(*layers)
 
 
-def perceptron(*sizes: int) -> nn.Sequential:
-    """Linear layers from each size to the next, ReLU between them."""
+def build_perceptron(*sizes: int) -> nn.Sequential:
+    """Build linear layers from each size to the next, with ReLU between them."""
     *hidden, last = pairwise(sizes)
     layers = [module for pair in hidden for module in (nn.Linear(*pair), nn.ReLU())]
     return nn.Sequential(*layers, nn.Linear(*last))

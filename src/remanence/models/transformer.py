@@ -7,12 +7,12 @@ import torch
 from jaxtyping import Bool, Float, Shaped
 from torch import Tensor, nn
 
+from remanence.checks import positive_integer
 from remanence.errors import UserError
 from remanence.models.block import Block
-from remanence.models.lra import configuration
-from remanence.models.mixer import mixer as create_mixer
-from remanence.models.sequence import encoder, perceptron
-from remanence.nn.memory import positive_integer
+from remanence.models.lra import get_configuration
+from remanence.models.mixer import build_mixer as create_mixer
+from remanence.models.sequence import build_encoder, build_perceptron
 
 POOLINGS = ("cls", "mean", "last", "none")
 POSITIONS = ("learned", "sinusoidal", "none")
@@ -82,12 +82,12 @@ class Transformer(nn.Module):
         check_options(pooling, positions, causal=causal, pairs=pairs)
         self.max_length, self.pooling, self.pairs = positive_integer("max_length", max_length), pooling, pairs
         length = max_length + (pooling == "cls")
-        self.encoder = encoder((width,), vocabulary_size=vocabulary_size, input_size=input_size)
+        self.encoder = build_encoder((width,), vocabulary_size=vocabulary_size, input_size=input_size)
         self.cls = nn.Parameter(torch.zeros(width)) if pooling == "cls" else None
         if positions == "learned":
             self.positions = nn.Parameter(0.02 * torch.randn(length, width))
         else:
-            table = sinusoidal(length, width) if positions == "sinusoidal" else None
+            table = make_sinusoidal_positions(length, width) if positions == "sinusoidal" else None
             self.register_buffer("positions", table, persistent=False)
         self.dropout = nn.Dropout(dropout)
         options = {"heads": heads, "causal": causal, "max_length": length, "options": mixer_options or {}}
@@ -96,11 +96,11 @@ class Transformer(nn.Module):
             for _ in range(positive_integer("layers", layers))
         )
         self.norm = nn.LayerNorm(width)
-        self.readout = perceptron(width * (2 if pairs else 1), *readout, target_size)
+        self.readout = build_perceptron(width * (2 if pairs else 1), *readout, target_size)
 
     @classmethod
     def lra(cls, task: str, target_size: int, **options: Any) -> "Transformer":
-        """The base configuration of a task of the Long Range Arena (Tay et al. 2020), as published with its code.
+        """Create the base configuration of a task of the Long Range Arena (Tay et al. 2020), as published.
 
         Args:
             task: ``"listops"``, ``"text"``, ``"aan"``, ``"image"``, ``"pathfinder"`` or ``"pathx"``.
@@ -115,7 +115,7 @@ class Transformer(nn.Module):
             >>> len(model.blocks), model.max_length
             (1, 1024)
         """
-        return cls(target_size, **{**configuration(task), **options})
+        return cls(target_size, **{**get_configuration(task), **options})
 
     def forward(
         self,
@@ -135,14 +135,14 @@ class Transformer(nn.Module):
             ValueError: a sequence longer than ``max_length``, or a mask of another shape or with padding inside.
         """
         if not self.pairs:
-            return self.readout(self._encoded(x, mask))
+            return self.readout(self._encode(x, mask))
         if x.ndim < 3 or x.shape[1] != 2:
             raise UserError(f"a model of pairs expects x [batch, 2, time, ...], got {list(x.shape)}")
-        both = self._encoded(x.flatten(0, 1), None if mask is None else mask.flatten(0, 1))
+        both = self._encode(x.flatten(0, 1), None if mask is None else mask.flatten(0, 1))
         return self.readout(both.unflatten(0, (-1, 2)).flatten(1))
 
-    def _encoded(self, x: Tensor, mask: Tensor | None) -> Tensor:
-        """[batch, width], or without pooling [batch, time, width]."""
+    def _encode(self, x: Tensor, mask: Tensor | None) -> Tensor:
+        """Return [batch, width], or without pooling [batch, time, width]."""
         if not 1 <= x.shape[1] <= self.max_length:
             raise UserError(f"the model was built for 1 to {self.max_length} positions (max_length), got {x.shape[1]}")
         if mask is not None:
@@ -156,9 +156,9 @@ class Transformer(nn.Module):
         x = self.dropout(x)
         for block in self.blocks:
             x = block(x, mask)
-        return self._pooled(self.norm(x), mask)
+        return self._pool(self.norm(x), mask)
 
-    def _pooled(self, x: Tensor, mask: Tensor | None) -> Tensor:
+    def _pool(self, x: Tensor, mask: Tensor | None) -> Tensor:
         if self.pooling == "none":
             return x
         if self.pooling == "cls":
@@ -177,7 +177,7 @@ def check_options(pooling: str, positions: str, *, causal: bool, pairs: bool) ->
         if value not in known:
             raise UserError(f"{name} must be one of {', '.join(known)}, got {value!r}")
     if causal and pooling == "cls":
-        raise UserError("a causal model's first token sees nothing else: pooling='last' or 'mean' instead of 'cls'")
+        raise UserError("the first token of a causal model sees no other: use pooling='last' or 'mean', not 'cls'")
     if pairs and pooling == "none":
         raise UserError("pairs are compared by one vector each: pooling='cls', 'mean' or 'last' instead of 'none'")
 
@@ -190,8 +190,8 @@ def check_mask(mask: Tensor, x: Tensor) -> None:
         raise UserError("padding must come after the sequence: a mask has True first, then False")
 
 
-def sinusoidal(length: int, width: int) -> Tensor:
-    """``sin(t / 10000^(2i/width))`` in channel 2i, the cosine in channel 2i + 1: [length, width]."""
+def make_sinusoidal_positions(length: int, width: int) -> Tensor:
+    """Compute ``sin(t / 10000^(2i/width))`` in channel 2i, the cosine in channel 2i + 1: [length, width]."""
     channel = torch.arange(width)
     angle = torch.arange(length)[:, None] / 10000 ** (2 * (channel // 2) / width)
     return torch.where(channel % 2 == 0, angle.sin(), angle.cos())

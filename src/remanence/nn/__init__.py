@@ -79,6 +79,9 @@ def create(name: str, *, input_size: int, hidden_size: int, **options: object) -
         hidden_size: units.
         options: what else the layer takes.
 
+    Returns:
+        The layer.
+
     Raises:
         ValueError: no such layer (the message names the nearest), or an argument it refuses.
 
@@ -88,5 +91,5 @@ def create(name: str, *, input_size: int, hidden_size: int, **options: object) -
     """
     layer = layers.create(name, input_size=input_size, hidden_size=hidden_size, **options)
     if not isinstance(layer, Memory):
-        raise UserError(f"layer {name!r} is no remanence.nn.Memory, whose contract every layer keeps: make it one")
+        raise UserError(f"layer {name!r} is not a remanence.nn.Memory: make it a subclass")
     return layer

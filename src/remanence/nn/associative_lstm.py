@@ -4,14 +4,15 @@ import numpy as np
 import torch
 from torch import Tensor, nn
 
+from remanence.checks import positive_integer
 from remanence.errors import UserError
-from remanence.nn.memory import Memory, State, positive_integer
-from remanence.nn.structure import Device, permutation
+from remanence.nn.memory import Memory, State
+from remanence.nn.structure import Device, draw_permutation
 from remanence.ops.uncompiled import uncompiled
 
 
 def complex_multiply(a: Tensor, b: Tensor) -> Tensor:
-    """Product of complex vectors kept as [..., real half | imaginary half] (⊛ in the paper)."""
+    """Multiply complex vectors stored as [..., real half | imaginary half] (⊛ in the paper)."""
     a_re, a_im = a.chunk(2, -1)
     b_re, b_im = b.chunk(2, -1)
     return torch.cat([a_re * b_re - a_im * b_im, a_re * b_im + a_im * b_re], -1)
@@ -79,7 +80,7 @@ class AssociativeLSTM(Memory):
         self.weight_ih = nn.Parameter(torch.empty(sum(self._split), input_size))
         self.weight_hh = nn.Parameter(torch.empty(sum(self._split), hidden_size))
         self.bias = nn.Parameter(torch.empty(sum(self._split)))
-        orders = np.stack([permutation(half, seed) for seed in range(copies)])
+        orders = np.stack([draw_permutation(half, seed) for seed in range(copies)])
         # Real and imaginary halves are permuted alike.
         self.fix("permutations", np.concatenate([orders, orders + half], 1), saved=True, follows=True)
         self.reset_parameters()
@@ -92,7 +93,7 @@ class AssociativeLSTM(Memory):
             self.bias[: self.hidden_size // 2] = 1.0
 
     def initial_state(self, batch_size: int) -> State:
-        """(h, c), both zero."""
+        """Return (h, c), both zero."""
         return self._zeros(batch_size, self.hidden_size), self._zeros(batch_size, self.copies, self.hidden_size)
 
     @uncompiled

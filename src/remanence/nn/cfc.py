@@ -9,8 +9,9 @@ import torch
 from torch import Tensor, nn
 from torch.nn import functional as F
 
+from remanence.checks import positive_integer
 from remanence.errors import UserError
-from remanence.nn.memory import Memory, State, positive_integer
+from remanence.nn.memory import Memory, State
 from remanence.nn.structure import Device
 from remanence.ops import chain
 from remanence.ops.chain import Stage
@@ -103,7 +104,7 @@ class CfC(Memory):
         layers = positive_integer("backbone_layers", backbone_layers) if backbone_layers else 0
         if not 0 <= backbone_dropout < 1 or (backbone_dropout and layers < 2):
             raise UserError(
-                "backbone_dropout is a share, 0 to 1, that acts after every layer of the backbone but the first: "
+                "backbone_dropout must be from 0 to below 1, and acts after every layer of the backbone but the first: "
                 f"got {backbone_dropout} with {layers} layers"
             )
         self.mode, self.activation, self.backbone_dropout = mode, activation, backbone_dropout
@@ -135,7 +136,10 @@ class CfC(Memory):
 
     @classmethod
     def from_ncps(cls, module: nn.Module) -> "CfC":
-        """The same layer as an ``ncps.torch.CfC``, with its weights.
+        """Convert an ``ncps.torch.CfC``, with its weights.
+
+        Args:
+            module: the module of ncps.
 
         Raises:
             ValueError: a module with a wiring or a projection, for which there is no counterpart.
@@ -172,22 +176,22 @@ class CfC(Memory):
         return result.train(module.training)
 
     def initial_state(self, batch_size: int) -> State:
-        """Zero: h, or (h, c) with mixed memory."""
+        """Return zeros: h, or (h, c) with mixed memory."""
         h = self._zeros(batch_size, self.hidden_size)
         return h if self.cell_hh is None else (h, torch.zeros_like(h))
 
     def _run(self, x: Tensor, state: State, timespans: Tensor | None = None) -> tuple[Tensor, State]:
         h, c = (state, None) if self.cell_hh is None else state
         times = None if timespans is None else timespans.t()[..., None].to(h.dtype)
-        states, h, c = chain.run(self._stages(x.transpose(0, 1), times), h, c)
+        states, h, c = chain.run(self._make_stages(x.transpose(0, 1), times), h, c)
         return states.transpose(0, 1), h if c is None else (h, c)
 
     def _advance(self, x_t: Tensor, state: State, timespans: Tensor | None = None) -> tuple[Tensor, State]:
         y, state = self._run(x_t[:, None], state, None if timespans is None else timespans[:, None])
         return y[:, 0], state
 
-    def _stages(self, x: Tensor, times: Tensor | None) -> list[Stage]:
-        """What one step does, with everything that depends on x [time, batch, input_size] alone computed before."""
+    def _make_stages(self, x: Tensor, times: Tensor | None) -> list[Stage]:
+        """Build the stages of one step; everything that depends only on x [time, batch, input_size] is precomputed."""
         stages = []
         if self.cell_ih is not None and self.cell_hh is not None:
             cell, into, forget, out = self.cell_ih(x).to(self.cell_hh.weight.dtype).chunk(4, -1)
@@ -200,29 +204,29 @@ class CfC(Memory):
             weight, bias = inner * scale * layer.weight, inner * layer.bias  # type: ignore[operator]
             if index and self.training and self.backbone_dropout:
                 kept = F.dropout(weight.new_ones(*x.shape[:2], len(bias)), self.backbone_dropout)
-                stages.append(Stage(weight, bias, len(bias), partial(dropped, f), (kept,)))
+                stages.append(Stage(weight, bias, len(bias), partial(apply_dropout, f), (kept,)))
             else:
-                stages.append(self._driven(weight, bias, x if index == 0 else None, len(bias), f))
+                stages.append(self._make_stage(weight, bias, x if index == 0 else None, len(bias), f))
             scale = outer
         weight, bias = scale * self.heads.weight, self.heads.bias
-        return [*stages, self._head(weight, bias, None if self.backbone else x, times)]
+        return [*stages, self._make_head(weight, bias, None if self.backbone else x, times)]
 
-    def _head(self, weight: Tensor, bias: Tensor, x: Tensor | None, times: Tensor | None) -> Stage:
+    def _make_head(self, weight: Tensor, bias: Tensor, x: Tensor | None, times: Tensor | None) -> Stage:
         if self.mode == "pure":
             extra = (-self.time_constant.abs(), self.amplitude)
-            stage = self._driven(weight, bias, x, self.hidden_size, pure)
+            stage = self._make_stage(weight, bias, x, self.hidden_size, apply_pure_head)
             return stage._replace(extra=extra if times is None else (*extra, times))
-        function = gated if self.mode == "default" else ungated
+        function = apply_gated_head if self.mode == "default" else apply_ungated_head
         F_, G, *time = weight.split(self.hidden_size)
         f, g, *shift = bias.split(self.hidden_size)
         if times is None:  # after one unit of time A and B are one head, A + B
             time, shift = [time[0] + time[1]], [shift[0] + shift[1]]
         weight, bias = torch.cat([F_, G, *(w / 2 for w in time)]), torch.cat([f, g, *(b / 2 for b in shift)])
-        stage = self._driven(weight, bias, x, self.hidden_size, function)
+        stage = self._make_stage(weight, bias, x, self.hidden_size, function)
         return stage if times is None else stage._replace(extra=(times,))
 
-    def _driven(self, weight: Tensor, bias: Tensor, x: Tensor | None, size: int, f: Callable[..., Any]) -> Stage:
-        """A stage that sees [x; h] (or only what the stage before gave, without x)."""
+    def _make_stage(self, weight: Tensor, bias: Tensor, x: Tensor | None, size: int, f: Callable[..., Any]) -> Stage:
+        """Build a stage that takes [x; h] (or, without x, only the output of the stage before)."""
         if x is None:
             return Stage(weight, bias, size, f)
         ours, recurrent = weight.split([self.input_size, self.hidden_size], 1)
@@ -242,39 +246,39 @@ _NCPS_ACTIVATIONS: dict[str, Any] = {  # by their names there
 }
 
 
-def dropped(f: Callable[[Tensor], Tensor], a: Tensor, kept: Tensor) -> Tensor:
-    """f, where ``kept`` is not 0."""
+def apply_dropout(f: Callable[[Tensor], Tensor], a: Tensor, kept: Tensor) -> Tensor:
+    """Apply f, and zero the units where ``kept`` is 0."""
     return f(a) * kept
 
 
 def lstm_cell(a: Tensor, c: Tensor) -> tuple[Tensor, Tensor]:
-    """A step of an LSTM, with the rows of a for cell input, input gate, forget gate and output gate."""
+    """Compute a step of an LSTM, with the rows of a for cell input, input gate, forget gate and output gate."""
     into, forget, out = torch.sigmoid(a.narrow(-2, 1, 3)).unbind(-2)
     c = torch.addcmul(c * forget, torch.tanh(a.select(-2, 0)), into)
     return torch.tanh(c) * out, c
 
 
-def gated(a: Tensor, *timespan: Tensor) -> Tensor:
-    """The mode default; the gate's a comes halved, since σ(a) = (1 + tanh(a/2)) / 2, so that one tanh does it all."""
-    start, end, gate = _heads(a, *timespan)
+def apply_gated_head(a: Tensor, *timespan: Tensor) -> Tensor:
+    """Compute mode default; the gate's a is halved, as σ(a) = (1 + tanh(a/2)) / 2, so that one tanh is enough."""
+    start, end, gate = _split_heads(a, *timespan)
     return torch.lerp(torch.lerp(start, end, 0.5), end, gate)
 
 
-def ungated(a: Tensor, *timespan: Tensor) -> Tensor:
-    """The mode no_gate; the gate's a comes halved."""
-    start, end, gate = _heads(a, *timespan)
+def apply_ungated_head(a: Tensor, *timespan: Tensor) -> Tensor:
+    """Compute mode no_gate; the gate's a is halved."""
+    start, end, gate = _split_heads(a, *timespan)
     return torch.addcmul(torch.add(start, end, alpha=0.5), end, gate, value=0.5)
 
 
-def _heads(a: Tensor, *timespan: Tensor) -> tuple[Tensor, ...]:
+def _split_heads(a: Tensor, *timespan: Tensor) -> tuple[Tensor, ...]:
     if not timespan:
         return torch.tanh(a).unbind(-2)
     start, end, rate, shift = a.unbind(-2)
     return torch.tanh(start), torch.tanh(end), torch.tanh(torch.addcmul(shift, rate, timespan[0]))
 
 
-def pure(a: Tensor, least: Tensor, amplitude: Tensor, *timespan: Tensor) -> Tensor:
-    """The mode pure; ``least`` is -abs(w)."""
+def apply_pure_head(a: Tensor, least: Tensor, amplitude: Tensor, *timespan: Tensor) -> Tensor:
+    """Compute mode pure; ``least`` is -abs(w)."""
     rate = least - a.abs()
     decay = torch.exp(timespan[0] * rate if timespan else rate)
     return torch.addcmul(amplitude, amplitude * decay, a, value=-1)

@@ -44,12 +44,12 @@ class Equilibria(NamedTuple):
 
 
 @torch.no_grad()
-def equilibria(of_q: Neuron, of_r: Neuron, outside_q: Outside, outside_r: Outside) -> Equilibria:
-    """All equilibria of isolated pairs under a constant input.
+def find_equilibria(of_q: Neuron, of_r: Neuron, outside_q: Outside, outside_r: Outside) -> Equilibria:
+    """Find all equilibria of isolated pairs under a constant input.
 
-    For a given q there is one r that keeps q still, and it is known in closed form (:func:`_balance`). Along that curve
-    the drift of r changes its sign at the equilibria: they are bracketed on a grid and bisected. Where the curve is too
-    steep for the grid, the one for which q and r change places is flat, so both are searched. All is done in float64.
+    For a given q there is one r at which dq/dt = 0, known in closed form (:func:`_find_balance`). Along that curve the
+    drift of r changes sign at the equilibria, which are bracketed on a grid and bisected. Where the curve is too steep
+    for the grid, the corresponding curve with q and r exchanged is flat, so both are searched. All is done in float64.
 
     Args:
         of_q: the parameters of q.
@@ -61,39 +61,44 @@ def equilibria(of_q: Neuron, of_r: Neuron, outside_q: Outside, outside_r: Outsid
     outside_q, outside_r = (Outside(*(field.double() for field in o)) for o in (outside_q, outside_r))
     # A neuron at rest is a mean of its potentials, so all equilibria lie between the lowest and the highest.
     both = (of_q, outside_q), (of_r, outside_r)
-    potentials = torch.stack([p for neuron, outside in both for p in _potentials(neuron, outside)])
+    potentials = torch.stack([p for neuron, outside in both for p in _compute_potentials(neuron, outside)])
     bounds = potentials.amin(0), potentials.amax(0)
     q, r, pair = _search(of_q, of_r, outside_q, outside_r, *bounds)
     r_again, q_again, pair_again = _search(of_r, of_q, outside_r, outside_q, *bounds)
     q, r, pair = (torch.cat(both) for both in ((q, q_again), (r, r_again), (pair, pair_again)))
-    stable = _stable(_of(of_q, pair), _of(of_r, pair), _of(outside_q, pair), _of(outside_r, pair), q, r)
-    return _table(q, r, stable, pair, len(of_q.leak))
+    stable = _is_stable(
+        _select(of_q, pair), _select(of_r, pair), _select(outside_q, pair), _select(outside_r, pair), q, r
+    )
+    return _tabulate(q, r, stable, pair, len(of_q.leak))
 
 
 def _search(
     first: Neuron, second: Neuron, to_first: Outside, to_second: Outside, low: Tensor, high: Tensor
 ) -> tuple[Tensor, Tensor, Tensor]:
-    """Equilibria along the curve on which the first neuron is still: where both are, and of which pair."""
+    """Search the curve on which the first neuron does not move; return both potentials and the index of the pair."""
     steps = torch.linspace(0, 1, GRID, dtype=low.dtype, device=low.device)[:, None]
     # The curve jumps where the other's synapse has no effect: a root just beside must not share its cell.
     jump = first.mutual_current / first.mutual
     grid = torch.cat([low + steps * (high - low), torch.stack([jump - TINY, jump + TINY])]).sort(0).values
 
     def along(v: Tensor) -> tuple[Tensor, Tensor]:
-        u = _balance(first, to_first, v).clamp(low, high)
-        return u, drift(second, to_second, u, v)
+        u = _find_balance(first, to_first, v).clamp(low, high)
+        return u, compute_drift(second, to_second, u, v)
 
     sign = along(grid)[1] > 0
     cell, pair = torch.nonzero(sign[:-1] != sign[1:], as_tuple=True)
-    first, second = _of(first, pair), _of(second, pair)
-    to_first, to_second = _of(to_first, pair), _of(to_second, pair)
+    first, second = _select(first, pair), _select(second, pair)
+    to_first, to_second = _select(to_first, pair), _select(to_second, pair)
     low, high = low[pair], high[pair]
     before = sign[cell, pair]
     left, right = _bisect(lambda v: (along(v)[1] > 0) == before, grid[cell, pair], grid[cell + 1, pair])
     # Where the curve is steep, the u of two neighbouring numbers v differ: go on between them.
     v, ends = left, (along(left)[0], along(right)[0])
-    u, _ = _bisect(lambda u: (drift(second, to_second, u, v) > 0) == before, *ends)
-    moves = drift(first, to_first, v, u).abs() / first.leak + drift(second, to_second, u, v).abs() / second.leak
+    u, _ = _bisect(lambda u: (compute_drift(second, to_second, u, v) > 0) == before, *ends)
+    moves = (
+        compute_drift(first, to_first, v, u).abs() / first.leak
+        + compute_drift(second, to_second, u, v).abs() / second.leak
+    )
     found = moves < SAME  # a jump of the curve is no equilibrium
     return v[found], u[found], pair[found]
 
@@ -106,30 +111,30 @@ def _bisect(as_left: Callable[[Tensor], Tensor], left: Tensor, right: Tensor) ->
     return left, right
 
 
-def _of(fields: Fields, pair: Tensor) -> Fields:
-    """A named tuple of tensors, of these pairs only."""
+def _select(fields: Fields, pair: Tensor) -> Fields:
+    """Select pairs from a named tuple of tensors."""
     return type(fields)(*(field[pair] for field in fields))
 
 
-def drift(neuron: Neuron, outside: Outside, v: Tensor, u: Tensor) -> Tensor:
-    """dv/dt of one neuron at v, when the other one is at u."""
+def compute_drift(neuron: Neuron, outside: Outside, v: Tensor, u: Tensor) -> Tensor:
+    """Compute dv/dt of one neuron at v, when the other one is at u."""
     mutual = torch.sigmoid(neuron.mutual_slope * u + neuron.mutual_offset)
-    return _without_the_other(neuron, outside, v) + mutual * (neuron.mutual_current - neuron.mutual * v)
+    return _compute_own_drift(neuron, outside, v) + mutual * (neuron.mutual_current - neuron.mutual * v)
 
 
-def _without_the_other(neuron: Neuron, outside: Outside, v: Tensor) -> Tensor:
+def _compute_own_drift(neuron: Neuron, outside: Outside, v: Tensor) -> Tensor:
     own = torch.sigmoid(neuron.onto_itself_slope * v + neuron.onto_itself_offset)
     passive = neuron.leak_current + outside.current - (neuron.leak + outside.rate) * v
     return passive + own * (neuron.onto_itself_current - neuron.onto_itself * v)
 
 
-def _balance(neuron: Neuron, outside: Outside, v: Tensor) -> Tensor:
-    """The u of the other neuron at which dv/dt = 0; infinite where no u can do it."""
-    needed = -_without_the_other(neuron, outside, v) / (neuron.mutual_current - neuron.mutual * v)
+def _find_balance(neuron: Neuron, outside: Outside, v: Tensor) -> Tensor:
+    """Find the u of the other neuron at which dv/dt = 0; infinite where there is none."""
+    needed = -_compute_own_drift(neuron, outside, v) / (neuron.mutual_current - neuron.mutual * v)
     return (torch.logit(needed.clamp(0, 1)) - neuron.mutual_offset) / neuron.mutual_slope
 
 
-def _potentials(neuron: Neuron, outside: Outside) -> tuple[Tensor, ...]:
+def _compute_potentials(neuron: Neuron, outside: Outside) -> tuple[Tensor, ...]:
     at_rest = neuron.leak_current / neuron.leak
     return (
         at_rest,
@@ -139,8 +144,8 @@ def _potentials(neuron: Neuron, outside: Outside) -> tuple[Tensor, ...]:
     )
 
 
-def _derivatives(neuron: Neuron, outside: Outside, v: Tensor, u: Tensor) -> tuple[Tensor, Tensor]:
-    """Of dv/dt, by v and by u."""
+def _compute_derivatives(neuron: Neuron, outside: Outside, v: Tensor, u: Tensor) -> tuple[Tensor, Tensor]:
+    """Differentiate dv/dt by v and by u."""
     mutual = torch.sigmoid(neuron.mutual_slope * u + neuron.mutual_offset)
     own = torch.sigmoid(neuron.onto_itself_slope * v + neuron.onto_itself_offset)
     conductance = neuron.leak + outside.rate + neuron.mutual * mutual + neuron.onto_itself * own
@@ -150,13 +155,13 @@ def _derivatives(neuron: Neuron, outside: Outside, v: Tensor, u: Tensor) -> tupl
     return by_v, by_u
 
 
-def _stable(of_q: Neuron, of_r: Neuron, to_q: Outside, to_r: Outside, q: Tensor, r: Tensor) -> Tensor:
-    (a, b), (d, c) = _derivatives(of_q, to_q, q, r), _derivatives(of_r, to_r, r, q)
+def _is_stable(of_q: Neuron, of_r: Neuron, to_q: Outside, to_r: Outside, q: Tensor, r: Tensor) -> Tensor:
+    (a, b), (d, c) = _compute_derivatives(of_q, to_q, q, r), _compute_derivatives(of_r, to_r, r, q)
     jacobian = torch.stack([torch.stack([a, b], -1), torch.stack([c, d], -1)], -2)
     return torch.linalg.eigvals(jacobian).real.amax(-1) < 0
 
 
-def _table(q: Tensor, r: Tensor, stable: Tensor, pair: Tensor, pairs: int) -> Equilibria:
+def _tabulate(q: Tensor, r: Tensor, stable: Tensor, pair: Tensor, pairs: int) -> Equilibria:
     columns = []
     for index in range(pairs):
         mine = torch.nonzero(pair == index)[:, 0]

@@ -10,11 +10,12 @@ from jaxtyping import Bool
 from torch import Tensor, nn
 from torch.nn import functional as F
 
+from remanence.checks import positive_integer
 from remanence.errors import UserError
-from remanence.nn.equilibria import Equilibria, Outside, equilibria
+from remanence.nn.equilibria import Equilibria, Outside, find_equilibria
 from remanence.nn.flip_flop_network import Lateral
-from remanence.nn.flip_flop_step import Dynamics, Gate, Neuron, driven_step, flip_flop_step, neurons
-from remanence.nn.memory import Memory, positive_integer
+from remanence.nn.flip_flop_step import PARAMETERS, Dynamics, Gate, Neuron, build_neurons, driven_step, flip_flop_step
+from remanence.nn.memory import Memory
 from remanence.nn.structure import Device
 from remanence.nn.synapses import Synapses
 from remanence.ops.scan.operation import scan
@@ -25,7 +26,6 @@ POLARITIES = {"inhibitory": -1.0, "shunting": 0.0, "excitatory": 1.0}
 
 MUTUAL = ("inhibitory", "shunting")
 INPUT_SYNAPSES = ("gate", "affine", "exact")
-OF_INPUT = ("log_slope_input", "log_conductance_input", "potential_input")
 
 
 class CFF(Memory):
@@ -143,17 +143,17 @@ class CFF(Memory):
             self.bias = nn.Parameter(torch.empty(2 * hidden_size))  # b
         if input_synapse == "affine":
             self.weight_potential = nn.Parameter(torch.empty(2 * hidden_size, input_size))
-        for name in _PER_NEURON:
-            if input_synapse != "exact" or name not in OF_INPUT:
+        for name, parameter in PARAMETERS.items():
+            if input_synapse != "exact" or not parameter.of_input:
                 self.register_parameter(name, nn.Parameter(torch.empty(2, hidden_size)))
-        self.lateral = None if wiring is None else self._wired(wiring)
+        self.lateral = None if wiring is None else self._build_lateral(wiring)
         if POLARITIES[mutual_synapse]:
             self.log_potential_mutual = nn.Parameter(torch.empty(2, hidden_size))  # log |E_m|
         if POLARITIES[self_synapse]:
             self.log_potential_self = nn.Parameter(torch.empty(2, hidden_size))  # log |E_s|
         self.reset_parameters()
 
-    def _wired(self, wiring: Wiring | Adjacency) -> Lateral:
+    def _build_lateral(self, wiring: Wiring | Adjacency) -> Lateral:
         graph = wiring if isinstance(wiring, Wiring) else Wiring.of(wiring)
         if graph.neurons != self.hidden_size:
             raise UserError(f"hidden_size is {self.hidden_size} pairs, but the wiring has {graph.neurons}")
@@ -164,9 +164,9 @@ class CFF(Memory):
         """Draw every parameter anew: bistable pairs with closed gates."""
         with torch.no_grad():
             shunting = self.mutual_synapse == "shunting"
-            for name, (low, high) in (_PER_NEURON | _SHUNTING if shunting else _PER_NEURON).items():
+            for name, parameter in PARAMETERS.items():
                 if hasattr(self, name):
-                    getattr(self, name).uniform_(low, high)
+                    getattr(self, name).uniform_(*(parameter.shunting if shunting else parameter.inhibitory))
             self.log_capacitance.uniform_(0, math.log(30 * self.horizon))
             # A slow pair forgets through a gate that leaks faster than it does: the slower, the tighter it is closed.
             slowness = self.log_capacitance.clamp(max=math.log(self.horizon))
@@ -184,7 +184,7 @@ class CFF(Memory):
                 self.lateral.reset_for(tonic)
 
     def _reset_input_synapses(self, closed: Tensor) -> Tensor:
-        """The conductance that comes from the input while it is silent, if its gates are so far ``closed``."""
+        """Reset the input synapses; return their conductance for a silent input and these ``closed`` gates."""
         if self.input_synapse == "exact":
             self.sensory.reset_parameters()
             receiver = self.sensory.receiver
@@ -203,37 +203,37 @@ class CFF(Memory):
         return (self.log_capacitance + self.log_conductance_input + closed).exp()
 
     def initial_state(self, batch_size: int) -> tuple[Tensor, Tensor]:
-        """(q, r): every flip-flop holds a 0, q low and r high."""
+        """Return (q, r): every flip-flop holds a 0, q low and r high."""
         low, high = (0.0, 0.8) if self.mutual_synapse == "shunting" else (-0.3, 0.6)
         shape = (batch_size, self.hidden_size)
         return self.log_capacitance.new_full(shape, low), self.log_capacitance.new_full(shape, high)
 
     def neurons(self) -> tuple[Neuron, Neuron]:
-        """What the dynamics of q and of r are made of: rates, that is conductances / C, each [hidden_size]."""
-        return neurons(self._polarities, self._rows(self._dynamics).unbind(0))
+        """Return the rates (conductances / C) and currents of q and of r, each [hidden_size]."""
+        return build_neurons(self._polarities, self._stack_parameters(self._dynamics).unbind(0))
 
     def equilibria(self) -> Equilibria:
-        """Where the pairs can rest while the input is silent (x = 0), by the differential equation: all, stable or not.
+        """Find all equilibria, stable or not, of the differential equation for a silent input (x = 0).
 
         Without gradients, in float64; synapses from other pairs left out.
         """
         with torch.no_grad():
             silent = self.log_capacitance.new_zeros(1, self.input_size)
-            rate, current = (from_input[0].chunk(2) for from_input in self._outside(silent))
-        return equilibria(*self.neurons(), Outside(rate[0], current[0]), Outside(rate[1], current[1]))
+            rate, current = (from_input[0].chunk(2) for from_input in self._compute_outside(silent))
+        return find_equilibria(*self.neurons(), Outside(rate[0], current[0]), Outside(rate[1], current[1]))
 
     def bistable(self) -> Bool[Tensor, " hidden"]:
-        """Which pairs hold a bit now, while the input is silent: those with two stable equilibria or more."""
+        """Return which pairs hold a bit for a silent input: those with at least two stable equilibria."""
         return self.equilibria().stable.sum(0) >= 2
 
     def _run(
         self, x: Tensor, state: tuple[Tensor, Tensor], timespans: Tensor | None = None
     ) -> tuple[Tensor, tuple[Tensor, Tensor]]:
         if self.lateral is not None:
-            outside, capacitance = self._outside(x), self.log_capacitance.exp()
+            outside, capacitance = self._compute_outside(x), self.log_capacitance.exp()
             return self.lateral.evolve(state, self.neurons(), capacitance, outside, self.sub_steps, timespans)
-        drives = self._drives(x)
-        inputs = drives if timespans is None else _timed(drives, timespans)
+        drives = self._compute_drives(x)
+        inputs = drives if timespans is None else _append_timespans(drives, timespans)
         (q, _), (last_q, last_r) = scan(self._step, inputs, state, self._params())
         return q, (last_q, last_r)
 
@@ -243,8 +243,8 @@ class CFF(Memory):
         if self.lateral is not None:
             q, state = self._run(x_t[:, None], state, None if timespans is None else timespans[:, None])
             return q[:, 0], state
-        drives = self._drives(x_t)
-        inputs = drives.unbind(-2) if timespans is None else _timed(drives, timespans)
+        drives = self._compute_drives(x_t)
+        inputs = drives.unbind(-2) if timespans is None else _append_timespans(drives, timespans)
         q, r = self._step(state, inputs, self._params().unbind(0))
         return q, (q, r)
 
@@ -254,8 +254,8 @@ class CFF(Memory):
         return partial(step, self.sub_steps, self._polarities)
 
     def _params(self) -> Tensor:
-        """Rows for the step: each parameter of q, then the same of r."""
-        return self._rows((*(Gate._fields if self.input_synapse == "gate" else ()), *self._dynamics))
+        """Stack the parameters of the step as rows: each of q, then the same of r."""
+        return self._stack_parameters((*(Gate._fields if self.input_synapse == "gate" else ()), *self._dynamics))
 
     @property
     def _dynamics(self) -> tuple[str, ...]:
@@ -267,17 +267,17 @@ class CFF(Memory):
     def _polarities(self) -> tuple[float, float]:
         return POLARITIES[self.mutual_synapse], POLARITIES[self.self_synapse]
 
-    def _rows(self, names: Sequence[str]) -> Tensor:
+    def _stack_parameters(self, names: Sequence[str]) -> Tensor:
         return torch.cat([getattr(self, name).view(2, -1) for name in names])
 
-    def _drives(self, x: Tensor) -> Tensor:
-        """What the step takes, [..., inputs, hidden_size]: W x, or rates and currents from the input."""
+    def _compute_drives(self, x: Tensor) -> Tensor:
+        """Compute the inputs of the step, [..., inputs, hidden_size]: W x, or rates and currents from the input."""
         if self.input_synapse == "gate":
             return F.linear(x, self.weight_ih).unflatten(-1, (2, -1))
-        return torch.cat(self._outside(x), -1).unflatten(-1, (4, -1))
+        return torch.cat(self._compute_outside(x), -1).unflatten(-1, (4, -1))
 
-    def _outside(self, x: Tensor) -> tuple[Tensor, Tensor]:
-        """Rates and currents from the input, [..., 2 hidden_size] each."""
+    def _compute_outside(self, x: Tensor) -> tuple[Tensor, Tensor]:
+        """Compute the rates and currents from the input, [..., 2 hidden_size] each."""
         if self.input_synapse == "exact":
             conductance, current = self.sensory(x)
             capacitance = self.log_capacitance.exp().flatten()
@@ -290,33 +290,6 @@ class CFF(Memory):
         return rate, rate * potential
 
 
-def _timed(drives: Tensor, timespans: Tensor) -> tuple[Tensor, ...]:
+def _append_timespans(drives: Tensor, timespans: Tensor) -> tuple[Tensor, ...]:
     inputs = drives.unbind(-2)
     return *inputs, timespans.to(drives.dtype)[..., None].expand_as(inputs[0])
-
-
-_PER_NEURON = {
-    "log_capacitance": (0.0, 0.0),  # log C; reset_parameters spreads it by the horizon
-    "log_leak": (-0.05, 0.05),  # log g
-    "leak_potential": (0.95, 1.05),  # V: a tonic drive upwards, against which the other neuron inhibits
-    "log_conductance_input": (-0.05, 0.05),  # log w_x
-    "log_slope_input": (0.0, 0.0),  # log γ_x; reset_parameters sets it by the bias
-    "potential_input": (0.9, 1.1),  # E_x
-    "log_conductance_mutual": (0.65, 0.75),  # log w_m: twice what holds the neuron up, ten times w_s
-    "log_slope_mutual": (2.0, 2.1),  # log γ_m
-    "threshold_mutual": (0.05, 0.15),  # μ_m
-    "log_conductance_self": (-1.65, -1.55),  # log w_s
-    "log_slope_self": (2.0, 2.1),  # log γ_s
-    "threshold_self": (0.05, 0.15),  # μ_s
-}
-"""The parameters [2, hidden_size], and the range that each is drawn from."""
-
-_SHUNTING = {
-    "log_conductance_input": (0.65, 0.75),
-    "log_conductance_mutual": (1.35, 1.45),
-    "log_slope_mutual": (2.7, 2.8),
-    "threshold_mutual": (0.4, 0.45),
-    "log_slope_self": (2.7, 2.8),
-    "threshold_self": (0.4, 0.45),
-}
-"""Other ranges for pairs that only shunt each other: without a potential below 0, what is low must be well below μ."""

@@ -30,7 +30,7 @@ class Lateral(Synapses):
         pairs = wiring.neurons
         if np.diagonal(wiring.adjacency).any():
             raise UserError(
-                "a flip-flop acts on itself already: the diagonal of the wiring must be 0, it is not at "
+                "flip-flops already act on themselves: the diagonal of the wiring must be 0, but is not at "
                 f"{np.flatnonzero(np.diagonal(wiring.adjacency))[:5].tolist()}"
             )
         super().__init__(np.concatenate([wiring.adjacency, wiring.adjacency]))
@@ -73,7 +73,7 @@ class Lateral(Synapses):
         sub_steps: int,
         timespans: Tensor | None,
     ) -> tuple[Tensor, tuple[Tensor, Tensor]]:
-        """q over time, [batch, time, pairs], and the last (q, r).
+        """Compute q over time, [batch, time, pairs], and the last (q, r).
 
         Args:
             state: (q, r), [batch, pairs] each.

@@ -1,32 +1,48 @@
 """One time step of isolated flip-flops, pointwise over pairs."""
 
+from collections import namedtuple
 from typing import NamedTuple, no_type_check
 
 import torch
 from torch import Tensor
 
 
-class Gate(NamedTuple):
-    """How the input acts on one neuron of every pair, as the layer has it, each [hidden_size]."""
+class Parameter(NamedTuple):
+    """A parameter [2, hidden_size] of the pairs, q before r.
 
-    bias: Tensor
-    log_slope_input: Tensor
-    log_conductance_input: Tensor
-    potential_input: Tensor
+    Attributes:
+        inhibitory: the range that it is drawn from.
+        shunting: the same for pairs that only shunt each other: without a potential below 0, what is low must be well
+            below μ.
+        of_input: whether it belongs to the synapse from the input.
+    """
+
+    inhibitory: tuple[float, float]
+    shunting: tuple[float, float]
+    of_input: bool = False
 
 
-class Dynamics(NamedTuple):
-    """The other parameters of one neuron of every pair, as the layer has them, each [hidden_size]."""
+PARAMETERS = {
+    "log_capacitance": Parameter((0.0, 0.0), (0.0, 0.0)),  # log C; CFF.reset_parameters spreads it by the horizon
+    "log_leak": Parameter((-0.05, 0.05), (-0.05, 0.05)),  # log g
+    "leak_potential": Parameter((0.95, 1.05), (0.95, 1.05)),  # V: a tonic drive upwards, which the other one inhibits
+    "log_conductance_input": Parameter((-0.05, 0.05), (0.65, 0.75), of_input=True),  # log w_x
+    "log_slope_input": Parameter((0.0, 0.0), (0.0, 0.0), of_input=True),  # log γ_x; CFF.reset_parameters sets it
+    "potential_input": Parameter((0.9, 1.1), (0.9, 1.1), of_input=True),  # E_x
+    "log_conductance_mutual": Parameter((0.65, 0.75), (1.35, 1.45)),  # log w_m: twice the tonic drive, ten times w_s
+    "log_slope_mutual": Parameter((2.0, 2.1), (2.7, 2.8)),  # log γ_m
+    "threshold_mutual": Parameter((0.05, 0.15), (0.4, 0.45)),  # μ_m
+    "log_conductance_self": Parameter((-1.65, -1.55), (-1.65, -1.55)),  # log w_s
+    "log_slope_self": Parameter((2.0, 2.1), (2.7, 2.8)),  # log γ_s
+    "threshold_self": Parameter((0.05, 0.15), (0.4, 0.45)),  # μ_s
+}
+"""By name, in the order in which a layer has them."""
 
-    log_capacitance: Tensor
-    log_leak: Tensor
-    leak_potential: Tensor
-    log_conductance_mutual: Tensor
-    log_slope_mutual: Tensor
-    threshold_mutual: Tensor
-    log_conductance_self: Tensor
-    log_slope_self: Tensor
-    threshold_self: Tensor
+Gate = namedtuple("Gate", ["bias", *(name for name, parameter in PARAMETERS.items() if parameter.of_input)])
+"""How the input acts on one neuron of every pair, as the layer has it, each [hidden_size]."""
+
+Dynamics = namedtuple("Dynamics", [name for name, parameter in PARAMETERS.items() if not parameter.of_input])
+"""The other parameters of one neuron of every pair, as the layer has them, each [hidden_size]."""
 
 
 class Neuron(NamedTuple):
@@ -52,7 +68,7 @@ def flip_flop_step(
     inputs: tuple[Tensor, ...],
     params: tuple[Tensor, ...],
 ) -> tuple[Tensor, Tensor]:
-    """One time step of isolated flip-flops, as :func:`remanence.scan` wants it.
+    """Compute one time step of isolated flip-flops, in the form of :func:`remanence.scan`.
 
     Args:
         sub_steps: K.
@@ -64,8 +80,8 @@ def flip_flop_step(
     """
     drive_q, drive_r, *timespan = inputs
     count = 2 * len(Gate._fields)
-    rate_q, current_q = _let_in(Gate(*params[0:count:2]), drive_q)
-    rate_r, current_r = _let_in(Gate(*params[1:count:2]), drive_r)
+    rate_q, current_q = _open_gate(Gate(*params[0:count:2]), drive_q)
+    rate_r, current_r = _open_gate(Gate(*params[1:count:2]), drive_r)
     outside = rate_q, rate_r, current_q, current_r
     return driven_step(sub_steps, polarities, state, (*outside, *timespan), params[count:])
 
@@ -78,7 +94,7 @@ def driven_step(
     inputs: tuple[Tensor, ...],
     params: tuple[Tensor, ...],
 ) -> tuple[Tensor, Tensor]:
-    """The same, where it is known what comes from the input.
+    """Compute the same from the rates and currents that come from the input.
 
     Args:
         sub_steps: K.
@@ -88,7 +104,7 @@ def driven_step(
         params: the fields of :class:`Dynamics` and potentials, as in :func:`flip_flop_step`.
     """
     rate_q, rate_r, current_q, current_r, *timespan = inputs
-    of_q, of_r = neurons(polarities, params)
+    of_q, of_r = build_neurons(polarities, params)
     delta: Tensor | float = timespan[0] / sub_steps if timespan else 1 / sub_steps
     q, r = state
     for _ in range(sub_steps):
@@ -100,13 +116,13 @@ def driven_step(
 
 
 @no_type_check
-def neurons(polarities: tuple[float, float], params: tuple[Tensor, ...]) -> tuple[Neuron, Neuron]:
-    """q and r, from parameters as :func:`driven_step` takes them."""
-    return _neuron(polarities, params[0::2]), _neuron(polarities, params[1::2])
+def build_neurons(polarities: tuple[float, float], params: tuple[Tensor, ...]) -> tuple[Neuron, Neuron]:
+    """Build q and r from parameters as :func:`driven_step` takes them."""
+    return _build_neuron(polarities, params[0::2]), _build_neuron(polarities, params[1::2])
 
 
 @no_type_check
-def _neuron(polarities: tuple[float, float], params: tuple[Tensor, ...]) -> Neuron:
+def _build_neuron(polarities: tuple[float, float], params: tuple[Tensor, ...]) -> Neuron:
     count = len(Dynamics._fields)
     p, potentials = Dynamics(*params[:count]), iter(params[count:])
     potential_mutual, potential_self = (sign * torch.exp(next(potentials)) if sign else 0.0 for sign in polarities)
@@ -130,8 +146,8 @@ def _neuron(polarities: tuple[float, float], params: tuple[Tensor, ...]) -> Neur
 
 
 @no_type_check
-def _let_in(gate: Gate, drive: Tensor) -> tuple[Tensor, Tensor]:
-    """Rate and current that come through the gate."""
+def _open_gate(gate: Gate, drive: Tensor) -> tuple[Tensor, Tensor]:
+    """Compute the rate and the current that pass the gate."""
     opened = torch.sigmoid(torch.exp(gate.log_slope_input) * drive + gate.bias)
     rate = torch.exp(gate.log_conductance_input) * opened
     return rate, rate * gate.potential_input

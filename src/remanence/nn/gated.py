@@ -43,7 +43,7 @@ class LSTM(Memory):
         self.rnn = nn.LSTM(self.input_size, self.hidden_size, batch_first=True)
 
     def initial_state(self, batch_size: int) -> State:
-        """(h, c), both zero."""
+        """Return (h, c), both zero."""
         return self._zeros(batch_size, self.hidden_size), self._zeros(batch_size, self.hidden_size)
 
     def _run(self, x: Tensor, state: State) -> tuple[Tensor, State]:
@@ -63,7 +63,7 @@ class LSTM(Memory):
         return y[:, 0], state
 
     def _loop(self, x: Tensor, h: Tensor, c: Tensor) -> tuple[Tensor, State]:
-        """The plain loop: ``torch.nn.LSTM`` has no batching rule for ``torch.func.vmap``."""
+        """Run the plain loop: ``torch.nn.LSTM`` has no batching rule for ``torch.func.vmap``."""
         weight_ih, weight_hh, bias_ih, bias_hh = self.rnn.all_weights[0]
         outputs = []
         for drive in nn.functional.linear(x, weight_ih, bias_ih).unbind(1):
@@ -118,7 +118,7 @@ class GRU(Memory):
         return y[:, 0], state
 
     def _loop(self, x: Tensor, h: Tensor) -> tuple[Tensor, State]:
-        """The plain loop: ``torch.nn.GRU`` has no batching rule for ``torch.func.vmap``."""
+        """Run the plain loop: ``torch.nn.GRU`` has no batching rule for ``torch.func.vmap``."""
         weight_ih, weight_hh, bias_ih, bias_hh = self.rnn.all_weights[0]
         outputs = []
         for drive in nn.functional.linear(x, weight_ih, bias_ih).unbind(1):

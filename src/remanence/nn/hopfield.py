@@ -6,8 +6,8 @@ import torch
 from jaxtyping import Float
 from torch import Tensor, nn
 
+from remanence.checks import positive_integer
 from remanence.errors import UserError
-from remanence.nn.memory import positive_integer
 
 RULES = ("hebb", "pseudo_inverse", "storkey")
 
@@ -97,7 +97,11 @@ class Hopfield(nn.Module):
         self.weight.fill_diagonal_(0)
 
     def energy(self, state: Float[Tensor, "batch size"]) -> Float[Tensor, " batch"]:
-        """``E = -½ sᵀ W s``; a sequential update never raises it."""
+        """Compute ``E = -½ sᵀ W s``, which a sequential update never increases.
+
+        Args:
+            state: of -1 and 1.
+        """
         return -0.5 * (state * (state @ self.weight)).sum(-1)
 
     @torch.no_grad()
@@ -122,7 +126,7 @@ class Hopfield(nn.Module):
         self._check(state)
         if update not in ("sequential", "synchronous"):
             raise UserError(f"update must be 'sequential' or 'synchronous', got {update!r}")
-        sweep = self._one_by_one if update == "sequential" else self._at_once
+        sweep = self._update_sequentially if update == "sequential" else self._update_synchronously
         for _ in range(sweeps):
             after = sweep(state)
             if torch.equal(after, state):
@@ -130,14 +134,14 @@ class Hopfield(nn.Module):
             state = after
         return state
 
-    def _at_once(self, state: Tensor) -> Tensor:
-        return _signs(state @ self.weight, state, self._rounding)
+    def _update_synchronously(self, state: Tensor) -> Tensor:
+        return _take_signs(state @ self.weight, state, self._rounding)
 
-    def _one_by_one(self, state: Tensor) -> Tensor:
+    def _update_sequentially(self, state: Tensor) -> Tensor:
         columns = state.T.clone()  # [size, batch]: a unit is contiguous
         rounding = self._rounding
         for unit, weights in enumerate(self.weight):
-            columns[unit] = _signs(weights @ columns, columns[unit], rounding)
+            columns[unit] = _take_signs(weights @ columns, columns[unit], rounding)
         return columns.T.contiguous()
 
     @property
@@ -154,5 +158,5 @@ class Hopfield(nn.Module):
         return f"size={self.size}, rule={self.rule!r}"
 
 
-def _signs(field: Tensor, state: Tensor, rounding: Tensor) -> Tensor:
+def _take_signs(field: Tensor, state: Tensor, rounding: Tensor) -> Tensor:
     return torch.where(field.abs() <= rounding, state, field.sign())

@@ -4,8 +4,8 @@ import torch
 from jaxtyping import Float
 from torch import Tensor, nn
 
+from remanence.checks import positive_integer
 from remanence.errors import UserError
-from remanence.nn.memory import positive_integer
 
 
 class LinearAssociator(nn.Module):
@@ -72,14 +72,19 @@ class LinearAssociator(nn.Module):
     def crosstalk(
         self, keys: Float[Tensor, "items input"], values: Float[Tensor, "items output"] | None = None
     ) -> Float[Tensor, "items output"]:
-        """What recall adds to the value of each key: that of the others, where keys are not orthogonal."""
+        """Compute the error of recall, which the other associations add where keys are not orthogonal.
+
+        Args:
+            keys: stored ones.
+            values: what they were stored with; default: the keys.
+        """
         values = keys if values is None else values
         self._check(keys, values)
         return self(keys) - values
 
     @torch.no_grad()
     def drift(self, keys: Float[Tensor, "items input"], duration: float) -> None:
-        """Hebbian learning from the memory's own answers, in the limit of small steps.
+        """Apply Hebbian learning from the memory's own answers, in the limit of small steps.
 
         With y = W x for keys that come equally often, the mean change of every row w of W is ``dw/dt = C w``, C the
         correlation matrix ``<x xᵀ>`` of the keys; so ``Wᵀ(t) = exp(C t) Wᵀ(0)``: rows turn towards the direction in

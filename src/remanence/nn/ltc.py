@@ -8,8 +8,10 @@ from typing import Literal, TypeAlias
 import torch
 from torch import Tensor, nn
 
+from remanence.checks import positive_integer
 from remanence.errors import UserError
-from remanence.nn.memory import Memory, positive_integer
+from remanence.nn.memory import Memory
+from remanence.nn.ncps_adapter import convert_from_ncps, convert_to_ncps
 from remanence.nn.structure import Device
 from remanence.nn.synapses import Synapses
 from remanence.ops.ltc import evolve
@@ -137,28 +139,27 @@ class LTC(Memory):
 
     @classmethod
     def from_ncps(cls, module: nn.Module) -> "LTC":
-        """The same layer as an ``ncps.torch.LTC``, with its wiring and weights.
+        """Convert an ``ncps.torch.LTC``, with its wiring and weights.
+
+        Args:
+            module: the module of ncps.
 
         Raises:
             ValueError: a module with mixed memory, which has no counterpart.
         """
-        from remanence.nn.ncps_adapter import ltc_from_ncps
-
-        return ltc_from_ncps(module)
+        return convert_from_ncps(module, cls)
 
     def to_ncps(self) -> nn.Module:
-        """An ``ncps.torch.LTC`` with this layer's wiring and weights.
+        """Convert to an ``ncps.torch.LTC`` with this layer's wiring and weights.
 
         Raises:
             ImportError: ncps is not installed.
             ValueError: another solver than the semi-implicit one, or outputs that are not the first neurons.
         """
-        from remanence.nn.ncps_adapter import ltc_to_ncps
-
-        return ltc_to_ncps(self)
+        return convert_to_ncps(self)
 
     def _run(self, x: Tensor, state: Tensor, timespans: Tensor | None = None) -> tuple[Tensor, Tensor]:
-        conductance, current = self._outside(x)
+        conductance, current = self._compute_outside(x)
         if self.solver == "semi_implicit":
             over_time, state = evolve(
                 state,
@@ -171,43 +172,43 @@ class LTC(Memory):
                 timespans=timespans,
             )
         else:
-            over_time, state = self._integrated(state, conductance, current, timespans)
+            over_time, state = self._integrate(state, conductance, current, timespans)
         return self._read(over_time), state
 
     def _advance(self, x_t: Tensor, state: Tensor, timespans: Tensor | None = None) -> tuple[Tensor, Tensor]:
         y, state = self._run(x_t[:, None], state, None if timespans is None else timespans[:, None])
         return y[:, 0], state
 
-    def _integrated(
+    def _integrate(
         self, v: Tensor, conductance: Tensor, current: Tensor, timespans: Tensor | None
     ) -> tuple[Tensor, Tensor]:
-        """States over time and the last one, by a solver of the differential equation."""
+        """Integrate the differential equation; return the states over time and the last one."""
         spans = [1.0] * conductance.shape[1] if timespans is None else timespans.to(v.dtype)[..., None].unbind(1)
         solver, over_time = SOLVERS[self.solver], []
         for pulling, driving, span in zip(conductance.unbind(1), current.unbind(1), spans, strict=True):
-            change = partial(self._change, pulling, driving)
+            change = partial(self._compute_change, pulling, driving)
             for _ in range(self.sub_steps):
                 v = solver(change, v, span / self.sub_steps)
             over_time.append(v)
         return torch.stack(over_time, 1), v
 
-    def _outside(self, x: Tensor) -> tuple[Tensor, Tensor]:
-        """Conductance and current that do not come from the neurons: from the inputs and the leak."""
+    def _compute_outside(self, x: Tensor) -> tuple[Tensor, Tensor]:
+        """Compute the conductance and current of the inputs and the leak."""
         leak = self.log_leak.exp()
-        conductance, current = self.sensory(_mapped(x, self.input_weight, self.input_bias))
+        conductance, current = self.sensory(_apply_mapping(x, self.input_weight, self.input_bias))
         return conductance + leak, current + leak * self.leak_potential
 
-    def _change(self, pulling: Tensor, driving: Tensor, v: Tensor) -> Tensor:
-        """dv/dt, with what :meth:`_outside` gives."""
+    def _compute_change(self, pulling: Tensor, driving: Tensor, v: Tensor) -> Tensor:
+        """Compute dv/dt, given the results of :meth:`_compute_outside`."""
         conductance, current = self.synapses(v)
         return (current + driving - (conductance + pulling) * v) / self.log_capacitance.exp()
 
     def _read(self, v: Tensor) -> Tensor:
         read = v if self.output_size == self.hidden_size else v.index_select(-1, self.outputs)
-        return _mapped(read, self.output_weight, self.output_bias)
+        return _apply_mapping(read, self.output_weight, self.output_bias)
 
 
-def _mapped(x: Tensor, weight: Tensor | None, bias: Tensor | None) -> Tensor:
+def _apply_mapping(x: Tensor, weight: Tensor | None, bias: Tensor | None) -> Tensor:
     return x if weight is None or bias is None else x * weight + bias
 
 

@@ -1,16 +1,15 @@
-"""The contract that every memory keeps."""
+"""The interface of all memories."""
 
 import math
-import operator
-from typing import Any, ClassVar, SupportsIndex, TypeAlias
+from typing import Any, ClassVar, TypeAlias
 
-import numpy as np
 import torch
 from jaxtyping import Float
 from torch import Tensor
 
 from remanence._kernels.addressing import are_readable
 from remanence._torch import pytree
+from remanence.checks import positive_integer
 from remanence.errors import UserError
 from remanence.nn.structure import Device, Structured
 from remanence.ops import autocast
@@ -39,10 +38,10 @@ class Memory(Structured):
     """
 
     in_low_precision: ClassVar[bool] = True
-    """Whether there are operations of 16 bits for all that the layer does; if not, it computes in float32."""
+    """Whether all operations of the layer exist in 16 bits; if not, it computes in float32."""
 
     continuous_time: ClassVar[bool] = False
-    """Whether the layer knows how long a step lasts: then :meth:`_run` and :meth:`_advance` take ``timespans`` too."""
+    """Whether steps have durations: then :meth:`_run` and :meth:`_advance` also take ``timespans``."""
 
     def __init__(
         self,
@@ -59,7 +58,11 @@ class Memory(Structured):
         self.output_size = positive_integer("output_size", hidden_size if output_size is None else output_size)
 
     def initial_state(self, batch_size: int) -> State:
-        """The state before anything was seen, in the dtype and on the device of the parameters."""
+        """Return the state before the first step, in the dtype and on the device of the parameters.
+
+        Args:
+            batch_size: rows.
+        """
         return self._zeros(batch_size, self.hidden_size)
 
     def forward(
@@ -81,11 +84,11 @@ class Memory(Structured):
             The output [batch, time, output_size], and the state after the last step.
 
         Raises:
-            ValueError: a wrong shape or dtype, or ``timespans`` given to a layer without a notion of time.
+            ValueError: a wrong shape or dtype, or ``timespans`` passed to a layer that is not a continuous-time layer.
         """
         self._check_input(x, "[batch, time, input_size]", 3)
-        options = self._timing(timespans, x)
-        state = self._checked_state(state, x.shape[0])
+        options = self._check_timespans(timespans, x)
+        state = self._check_state(state, x.shape[0])
         if 0 in x.shape[:2]:
             return x.new_zeros(*x.shape[:2], self.output_size), pytree.tree_map(torch.clone, state)
         if self._is_too_narrow():
@@ -113,8 +116,8 @@ class Memory(Structured):
             ValueError: a wrong shape or dtype.
         """
         self._check_input(x_t, "[batch, input_size]", 2)
-        options = self._timing(timespans, x_t)
-        state = self._checked_state(state, x_t.shape[0])
+        options = self._check_timespans(timespans, x_t)
+        state = self._check_state(state, x_t.shape[0])
         if x_t.shape[0] == 0:
             return x_t.new_zeros(0, self.output_size), pytree.tree_map(torch.clone, state)
         if self._is_too_narrow():
@@ -126,7 +129,7 @@ class Memory(Structured):
         return y_t, after
 
     def __prepare_scriptable__(self) -> Any:
-        """What ``torch.jit.script`` asks for first."""
+        """Raise the error of ``torch.jit.script``, which calls this first."""
         raise NotImplementedError(
             f"torch.jit.script cannot compile {type(self).__name__}: record it with torch.jit.trace (the loop over "
             "time is unrolled), or export one step with torch.export.export(remanence.nn.Streaming(layer), ...)"
@@ -136,7 +139,7 @@ class Memory(Structured):
         return not self.in_low_precision and next(self.parameters()).dtype in (torch.bfloat16, torch.float16)
 
     def _in_float32(self, x: Tensor, state: State, options: dict[str, Tensor]) -> tuple[Tensor, State]:
-        """What the layer gives with parameters, input and state in float32, in the dtype of x."""
+        """Run with parameters, input and state in float32; return the result in the dtype of x."""
         parameters = {name: parameter.float() for name, parameter in self.named_parameters()}
         wide = pytree.tree_map(torch.Tensor.float, state)
         y, after = torch.func.functional_call(self, parameters, (x.float(), wide), options)
@@ -160,7 +163,7 @@ class Memory(Structured):
     def _check_input(self, x: Tensor, layout: str, ndim: int) -> None:
         name = type(self).__name__
         if not isinstance(x, Tensor):
-            raise UserError(f"{name} expected x {layout}, a tensor, got {described(x)}")
+            raise UserError(f"{name} expected x {layout}, a tensor, got {describe_value(x)}")
         if x.ndim != ndim or x.shape[-1] != self.input_size:
             raise UserError(f"{name} expected x {layout} with input_size {self.input_size}, got {list(x.shape)}")
         dtype = next(self.parameters()).dtype
@@ -169,20 +172,20 @@ class Memory(Structured):
                 f"{name} expected x of {dtype}, as its parameters are, got {x.dtype}: convert with x.to({dtype})"
             )
 
-    def _timing(self, timespans: Tensor | None, x: Tensor) -> dict[str, Tensor]:
+    def _check_timespans(self, timespans: Tensor | None, x: Tensor) -> dict[str, Tensor]:
         if timespans is None:
             return {}
         name = type(self).__name__
         if not self.continuous_time:
-            raise UserError(f"{name} has no notion of time: leave out timespans (continuous-time layers)")
+            raise UserError(f"{name} is not a continuous-time layer and does not accept `timespans`")
         expected = x.shape[:-1]
         fits = isinstance(timespans, Tensor) and timespans.shape == expected and timespans.is_floating_point()
         if not fits or timespans.device != x.device:
             raise UserError(
                 f"{name} expected timespans {list(expected)} of floating point on {x.device}, one for each step of x "
-                f"{list(x.shape)}, got {described(timespans)}"
+                f"{list(x.shape)}, got {describe_value(timespans)}"
             )
-        # Within compiled code, traces and transforms nobody can look; on a GPU this waits for it.
+        # Values are not readable within compiled code, traces and transforms; on a GPU this synchronizes.
         if are_readable(timespans) and not bool(((timespans >= 0) & (timespans < math.inf)).all()):
             first = tuple((~((timespans >= 0) & (timespans < math.inf))).nonzero()[0].tolist())
             raise UserError(
@@ -191,7 +194,7 @@ class Memory(Structured):
             )
         return {"timespans": timespans}
 
-    def _checked_state(self, state: State, batch_size: int) -> State:
+    def _check_state(self, state: State, batch_size: int) -> State:
         initial = self.initial_state(batch_size)
         if state is None:
             return initial
@@ -213,20 +216,6 @@ class Memory(Structured):
         return f"input_size={self.input_size}, hidden_size={self.hidden_size}, output_size={self.output_size}"
 
 
-def described(value: Any) -> str:
-    """What came, for an error: shape and dtype of a tensor, else the type."""
+def describe_value(value: Any) -> str:
+    """Describe a wrong argument: shape and dtype of a tensor, else the type."""
     return f"{list(value.shape)} of {value.dtype} on {value.device}" if isinstance(value, Tensor) else repr(type(value))
-
-
-def positive_integer(name: str, value: SupportsIndex) -> int:
-    """Return ``value`` as an int if it is an integer above 0, else raise a ``ValueError`` that names the argument.
-
-    Integers of NumPy and others that :func:`operator.index` takes are integers; truth values are not.
-    """
-    try:
-        number = -1 if isinstance(value, bool | np.bool) else operator.index(value)
-    except TypeError:
-        number = -1
-    if number < 1:
-        raise UserError(f"{name} must be a positive integer, got {value!r}")
-    return number

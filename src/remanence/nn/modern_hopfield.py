@@ -7,8 +7,8 @@ import torch
 from jaxtyping import Float
 from torch import Tensor, nn
 
+from remanence.checks import positive_integer
 from remanence.errors import UserError
-from remanence.nn.memory import positive_integer
 
 
 class ModernHopfield(nn.Module):
@@ -54,6 +54,9 @@ class ModernHopfield(nn.Module):
     def store(self, patterns: Float[Tensor, "items size"]) -> None:
         """Add patterns.
 
+        Args:
+            patterns: to be appended to those stored before.
+
         Raises:
             ValueError: another shape.
         """
@@ -76,7 +79,10 @@ class ModernHopfield(nn.Module):
         return state
 
     def energy(self, state: Float[Tensor, "batch size"]) -> Float[Tensor, " batch"]:
-        """E; 0 or more.
+        """Compute E, which is at least 0.
+
+        Args:
+            state: s.
 
         Raises:
             ValueError: another shape, or nothing stored yet.

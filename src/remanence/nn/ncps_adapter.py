@@ -1,31 +1,35 @@
 """Weights of the ncps package's LTC into ours, and back."""
 
-from typing import Any
+from __future__ import annotations
+
+from typing import TYPE_CHECKING, Any
 
 import numpy as np
 import torch
 from torch import Tensor, nn
 
 from remanence.errors import UserError
-from remanence.nn.ltc import LTC
 from remanence.nn.synapses import Synapses
 from remanence.wiring import Wiring
 
+if TYPE_CHECKING:
+    from remanence.nn.ltc import LTC
 
-def ltc_from_ncps(module: Any) -> LTC:
-    """Our LTC with the weights of an ``ncps.torch.LTC``; see :meth:`LTC.from_ncps`."""
+
+def convert_from_ncps(module: Any, layer_class: type[LTC]) -> LTC:
+    """Build a layer with the wiring and the weights of an ``ncps.torch.LTC``; see :meth:`LTC.from_ncps`."""
     if module.use_mixed:
         raise UserError("LTC has no mixed memory: convert an LTC of ncps with mixed_memory=False")
     cell = module.rnn_cell
     wiring, adjacency, sensory = (
         cell._wiring,
-        _signs(cell, "erev", "sparsity_mask"),
-        _signs(cell, "sensory_erev", "sensory_sparsity_mask"),
+        _get_signs(cell, "erev", "sparsity_mask"),
+        _get_signs(cell, "sensory_erev", "sensory_sparsity_mask"),
     )
     motor = wiring.output_dim
     layer = (np.arange(wiring.units) < motor).astype(np.int8) if motor < wiring.units else None
     mappings = {name: getattr(cell, f"_{name}_mapping") is not None for name in ("input", "output")}
-    ours = LTC(
+    ours = layer_class(
         wiring.input_dim,
         wiring.units,
         wiring=Wiring(adjacency, sensory, layer),
@@ -34,11 +38,11 @@ def ltc_from_ncps(module: Any) -> LTC:
         output_mapping=mappings["output"],
     ).to(cell.gleak.dtype)
     with torch.no_grad():
-        ours.log_capacitance.copy_(_positive(cell, "cm").log())
-        ours.log_leak.copy_(_positive(cell, "gleak").log())
+        ours.log_capacitance.copy_(_get_positive(cell, "cm").log())
+        ours.log_leak.copy_(_get_positive(cell, "gleak").log())
         ours.leak_potential.copy_(cell.vleak)
-        _fill(ours.synapses, cell, "")
-        _fill(ours.sensory, cell, "sensory_")
+        _copy_from_cell(ours.synapses, cell, "")
+        _copy_from_cell(ours.sensory, cell, "sensory_")
         for name, used in mappings.items():
             if used:
                 getattr(ours, f"{name}_weight").copy_(getattr(cell, f"{name}_w"))
@@ -47,8 +51,8 @@ def ltc_from_ncps(module: Any) -> LTC:
     return ours
 
 
-def ltc_to_ncps(layer: LTC) -> nn.Module:
-    """An ``ncps.torch.LTC`` with our weights; see :meth:`LTC.to_ncps`."""
+def convert_to_ncps(layer: LTC) -> nn.Module:
+    """Build an ``ncps.torch.LTC`` with the wiring and the weights of a layer; see :meth:`LTC.to_ncps`."""
     try:
         import ncps.torch
         import ncps.wirings
@@ -57,7 +61,7 @@ def ltc_to_ncps(layer: LTC) -> nn.Module:
     graph = layer.wiring
     motor = layer.output_size
     if layer.solver != "semi_implicit":
-        raise UserError(f"ncps has the semi-implicit solver only, this layer has {layer.solver}")
+        raise UserError(f"ncps supports only the semi-implicit solver, this layer has {layer.solver}")
     if graph.outputs.tolist() != list(range(motor)):
         raise UserError(f"ncps reads the first {motor} neurons, this layer reads {graph.outputs.tolist()}")
     assert graph.sensory is not None
@@ -78,8 +82,8 @@ def ltc_to_ncps(layer: LTC) -> nn.Module:
         cell.cm.copy_(layer.log_capacitance.exp())
         cell.gleak.copy_(layer.log_leak.exp())
         cell.vleak.copy_(layer.leak_potential)
-        _read(layer.synapses, cell, "")
-        _read(layer.sensory, cell, "sensory_")
+        _copy_to_cell(layer.synapses, cell, "")
+        _copy_to_cell(layer.sensory, cell, "sensory_")
         for name in ("input", "output"):
             if getattr(layer, f"{name}_weight") is not None:
                 getattr(cell, f"{name}_w").copy_(getattr(layer, f"{name}_weight"))
@@ -87,28 +91,28 @@ def ltc_to_ncps(layer: LTC) -> nn.Module:
     return theirs
 
 
-def _positive(cell: Any, name: str) -> Tensor:
-    """A parameter as the cell uses it, above 0: its logarithm is ours."""
+def _get_positive(cell: Any, name: str) -> Tensor:
+    """Return a parameter as the cell uses it, clamped above 0, since ours is its logarithm."""
     value = cell.make_positive_fn(getattr(cell, name))
     return value.clamp_min(torch.finfo(value.dtype).tiny)
 
 
-def _signs(cell: Any, potential: str, mask: str) -> np.ndarray:
-    """Their [sender, receiver] as our [receiver, sender], with the signs that the potentials have now."""
+def _get_signs(cell: Any, potential: str, mask: str) -> np.ndarray:
+    """Convert their [sender, receiver] to our [receiver, sender], with the present signs of the potentials."""
     signs = torch.where(getattr(cell, potential) < 0, -1, 1) * getattr(cell, mask)
     return signs.T.cpu().numpy().astype(np.int8)
 
 
-def _fill(synapses: Synapses, cell: Any, prefix: str) -> None:
+def _copy_from_cell(synapses: Synapses, cell: Any, prefix: str) -> None:
     at = synapses.sender, synapses.receiver
     potential = getattr(cell, f"{prefix}erev")[at].abs()
-    synapses.log_weight.copy_(_positive(cell, f"{prefix}w")[at].log())
+    synapses.log_weight.copy_(_get_positive(cell, f"{prefix}w")[at].log())
     synapses.slope.copy_(getattr(cell, f"{prefix}sigma")[at])
     synapses.threshold.copy_(getattr(cell, f"{prefix}mu")[at])
     synapses.log_potential.copy_(potential.clamp_min(torch.finfo(potential.dtype).tiny).log())
 
 
-def _read(synapses: Synapses, cell: Any, prefix: str) -> None:
+def _copy_to_cell(synapses: Synapses, cell: Any, prefix: str) -> None:
     at = synapses.sender, synapses.receiver
     getattr(cell, f"{prefix}w")[at] = synapses.log_weight.exp()
     getattr(cell, f"{prefix}sigma")[at] = synapses.slope

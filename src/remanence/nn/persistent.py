@@ -68,7 +68,7 @@ class PersistentLinear(Memory):
         dtype: torch.dtype | None = None,
     ):
         super().__init__(input_size, hidden_size)
-        self.nonlinearity = checked_nonlinearity(nonlinearity)
+        self.nonlinearity = check_nonlinearity(nonlinearity)
         self.weight_ih = nn.Parameter(torch.empty(hidden_size, input_size))
         self.bias = nn.Parameter(torch.empty(hidden_size))
         self.reset_parameters()
@@ -96,8 +96,8 @@ class PersistentLinear(Memory):
         return partial(persistent_step, f if callable(f) else NONLINEARITIES[f])
 
 
-def checked_nonlinearity(nonlinearity: Nonlinearity) -> Nonlinearity:
-    """As it came, if it is a name in :data:`NONLINEARITIES` or a function, else a ``ValueError``."""
+def check_nonlinearity(nonlinearity: Nonlinearity) -> Nonlinearity:
+    """Return a name in :data:`NONLINEARITIES` or a function unchanged, else raise a ``ValueError``."""
     if not callable(nonlinearity) and nonlinearity not in NONLINEARITIES:
         raise UserError(
             f"nonlinearity must be a pointwise function or one of {', '.join(NONLINEARITIES)}, got {nonlinearity!r}"
@@ -109,6 +109,6 @@ def checked_nonlinearity(nonlinearity: Nonlinearity) -> Nonlinearity:
 def persistent_step(
     f: Pointwise, state: tuple[Tensor, ...], inputs: tuple[Tensor, ...], params: tuple[Tensor, ...]
 ) -> tuple[Tensor]:
-    """``n <- f(n + W x + b)`` with W x for an input, as :func:`remanence.scan` wants it."""
+    """Compute ``n <- f(n + W x + b)`` with input W x, in the form of :func:`remanence.scan`."""
     (n,), (drive,), (bias,) = state, inputs, params
     return (f(n + (drive + bias)),)

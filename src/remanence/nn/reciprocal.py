@@ -86,16 +86,16 @@ class ReciprocalGated(Memory):
             self.weight_hh[::2].abs_()
 
     def initial_state(self, batch_size: int) -> tuple[Tensor, Tensor]:
-        """(c, h): zeros."""
+        """Return (c, h), both zero."""
         c = self._zeros(batch_size, self.hidden_size)
         return c, torch.zeros_like(c)
 
     def _run(self, x: Tensor, state: tuple[Tensor, Tensor]) -> tuple[Tensor, tuple[Tensor, Tensor]]:
-        (_, h), (last_c, last_h) = scan(self._step, self._drives(x), state, self._params())
+        (_, h), (last_c, last_h) = scan(self._step, self._compute_drives(x), state, self._params())
         return h, (last_c, last_h)
 
     def _advance(self, x_t: Tensor, state: tuple[Tensor, Tensor]) -> tuple[Tensor, tuple[Tensor, Tensor]]:
-        c, h = self._step(state, self._drives(x_t).unbind(-2), self._params().unbind(0))
+        c, h = self._step(state, self._compute_drives(x_t).unbind(-2), self._params().unbind(0))
         return h, (c, h)
 
     @property
@@ -105,8 +105,8 @@ class ReciprocalGated(Memory):
     def _params(self) -> Tensor:
         return torch.cat((self.weight_hh, self.bias_hh, self.bias.view(2, -1)))
 
-    def _drives(self, x: Tensor) -> Tensor:
-        """W x, [..., 2, hidden_size]."""
+    def _compute_drives(self, x: Tensor) -> Tensor:
+        """Compute W x, [..., 2, hidden_size]."""
         return F.linear(x, self.weight_ih).unflatten(-1, (2, -1))
 
 
@@ -114,7 +114,7 @@ class ReciprocalGated(Memory):
 def reciprocal_step(
     f: Callable[[Tensor], Tensor], state: tuple[Tensor, ...], inputs: tuple[Tensor, ...], params: tuple[Tensor, ...]
 ) -> tuple[Tensor, Tensor]:
-    """One time step, as :func:`remanence.scan` wants it.
+    """Compute one time step, in the form of :func:`remanence.scan`.
 
     Args:
         f: the gates' nonlinearity.

@@ -1,4 +1,4 @@
-"""One step of a memory as a program: for streams, and for programs that are not written in Python."""
+"""One step of a memory as a module with plain tensors, for streaming and for export."""
 
 from typing import Any
 
@@ -12,15 +12,15 @@ from remanence.nn.memory import Memory
 class Streaming(nn.Module):
     """One step of a memory with its state as plain tensors: ``streaming(x_t, *state) -> (y_t, *state)``.
 
-    Where :meth:`Memory.step` takes and gives the state as the layer nests it, this takes and gives its tensors one by
-    one, as ``torch.export`` and C++ want them. ``torch._inductor.aoti_compile_and_package(program)`` turns the exported
-    program into one for C++. Nothing is copied: the layer stays the same and can go on training.
+    :meth:`Memory.step` takes and returns the state as the layer nests it; this module takes and returns its tensors one
+    by one, as ``torch.export`` and C++ need them. ``torch._inductor.aoti_compile_and_package(program)`` compiles the
+    exported program for C++. Nothing is copied: the layer can still be trained.
 
     Args:
         layer: a memory.
 
     Example:
-        A trained layer becomes a file that needs no source code of ours, here for one stream (a batch of 1). For any
+        Export a trained layer to a file that does not need this package, here for one stream (a batch of 1). For any
         batch: an example of 2 or more, and ``dynamic_shapes=streaming.dynamic_shapes(torch.export.Dim("batch"))``.
 
         >>> import io
@@ -44,11 +44,15 @@ class Streaming(nn.Module):
         _, self._nesting = pytree.tree_flatten(layer.initial_state(1))
 
     def initial_state(self, batch_size: int) -> tuple[Tensor, ...]:
-        """The tensors of the state before anything was seen."""
+        """Return the tensors of the state before the first step.
+
+        Args:
+            batch_size: rows.
+        """
         return tuple(leaf.detach() for leaf in pytree.tree_leaves(self.layer.initial_state(batch_size)))
 
     def dynamic_shapes(self, batch: Any) -> tuple[Any, ...]:
-        """What ``torch.export`` wants to know so that the batch, the first dimension of all tensors, stays open.
+        """Return the ``dynamic_shapes`` for ``torch.export`` that keep the batch (the first dimension) dynamic.
 
         Args:
             batch: a ``torch.export.Dim``.

@@ -1,4 +1,4 @@
-"""Arrays that say what a module is made of: who is connected to whom, a permutation, an order."""
+"""Arrays that define the structure of a module: connections, a permutation, an order."""
 
 import functools
 import inspect
@@ -34,24 +34,24 @@ class Fixed(NamedTuple):
 
 
 class Structured(nn.Module):
-    """A module with arrays that are neither learned nor averaged, and that never lose their values.
+    """A module with constant arrays that are neither learned nor averaged, and that never lose their values.
 
-    They are attributes, tensors on the device of the parameters, but no buffers: averages of weights leave them alone
-    (``torch.optim.swa_utils.AveragedModel(use_buffers=True)``), and after ``to("meta")``, ``to_empty`` or construction
-    under ``torch.device("meta")`` they are there again. A ``state_dict`` has those that do not follow from the
-    arguments, and when it is loaded, either they are what runs from then on, or another structure is refused.
+    They are attributes, tensors on the device of the parameters, but not buffers: weight averaging ignores them
+    (``torch.optim.swa_utils.AveragedModel(use_buffers=True)``), and they are restored after ``to("meta")``,
+    ``to_empty`` or construction under ``torch.device("meta")``. A ``state_dict`` contains those that do not follow from
+    the arguments; when it is loaded, either they replace those of the module, or a different structure is refused.
     """
 
     def __init_subclass__(cls, **options: Any) -> None:
         super().__init_subclass__(**options)
         if "__init__" in vars(cls):
-            cls.__init__ = _making(cls.__init__)  # type: ignore[method-assign]
+            cls.__init__ = _wrap_init(cls.__init__)  # type: ignore[method-assign]
 
     def __init__(self) -> None:
         super().__init__()
         self._fixed: dict[str, Fixed] = {}
         # A hook, as ``load_state_dict(assign=True)`` brings the parameters of parts after this module's own.
-        self.register_load_state_dict_post_hook(_placed)
+        self.register_load_state_dict_post_hook(_place_after_loading)
 
     def fix(self, name: str, array: np.ndarray, *, saved: bool = False, follows: bool = False) -> None:
         """Keep an array as the attribute ``name``.
@@ -135,25 +135,25 @@ class Structured(nn.Module):
         return None
 
 
-def _making(init: Callable[..., None]) -> Callable[..., None]:
-    """The same ``__init__``, with ``device`` and ``dtype`` of its parameters also where it does not declare them."""
+def _wrap_init(init: Callable[..., None]) -> Callable[..., None]:
+    """Wrap ``__init__`` so that it accepts ``device`` and ``dtype`` even if it does not declare them."""
 
     @functools.wraps(init)
     def make(
         self: Structured, *args: Any, device: Device = None, dtype: torch.dtype | None = None, **options: Any
     ) -> None:
         if dtype is not None and not dtype.is_floating_point:
-            raise UserError(f"dtype must be one of floating point, got {dtype}")
+            raise UserError(f"dtype must be a floating-point dtype, got {dtype}")
         with nullcontext() if device is None else torch.device(device):
             init(self, *args, **options)
         if dtype is not None:
             self.to(dtype)
 
-    make.__signature__ = _with_placement(inspect.signature(init))  # type: ignore[attr-defined]
+    make.__signature__ = _add_placement(inspect.signature(init))  # type: ignore[attr-defined]
     return make
 
 
-def _with_placement(signature: inspect.Signature) -> inspect.Signature:
+def _add_placement(signature: inspect.Signature) -> inspect.Signature:
     given = list(signature.parameters.values())
     rest = [each for each in given if each.kind is inspect.Parameter.VAR_KEYWORD]
     kind = inspect.Parameter.KEYWORD_ONLY
@@ -165,13 +165,13 @@ def _with_placement(signature: inspect.Signature) -> inspect.Signature:
     return signature.replace(parameters=[*given[: len(given) - len(rest)], *added, *rest])
 
 
-def _placed(module: nn.Module, incompatible_keys: Any) -> None:
+def _place_after_loading(module: nn.Module, incompatible_keys: Any) -> None:
     if isinstance(module, Structured):
         module._place_all()
 
 
-def permutation(size: int, seed: int = 0) -> np.ndarray:
-    """A permutation that is the same in every process: drawn apart from the parameters, by a seed of its own.
+def draw_permutation(size: int, seed: int = 0) -> np.ndarray:
+    """Draw a permutation that is the same in every process, independent of the parameters.
 
     Args:
         size: of what is permuted.

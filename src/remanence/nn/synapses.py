@@ -41,7 +41,7 @@ class Synapses(Structured):
         self.reset_parameters()
 
     def reset_parameters(self) -> None:
-        """w from 0.001 ... 1, γ from 3 ... 8, μ from 0.3 ... 0.8, |E| = 1 (Lechner et al. 2020)."""
+        """Draw w from 0.001 ... 1, γ from 3 ... 8, μ from 0.3 ... 0.8; |E| = 1 (Lechner et al. 2020)."""
         with torch.no_grad():
             self.log_weight.uniform_(0.001, 1).log_()
             self.slope.uniform_(3, 8)
@@ -64,7 +64,7 @@ class Synapses(Structured):
     def forward(
         self, source: Float[Tensor, "*batch senders"]
     ) -> tuple[Float[Tensor, "*batch receivers"], Float[Tensor, "*batch receivers"]]:
-        """What arrives at each receiver: Σ conductance, and Σ conductance · E."""
+        """Compute what each receiver gets: Σ conductance, and Σ conductance · E."""
         return arriving(source, self.edges, self.strengths)
 
     def extra_repr(self) -> str:

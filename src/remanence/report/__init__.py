@@ -1,8 +1,8 @@
-"""Tables, plots, one HTML page."""
+"""Tables, plots, and an HTML page."""
 
-from remanence.extras import needing
+from remanence.extras import require_extra
 
-with needing("train", "remanence.report"):
+with require_extra("train", "remanence.report"):
     from remanence.report.page import write
     from remanence.report.tables import Row, as_json, markdown, summarise, table
     from remanence.runs.reading import Run, load

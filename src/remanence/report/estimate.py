@@ -1,4 +1,4 @@
-"""What several seeds gave, and how it is written."""
+"""Estimates from several seeds, and their formatting."""
 
 import math
 from collections.abc import Sequence
@@ -31,7 +31,7 @@ class Estimate:
 
     @classmethod
     def of(cls, values: Sequence[float], most: float = math.inf) -> "Estimate | None":
-        """The estimate from values, None from no value."""
+        """Create an estimate from values; None if there is no value."""
         return cls(tuple(values), most) if values else None
 
     @cached_property
@@ -64,8 +64,8 @@ class Estimate:
             return min(self.values), max(self.values)
         return self.mean - (self.spread or 0.0), self.mean + (self.spread or 0.0)
 
-    def solved(self, chance: float) -> int:
-        """How many of them solved a task with this level of chance."""
+    def count_solved(self, chance: float) -> int:
+        """Count the seeds that solved a task with this level of chance."""
         return sum(value <= SOLVED * chance for value in self.values)
 
 
@@ -74,8 +74,8 @@ def is_share(metric: str | None) -> bool:
     return metric is not None and metric.endswith("rate")
 
 
-def figure(estimate: Estimate | None, metric: str | None = None) -> str:
-    """``1.81 ± 0.12``: three digits of the mean, the spread to the same place; a share of one in percent.
+def format_estimate(estimate: Estimate | None, metric: str | None = None) -> str:
+    """Format ``1.81 ± 0.12``: three digits of the mean, the spread to the same place; rates in percent.
 
     ``3.27 (3.15 to 56.3)`` where seeds disagree: median, lowest and highest.
     """
@@ -83,14 +83,14 @@ def figure(estimate: Estimate | None, metric: str | None = None) -> str:
         return NOTHING
     factor = 100 if is_share(metric) else 1
     if estimate.disagrees:
-        centre, low, high = (rounded([factor * value])[0] for value in (estimate.centre, *estimate.ends))
+        centre, low, high = (round_values([factor * value])[0] for value in (estimate.centre, *estimate.ends))
         return f"{centre} ({low} to {high})"
     values = [factor * value for value in (estimate.mean, estimate.spread) if value is not None]
-    return " ± ".join(rounded(values))
+    return " ± ".join(round_values(values))
 
 
-def rounded(values: Sequence[float]) -> list[str]:
-    """Three digits of the first value, the others to the same place."""
+def round_values(values: Sequence[float]) -> list[str]:
+    """Round the first value to three digits, the others to the same place."""
     largest = max(map(abs, values))
     if largest and not 1e-3 <= largest < 1e6:
         return [f"{value:.2e}" for value in values]

@@ -1,4 +1,4 @@
-"""Labels beside what they name, none over another."""
+"""Placement of labels beside their points, without overlaps."""
 
 import re
 from collections.abc import Sequence
@@ -27,11 +27,11 @@ class Label:
     colour: str
 
 
-def wrapped(text: str, letters: int) -> str:
-    r"""The text in at most three lines, broken after spaces, dots and underscores.
+def wrap_label(text: str, letters: int) -> str:
+    r"""Wrap a text to at most three lines, broken after spaces, dots and underscores.
 
     Example:
-        >>> wrapped("fast_weights inner_steps=3", 12)
+        >>> wrap_label("fast_weights inner_steps=3", 12)
         'fast_weights\ninner_\nsteps=3'
     """
     lines = [""]
@@ -45,8 +45,8 @@ def wrapped(text: str, letters: int) -> str:
     return "\n".join(lines if len(lines) <= 3 else [*lines[:2], lines[2][: letters - 1] + "…"])
 
 
-def size(text: str, font: float) -> tuple[float, float]:
-    """Width and height of a text in points."""
+def measure_text(text: str, font: float) -> tuple[float, float]:
+    """Compute the width and height of a text in points."""
     lines = text.split("\n")
     drawn = FontProperties(size=font)
     widths = [text_to_path.get_text_width_height_descent(line, drawn, ismath=False)[0] for line in lines]
@@ -75,7 +75,7 @@ def spread_out(centres: Sequence[float], heights: Sequence[float], low: float, h
                 break
             groups.pop()
             members = above + members
-            centre = wanted_centre(members, centres, heights)
+            centre = compute_centre(members, centres, heights)
         groups.append((members, centre))
     result = [0.0] * len(centres)
     for members, centre in groups:
@@ -86,8 +86,8 @@ def spread_out(centres: Sequence[float], heights: Sequence[float], low: float, h
     return result
 
 
-def wanted_centre(members: list[int], centres: Sequence[float], heights: Sequence[float]) -> float:
-    """Centre of a stack whose members are, on average, where they want to be."""
+def compute_centre(members: list[int], centres: Sequence[float], heights: Sequence[float]) -> float:
+    """Compute the centre of a stack whose members are, on average, where they should be."""
     edge, offsets = 0.0, []
     for member in members:
         offsets.append(centres[member] - (edge + heights[member] / 2))
@@ -100,7 +100,7 @@ def label_margin(axes: Axes, labels: Sequence[Label], font: float) -> None:
     box = axes.get_window_extent()
     points = axes.transData.transform([(label.x, label.y) for label in labels])
     to_points = 72 / axes.figure.dpi  # type: ignore[union-attr]
-    heights = [size(label.text, font)[1] / to_points for label in labels]
+    heights = [measure_text(label.text, font)[1] / to_points for label in labels]
     places = spread_out([float(y) for _, y in points], heights, box.y0 - 4, box.y1 + 8)
     for label, place in zip(labels, places, strict=True):
         axes.annotate(
@@ -148,9 +148,9 @@ def label_points(axes: Axes, labels: Sequence[Label], taken: Sequence[Box], font
     places: list[Box] = []
     for label in labels:
         x, y = (axes.transData.transform((label.x, label.y)) * to_points).tolist()
-        width, height = size(label.text, font)
-        choices = [(x + dx, y + dy, x + dx + width, y + dy + height) for dx, dy in offsets(width, height)]
-        free = (place for place in choices if not covered(place, boxes, bounds))
+        width, height = measure_text(label.text, font)
+        choices = [(x + dx, y + dy, x + dx + width, y + dy + height) for dx, dy in list_offsets(width, height)]
+        free = (place for place in choices if not is_covered(place, boxes, bounds))
         if (place := next(free, None)) is None:
             return False
         places.append((place[0] - x, place[1] - y, place[2] - x, place[3] - y))
@@ -178,8 +178,8 @@ def write_beside(axes: Axes, label: Label, place: Box, font: float) -> None:
     )
 
 
-def offsets(width: float, height: float) -> list[tuple[float, float]]:
-    """Where the lower left corner of a label may lie, from its point, the best first."""
+def list_offsets(width: float, height: float) -> list[tuple[float, float]]:
+    """List where the lower left corner of a label may be, relative to its point, the best place first."""
     return [
         offset
         for gap in (8.0, 14.0, 22.0)
@@ -196,12 +196,12 @@ def offsets(width: float, height: float) -> list[tuple[float, float]]:
     ]
 
 
-def covered(box: Box, boxes: Sequence[Box], bounds: Box) -> bool:
+def is_covered(box: Box, boxes: Sequence[Box], bounds: Box) -> bool:
     """Whether a box lies over others or out of bounds."""
     inside = box[0] >= bounds[0] and box[1] >= bounds[1] and box[2] <= bounds[2] and box[3] <= bounds[3]
-    return not inside or any(overlap(box, other) for other in boxes)
+    return not inside or any(do_overlap(box, other) for other in boxes)
 
 
-def overlap(a: Box, b: Box) -> bool:
+def do_overlap(a: Box, b: Box) -> bool:
     """Whether two boxes have an area in common."""
     return min(a[2], b[2]) > max(a[0], b[0]) and min(a[3], b[3]) > max(a[1], b[1])

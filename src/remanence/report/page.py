@@ -13,25 +13,25 @@ from xml.etree import ElementTree
 import yaml
 
 from remanence.errors import UserError
-from remanence.files import replacing, write_text
-from remanence.report.estimate import NOTHING, Estimate, figure
-from remanence.report.plots import Picture, pictures
-from remanence.report.style import DARK, DESKTOP, LIGHT, PHONE, Look, looks
+from remanence.files import replace_file, write_text
+from remanence.report.estimate import NOTHING, Estimate, format_estimate
+from remanence.report.plots import Picture, build_pictures
+from remanence.report.style import DARK, DESKTOP, LIGHT, PHONE, Look, assign_looks
 from remanence.report.tables import (
     Row,
     Split,
-    by_task,
-    cells,
-    chance_cell,
-    columns,
-    heading,
-    notes,
-    plain,
-    spread_note,
+    describe_spread,
+    format_cells,
+    format_chance,
+    format_heading,
+    format_task,
+    format_value,
+    group_by_task,
+    list_columns,
+    list_notes,
     summarise,
-    task_title,
 )
-from remanence.runs.reading import Run, run_folders
+from remanence.runs.reading import Run, find_run_folders
 
 NARROW = "(max-width: 720px)"
 NIGHT = "(prefers-color-scheme: dark)"
@@ -69,23 +69,23 @@ def write(
         raise UserError("a report needs at least one run, got none")
     folder = Path(folder)
     rows = summarise(runs, split=split)
-    look = looks(run.layer for run in runs)
+    look = assign_looks(run.layer for run in runs)
     body: list[Element | str] = [
-        tag("h1", title),
-        tag("p", overview(runs, rows), class_="lead"),
+        make_element("h1", title),
+        make_element("p", summarise_runs(runs, rows), class_="lead"),
     ]
     names: list[str] = []
-    for group in by_task(rows):
-        names.append(file_name(group[0].task, names))
-        body.append(task_section(group, look, folder, names[-1]))
-    body.append(repeat_section(runs, command or reading(runs, folder)))
+    for group in group_by_task(rows):
+        names.append(choose_file_name(group[0].task, names))
+        body.append(build_task_section(group, look, folder, names[-1]))
+    body.append(build_repeat_section(runs, command or format_report_command(runs, folder)))
     path = folder / "report.html"
-    write_text(path, document(title, body))
+    write_text(path, build_document(title, body))
     return path
 
 
-def tag(kind: str, /, *children: Element | str, **attributes: str) -> Element:
-    """An element; text and attributes are escaped when it is written.
+def make_element(kind: str, /, *children: Element | str, **attributes: str) -> Element:
+    """Create an element; text and attributes are escaped when it is written.
 
     An underscore at the end of an attribute's name is dropped (``class_``), others become hyphens (``aria_label``).
     """
@@ -107,140 +107,156 @@ def add_text(element: Element, text: str) -> None:
         element.text = (element.text or "") + text
 
 
-def document(title: str, body: Iterable[Element | str]) -> str:
-    """The whole page."""
-    head = tag(
+def build_document(title: str, body: Iterable[Element | str]) -> str:
+    """Build the complete page."""
+    head = make_element(
         "head",
-        tag("meta", charset="utf-8"),
-        tag("meta", http_equiv="Content-Security-Policy", content=POLICY),
-        tag("meta", name="viewport", content="width=device-width, initial-scale=1"),
-        tag("title", title),
-        tag("style", files("remanence.report").joinpath("page.css").read_text(encoding="utf-8")),
+        make_element("meta", charset="utf-8"),
+        make_element("meta", http_equiv="Content-Security-Policy", content=POLICY),
+        make_element("meta", name="viewport", content="width=device-width, initial-scale=1"),
+        make_element("title", title),
+        make_element("style", files("remanence.report").joinpath("page.css").read_text(encoding="utf-8")),
     )
-    page = tag("html", head, tag("body", tag("main", *body)), lang="en")
+    page = make_element("html", head, make_element("body", make_element("main", *body)), lang="en")
     return "<!DOCTYPE html>\n" + ElementTree.tostring(page, encoding="unicode", method="html") + "\n"
 
 
-def overview(runs: Sequence[Run], rows: Sequence[Row]) -> str:
-    """How much there is, and how much of it counts."""
-    layers, tasks = len({run.layer for run in runs}), len(by_task(rows))
-    parts = [f"{count(layers, 'memory', 'memories')} on {count(tasks, 'task')}, {count(len(runs), 'run')}"]
+def summarise_runs(runs: Sequence[Run], rows: Sequence[Row]) -> str:
+    """Summarise how many runs there are, and how many of them failed or are unfinished."""
+    layers, tasks = len({run.layer for run in runs}), len(group_by_task(rows))
+    memories = format_count(layers, "memory", "memories")
+    parts = [f"{memories} on {format_count(tasks, 'task')}, {format_count(len(runs), 'run')}"]
     states = Counter(run.state for run in runs)
     parts += [f"{states[state]} {state}" for state in ("failed", "unfinished") if states[state]]
     return ", ".join(parts) + "."
 
 
-def count(number: int, one: str, many: str | None = None) -> str:
-    """``1 run``, ``2 runs``."""
+def format_count(number: int, one: str, many: str | None = None) -> str:
+    """Format ``1 run``, ``2 runs``."""
     return f"{number} {one if number == 1 else many or one + 's'}"
 
 
-def file_name(task: str, taken: Sequence[str]) -> str:
-    """What the pictures of a task are called; it stays the same whatever else is in the report."""
+def choose_file_name(task: str, taken: Sequence[str]) -> str:
+    """Choose the file name of a task's pictures, which does not depend on the rest of the report."""
     name = re.sub(r"[^a-z0-9]+", "-", task.lower()).strip("-")[:60]
     return f"{name}-{len(taken) + 1}" if name in taken else name
 
 
-def task_section(rows: list[Row], look: dict[str, Look], folder: Path, name: str) -> Element:
-    """Table, pictures and configurations of one task; writes the pictures."""
-    task, options = task_title(rows)
-    section = tag("section", tag("h2", task, *([" ", tag("small", options)] if options else [])))
-    section.append(result_table(task, rows))
-    section.extend(tag("p", note, class_="note") for row in rows for note in notes(row))
-    drawn = pictures(rows, look)
+def build_task_section(rows: list[Row], look: dict[str, Look], folder: Path, name: str) -> Element:
+    """Build the table, the pictures and the configurations of one task, and write the pictures."""
+    task, options = format_task(rows)
+    section = make_element(
+        "section", make_element("h2", task, *([" ", make_element("small", options)] if options else []))
+    )
+    section.append(build_result_table(task, rows))
+    section.extend(make_element("p", note, class_="note") for row in rows for note in list_notes(row))
+    drawn = build_pictures(rows, look)
     if not drawn:
-        section.append(tag("p", "There is nothing to draw yet: no run has come to the end of its first epoch."))
+        section.append(make_element("p", "There is nothing to draw yet: no run has finished its first epoch."))
     for picture in drawn:
         file = f"{name}-{picture.name}.png"
-        with replacing(folder / file) as output:
+        with replace_file(folder / file) as output:
             output.write(picture.png(LIGHT, DESKTOP))
-        section.append(tag("h3", picture.title))
-        section.append(figure_element(picture))
-    section.append(tag("h3", "Configurations and runs"))
-    section.extend(configuration(row) for row in rows)
+        section.append(make_element("h3", picture.title))
+        section.append(build_figure(picture))
+    section.append(make_element("h3", "Configurations and runs"))
+    section.extend(build_configuration(row) for row in rows)
     return section
 
 
-def result_table(task: str, rows: list[Row]) -> Element:
-    """The table of one task, in a box of its own that scrolls on a narrow screen."""
-    head = tag("thead", tag("tr", *(tag("th", name, scope="col") for name in columns(rows))))
-    body = tag("tbody", *(table_row(cells(row)) for row in rows))
-    if (chance := chance_cell(rows)) is not None:
-        body.append(table_row(("chance", "", chance, *[""] * 5), class_="chance"))
-    caption = tag("caption", f"{rows[0].split.capitalize()} set; lower is better. {spread_note(rows)}")
-    return scrolling(tag("table", caption, head, body), f"Results on {task}")
+def build_result_table(task: str, rows: list[Row]) -> Element:
+    """Build the table of one task, in a box that scrolls on narrow screens."""
+    head = make_element(
+        "thead", make_element("tr", *(make_element("th", name, scope="col") for name in list_columns(rows)))
+    )
+    body = make_element("tbody", *(build_table_row(format_cells(row)) for row in rows))
+    if (chance := format_chance(rows)) is not None:
+        body.append(build_table_row(("chance", "", chance, *[""] * 5), class_="chance"))
+    caption = make_element("caption", f"{rows[0].split.capitalize()} set; lower is better. {describe_spread(rows)}")
+    return make_scrollable(make_element("table", caption, head, body), f"Results on {task}")
 
 
-def table_row(values: Sequence[str], **attributes: str) -> Element:
-    """A row whose first cell is its head."""
-    return tag("tr", tag("th", values[0], scope="row"), *(tag("td", value) for value in values[1:]), **attributes)
+def build_table_row(values: Sequence[str], **attributes: str) -> Element:
+    """Build a row whose first cell is its heading."""
+    return make_element(
+        "tr",
+        make_element("th", values[0], scope="row"),
+        *(make_element("td", value) for value in values[1:]),
+        **attributes,
+    )
 
 
-def scrolling(child: Element, label: str) -> Element:
-    """A box that scrolls sideways, also by keyboard."""
-    return tag("div", child, tabindex="0", role="region", aria_label=label, class_="scroll")
+def make_scrollable(child: Element, label: str) -> Element:
+    """Wrap an element in a box that scrolls sideways, also by keyboard."""
+    return make_element("div", child, tabindex="0", role="region", aria_label=label, class_="scroll")
 
 
-def figure_element(picture: Picture) -> Element:
-    """A picture in four variants, of which the reader's screen chooses."""
+def build_figure(picture: Picture) -> Element:
+    """Build a picture in four variants, from which the browser chooses by its screen."""
     variants = [
         (f"{NIGHT} and {NARROW}", DARK, PHONE),
         (NARROW, LIGHT, PHONE),
         (NIGHT, DARK, DESKTOP),
     ]
     sources = [
-        tag("source", media=media, srcset=data_address(picture.svg(theme, layout))) for media, theme, layout in variants
+        make_element("source", media=media, srcset=encode_address(picture.svg(theme, layout)))
+        for media, theme, layout in variants
     ]
-    image = tag("img", src=data_address(picture.svg(LIGHT, DESKTOP)), alt=picture.alt)
-    return tag("figure", tag("picture", *sources, image), tag("figcaption", picture.caption))
+    image = make_element("img", src=encode_address(picture.svg(LIGHT, DESKTOP)), alt=picture.alt)
+    return make_element("figure", make_element("picture", *sources, image), make_element("figcaption", picture.caption))
 
 
-def data_address(svg: bytes) -> str:
-    """The picture itself as an address."""
+def encode_address(svg: bytes) -> str:
+    """Encode a picture as a data address."""
     return f"data:image/svg+xml;base64,{base64.b64encode(svg).decode()}"
 
 
-def configuration(row: Row) -> Element:
-    """All runs of a row, what they were made with, and how to repeat them."""
+def build_configuration(row: Row) -> Element:
+    """Build the list of all runs of a row, their configuration, and the command to repeat them."""
     shared = {key: value for key, value in row.config.items() if key not in ("seed", "versions")}
     text = yaml.safe_dump(shared, sort_keys=False, allow_unicode=True)
-    return tag(
+    return make_element(
         "details",
-        tag("summary", f"{row.label}: {count(len(row.runs), 'run')}"),
-        scrolling(runs_table(row), f"Runs of {row.label}"),
-        tag("p", "Configuration, the same for every seed:", class_="aside"),
-        tag("pre", text, tabindex="0"),
-        tag("p", f"To repeat it (seed {', '.join(str(run.seed) for run in row.runs)}):", class_="aside"),
-        tag("pre", command(row.runs[0]), tabindex="0"),
+        make_element("summary", f"{row.label}: {format_count(len(row.runs), 'run')}"),
+        make_scrollable(build_runs_table(row), f"Runs of {row.label}"),
+        make_element("p", "Configuration, the same for every seed:", class_="aside"),
+        make_element("pre", text, tabindex="0"),
+        make_element("p", f"To repeat it (seed {', '.join(str(run.seed) for run in row.runs)}):", class_="aside"),
+        make_element("pre", format_command(row.runs[0]), tabindex="0"),
     )
 
 
-def runs_table(row: Row) -> Element:
-    """One line for each run."""
-    names = ("seed", f"{row.split} {heading(row.metric)}", "steps", "seconds")
-    heads = [tag("th", name, scope="col") for name in names]
-    heads += [tag("th", name, scope="col", class_="text") for name in ("stopped", "folder")]
-    head = tag("thead", tag("tr", *heads))
-    body = tag("tbody")
+def build_runs_table(row: Row) -> Element:
+    """Build a table with one line for each run."""
+    names = ("seed", f"{row.split} {format_heading(row.metric)}", "steps", "seconds")
+    heads = [make_element("th", name, scope="col") for name in names]
+    heads += [make_element("th", name, scope="col", class_="text") for name in ("stopped", "folder")]
+    head = make_element("thead", make_element("tr", *heads))
+    body = make_element("tbody")
     for run in row.runs:
         result = run.result or {}
         metric = result.get(f"{row.split}_metric")
         estimate = None if metric is None else Estimate((metric,))
-        values = (str(run.seed), figure(estimate, row.metric), known(result.get("steps")), known(result.get("seconds")))
-        line = table_row(values)
-        line.append(tag("td", how_it_ended(run), class_="text"))
-        line.append(tag("td", str(run.folder), class_="text"))
+        values = (
+            str(run.seed),
+            format_estimate(estimate, row.metric),
+            format_known(result.get("steps")),
+            format_known(result.get("seconds")),
+        )
+        line = build_table_row(values)
+        line.append(make_element("td", describe_ending(run), class_="text"))
+        line.append(make_element("td", str(run.folder), class_="text"))
         body.append(line)
-    return tag("table", head, body)
+    return make_element("table", head, body)
 
 
-def known(value: Any) -> str:
-    """A value, or a dash."""
+def format_known(value: Any) -> str:
+    """Format a value, or a dash if it is None."""
     return NOTHING if value is None else str(value)
 
 
-def how_it_ended(run: Run) -> str:
-    """Why training is over, in words."""
+def describe_ending(run: Run) -> str:
+    """Describe in words why a run stopped."""
     if run.result is None:
         return "unfinished"
     if run.result["failure"] is not None:
@@ -250,23 +266,23 @@ def how_it_ended(run: Run) -> str:
         "patience": "no better for a while",
         "budget": "all epochs done",
     }
-    return words.get(run.result["stopped"], known(run.result["stopped"]))
+    return words.get(run.result["stopped"], format_known(run.result["stopped"]))
 
 
-def command(run: Run) -> str:
-    """The command that trains the same again; every field is set, whatever the defaults may become."""
+def format_command(run: Run) -> str:
+    """Format the command that repeats a run; every field is set, so that later defaults do not matter."""
     config = run.config
     fixed = [
         f"remanence train {shlex.quote(run.task)} --layer {shlex.quote(run.layer)}",
         f"--hidden-size {run.hidden_size} --seed {run.seed}",
     ]
     return " \\\n  ".join(
-        [*fixed, *(f"--set {shlex.quote(f'{field}={value}')}" for field, value in set_fields(config))]
+        [*fixed, *(f"--set {shlex.quote(f'{field}={value}')}" for field, value in iter_fields(config))]
     )
 
 
-def set_fields(config: dict[str, Any]) -> Iterator[tuple[str, str]]:
-    """Every field but those that have an option of their own."""
+def iter_fields(config: dict[str, Any]) -> Iterator[tuple[str, str]]:
+    """Yield every field that has no option of its own, with its value."""
     parts = {
         "task.options": config["task"]["options"],
         "layer.options": config["layer"]["options"],
@@ -275,14 +291,14 @@ def set_fields(config: dict[str, Any]) -> Iterator[tuple[str, str]]:
     }
     for part, fields in parts.items():
         for key, value in fields.items():
-            yield f"{part}.{key}", plain(value)
+            yield f"{part}.{key}", format_value(value)
 
 
-def reading(runs: Sequence[Run], folder: Path) -> str:
-    """The command that reads these runs and no others, and writes the page in the same place."""
+def format_report_command(runs: Sequence[Run], folder: Path) -> str:
+    """Format the command that reads exactly these runs and writes the page to the same place."""
     given = {run.folder.resolve() for run in runs}
     whole = {
-        parent: all(each.resolve() in given for each in run_folders(parent))
+        parent: all(each.resolve() in given for each in find_run_folders(parent))
         for parent in dict.fromkeys(run.folder.parent for run in runs)
     }
     paths = list(dict.fromkeys(run.folder.parent if whole[run.folder.parent] else run.folder for run in runs))
@@ -290,16 +306,16 @@ def reading(runs: Sequence[Run], folder: Path) -> str:
     return shlex.join(words if folder == paths[0] else [*words, "--output", str(folder)])
 
 
-def repeat_section(runs: Sequence[Run], again: str) -> Element:
-    """Versions, and the command that writes this page again."""
-    section = tag("section", tag("h2", "To repeat it"))
+def build_repeat_section(runs: Sequence[Run], again: str) -> Element:
+    """Build the section with the versions and the command that writes this page again."""
+    section = make_element("section", make_element("h2", "To repeat it"))
     versions: dict[tuple[str, ...], int] = {}
     for run in runs:
         key = tuple(f"{name} {version}" for name, version in run.config["versions"].items())
         versions[key] = versions.get(key, 0) + 1
     for key, number in versions.items():
-        which = "All runs" if len(versions) == 1 else count(number, "run")
-        section.append(tag("p", f"{which} with {', '.join(key) or 'unknown versions'}."))
-    section.append(tag("p", "Each configuration above has its own command. This page is written again by:"))
-    section.append(tag("pre", again, tabindex="0"))
+        which = "All runs" if len(versions) == 1 else format_count(number, "run")
+        section.append(make_element("p", f"{which} with {', '.join(key) or 'unknown versions'}."))
+    section.append(make_element("p", "Each configuration above has its own command. This page is written again by:"))
+    section.append(make_element("pre", again, tabindex="0"))
     return section

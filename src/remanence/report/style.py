@@ -1,4 +1,4 @@
-"""How pictures look: colours that colour-blind readers can tell apart, light and dark, wide and narrow."""
+"""The style of pictures: colours that colour-blind readers can distinguish, light and dark, wide and narrow."""
 
 from collections.abc import Iterable
 from dataclasses import dataclass
@@ -64,7 +64,7 @@ class Look:
     index: int
 
     def colour(self, theme: Theme) -> str:
-        """Colour on this theme."""
+        """Return the colour on this theme."""
         return theme.colours[self.index % len(theme.colours)]
 
     @property
@@ -73,13 +73,13 @@ class Look:
         return MARKERS[self.index % len(MARKERS)]
 
 
-def looks(layers: Iterable[str]) -> dict[str, Look]:
-    """A look for each layer; more than six share colours, but not colour and marker."""
+def assign_looks(layers: Iterable[str]) -> dict[str, Look]:
+    """Assign a look to each layer; more than six share colours, but not both colour and marker."""
     return {layer: Look(index) for index, layer in enumerate(sorted(set(layers)))}
 
 
-def settings(theme: Theme, layout: Layout) -> dict[Any, Any]:
-    """Matplotlib's settings for both."""
+def make_settings(theme: Theme, layout: Layout) -> dict[Any, Any]:
+    """Return Matplotlib's settings for a theme and a layout."""
     return {
         "font.family": "DejaVu Sans",
         "font.size": layout.font,

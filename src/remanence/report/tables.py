@@ -13,7 +13,7 @@ from rich.console import Group
 from rich.table import Table
 from rich.text import Text
 
-from remanence.report.estimate import DISAGREEMENT_NOTE, NOTHING, SPREAD_NOTE, Estimate, figure, is_share
+from remanence.report.estimate import DISAGREEMENT_NOTE, NOTHING, SPREAD_NOTE, Estimate, format_estimate, is_share
 from remanence.runs.reading import Run
 
 LONG = 8  # letters of a number that nobody typed
@@ -43,7 +43,7 @@ class Row:
     @property
     def task(self) -> str:
         """The task with its options."""
-        return joined(self.runs[0].task, self.config["task"]["options"])
+        return join_options(self.runs[0].task, self.config["task"]["options"])
 
     @property
     def layer(self) -> str:
@@ -52,7 +52,7 @@ class Row:
         ends = {field: field.rpartition(".")[2] for field in self.settings}
         taken = Counter([*ends.values(), *options])
         named = {ends[field] if taken[ends[field]] == 1 else field: value for field, value in self.settings.items()}
-        return joined(self.config["layer"]["name"], options | named)
+        return join_options(self.config["layer"]["name"], options | named)
 
     @property
     def label(self) -> str:
@@ -60,11 +60,19 @@ class Row:
         return f"{self.layer}, {self.runs[0].hidden_size} units"
 
     def in_state(self, state: str) -> list[Run]:
-        """The runs that are ``finished``, ``failed`` or ``unfinished``."""
+        """Select runs by their state.
+
+        Args:
+            state: ``"finished"``, ``"failed"`` or ``"unfinished"``.
+        """
         return [run for run in self.runs if run.state == state]
 
     def figures(self, key: str) -> list[float]:
-        """One field of the results of the finished runs."""
+        """Collect one field of the results of the finished runs.
+
+        Args:
+            key: of ``result.json``.
+        """
         return [float(run.result[key]) for run in self.in_state("finished") if run.result is not None]
 
     @property
@@ -74,7 +82,7 @@ class Row:
 
     @property
     def score(self) -> Estimate | None:
-        """What these come to; None while no run is finished."""
+        """Their estimate; None while no run is finished."""
         return Estimate.of(self.scores, 1.0 if is_share(self.metric) else math.inf)
 
     @property
@@ -84,7 +92,7 @@ class Row:
 
     @property
     def seconds(self) -> Estimate | None:
-        """Seconds of training a run."""
+        """Seconds of training per run."""
         return Estimate.of(self.figures("seconds"))
 
     @property
@@ -109,13 +117,13 @@ class Row:
         return next((run.result["chance"] for run in self.runs if run.result is not None), None)
 
 
-def joined(name: str, options: dict[str, Any]) -> str:
-    """``"retrieval pairs=8"``."""
-    return " ".join([name, *(f"{key}={plain(value)}" for key, value in options.items())])
+def join_options(name: str, options: dict[str, Any]) -> str:
+    """Format ``"retrieval pairs=8"``."""
+    return " ".join([name, *(f"{key}={format_value(value)}" for key, value in options.items())])
 
 
-def plain(value: Any) -> str:
-    """A value as a person would type it; of a number that was drawn, four digits."""
+def format_value(value: Any) -> str:
+    """Format a value as a person would type it; long floats with four digits."""
     text = value if isinstance(value, str) else json.dumps(value)
     return f"{value:.4g}" if isinstance(value, float) and len(text) > LONG else text
 
@@ -133,23 +141,25 @@ def summarise(runs: Iterable[Run], *, split: Split = "test") -> list[Row]:
     """
     tasks: dict[str, dict[str, list[Run]]] = {}
     for run in runs:
-        task = joined(run.task, run.config["task"]["options"])
-        tasks.setdefault(task, {}).setdefault(identity(run), []).append(run)
-    return [row for groups in tasks.values() for row in sorted(told_apart(list(groups.values()), split), key=rank)]
+        task = join_options(run.task, run.config["task"]["options"])
+        tasks.setdefault(task, {}).setdefault(get_identity(run), []).append(run)
+    return [
+        row for groups in tasks.values() for row in sorted(build_rows(list(groups.values()), split), key=get_sort_key)
+    ]
 
 
-def rank(row: Row) -> tuple[float, str]:
-    """What the rows of a task are sorted by: the best first, those without figures last."""
+def get_sort_key(row: Row) -> tuple[float, str]:
+    """Return the key that sorts the rows of a task: the best first, those without figures last."""
     return (row.score.centre if row.score else math.inf, row.label)
 
 
-def identity(run: Run) -> str:
-    """All that makes a run what it is, but for seed and versions."""
+def get_identity(run: Run) -> str:
+    """Serialise everything that identifies a run, except seed and versions."""
     return json.dumps({key: run.config[key] for key in ("task", "layer", "model", "training")}, sort_keys=True)
 
 
-def told_apart(groups: list[list[Run]], split: Split) -> list[Row]:
-    """A row of each group, with those fields of ``model`` and ``training`` that are not the same in all groups."""
+def build_rows(groups: list[list[Run]], split: Split) -> list[Row]:
+    """Build a row from each group, with the fields of ``model`` and ``training`` that differ between groups."""
     fields = [
         {f"{part}.{key}": value for part in ("model", "training") for key, value in group[0].config[part].items()}
         for group in groups
@@ -166,43 +176,45 @@ def told_apart(groups: list[list[Run]], split: Split) -> list[Row]:
     ]
 
 
-def by_task(rows: Iterable[Row]) -> list[list[Row]]:
-    """Rows of each task; the rows are sorted already."""
+def group_by_task(rows: Iterable[Row]) -> list[list[Row]]:
+    """Group rows by task; the rows are already sorted."""
     return [list(group) for _, group in groupby(rows, key=lambda row: row.task)]
 
 
-def task_title(rows: list[Row]) -> tuple[str, str]:
-    """Name of the task, and its options in words: ``("retrieval", "pairs 3, test 10,000")``."""
+def format_task(rows: list[Row]) -> tuple[str, str]:
+    """Return the name of the task and its options in words: ``("retrieval", "pairs 3, test 10,000")``."""
     task = rows[0].config["task"]
-    return task["name"], ", ".join(f"{key.replace('_', ' ')} {spoken(value)}" for key, value in task["options"].items())
+    return task["name"], ", ".join(
+        f"{key.replace('_', ' ')} {format_option(value)}" for key, value in task["options"].items()
+    )
 
 
-def spoken(value: Any) -> str:
-    """A value as a person would write it: thousands with commas."""
-    return f"{value:,}" if type(value) is int else plain(value)
+def format_option(value: Any) -> str:
+    """Format a value as a person would write it: thousands with commas."""
+    return f"{value:,}" if type(value) is int else format_value(value)
 
 
-def first(values: Iterable[Any]) -> Any:
-    """The first that is not None, else None."""
+def find_first(values: Iterable[Any]) -> Any:
+    """Return the first value that is not None, else None."""
     return next((value for value in values if value is not None), None)
 
 
-def heading(metric: str | None) -> str:
-    """The metric with its unit."""
+def format_heading(metric: str | None) -> str:
+    """Format the name of the metric with its unit."""
     return f"{metric or 'metric'}, %" if is_share(metric) else metric or "metric"
 
 
-def seeds(row: Row) -> str:
-    """How many seeds the figures rest on, and of how many; how many solved the task, where they disagree."""
+def format_seeds(row: Row) -> str:
+    """Format how many seeds the figures are based on; where seeds disagree, how many solved the task."""
     finished = len(row.in_state("finished"))
     text = str(finished) if finished == len(row.runs) else f"{finished} of {len(row.runs)}"
     if row.score is None or row.chance is None or not row.score.disagrees:
         return text
-    return f"{text}, {row.score.solved(row.chance)} solved"
+    return f"{text}, {row.score.count_solved(row.chance)} solved"
 
 
-def notes(row: Row) -> list[str]:
-    """What a reader must know about the row's runs: failures, unfinished runs, a seed that counts twice."""
+def list_notes(row: Row) -> list[str]:
+    """List what a reader must know about the row's runs: failures, unfinished runs, repeated seeds."""
     lines = [
         f"{row.label}, seed {run.seed} failed and does not count: {run.result['failure']}"
         for run in row.in_state("failed")
@@ -218,97 +230,110 @@ def notes(row: Row) -> list[str]:
     return lines
 
 
-def cells(row: Row) -> tuple[str, ...]:
-    """What the table says of a row, under :func:`columns`."""
+def format_cells(row: Row) -> tuple[str, ...]:
+    """Format the cells of a row, under :func:`list_columns`."""
     parameters = NOTHING if row.parameters is None else f"{row.parameters:,}"
     return (
         row.layer,
         str(row.runs[0].hidden_size),
-        figure(row.score, row.metric),
+        format_estimate(row.score, row.metric),
         parameters,
-        counted(row.steps),
-        figure(row.seconds),
-        counted(row.memory),
-        seeds(row),
+        format_mean(row.steps),
+        format_estimate(row.seconds),
+        format_mean(row.memory),
+        format_seeds(row),
     )
 
 
-def spread_note(rows: Iterable[Row]) -> str:
-    """What the figures of these rows are."""
+def describe_spread(rows: Iterable[Row]) -> str:
+    """Describe how the figures of these rows are computed."""
     estimates = (estimate for row in rows for estimate in (row.score, row.seconds) if estimate is not None)
     return SPREAD_NOTE + (DISAGREEMENT_NOTE if any(estimate.disagrees for estimate in estimates) else "")
 
 
-def counted(estimate: Estimate | None) -> str:
-    """A mean as a whole number."""
+def format_mean(estimate: Estimate | None) -> str:
+    """Format a mean as a whole number."""
     return NOTHING if estimate is None else f"{estimate.mean:,.0f}"
 
 
-def columns(rows: list[Row]) -> tuple[str, ...]:
-    """The head of a task's table."""
-    metric = heading(first(row.metric for row in rows))
-    return ("layer", "units", metric, "parameters", "steps", "s a run", "MiB", "seeds")
+def list_columns(rows: list[Row]) -> tuple[str, ...]:
+    """List the column names of a task's table."""
+    metric = format_heading(find_first(row.metric for row in rows))
+    return ("layer", "units", metric, "parameters", "steps", "seconds/run", "MiB", "seeds")
 
 
-def chance_cell(rows: list[Row]) -> str | None:
-    """The level of chance as the table shows it, None where it is not known."""
-    chance = first(row.chance for row in rows)
-    return None if chance is None else figure(Estimate((chance,)), first(row.metric for row in rows))
+def format_chance(rows: list[Row]) -> str | None:
+    """Format the level of chance for the table; None where it is not known."""
+    chance = find_first(row.chance for row in rows)
+    return None if chance is None else format_estimate(Estimate((chance,)), find_first(row.metric for row in rows))
 
 
 def table(rows: Iterable[Row]) -> Group:
-    """For the terminal: a table for each task, with what failed or is unfinished under it.
+    """Build a table for the terminal for each task, followed by what failed or is unfinished.
 
     Args:
         rows: as :func:`summarise` returns them.
+
+    Returns:
+        The tables.
     """
     parts: list[Table | Text] = []
     rows = list(rows)
-    for group in by_task(rows):
-        parts += [task_table(group), *(Text(note, style="yellow") for row in group for note in notes(row))]
+    for group in group_by_task(rows):
+        parts += [build_task_table(group), *(Text(note, style="yellow") for row in group for note in list_notes(row))]
         parts.append(Text())
-    return Group(*parts, Text(spread_note(rows), style="dim"))
+    return Group(*parts, Text(describe_spread(rows), style="dim"))
 
 
-def task_table(rows: list[Row]) -> Table:
-    """The table of one task."""
-    task, options = task_title(rows)
+def build_task_table(rows: list[Row]) -> Table:
+    """Build the table of one task."""
+    task, options = format_task(rows)
     caption = Text.assemble((task, "bold"), (f"  {options}", "dim"))
     result = Table(title=caption, title_justify="left", box=None, padding=(0, 2, 0, 0))
-    for name in columns(rows):
+    for name in list_columns(rows):
         right = name != "layer"
         result.add_column(Text(name), justify="right" if right else "left", overflow="fold", no_wrap=right)
     # Text, not str: a name in square brackets is no markup.
     for row in rows:
-        result.add_row(*map(Text, cells(row)))
-    if (chance := chance_cell(rows)) is not None:
+        result.add_row(*map(Text, format_cells(row)))
+    if (chance := format_chance(rows)) is not None:
         result.add_row("chance", "", chance, *[""] * 5, style="dim")
     return result
 
 
 def markdown(rows: Iterable[Row]) -> str:
-    """For papers and notes: a table in Markdown for each task, with what failed or is unfinished under it.
+    """Format a Markdown table for each task, followed by what failed or is unfinished.
 
     Args:
         rows: as :func:`summarise` returns them.
+
+    Returns:
+        The text.
     """
     parts, rows = [], list(rows)
-    for group in by_task(rows):
-        task, options = task_title(group)
-        body = [cells(row) for row in group]
-        if (chance := chance_cell(group)) is not None:
+    for group in group_by_task(rows):
+        task, options = format_task(group)
+        body = [format_cells(row) for row in group]
+        if (chance := format_chance(group)) is not None:
             body.append(("chance", "", chance, *[""] * 5))
         ruler = ("---", *["---:"] * (len(body[0]) - 1))
-        lines = ["| " + " | ".join(line) + " |" for line in (columns(group), ruler, *body)]
-        parts += [f"**{task}** {options}".rstrip(), "\n".join(lines), *(note for row in group for note in notes(row))]
-    return "\n\n".join([*parts, spread_note(rows)]) + "\n"
+        lines = ["| " + " | ".join(line) + " |" for line in (list_columns(group), ruler, *body)]
+        parts += [
+            f"**{task}** {options}".rstrip(),
+            "\n".join(lines),
+            *(note for row in group for note in list_notes(row)),
+        ]
+    return "\n\n".join([*parts, describe_spread(rows)]) + "\n"
 
 
 def as_json(rows: Iterable[Row]) -> list[dict[str, Any]]:
-    """For machines: a list of plain objects, figures unrounded, shares of one left as they are.
+    """Convert rows to plain objects for JSON, figures unrounded, rates as fractions of one.
 
     Args:
         rows: as :func:`summarise` returns them.
+
+    Returns:
+        One object for each row.
     """
     return [
         {
@@ -320,7 +345,7 @@ def as_json(rows: Iterable[Row]) -> list[dict[str, Any]]:
             "mean": row.score and row.score.mean,
             "spread": row.score and row.score.spread,
             "median": row.score and median(row.score.values),
-            "solved": row.score and row.chance and row.score.solved(row.chance),
+            "solved": row.score and row.chance and row.score.count_solved(row.chance),
             "values": row.scores,
             "parameters": row.parameters,
             "steps": row.steps and row.steps.mean,

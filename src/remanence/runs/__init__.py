@@ -1,8 +1,8 @@
-"""A run on disk: what it is made of, where its files lie, who holds it, what came of it."""
+"""A run on disk: its configuration, its files, the lock on its folder, its result."""
 
-from remanence.extras import needing
+from remanence.extras import require_extra
 
-with needing("train", "remanence.runs"):
+with require_extra("train", "remanence.runs"):
     from remanence.runs.claims import claim
     from remanence.runs.config import RunConfig
     from remanence.runs.folder import RunFolder

@@ -1,4 +1,4 @@
-"""Whose a folder is: that of one run, which may go on, be extended, or be replaced where nothing is lost."""
+"""Ownership of a folder: it belongs to one run, which may be resumed, extended, or replaced if nothing is lost."""
 
 import json
 import secrets
@@ -6,6 +6,7 @@ import shutil
 from collections.abc import Iterator
 from contextlib import contextmanager, nullcontext
 from pathlib import Path
+from typing import Any
 
 import yaml
 from pydantic import ValidationError
@@ -15,6 +16,7 @@ from remanence.files import PART, read_text, write_text
 from remanence.locks import LOCK
 from remanence.runs.config import RunConfig
 from remanence.runs.folder import CONFIG, METRICS, RESULT, RunFolder
+from remanence.runs.renamed import update_section
 from remanence.yaml_files import parse_yaml
 
 PARTS = f".*{PART}"
@@ -23,7 +25,7 @@ OURS = (METRICS, RESULT, "checkpoints/*.ckpt", PARTS, f"checkpoints/{PARTS}")
 
 
 def claim(folder: Path, config: RunConfig, *, overwrite: bool = False) -> None:
-    """Make the folder ready for this run, or for going on with it.
+    """Prepare the folder for this run, or for resuming it.
 
     A run with fewer epochs is extended. One that failed before its first checkpoint is replaced by any other.
 
@@ -33,27 +35,28 @@ def claim(folder: Path, config: RunConfig, *, overwrite: bool = False) -> None:
         overwrite: remove the files of another run first, and nothing else.
 
     Raises:
-        ValueError: another configuration, or files that are no run, are in the way; or ``overwrite`` would remove
+        ValueError: the folder holds another run or other files; or ``overwrite`` would remove
             from the current folder or one above it.
     """
-    earlier, replaces = stored(folder), False
+    earlier, replaces = read_stored(folder), False
     if earlier is not None and overwrite:
         if Path.cwd().resolve().is_relative_to(folder.resolve()):
-            raise UserError(f"{folder} is the current folder or one above it: nothing is removed from there")
+            raise UserError(f"{folder} is the current folder or one above it: refusing to remove anything from it")
         replaces = True
     elif earlier is None:
         if folder.exists() and any(not is_scrap(path) for path in folder.iterdir()):
-            raise UserError(f"{folder} holds files that are no run of ours: choose another --output")
-    elif not (changed := differences(earlier, config)):
+            raise UserError(f"{folder} is not empty and is not a Remanence run: choose another --output")
+    elif not (changed := find_differences(earlier, config)):
         clear_parts(folder)
         return
-    elif failed_at_once(folder):
+    elif is_failed_start(folder):
         replaces = True
     elif changed == ["training"] and is_extension(earlier, config):
         extend(folder, earlier)
     else:
         raise UserError(
-            f"{folder} holds a run with another {' and '.join(changed)}: choose another --output, or --overwrite it"
+            f"{folder} holds a run with a different {' and '.join(changed)}: "
+            "choose another --output, or pass --overwrite"
         )
     clear_parts(folder)
     with set_aside(folder) if replaces else nullcontext():
@@ -62,31 +65,31 @@ def claim(folder: Path, config: RunConfig, *, overwrite: bool = False) -> None:
 
 def is_finished(folder: Path, config: RunConfig) -> bool:
     """Whether the folder has the result of this very run."""
-    earlier = stored(folder)
-    return earlier is not None and not differences(earlier, config) and RunFolder(folder).result.exists()
+    earlier = read_stored(folder)
+    return earlier is not None and not find_differences(earlier, config) and RunFolder(folder).result.exists()
 
 
 def extend(folder: Path, earlier: RunConfig) -> None:
-    """Let a run go on beyond its last epoch.
+    """Allow a run to continue beyond its last epoch.
 
     Raises:
-        ValueError: its learning rate was made for so many.
+        ValueError: its learning rate schedule depends on the number of epochs.
     """
-    if earlier.training.decay == "cosine":
+    if earlier.training.lr_schedule == "cosine":
         raise UserError(
-            f"the learning rate of {folder} falls to 0 at epoch {earlier.training.epochs} (decay: cosine), so more "
-            "epochs make another run: choose another --output, or --overwrite it"
+            f"the learning rate of {folder} falls to 0 at epoch {earlier.training.epochs} (lr_schedule: cosine), so "
+            "more epochs would be another run: choose another --output, or pass --overwrite"
         )
     RunFolder(folder).result.unlink(missing_ok=True)
 
 
 def is_scrap(path: Path) -> bool:
-    """Whether a file is no more than a trace of a process: its lock, or what it had half written when it was killed."""
+    """Return whether a file is only a leftover of a process: its lock, or a partially written file."""
     return path.name == LOCK or path.match(PARTS)
 
 
-def stored(folder: Path) -> RunConfig | None:
-    """The configuration of the run in a folder; None if it has none.
+def read_stored(folder: Path) -> RunConfig | None:
+    """Read the configuration of the run in a folder; None if there is none.
 
     Raises:
         ValueError: it is damaged.
@@ -98,20 +101,33 @@ def stored(folder: Path) -> RunConfig | None:
         return RunConfig.model_validate(parse_yaml(read_text(path), path))
     except ValidationError as error:
         raise UserError(
-            f"{path} is damaged, or no configuration of a run: choose another --output; if a run lay there, "
+            f"{path} is damaged, or is not the configuration of a run: choose another --output; if it is a run, "
             f"{RunFolder(folder).remedy}"
         ) from error
 
 
-def differences(earlier: RunConfig, config: RunConfig) -> list[str]:
-    """The parts that are others; as configurations, not as text: a field that is left out has its default."""
+def find_differences(earlier: RunConfig, config: RunConfig) -> list[str]:
+    """List the parts of two configurations that differ; missing fields count as their defaults."""
     parts = ("layer", "model", "seed", "task", "training")
     return [part for part in parts if getattr(earlier, part) != getattr(config, part)]
 
 
-def identity(config: RunConfig) -> str:
-    """All that makes a run what it is, whatever version it was begun with and however far it goes."""
+def compute_identity(config: RunConfig) -> str:
+    """Serialise everything that identifies a run, except versions and the number of epochs."""
     return config.model_dump_json(exclude={"versions": True, "training": {"epochs"}}, exclude_defaults=True)
+
+
+def is_same_run(stored: Any, config: RunConfig) -> bool:
+    """Whether the identity in a checkpoint, possibly of an earlier version, is that of a run."""
+    own = compute_identity(config)
+    if stored == own:
+        return True
+    try:
+        content = json.loads(stored)
+        content["training"] = update_section("training", content["training"])
+    except (TypeError, ValueError, LookupError, AttributeError):  # damaged, or without fields that were renamed
+        return False
+    return content == json.loads(own)
 
 
 def is_extension(earlier: RunConfig, config: RunConfig) -> bool:
@@ -120,8 +136,8 @@ def is_extension(earlier: RunConfig, config: RunConfig) -> bool:
     return more and earlier.training.model_copy(update={"epochs": config.training.epochs}) == config.training
 
 
-def failed_at_once(folder: Path) -> bool:
-    """Whether the run is over and left nothing: it failed, and has not even a first checkpoint."""
+def is_failed_start(folder: Path) -> bool:
+    """Return whether the run failed before its first checkpoint."""
     if RunFolder(folder).last.exists() or not RunFolder(folder).result.exists():
         return False
     try:
@@ -131,14 +147,14 @@ def failed_at_once(folder: Path) -> bool:
 
 
 def release(folder: Path) -> None:
-    """Give up the claim on a folder where nothing has come of it yet, so that it is free for another setting."""
+    """Release a folder in which the run has not produced anything yet, so that it is free for other settings."""
     if not RunFolder(folder).result.exists() and not RunFolder(folder).last.exists():
         remove(folder)
 
 
 def remove(folder: Path) -> None:
-    """Remove the files of a run, and what is empty then; whatever else lies in its folder stays."""
-    for path in ours(folder):
+    """Remove the files of a run, and folders that are empty then; other files stay."""
+    for path in list_files(folder):
         discard(path)
     for path in (folder / "checkpoints", folder):
         if path.is_dir() and not any(path.iterdir()):
@@ -147,9 +163,9 @@ def remove(folder: Path) -> None:
 
 @contextmanager
 def set_aside(folder: Path) -> Iterator[None]:
-    """Put the files of a run out of the way of another one; they come back if that could not begin."""
+    """Move the files of a run aside for another one; they are restored if that could not start."""
     aside = folder / f".{secrets.token_hex(8)}{PART}"
-    moved = [(path, aside / path.relative_to(folder)) for path in ours(folder) if not is_scrap(path)]
+    moved = [(path, aside / path.relative_to(folder)) for path in list_files(folder) if not is_scrap(path)]
     try:
         for path, place in moved:
             place.parent.mkdir(parents=True, exist_ok=True)
@@ -165,20 +181,20 @@ def set_aside(folder: Path) -> Iterator[None]:
             discard(aside)
 
 
-def ours(folder: Path) -> list[Path]:
-    """All files of a run; its configuration is the last, as what has one is still a run."""
+def list_files(folder: Path) -> list[Path]:
+    """List all files of a run; the configuration comes last, because a folder that has one is still a run."""
     return [path for pattern in (*OURS, CONFIG) for path in folder.glob(pattern)]
 
 
 def clear_parts(folder: Path) -> None:
-    """Remove from a run's folder what a process left half written that was killed."""
+    """Remove partially written files of killed processes from a run's folder."""
     for parts in (PARTS, f"checkpoints/{PARTS}"):
         for path in folder.glob(parts):
             discard(path)
 
 
 def discard(path: Path) -> None:
-    """Remove a file, or a folder of ours with all that is in it."""
+    """Remove a file, or a folder with its contents."""
     if path.is_dir() and not path.is_symlink():
         shutil.rmtree(path)
     else:

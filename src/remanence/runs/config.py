@@ -1,6 +1,7 @@
-"""What a run is made of: typed, checked, stored whole with its result."""
+"""The configuration of a run: typed, validated, and stored completely with its result."""
 
 import platform
+from collections.abc import Mapping
 from importlib.metadata import version
 from typing import Annotated, Any, Literal, TypeAlias
 
@@ -8,8 +9,9 @@ from pydantic import BaseModel, ConfigDict, Field, NonNegativeInt, PositiveFloat
 
 from remanence import __version__
 from remanence.errors import UserError
+from remanence.runs.renamed import update_section
 
-Decay: TypeAlias = Literal["none", "rsqrt", "cosine"]
+LRSchedule: TypeAlias = Literal["none", "rsqrt", "cosine"]
 
 Size = Annotated[int, Field(gt=0, le=10_000_000)]
 Sizes = Annotated[tuple[Size, ...], Field(max_length=1000)]
@@ -31,7 +33,7 @@ class TaskConfig(Strict):
 
     @model_validator(mode="before")
     @classmethod
-    def _by_name(cls, data: Any) -> Any:
+    def _accept_name(cls, data: Any) -> Any:
         return {"name": data} if isinstance(data, str) else data
 
 
@@ -79,20 +81,20 @@ class TrainingConfig(Strict):
     Attributes:
         batch_size: samples a step.
         epochs: at most so many; each ends with a validation and a checkpoint.
-        epoch_steps: optimiser steps in an epoch; default: one pass over the training data.
+        steps_per_epoch: optimiser steps in an epoch; default: one pass over the training data.
         learning_rate: of Adam; the largest there is, where it changes.
         warmup: steps in which the rate rises evenly to ``learning_rate``.
-        decay: how the rate falls after them: ``"none"``; ``"rsqrt"``, as 1 / √step; ``"cosine"``, by half a wave to 0
-            at the end of the budget (:func:`remanence.training.schedule.factor`).
+        lr_schedule: how the learning rate decreases after the warm-up: ``"none"``; ``"rsqrt"``, as 1 / √step;
+            ``"cosine"``, by half a wave to 0 at the end of training (:func:`remanence.training.schedule.lr_factor`).
         betas: of Adam.
         weight_decay: of Adam (decoupled).
         clip: largest norm of the gradient; 0 leaves it alone.
         patience: stop after so many epochs without a better validation metric; default: never.
-        solved: stop as soon as the validation metric is at or below this; default: never.
+        stop_at_metric: stop as soon as the validation metric is at or below this; default: never.
         evaluation_samples: validate and test on so many samples, drawn once for all runs; default: all.
         frozen: parameters that are not trained, by name, such as ``[memory.bias]``.
-        keep: keep the weights at the start and after every so many epochs, in ``checkpoints/epoch-N.ckpt``; default:
-            only the best and the last.
+        snapshot_every: also save the weights before training and after every so many epochs, in
+            ``checkpoints/epoch-N.ckpt``; default: only the best and the last weights are saved.
         threads: CPU threads; the same number gives the same result.
         precision: as Lightning names it: ``"32-true"``; ``"bf16-mixed"``, products of matrices in bfloat16; or
             ``"64-true"``.
@@ -100,30 +102,35 @@ class TrainingConfig(Strict):
 
     batch_size: Size = 128
     epochs: Count = 20
-    epoch_steps: Count | None = None
+    steps_per_epoch: Count | None = None
     learning_rate: PositiveFloat = 1e-3
     warmup: NonNegativeInt = 0
-    decay: Decay = "none"
+    lr_schedule: LRSchedule = "none"
     betas: tuple[Beta, Beta] = (0.9, 0.999)
     weight_decay: Annotated[float, Field(ge=0)] = 0.0
     clip: Annotated[float, Field(ge=0)] = 5.0
     patience: PositiveInt | None = None
-    solved: Annotated[float, Field(ge=0)] | None = None
+    stop_at_metric: Annotated[float, Field(ge=0)] | None = None
     evaluation_samples: PositiveInt | None = None
     frozen: tuple[str, ...] = ()
-    keep: PositiveInt | None = None
+    snapshot_every: PositiveInt | None = None
     threads: Annotated[int, Field(gt=0, le=1024)] = 1
     precision: Literal["32-true", "bf16-mixed", "64-true"] = "32-true"
 
+    @model_validator(mode="before")
+    @classmethod
+    def _accept_old_names(cls, data: Any) -> Any:
+        return update_section("training", data) if isinstance(data, Mapping) else data
+
     @model_validator(mode="after")
-    def _decays_from_somewhere(self) -> "TrainingConfig":
-        if self.decay == "rsqrt" and not self.warmup:
-            raise UserError("decay rsqrt falls from the end of the warm-up on: set training.warmup, such as 1000")
+    def _check_warmup(self) -> "TrainingConfig":
+        if self.lr_schedule == "rsqrt" and not self.warmup:
+            raise UserError("lr_schedule rsqrt starts at the end of the warm-up: set training.warmup, such as 1000")
         return self
 
 
-def current_versions() -> dict[str, str]:
-    """Versions that a result depends on."""
+def collect_versions() -> dict[str, str]:
+    """Collect the versions that a result depends on."""
     return {"remanence": __version__, "torch": version("torch"), "python": platform.python_version()}
 
 
@@ -135,4 +142,4 @@ class RunConfig(Strict):
     model: ModelConfig = ModelConfig()
     training: TrainingConfig = TrainingConfig()
     seed: Annotated[int, Field(ge=0)] = 0
-    versions: dict[str, str] = Field(default_factory=current_versions)
+    versions: dict[str, str] = Field(default_factory=collect_versions)

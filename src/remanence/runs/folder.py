@@ -1,4 +1,4 @@
-"""Where the files of a run lie, and how each is written."""
+"""The files of a run, and how they are written."""
 
 import csv
 import io
@@ -11,11 +11,11 @@ import torch
 
 from remanence.checkpoints import read_tensors
 from remanence.errors import RunError, UserError
-from remanence.files import replacing, write_text
+from remanence.files import replace_file, write_text
 
 CONFIG, METRICS, RESULT = "config.yaml", "metrics.csv", "result.json"
 COLUMNS = ("epoch", "step", "seconds", "train_loss", "validation_loss", "validation_metric")
-"""Of ``metrics.csv``, a row an epoch."""
+"""Of ``metrics.csv``, one row per epoch."""
 
 
 @dataclass(frozen=True)
@@ -30,17 +30,17 @@ class RunFolder:
 
     @property
     def config(self) -> Path:
-        """What the run is; what has this file is a run."""
+        """The configuration; a folder with this file is a run."""
         return self.path / CONFIG
 
     @property
     def metrics(self) -> Path:
-        """Its curve."""
+        """The learning curve."""
         return self.path / METRICS
 
     @property
     def result(self) -> Path:
-        """What it came to; the sign that it is over."""
+        """The result; it exists once the run has finished."""
         return self.path / RESULT
 
     @property
@@ -50,20 +50,28 @@ class RunFolder:
 
     @property
     def last(self) -> Path:
-        """All that the run needs to go on."""
+        """The checkpoint from which the run resumes."""
         return self.path / "checkpoints" / "last.ckpt"
 
-    def kept(self, epoch: int) -> Path:
-        """The weights after an epoch, if they are kept."""
+    def snapshot(self, epoch: int) -> Path:
+        """The weights after an epoch, if ``training.snapshot_every`` saved them.
+
+        Args:
+            epoch: 0 for the weights before training.
+        """
         return self.path / "checkpoints" / f"epoch-{epoch}.ckpt"
 
     @property
     def remedy(self) -> str:
-        """What to do with a run that cannot go on."""
-        return f"remove the folder {self.path}, and the same command starts this run anew"
+        """What to do with a run that cannot be resumed."""
+        return f"remove the folder {self.path}, and the same command starts this run from the beginning"
 
     def write_metrics(self, rows: Sequence[Mapping[str, Any]]) -> None:
-        """Write the rows under :data:`COLUMNS`."""
+        """Write ``metrics.csv``.
+
+        Args:
+            rows: one mapping per epoch, with the keys :data:`COLUMNS`.
+        """
         file = io.StringIO()
         writer = csv.writer(file, lineterminator="\n")
         writer.writerow(COLUMNS)
@@ -77,12 +85,12 @@ def write_checkpoint(path: Path, content: Mapping[str, Any]) -> None:
     # By way of memory: where the disk is full, torch.save to a file raises an error that does not say so.
     memory = io.BytesIO()
     torch.save(content, memory)
-    with replacing(path) as file:
+    with replace_file(path) as file:
         file.write(memory.getbuffer())
 
 
 def read_checkpoint(path: Path) -> Any:
-    """What a checkpoint of a run holds.
+    """Read a checkpoint of a run.
 
     Raises:
         RunError: it is missing or damaged.

@@ -1,4 +1,4 @@
-"""Run folders, read back: what was trained, its curve, what it came to."""
+"""Reading run folders: configuration, learning curve, result."""
 
 import csv
 from collections.abc import Iterable
@@ -9,9 +9,10 @@ from typing import Any, Literal
 import numpy as np
 
 from remanence.errors import UserError
-from remanence.extras import needing
+from remanence.extras import require_extra
 from remanence.files import read_text
 from remanence.runs.folder import CONFIG, RunFolder
+from remanence.runs.renamed import update_section
 from remanence.runs.result import read_result
 from remanence.yaml_files import parse_yaml
 
@@ -64,10 +65,13 @@ class Run:
 
 
 def load(paths: Iterable[Path | str]) -> list[Run]:
-    """Read runs, each once, in the order of their folders' names.
+    """Read runs, each once, sorted by the names of their folders.
 
     Args:
         paths: folders of runs, or folders that hold such folders at any depth.
+
+    Returns:
+        The runs.
 
     Raises:
         ValueError: there is no run, or a file of a run is broken (the message has the file and the line).
@@ -76,20 +80,20 @@ def load(paths: Iterable[Path | str]) -> list[Run]:
     folders: dict[Path, Path] = {}
     for path in given:
         if not path.is_dir():
-            raise UserError(f"{path} is no folder: give the folder of a run, or one that holds runs")
-        for folder in run_folders(path):
+            raise UserError(f"{path} is not a folder: pass a run folder, or a folder that contains runs")
+        for folder in find_run_folders(path):
             folders.setdefault(folder.resolve(), folder)
     if not folders:
         places = ", ".join(map(str, given)) or "no folder at all"
-        raise UserError(f"no run in {places}: remanence train or remanence compare makes one")
+        raise UserError(f"no run in {places}: create one with remanence train or remanence compare")
     runs = [read_run(folder) for folder in folders.values()]
     fields = {tuple(sorted({*run.config["model"], *run.config["training"]})) for run in runs}
-    return runs if len(fields) == 1 else [replace(run, config=whole(run.config)) for run in runs]
+    return runs if len(fields) == 1 else [replace(run, config=fill_defaults(run.config)) for run in runs]
 
 
-def whole(config: dict[str, Any]) -> dict[str, Any]:
-    """A configuration with the defaults of fields that its version did not have; as it is if it has others."""
-    with needing("train", "remanence.report"):
+def fill_defaults(config: dict[str, Any]) -> dict[str, Any]:
+    """Fill in defaults for fields that a configuration's version did not have; unknown fields leave it unchanged."""
+    with require_extra("train", "remanence.report"):
         from pydantic import ValidationError
 
         from remanence.runs.config import RunConfig
@@ -100,8 +104,8 @@ def whole(config: dict[str, Any]) -> dict[str, Any]:
         return config
 
 
-def run_folders(path: Path) -> list[Path]:
-    """The folder itself if it is a run, else the runs below it."""
+def find_run_folders(path: Path) -> list[Path]:
+    """Return the folder itself if it is a run, else the runs below it."""
     if RunFolder(path).config.is_file():
         return [path]
     return sorted(file.parent for file in path.rglob(CONFIG))
@@ -129,16 +133,17 @@ def read_config(path: Path) -> dict[str, Any]:
     config = parse_yaml(read_text(path), path)
     kinds = {"task.name": str, "layer.name": str, "layer.hidden_size": int, "seed": int}
     for field, kind in kinds.items():
-        if not isinstance(at(config, field), kind):
-            raise UserError(f"{path}: no configuration of a run, {field} should be {kind.__name__}")
+        if not isinstance(get_field(config, field), kind):
+            raise UserError(f"{path}: not the configuration of a run: {field} should be {kind.__name__}")
     for field in ("task.options", "layer.options", "model", "training", "versions"):
-        if not isinstance(at(config, field), dict):
-            raise UserError(f"{path}: no configuration of a run, {field} should be a mapping")
+        if not isinstance(get_field(config, field), dict):
+            raise UserError(f"{path}: not the configuration of a run: {field} should be a mapping")
+    config["training"] = update_section("training", config["training"])
     return config
 
 
-def at(data: Any, field: str) -> Any:
-    """The value at ``a.b`` in nested mappings, None where there is none."""
+def get_field(data: Any, field: str) -> Any:
+    """Return the value at ``a.b`` in nested mappings; None if there is none."""
     for key in field.split("."):
         data = data.get(key) if isinstance(data, dict) else None
     return data

@@ -1,4 +1,4 @@
-"""What a run came to, in ``result.json``."""
+"""The outcome of a run, in ``result.json``."""
 
 import json
 from dataclasses import asdict, dataclass
@@ -9,15 +9,15 @@ from remanence.files import read_text, write_text
 from remanence.runs.folder import RunFolder
 
 KEYS = ("metric", "chance", "parameters", "test_metric", "seconds", "steps", "stopped", "failure")
-"""What every version has written."""
+"""The keys that all versions write."""
 
 
 @dataclass(frozen=True)
 class Result:
-    """What a run came to; ``failure`` says in a sentence why it has no figures.
+    """The outcome of a run; ``failure`` says in a sentence why it has no figures.
 
-    ``memory`` is the most that it took, in MiB (:func:`remanence.training.peak.peak_mib`), of the part after the last
-    resumption if it was interrupted.
+    ``memory`` is the peak memory in MiB (:func:`remanence.training.peak.measure_peak_mib`), measured since the last
+    resumption if the run was interrupted.
     """
 
     task: str
@@ -45,7 +45,7 @@ def write_result(folder: RunFolder, result: Result) -> Result:
 
 
 def read_result(folder: RunFolder) -> dict[str, Any] | None:
-    """The result of a run of any version; None where it is not there yet.
+    """Read the result of a run of any version; None if there is none yet.
 
     Raises:
         ValueError: the file is damaged; the message has the line.
@@ -58,10 +58,10 @@ def read_result(folder: RunFolder) -> dict[str, Any] | None:
     except json.JSONDecodeError as error:
         raise UserError(f"{path}, line {error.lineno}: {error.msg}") from error
     except RecursionError as error:
-        raise UserError(f"{path}: no result of a run, values are nested too deeply") from error
+        raise UserError(f"{path}: not the result of a run: values are nested too deeply") from error
     missing = [key for key in KEYS if key not in result] if isinstance(result, dict) else list(KEYS)
     if missing:
-        raise UserError(f"{path}: no result of a run, {', '.join(missing)} is missing")
+        raise UserError(f"{path}: not the result of a run: {', '.join(missing)} is missing")
     numbers: dict[str, Any] = {"parameters": int, "steps": int, "seconds": int | float, "chance": int | float}
     if result["failure"] is None:  # else what is not known is None
         numbers["test_metric"] = int | float
@@ -71,8 +71,8 @@ def read_result(folder: RunFolder) -> dict[str, Any] | None:
     return result
 
 
-def result_of(folder: RunFolder) -> Result:
-    """The result of a finished run of this version.
+def load_result(folder: RunFolder) -> Result:
+    """Load the result of a finished run of this version.
 
     Raises:
         RunError: the file is damaged.

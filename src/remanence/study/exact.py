@@ -32,7 +32,7 @@ class Held:
 
 
 @torch.no_grad()
-def silent(nonlinearity: NonlinearityName, layer: str = "persistent", steps: int = STEPS) -> Held:
+def run_silent(nonlinearity: NonlinearityName, layer: str = "persistent", steps: int = STEPS) -> Held:
     """Set a neuron to a value and let nothing arrive, no input and no bias.
 
     In a :class:`Fastlane` the neuron is heard by others and hears none, so that its net input is 0 as well.

@@ -5,13 +5,13 @@ from typing import Any
 
 import numpy as np
 
-from remanence.extras import needing
-from remanence.report.style import DESKTOP, LIGHT, MARKERS, settings
+from remanence.extras import require_extra
+from remanence.report.style import DESKTOP, LIGHT, MARKERS, make_settings
 from remanence.study.exact import Held
 from remanence.study.neurons import Neurons
 from remanence.study.success import Success
 
-with needing("train", "remanence.study"):
+with require_extra("train", "remanence.study"):
     import matplotlib
     from matplotlib.axes import Axes
     from matplotlib.figure import Figure
@@ -22,35 +22,37 @@ Histories = Mapping[str, Sequence[Sequence[Neurons]]]
 HOLDING, OTHER = LIGHT.colours[0], LIGHT.colours[1]
 
 
-def panels(rows: int, columns: int) -> tuple[Figure, np.ndarray]:
-    """Axes in the look of the reports."""
-    with matplotlib.rc_context(settings(LIGHT, DESKTOP)):
+def make_panels(rows: int, columns: int) -> tuple[Figure, np.ndarray]:
+    """Create axes in the style of the reports."""
+    with matplotlib.rc_context(make_settings(LIGHT, DESKTOP)):
         figure = Figure(figsize=(DESKTOP.width, DESKTOP.panel_height * rows), layout="constrained")
         axes = figure.subplots(rows, columns, squeeze=False)
     return figure, axes
 
 
-def of_holders(histories: Sequence[Sequence[Neurons]], quantity: str) -> tuple[np.ndarray, np.ndarray]:
-    """Steps [moments], and the median over the holding neurons at each moment, [seeds, moments]; NaN if none holds."""
+def select_holders(histories: Sequence[Sequence[Neurons]], quantity: str) -> tuple[np.ndarray, np.ndarray]:
+    """Return steps [moments], and the median over the holding neurons at each, [seeds, moments]; NaN if none holds."""
     steps = np.array([neurons.step for neurons in histories[0]])
-    values = [[median(getattr(neurons, quantity)[neurons.holds]) for neurons in history] for history in histories]
+    values = [
+        [compute_median(getattr(neurons, quantity)[neurons.holds]) for neurons in history] for history in histories
+    ]
     return steps, np.array(values)
 
 
-def median(values: np.ndarray) -> float:
-    """Of those that are known; NaN of nothing."""
+def compute_median(values: np.ndarray) -> float:
+    """Compute the median of the known values; NaN if there are none."""
     known = values[~np.isnan(values)]
     return float(np.median(known)) if len(known) else float("nan")
 
 
-def net_input(tasks: Mapping[str, Histories]) -> Figure:
-    """Net input while holding and while writing, and what is kept, of holding neurons over training."""
-    figure, axes = panels(len(tasks), 2)
+def draw_net_input(tasks: Mapping[str, Histories]) -> Figure:
+    """Draw the net input while holding and while writing, and the change of held values, over training."""
+    figure, axes = make_panels(len(tasks), 2)
     for row, (task, layers) in zip(axes, tasks.items(), strict=True):
         for index, (name, histories) in enumerate(layers.items()):
             colour, marker = LIGHT.colours[index % len(LIGHT.colours)], MARKERS[index % len(MARKERS)]
             for column, (quantity, dash) in ((0, ("net_hold", "-")), (0, ("net_write", ":")), (1, ("kept", "-"))):
-                steps, values = of_holders(histories, quantity)
+                steps, values = select_holders(histories, quantity)
                 known = ~np.isnan(values).all(0)
                 if not known.any():
                     continue
@@ -65,21 +67,21 @@ def net_input(tasks: Mapping[str, Histories]) -> Figure:
         row[1].set(yscale="log", title=f"{task}: change of the held value in a step")
         for panel in row:
             panel.set_xlabel("optimiser steps")
-    key(figure, axes[:, 1])
+    draw_key(figure, axes[:, 1])
     return figure
 
 
-def key(figure: Figure, panels: Iterable[Axes]) -> None:
-    """One legend for all panels, below them."""
+def draw_key(figure: Figure, panels: Iterable[Axes]) -> None:
+    """Draw one legend for all panels, below them."""
     named = {}
     for panel in panels:
         named |= dict(zip(*reversed(panel.get_legend_handles_labels()), strict=True))
     figure.legend(named.values(), named.keys(), loc="outside lower center", ncols=4, frameon=False)
 
 
-def biases(layers: Histories) -> Figure:
-    """How far from 0 the biases are, of the neurons that hold at the end and of the others."""
-    figure, axes = panels(-(-len(layers) // 2), 2)
+def draw_biases(layers: Histories) -> Figure:
+    """Draw the magnitude of the biases, of neurons that hold at the end and of the others."""
+    figure, axes = make_panels(-(-len(layers) // 2), 2)
     for panel, (name, histories) in zip(axes.flat, layers.items(), strict=False):
         steps = [neurons.step for neurons in histories[0]]
         counts = []
@@ -97,13 +99,13 @@ def biases(layers: Histories) -> Figure:
         panel.set(xlabel="optimiser steps", ylabel="|b|", title=f"{name}: {counts[0]} hold, {counts[1]} others")
     for panel in list(axes.flat)[len(layers) :]:
         panel.set_visible(False)
-    key(figure, axes.flat)
+    draw_key(figure, axes.flat)
     return figure
 
 
-def by_delay(found: Sequence[Success]) -> Figure:
-    """Success rate, and steps to success, against the delay."""
-    figure, axes = panels(1, 2)
+def draw_by_delay(found: Sequence[Success]) -> Figure:
+    """Draw the success rate, and the steps to success, against the delay."""
+    figure, axes = make_panels(1, 2)
     names = list(dict.fromkeys(success.label for success in found))
     for index, name in enumerate(names):
         own = sorted((s for s in found if s.label == name), key=lambda s: s.task["options"]["delay"])
@@ -127,13 +129,13 @@ def by_delay(found: Sequence[Success]) -> Figure:
     ticks = [tick for tick in (10, 25, 50, 100, 200, 400, 800) if tick <= found[0].budget]
     axes[0, 1].set_yticks(ticks, [str(tick) for tick in ticks])
     axes[0, 1].set_ylim(20, found[0].budget)
-    key(figure, axes.flat)
+    draw_key(figure, axes.flat)
     return figure
 
 
-def exact(held: Sequence[Held]) -> Figure:
-    """The value of a neuron with no net input."""
-    figure, axes = panels(1, 1)
+def draw_exact(held: Sequence[Held]) -> Figure:
+    """Draw the value of a neuron with no net input."""
+    figure, axes = make_panels(1, 1)
     panel: Axes = axes[0, 0]
     for index, one in enumerate(held):
         steps = np.unique(np.geomspace(1, len(one.values), 200).astype(int))

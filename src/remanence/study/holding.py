@@ -7,10 +7,10 @@ from remanence import report, training
 from remanence.recipes import recipe_folder
 from remanence.report import Run
 from remanence.study import answers, markdown
-from remanence.study.exact import silent
+from remanence.study.exact import run_silent
 from remanence.study.figures import Histories
-from remanence.study.neurons import Neurons, over_training
-from remanence.study.success import label, successes
+from remanence.study.neurons import Neurons, trace_training
+from remanence.study.success import format_label, group_successes
 from remanence.training import RunConfig
 
 PARTS = ("holding", "bias", "delay", "tasks", "variants")
@@ -31,7 +31,7 @@ FUNCTIONS = ("relu", "leaky_relu", "tanh", "softplus")
 
 
 def plan(folder: Path, overrides: Sequence[str] = ()) -> dict[str, dict[Path, RunConfig]]:
-    """The runs of each part of the study, for :func:`remanence.training.compare`.
+    """Plan the runs of each part of the study, for :func:`remanence.training.compare`.
 
     Args:
         folder: gets the runs, a folder for each part.
@@ -66,35 +66,35 @@ def answer(
         ValueError: a run is missing or damaged.
         OSError: the folder cannot be written.
     """
-    runs = {part: in_order(report.load(list(paths)), paths) for part, paths in plans.items()}
-    found = {part: successes(runs[part]) for part in PARTS if part != "holding"}
-    histories = looked_into(runs["holding"], tell)
-    held = [silent(f, layer) for layer in ("persistent", "fastlane") for f in FUNCTIONS]
+    runs = {part: sort_runs(report.load(list(paths)), paths) for part, paths in plans.items()}
+    found = {part: group_successes(runs[part]) for part in PARTS if part != "holding"}
+    histories = measure_histories(runs["holding"], tell)
+    held = [run_silent(f, layer) for layer in ("persistent", "fastlane") for f in FUNCTIONS]
     return markdown.write(
         folder,
         TITLE,
         INTRODUCTION,
         [
-            answers.net_input(histories),
-            answers.bias(histories, found["bias"]),
-            answers.learning(found["delay"], found["tasks"], found["variants"]),
-            answers.exact(held),
+            answers.answer_net_input(histories),
+            answers.answer_bias(histories, found["bias"]),
+            answers.answer_learning(found["delay"], found["tasks"], found["variants"]),
+            answers.answer_exact(held),
         ],
     )
 
 
-def in_order(runs: Sequence[Run], paths: dict[Path, RunConfig]) -> list[Run]:
-    """The runs as the recipe has them."""
+def sort_runs(runs: Sequence[Run], paths: dict[Path, RunConfig]) -> list[Run]:
+    """Sort the runs in the order of the recipe."""
     places = {path: place for place, path in enumerate(paths)}
     return sorted(runs, key=lambda run: places[run.folder])
 
 
-def looked_into(runs: Sequence[Run], tell: Callable[[int, int], None]) -> dict[str, Histories]:
-    """Of each task and layer, the neurons over training of every seed that trained to the end."""
+def measure_histories(runs: Sequence[Run], tell: Callable[[int, int], None]) -> dict[str, Histories]:
+    """Measure the neurons over training, for each task, layer and seed that was trained to the end."""
     found: dict[str, dict[str, list[list[Neurons]]]] = {}
     for done, run in enumerate(runs):
         if run.state == "finished":
             layers = found.setdefault(run.task, {})
-            layers.setdefault(label(run.config["layer"]), []).append(over_training(run))
+            layers.setdefault(format_label(run.config["layer"]), []).append(trace_training(run))
         tell(done + 1, len(runs))
     return {task: dict(layers) for task, layers in found.items()}

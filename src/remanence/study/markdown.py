@@ -4,10 +4,10 @@ from collections.abc import Sequence
 from dataclasses import dataclass
 from pathlib import Path
 
-from remanence.extras import needing
-from remanence.files import replacing, write_text
+from remanence.extras import require_extra
+from remanence.files import replace_file, write_text
 
-with needing("train", "remanence.study"):
+with require_extra("train", "remanence.study"):
     from matplotlib.figure import Figure
 
 
@@ -19,7 +19,7 @@ class Table:
     rows: Sequence[Sequence[str]]
 
     def markdown(self) -> str:
-        """As Markdown."""
+        """Format the table as Markdown."""
         ruler = ["---"] + ["---:"] * (len(self.head) - 1)
         return "\n".join("| " + " | ".join(row) + " |" for row in (self.head, ruler, *self.rows))
 
@@ -45,7 +45,7 @@ class Answer:
     tables: Sequence[Table]
 
     def markdown(self) -> str:
-        """The section of the page."""
+        """Format the section of the page."""
         tables = "\n\n".join(table.markdown() for table in self.tables)
         parts = (self.sentences, f"![{self.caption}]({self.name}.png)", self.caption, tables)
         return f"## {self.question}\n" + "\n\n".join(parts) + "\n"
@@ -58,7 +58,7 @@ def write(folder: Path, title: str, introduction: str, answers: Sequence[Answer]
         OSError: the folder cannot be written.
     """
     for answer in answers:
-        with replacing(folder / f"{answer.name}.png") as file:
+        with replace_file(folder / f"{answer.name}.png") as file:
             answer.figure.savefig(file, format="png", dpi=130)
     page = folder / "index.md"
     write_text(page, "\n".join([f"# {title}", introduction, "", *(answer.markdown() for answer in answers)]))

@@ -13,7 +13,7 @@ from remanence.analysis import holding
 from remanence.errors import UserError
 from remanence.models import SequenceModel
 from remanence.report import Run
-from remanence.study.phases import Phases, phases
+from remanence.study.phases import Phases, find_phases
 from remanence.training import Experiment, RunConfig
 from remanence.training.run import load_weights
 
@@ -51,64 +51,64 @@ class Neurons:
 
 
 @torch.no_grad()
-def over_training(run: Run) -> list[Neurons]:
-    """The neurons of a run at each moment at which its weights were kept.
+def trace_training(run: Run) -> list[Neurons]:
+    """Measure the neurons of a run at each snapshot of its weights.
 
     Raises:
-        ValueError: the run kept no weights.
+        ValueError: the run has no snapshots of its weights.
         RunError: some of them are damaged.
     """
     experiment = Experiment(RunConfig.model_validate(run.config))
     samples = experiment.task.dataset("validation")
     batch = samples.batch(range(min(PROBED, len(samples))))
     found = []
-    for epoch, path in kept_weights(run.folder):
+    for epoch, path in find_snapshots(run.folder):
         load_weights(experiment, path)
         assert isinstance(experiment.model, SequenceModel)
         step = 0 if epoch == 0 else int(run.curve["step"][epoch - 1])
-        found.append(measured(experiment.model, experiment.task, batch, step))
+        found.append(measure_neurons(experiment.model, experiment.task, batch, step))
     return found
 
 
-def kept_weights(folder: Path) -> list[tuple[int, Path]]:
-    """Epochs and the files of their weights.
+def find_snapshots(folder: Path) -> list[tuple[int, Path]]:
+    """Find the epochs and files of the snapshots.
 
     Raises:
         ValueError: there are none.
     """
     files = {int(path.stem.removeprefix("epoch-")): path for path in (folder / "checkpoints").glob("epoch-*.ckpt")}
     if not files:
-        raise UserError(f"{folder} kept no weights over training: set training.keep")
+        raise UserError(f"{folder} has no snapshots of its weights: set training.snapshot_every")
     return sorted(files.items())
 
 
-def measured(model: SequenceModel, task: tasks.Task, batch: tasks.Batch, step: int) -> Neurons:
-    """What the neurons of ``model`` do on a batch."""
+def measure_neurons(model: SequenceModel, task: tasks.Task, batch: tasks.Batch, step: int) -> Neurons:
+    """Measure the neurons of ``model`` on a batch."""
     found = holding(model.memory, model.encoder(batch.inputs))
-    phase = phases(task, batch)
+    phase = find_phases(task, batch)
     spread = found.values[phase.hold].std(0).clamp_min(1e-6)
     net_input = found.net_input / spread
     change = torch.diff(found.values, dim=1, prepend=torch.zeros_like(found.values[:, :1])) / spread
     away = phase.hold[..., None] & (found.values.abs() > AWAY * spread)
     return Neurons(
         step,
-        explained=explained(found.values, phase).numpy(),
-        net_hold=root_mean_square(net_input, away),
-        net_write=root_mean_square(net_input, phase.write[..., None].expand_as(away)),
+        explained=compute_explained(found.values, phase).numpy(),
+        net_hold=compute_root_mean_square(net_input, away),
+        net_write=compute_root_mean_square(net_input, phase.write[..., None].expand_as(away)),
         kept=change.abs().where(away, torch.nan).flatten(0, 1).nanmedian(0).values.numpy(),
         bias=model.memory.bias.detach().numpy().copy(),  # type: ignore[operator]
     )
 
 
-def root_mean_square(
+def compute_root_mean_square(
     values: Float[Tensor, "batch time neurons"], steps: Bool[Tensor, "batch time neurons"]
 ) -> np.ndarray:
-    """Over some steps of each neuron, [neurons]; NaN of none."""
+    """Compute the root mean square over some steps of each neuron, [neurons]; NaN without steps."""
     return values.square().where(steps, torch.nan).nanmean((0, 1)).sqrt().numpy()
 
 
-def explained(values: Float[Tensor, "batch time neurons"], phase: Phases) -> Float[Tensor, " neurons"]:
-    """R² of a linear regression of each neuron on what is to be remembered; 0 for one whose value never changes."""
+def compute_explained(values: Float[Tensor, "batch time neurons"], phase: Phases) -> Float[Tensor, " neurons"]:
+    """Compute R² of a linear regression of each neuron on what is to be remembered; 0 for constant neurons."""
     y = values[phase.hold].double()
     known = phase.remembered[phase.hold].double()
     design = torch.cat([known, torch.ones_like(known[:, :1])], 1)

@@ -26,8 +26,8 @@ class Phases:
     remembered: Float[Tensor, "batch time variables"]
 
 
-def phases(task: Task, batch: Batch) -> Phases:
-    """The phases of a batch.
+def find_phases(task: Task, batch: Batch) -> Phases:
+    """Find the phases of a batch.
 
     In :class:`Recall` a symbol is written while it is shown, and held from then on. In :class:`FlipFlop` a step with
     a pulse in any channel writes; steps before the first pulse of all channels are neither.

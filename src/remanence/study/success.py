@@ -18,7 +18,8 @@ class Success:
         label: the memory and its options, as a person would say it.
         task: name and options of the task.
         settings: ``model.initial`` and ``training.frozen``, where set.
-        steps: optimiser steps until the validation metric was at or below ``training.solved``, of those that got there.
+        steps: optimiser steps until the validation metric reached ``training.stop_at_metric``, for the runs in which it
+            did.
         seeds: how many runs there are.
         budget: the most steps that a run had.
     """
@@ -49,38 +50,38 @@ class Success:
         return f"{len(self.steps)}/{self.seeds} in {self.median:,.0f}{between}"
 
 
-def successes(runs: Iterable[Run]) -> list[Success]:
-    """One for each setting, in the order of the runs; unfinished runs do not count."""
+def group_successes(runs: Iterable[Run]) -> list[Success]:
+    """Group runs by setting, in the order of the runs; unfinished runs do not count."""
     groups: dict[str, list[Run]] = {}
     for run in runs:
         if run.state != "unfinished":
             key = json.dumps([run.config[part] for part in ("task", "layer", "model", "training")], sort_keys=True)
             groups.setdefault(key, []).append(run)
-    return [success(group) for group in groups.values()]
+    return [build_success(group) for group in groups.values()]
 
 
-def success(runs: list[Run]) -> Success:
-    """Of runs that differ by their seed."""
+def build_success(runs: list[Run]) -> Success:
+    """Summarise runs that differ only in their seed."""
     config = runs[0].config
     training = config["training"]
-    steps = [solved_after(run) for run in runs]
+    steps = [find_first_success(run) for run in runs]
     return Success(
-        label=label(config["layer"]),
+        label=format_label(config["layer"]),
         task=config["task"],
         settings={"initial": config["model"]["initial"], "frozen": tuple(training["frozen"])},
         steps=tuple(sorted(step for step in steps if step is not None)),
         seeds=len(runs),
-        budget=training["epochs"] * training["epoch_steps"],
+        budget=training["epochs"] * training["steps_per_epoch"],
     )
 
 
-def solved_after(run: Run) -> int | None:
-    """The first step at whose validation the metric was at or below ``training.solved``; None if there is none."""
-    solved = np.flatnonzero(run.curve["validation_metric"] <= run.config["training"]["solved"])
+def find_first_success(run: Run) -> int | None:
+    """Find the first step at which the validation metric reached ``training.stop_at_metric``; None if it never did."""
+    solved = np.flatnonzero(run.curve["validation_metric"] <= run.config["training"]["stop_at_metric"])
     return int(run.curve["step"][solved[0]]) if len(solved) else None
 
 
-def label(layer: dict[str, Any]) -> str:
-    """A layer as a person would say it."""
+def format_label(layer: dict[str, Any]) -> str:
+    """Format a layer and its options in words."""
     words = [str(value) if isinstance(value, str) else f"{key} {value}" for key, value in layer["options"].items()]
     return " ".join([layer["name"], *words])

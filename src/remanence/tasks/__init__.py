@@ -100,6 +100,9 @@ def create(name: str, /, **options: object) -> Task:
         name: one of ``remanence list``, or ``package.module:Class``.
         options: what the task takes.
 
+    Returns:
+        The task.
+
     Raises:
         ValueError: no such task (the message names the nearest), or an option it refuses.
 

@@ -1,11 +1,11 @@
 """Byte-level document retrieval of the Long Range Arena (Tay et al. 2020, section 2.2.3)."""
 
-from remanence.data import prepared
+from remanence.data import load_prepared
 from remanence.data.aan import AAN as SOURCE
 from remanence.errors import UserError
 from remanence.tasks.classification import Classification
 from remanence.tasks.samples import Sequences
-from remanence.tasks.task import Split, checked_split
+from remanence.tasks.task import Split, check_split
 from remanence.tasks.text import BYTES, SHOWN
 
 
@@ -39,8 +39,8 @@ class AAN(Classification):
 
     def dataset(self, split: Split) -> Sequences:
         """Pairs of bytes of different lengths, and whether one cites the other [samples]."""
-        store = prepared(SOURCE, "aan")
-        tokens, starts, targets = (store[f"{checked_split(split)}.{name}"] for name in ("tokens", "starts", "targets"))
+        store = load_prepared(SOURCE, "aan")
+        tokens, starts, targets = (store[f"{check_split(split)}.{name}"] for name in ("tokens", "starts", "targets"))
         return Sequences(tokens, starts, targets, shift=1, limit=self.length, pairs=True)
 
     def examples(self, count: int) -> list[str]:

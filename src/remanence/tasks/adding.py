@@ -2,7 +2,7 @@
 
 import numpy as np
 
-from remanence.tasks.checks import at_least
+from remanence.checks import check_range
 from remanence.tasks.generated import Generated
 from remanence.tasks.regression import Regression
 
@@ -11,8 +11,8 @@ class Adding(Generated, Regression):
     """Add the two marked numbers of a long sequence.
 
     Two channels: numbers drawn uniformly from [0, 1), and a marker that is 1 at two steps, one in each half, and else
-    0. The target, after the last step, is the sum of the two marked numbers. Loss and metric are the squared error. Who
-    always says 1, the mean, has the variance of the sum, 2 / 12 = 1/6: the level of chance.
+    0. The target, after the last step, is the sum of the two marked numbers. Loss and metric are the squared error. A
+    constant output of 1, the mean, has the variance of the sum, 2 / 12 = 1/6: the level of chance.
 
     Args:
         length: steps T.
@@ -41,7 +41,7 @@ class Adding(Generated, Regression):
         self, *, length: int = 100, train: int = 100_000, validation: int = 1000, test: int = 10_000, seed: int = 0
     ):
         super().__init__(train=train, validation=validation, test=test, seed=seed)
-        at_least(2, length=length)
+        check_range(2, length=length)
         self.length = length
         self.numbers = length + 2
 

@@ -3,8 +3,8 @@
 import numpy as np
 from torch import Tensor, nn
 
-from remanence.tasks.checks import at_least
-from remanence.tasks.choices import shuffled
+from remanence.checks import check_range
+from remanence.tasks.choices import draw_distinct
 from remanence.tasks.generated import Generated
 
 
@@ -17,7 +17,7 @@ class Associations(Generated):
     and S for the value, one of each raised to 1; the last step has a key alone.
 
     The output is S numbers, the value one of them 1 and the others 0; loss and metric are half their squared error,
-    1/2 |v - v'|^2, as published. Who always says the mean, 1 / S in each, has (1 - 1 / S) / 2, the level of chance.
+    1/2 |v - v'|^2, as published. A constant output of the mean, 1 / S, has (1 - 1 / S) / 2, the level of chance.
 
     Args:
         keys: S, of keys and of values; published: 20 to 600, to overwrite 20 to 200.
@@ -50,7 +50,7 @@ class Associations(Generated):
         seed: int = 0,
     ):
         super().__init__(train=train, validation=validation, test=test, seed=seed)
-        at_least(2, keys=keys)
+        check_range(2, keys=keys)
         self.overwrite, self.pairs = overwrite, 2 * keys if overwrite else keys
         self.input_size, self.target_size = 2 * keys, keys
         self.numbers = 2 * self.pairs + 1
@@ -62,7 +62,7 @@ class Associations(Generated):
 
     def make(self, numbers: np.ndarray) -> tuple[np.ndarray, np.ndarray]:
         """Signals [samples, pairs + 1, 2 keys], and values [samples]."""
-        keys, values = (self._symbols(part) for part in np.split(numbers[:, :-1], 2, axis=1))
+        keys, values = (self._draw_symbols(part) for part in np.split(numbers[:, :-1], 2, axis=1))
         rows, size = np.arange(len(numbers)), self.target_size
         asked = keys[rows, (numbers[:, -1] * self.pairs).astype(np.int64)]
         last = self.pairs - 1 - (keys == asked[:, None])[:, ::-1].argmax(1)
@@ -90,6 +90,6 @@ class Associations(Generated):
             for told, given, answer in zip(keys, values, batch.targets.tolist(), strict=True)
         ]
 
-    def _symbols(self, numbers: np.ndarray) -> np.ndarray:
+    def _draw_symbols(self, numbers: np.ndarray) -> np.ndarray:
         size = self.target_size
-        return (numbers * size).astype(np.int64) if self.overwrite else shuffled(numbers, size)
+        return (numbers * size).astype(np.int64) if self.overwrite else draw_distinct(numbers, size)

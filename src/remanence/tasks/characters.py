@@ -5,11 +5,11 @@ from functools import cached_property
 import numpy as np
 from torch import Tensor, nn
 
-from remanence.data import Store, prepared
-from remanence.data.text import DEFAULT, text_file
+from remanence.data import Store, load_prepared
+from remanence.data.text import DEFAULT, build_source
 from remanence.errors import UserError
 from remanence.tasks.samples import Windows
-from remanence.tasks.task import Split, Task, checked_split
+from remanence.tasks.task import Split, Task, check_split
 
 SHARES = {"train": (0.0, 0.9), "validation": (0.9, 0.95), "test": (0.95, 1.0)}
 SHOWN = 300  # characters of an example
@@ -43,11 +43,11 @@ class Characters(Task):
         if length < 1:
             raise UserError(f"length must be at least 1, got {length}")
         self.length = length
-        self.source = self._text = text_file(name)
+        self.source = self._text = build_source(name)
 
     @cached_property
     def _store(self) -> Store:
-        return prepared(self._text, "characters")
+        return load_prepared(self._text, "characters")
 
     @property
     def vocabulary(self) -> list[str]:  # type: ignore[override]
@@ -62,7 +62,7 @@ class Characters(Task):
     @property
     def chance(self) -> float:  # type: ignore[override]
         """Bits per character of a guess by how often each character occurs in the training part."""
-        train, test = (np.bincount(self._part(split), minlength=self.target_size) for split in ("train", "test"))
+        train, test = (np.bincount(self._select_part(split), minlength=self.target_size) for split in ("train", "test"))
         frequency = (train + 1) / (train + 1).sum()
         return float(-(test * np.log2(frequency)).sum() / test.sum())
 
@@ -72,7 +72,7 @@ class Characters(Task):
         Raises:
             ValueError: that part of the text is shorter than a piece.
         """
-        part = self._part(checked_split(split))
+        part = self._select_part(check_split(split))
         if len(part) <= self.length:
             raise UserError(
                 f"the text has {len(part):,} characters for {split}, a piece needs {self.length + 1}: lower length"
@@ -92,6 +92,6 @@ class Characters(Task):
         samples = self.dataset("train")
         return ["".join(self.vocabulary[t] for t in samples[i][0][:SHOWN].tolist()) for i in range(count)]
 
-    def _part(self, split: str) -> np.ndarray:
+    def _select_part(self, split: str) -> np.ndarray:
         tokens, (start, end) = self._store["tokens"], SHARES[split]
         return tokens[int(start * len(tokens)) : int(end * len(tokens))]

@@ -3,11 +3,11 @@
 import numpy as np
 import torch
 
-from remanence.data import prepared
+from remanence.data import load_prepared
 from remanence.data.cheetah import CHANNELS, CHEETAH
 from remanence.tasks.regression import Regression
 from remanence.tasks.samples import Samples
-from remanence.tasks.task import Split, checked_split
+from remanence.tasks.task import Split, check_split
 
 LENGTH, STRIDE = 32, 10
 FILES = {"validation": range(5), "test": range(5, 15), "train": range(15, 25)}
@@ -37,10 +37,10 @@ class Cheetah(Regression):
 
     def dataset(self, split: Split) -> Samples:
         """Observations [samples, 32, 17], and those one step later, of the same shape."""
-        store = prepared(CHEETAH, "cheetah")
+        store = load_prepared(CHEETAH, "cheetah")
         values, starts = store["values"], store["starts"]
         places = np.concatenate(
-            [np.arange(starts[file], starts[file + 1] - LENGTH - 1, STRIDE) for file in FILES[checked_split(split)]]
+            [np.arange(starts[file], starts[file + 1] - LENGTH - 1, STRIDE) for file in FILES[check_split(split)]]
         )
         windows = torch.from_numpy(values[places[:, None] + np.arange(LENGTH + 1)])
         return Samples(windows[:, :-1], windows[:, 1:])

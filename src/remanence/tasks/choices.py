@@ -4,8 +4,8 @@ import numpy as np
 from jaxtyping import Float, Integer
 
 
-def shuffled(numbers: Float[np.ndarray, "rows drawn"], among: int) -> Integer[np.ndarray, "rows drawn"]:
-    """Different ones of 0 ... ``among`` - 1, in random order, decided by numbers from [0, 1).
+def draw_distinct(numbers: Float[np.ndarray, "rows drawn"], among: int) -> Integer[np.ndarray, "rows drawn"]:
+    """Draw distinct numbers of 0 ... ``among`` - 1 in random order, decided by numbers from [0, 1).
 
     References:
         The shuffle of Fisher & Yates (Knuth, "The art of computer programming", volume 2, algorithm 3.4.2P), cut short.
@@ -18,8 +18,10 @@ def shuffled(numbers: Float[np.ndarray, "rows drawn"], among: int) -> Integer[np
     return order[:, : numbers.shape[1]]
 
 
-def weighted(numbers: Float[np.ndarray, "rows items"], weights: Float[np.ndarray, " items"], count: int) -> np.ndarray:
-    """Different items [rows, ``count``], each drawn by the weights of those that are left.
+def draw_weighted(
+    numbers: Float[np.ndarray, "rows items"], weights: Float[np.ndarray, " items"], count: int
+) -> np.ndarray:
+    """Draw distinct items [rows, ``count``], each by the weights of those that are left.
 
     References:
         Efraimidis & Spirakis, "Weighted random sampling with a reservoir", 2006.

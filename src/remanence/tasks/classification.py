@@ -1,4 +1,4 @@
-"""What all tasks that ask for one class at the end of the sequence have in common."""
+"""Base class of tasks with one class at the end of the sequence."""
 
 from torch import Tensor, nn
 

@@ -1,4 +1,4 @@
-"""Generators whose samples come one after another are compiled."""
+"""Compilation of generators that draw one sample after another."""
 
 import inspect
 from collections.abc import Callable
@@ -8,5 +8,5 @@ import numba
 
 
 def compiled(function: Callable[..., Any]) -> Callable[..., Any]:
-    """Compile a function, without what may have been wrapped around it to check its types; threads may share it."""
+    """Compile a function by Numba, without wrappers that check its types; it releases the GIL."""
     return numba.njit(inspect.unwrap(function), nogil=True)

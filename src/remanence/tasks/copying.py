@@ -6,21 +6,21 @@ from math import log
 import numpy as np
 from torch import Tensor
 
-from remanence.tasks.checks import at_least
+from remanence.checks import check_range
 from remanence.tasks.generated import Generated
 from remanence.tasks.stepwise import StepwiseClassification
 
 
 class Copy(Generated, StepwiseClassification):
-    """Keep ten symbols through a long blank stretch, then say them in their order.
+    """Remember ten symbols over a long blank stretch, then output them in order.
 
     The input is ``length`` symbols, ``delay`` - 1 blanks, a marker ``>``, and ``length`` blanks: T + 20 steps for a
     delay T and 10 symbols. The target is blank at each step up to and with the marker, then the symbols. Loss and
-    metric are the cross-entropy over all steps, as published. Who knows when to speak but not what is sure of the
-    blanks and guesses the symbols; that gives 10 ln 8 / (T + 20), the level of chance. :meth:`error_rate` tells how
-    many of the symbols are wrong.
+    metric are the cross-entropy over all steps, as published. A model that knows when to answer but not what
+    predicts the blanks and guesses the symbols; this gives 10 ln 8 / (T + 20), the level of chance. :meth:`error_rate`
+    is the fraction of wrong symbols.
 
-    Samples are laid out when they are asked for, so a delay of 10,000 takes no more memory than one of 10.
+    Samples are generated on demand, so a delay of 10,000 takes no more memory than one of 10.
 
     Args:
         delay: steps T between the last symbol and the first answer.
@@ -57,8 +57,8 @@ class Copy(Generated, StepwiseClassification):
         seed: int = 0,
     ):
         super().__init__(train=train, validation=validation, test=test, seed=seed)
-        at_least(1, delay=delay, length=length)
-        at_least(2, symbols=symbols)
+        check_range(1, delay=delay, length=length)
+        check_range(2, symbols=symbols)
         self.delay, self.symbols, self.length = delay, symbols, length
         self.numbers = length
         self.vocabulary = [*(str(symbol) for symbol in range(symbols)), "·", ">"]
@@ -66,7 +66,7 @@ class Copy(Generated, StepwiseClassification):
 
     @property
     def chance(self) -> float:  # type: ignore[override]
-        """The cross-entropy of who is sure of the blanks and guesses the symbols, in nats."""
+        """The cross-entropy of predicting the blanks and guessing the symbols, in nats."""
         return self.length * log(self.symbols) / (self.delay + 2 * self.length)
 
     def make(self, numbers: np.ndarray) -> tuple[np.ndarray, np.ndarray]:
@@ -75,12 +75,12 @@ class Copy(Generated, StepwiseClassification):
         blank, marker = self.symbols, self.symbols + 1
         inputs = np.full((len(numbers), self.delay + 2 * self.length), blank)
         targets = inputs.copy()
-        np.put_along_axis(inputs, self.places(numbers), said, axis=1)
+        np.put_along_axis(inputs, self.choose_places(numbers), said, axis=1)
         inputs[:, self.length + self.delay - 1] = marker
         targets[:, -self.length :] = said
         return inputs, targets
 
-    def places(self, numbers: np.ndarray) -> np.ndarray:
+    def choose_places(self, numbers: np.ndarray) -> np.ndarray:
         """The steps at which the symbols come, [samples, length]: the first ones."""
         return np.broadcast_to(np.arange(self.length), (len(numbers), self.length))
 
@@ -89,7 +89,7 @@ class Copy(Generated, StepwiseClassification):
         return self.loss(output, target)
 
     def error_rate(self, output: Tensor, target: Tensor) -> Tensor:
-        """How many of the symbols are wrong; of who guesses, 1 - 1 / ``symbols``."""
+        """Compute the fraction of wrong symbols; a guess has 1 - 1 / ``symbols``."""
         asked = target != self.symbols
         return (output.argmax(-1) != target)[asked].float().mean()
 
@@ -97,11 +97,11 @@ class Copy(Generated, StepwiseClassification):
         """Sequences and what to say, blanks by their number."""
         batch = self.first(count)
         return [
-            f"{self._text(tokens)} -> {self._text(target)}"
+            f"{self._format_tokens(tokens)} -> {self._format_tokens(target)}"
             for tokens, target in zip(batch.inputs.tolist(), batch.targets.tolist(), strict=True)
         ]
 
-    def _text(self, tokens: list[int]) -> str:
+    def _format_tokens(self, tokens: list[int]) -> str:
         words = []
         for token, run in groupby(tokens):
             symbol, times = (self.vocabulary or [])[token], len(list(run))

@@ -4,9 +4,9 @@ from dataclasses import dataclass
 
 import numpy as np
 
-from remanence.extras import needing
+from remanence.extras import require_extra
 
-with needing("train", "drawing the images of Pathfinder"):
+with require_extra("train", "drawing the images of Pathfinder"):
     from PIL import Image, ImageDraw
 
 FINER = 2  # drawn so many times finer, then reduced
@@ -71,22 +71,22 @@ class Stamps:
     step_masks: np.ndarray
 
 
-def stamps(drawing: Drawing, margin: int) -> Stamps:
+def draw_stamps(drawing: Drawing, margin: int) -> Stamps:
     """Draw all dashes of one margin."""
-    degrees = [dashed(drawing, margin, np.deg2rad(degree)) for degree in range(DEGREES)]
+    degrees = [draw_dash(drawing, margin, np.deg2rad(degree)) for degree in range(DEGREES)]
     reach = drawing.dash + margin
     angle = np.arange(0, 2 * np.pi, 1 / reach)  # one pixel of the circle apart
     steps = np.unique(np.floor(reach * np.stack([np.sin(angle), np.cos(angle)], 1)).astype(np.int64), axis=0)
     angles = np.arctan2(steps[:, 0], steps[:, 1])
-    back = [dashed(drawing, margin, angle + np.pi) for angle in angles]
+    back = [draw_dash(drawing, margin, angle + np.pi) for angle in angles]
     lines, masks, step_lines, step_masks = (
         np.stack([pair[part] for pair in pairs]) for pairs in (degrees, back) for part in range(2)
     )
     return Stamps(margin, lines, masks, steps, angles, step_lines, step_masks)
 
 
-def dashed(drawing: Drawing, margin: int, angle: float) -> tuple[np.ndarray, np.ndarray]:
-    """A dash that leaves the centre at an angle, and the dash with its margin, both from 0 to 1."""
+def draw_dash(drawing: Drawing, margin: int, angle: float) -> tuple[np.ndarray, np.ndarray]:
+    """Draw a dash that leaves the centre at an angle, and the dash with its margin, both from 0 to 1."""
     half = drawing.dash + int(np.ceil(drawing.thickness)) + margin
     centre = half * FINER
     end = [int(np.ceil(centre + drawing.dash * FINER * part)) for part in (np.cos(angle), np.sin(angle))]
@@ -94,19 +94,19 @@ def dashed(drawing: Drawing, margin: int, angle: float) -> tuple[np.ndarray, np.
     width = round(drawing.thickness * FINER)
     ImageDraw.Draw(fine).line([(centre, centre), (end[0], end[1])], fill=255, width=width)
     side = 2 * half + 1
-    return reduced(np.asarray(fine), side), reduced(widened(np.asarray(fine), margin * FINER), side)
+    return reduce_size(np.asarray(fine), side), reduce_size(widen(np.asarray(fine), margin * FINER), side)
 
 
-def disc(radius: float) -> np.ndarray:
-    """A disc around the centre of a square of an odd number of pixels, from 0 to 1."""
+def draw_disc(radius: float) -> np.ndarray:
+    """Draw a disc around the centre of a square of an odd number of pixels, from 0 to 1."""
     half = int(np.ceil(radius)) + 1
     place = np.arange(2 * (half + 1) * FINER) - (half + 1) * FINER  # one pixel more on each side, for the reduction
     inside = place[:, None] ** 2 + place**2 <= (radius * FINER) ** 2
-    return reduced(np.where(inside, 255, 0).astype(np.uint8), 2 * (half + 1))[1:, 1:]
+    return reduce_size(np.where(inside, 255, 0).astype(np.uint8), 2 * (half + 1))[1:, 1:]
 
 
-def widened(image: np.ndarray, radius: int) -> np.ndarray:
-    """The brightest pixel no further away than ``radius``."""
+def widen(image: np.ndarray, radius: int) -> np.ndarray:
+    """Replace each pixel by the brightest one within ``radius``."""
     wide = np.pad(image, radius)
     place = np.arange(-radius, radius + 1)
     rows, columns = image.shape
@@ -114,7 +114,7 @@ def widened(image: np.ndarray, radius: int) -> np.ndarray:
     return np.max([wide[y : y + rows, x : x + columns] for y, x in shifts], axis=0)
 
 
-def reduced(image: np.ndarray, side: int) -> np.ndarray:
-    """The image at another size, from 0 to 1."""
+def reduce_size(image: np.ndarray, side: int) -> np.ndarray:
+    """Resize an image, from 0 to 1."""
     small = Image.fromarray(image).resize((side, side), Image.Resampling.LANCZOS)
     return np.asarray(small, np.float32) / 255

@@ -2,7 +2,7 @@
 
 import numpy as np
 
-from remanence.tasks.checks import at_least
+from remanence.checks import check_range
 from remanence.tasks.copying import Copy
 
 
@@ -42,8 +42,8 @@ class Denoise(Copy):
         test: int = 10_000,
         seed: int = 0,
     ):
-        at_least(1, length=length)
-        at_least(length, stretch=stretch)
+        check_range(1, length=length)
+        check_range(length, stretch=stretch)
         delay = stretch + 1 - length  # the marker stands behind the stretch
         super().__init__(
             delay=delay, symbols=symbols, length=length, train=train, validation=validation, test=test, seed=seed
@@ -51,6 +51,6 @@ class Denoise(Copy):
         self.stretch = stretch
         self.numbers = length + stretch
 
-    def places(self, numbers: np.ndarray) -> np.ndarray:
-        """Where the symbols are strewn, [samples, length], in their order."""
+    def choose_places(self, numbers: np.ndarray) -> np.ndarray:
+        """Choose the steps at which the symbols come, [samples, length], in order."""
         return np.sort(np.argpartition(numbers[:, self.length :], self.length - 1, axis=1)[:, : self.length], axis=1)

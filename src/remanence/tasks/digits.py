@@ -3,12 +3,11 @@
 import numpy as np
 import torch
 
-from remanence.extras import needing
+from remanence.extras import require_extra
 from remanence.tasks.classification import Classification
+from remanence.tasks.pictures import draw_image
 from remanence.tasks.samples import Samples
-from remanence.tasks.task import Split, checked_split
-
-SHADES = " ·-+*#"
+from remanence.tasks.task import Split, check_split
 
 
 class Digits(Classification):
@@ -39,18 +38,18 @@ class Digits(Classification):
 
     def dataset(self, split: Split) -> Samples:
         """Pixels [samples, 64, 1] between 0 and 1, and digits [samples]."""
-        with needing("train", "the task digits"):
+        with require_extra("train", "the task digits"):
             from sklearn.datasets import load_digits
 
         images, labels = (np.asarray(part) for part in load_digits(return_X_y=True))
         chosen, test = self._divide(np.arange(len(labels)), labels, 400)
         train, validation = self._divide(chosen, labels, 200)
-        rows = {"train": train, "validation": validation, "test": test}[checked_split(split)]
+        rows = {"train": train, "validation": validation, "test": test}[check_split(split)]
         pixels = torch.from_numpy(images[rows] / 16).float()
         return Samples(pixels[..., None], torch.from_numpy(labels[rows]).long())
 
     def _divide(self, rows: np.ndarray, labels: np.ndarray, held_out: int) -> tuple[np.ndarray, np.ndarray]:
-        with needing("train", "the task digits"):
+        with require_extra("train", "the task digits"):
             from sklearn.model_selection import train_test_split
 
         kept, held = train_test_split(rows, test_size=held_out, random_state=self.seed, stratify=labels[rows])
@@ -59,7 +58,6 @@ class Digits(Classification):
     def examples(self, count: int) -> list[str]:
         """Images drawn in characters, and their digits."""
         samples = self.dataset("train")
-        return [
-            "\n".join("".join(SHADES[int(5 * p)] * 2 for p in row) for row in image.view(8, 8).tolist()) + f"-> {digit}"
-            for image, digit in zip(samples.inputs[:count], samples.targets[:count].tolist(), strict=True)
-        ]
+        images = (samples.inputs[:count].view(-1, 8, 8) * 255).numpy()
+        digits = samples.targets[:count].tolist()
+        return [f"{draw_image(image)}\n-> {digit}" for image, digit in zip(images, digits, strict=True)]

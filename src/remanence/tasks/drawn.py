@@ -1,4 +1,4 @@
-"""Samples that are made when they are asked for, each from its number alone."""
+"""Samples that are generated on demand, each from its index alone."""
 
 from collections.abc import Callable, Sequence
 
@@ -8,7 +8,7 @@ from jaxtyping import Float, Integer
 from torch import Tensor
 from torch.utils.data import Dataset
 
-from remanence.tasks.samples import Batch, widened
+from remanence.tasks.samples import Batch, widen
 
 # SplitMix64: the step from number to number, and the two multipliers that mix its bits.
 STEP, FIRST, SECOND = (np.uint64(value) for value in (0x9E3779B97F4A7C15, 0xBF58476D1CE4E5B9, 0x94D049BB133111EB))
@@ -17,7 +17,7 @@ Make = Callable[[np.ndarray], tuple[np.ndarray, np.ndarray]]
 
 
 class Drawn(Dataset[tuple[Tensor, Tensor]]):
-    """Samples that nothing holds: each is drawn anew, the same, whenever it is asked for, however many there are.
+    """Samples that are not stored: each is generated, always the same, whenever it is requested.
 
     Args:
         make: turns numbers drawn uniformly from [0, 1), [samples, numbers], into inputs [samples, time] or
@@ -40,21 +40,24 @@ class Drawn(Dataset[tuple[Tensor, Tensor]]):
         return batch.inputs[0], batch.targets[0]
 
     def batch(self, indices: Sequence[int]) -> Batch:
-        """The samples at these places.
+        """Return the samples at these indices.
+
+        Args:
+            indices: of the samples.
 
         Raises:
-            IndexError: there is no such place.
+            IndexError: an index is out of range.
         """
         rows = np.asarray(indices, np.int64)
         rows = np.where(rows < 0, rows + self.count, rows)
         if ((rows < 0) | (rows >= self.count)).any():
             raise IndexError(f"there are {self.count} samples")
-        inputs, targets = self.make(uniform(self.start, rows, self.numbers))
-        return Batch(widened(torch.from_numpy(inputs)), widened(torch.from_numpy(targets)))
+        inputs, targets = self.make(draw_uniform(self.start, rows, self.numbers))
+        return Batch(widen(torch.from_numpy(inputs)), widen(torch.from_numpy(targets)))
 
 
-def uniform(start: int, rows: Integer[np.ndarray, " rows"], columns: int) -> Float[np.ndarray, "rows columns"]:
-    """Numbers in [0, 1) by their place in one endless stream: row r has those from r ``columns`` on.
+def draw_uniform(start: int, rows: Integer[np.ndarray, " rows"], columns: int) -> Float[np.ndarray, "rows columns"]:
+    """Return numbers in [0, 1) by their position in one endless stream; row r starts at r ``columns``.
 
     The stream is SplitMix64's, each number a function of its place, so that any row is drawn at any time.
 
@@ -62,11 +65,11 @@ def uniform(start: int, rows: Integer[np.ndarray, " rows"], columns: int) -> Flo
         Steele, Lea & Flood, "Fast splittable pseudorandom number generators", 2014; Salmon et al., "Parallel random
         numbers: as easy as 1, 2, 3", 2011.
     """
-    return (bits(start, rows, columns) >> np.uint64(11)) * 2.0**-53
+    return (draw_bits(start, rows, columns) >> np.uint64(11)) * 2.0**-53
 
 
-def bits(start: int, rows: Integer[np.ndarray, " rows"], columns: int) -> Integer[np.ndarray, "rows columns"]:
-    """The same as 64 bits each."""
+def draw_bits(start: int, rows: Integer[np.ndarray, " rows"], columns: int) -> Integer[np.ndarray, "rows columns"]:
+    """Return the same numbers as 64 bits each."""
     place = rows.astype(np.uint64)[:, None] * np.uint64(columns) + np.arange(1, columns + 1, dtype=np.uint64)
     z = place * STEP + np.uint64(start)  # modulo 2^64
     for shift, factor in ((30, FIRST), (27, SECOND)):

@@ -15,7 +15,7 @@ END = VOCABULARY.index(CLOSE)
 
 @compiled
 def apply(operator: int, values: np.ndarray) -> int:
-    """The value of an operator: least, greatest, median (rounded down), sum modulo 10."""
+    """Evaluate an operator: minimum, maximum, median (rounded down), sum modulo 10."""
     if operator == MIN:
         return values.min()
     if operator == MAX:

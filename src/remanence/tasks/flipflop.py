@@ -3,8 +3,8 @@
 import numpy as np
 from torch import Tensor
 
+from remanence.checks import check_probability, check_range
 from remanence.errors import UserError
-from remanence.tasks.checks import at_least, probability
 from remanence.tasks.generated import Generated
 from remanence.tasks.regression import Regression
 
@@ -14,7 +14,7 @@ class FlipFlop(Generated, Regression):
 
     In each of ``bits`` channels, each step brings a pulse with the given probability p, +1 or -1, both as likely, else
     0. The target at a step is the channel's last pulse up to it, and 0 before the first. Loss and metric are the
-    squared error over steps and channels. Who always says 0, the mean, has at step t the probability that there was a
+    squared error over steps and channels. A constant output of 0, the mean, has at step t the probability of an earlier
     pulse, 1 - (1 - p)^t; over T steps that is 1 - (1 - p) (1 - (1 - p)^T) / (p T), the level of chance.
 
     Args:
@@ -51,8 +51,8 @@ class FlipFlop(Generated, Regression):
         seed: int = 0,
     ):
         super().__init__(train=train, validation=validation, test=test, seed=seed)
-        at_least(1, bits=bits, length=length)
-        probability(pulse=pulse)
+        check_range(1, bits=bits, length=length)
+        check_probability(pulse=pulse)
         if pulse == 0:
             raise UserError("pulse must be above 0: without pulses there is nothing to hold")
         self.length, self.pulse = length, pulse
@@ -77,11 +77,14 @@ class FlipFlop(Generated, Regression):
         """Pulses in, states out, a line for each channel."""
         batch = self.first(count)
         return [
-            "\n".join(f"{drawn(pulses)} -> {drawn(held)}" for pulses, held in zip(signal.T, target.T, strict=True))
+            "\n".join(
+                f"{format_signal(pulses)} -> {format_signal(held)}"
+                for pulses, held in zip(signal.T, target.T, strict=True)
+            )
             for signal, target in zip(batch.inputs, batch.targets, strict=True)
         ]
 
 
-def drawn(signal: Tensor) -> str:
-    """-1, 0 and 1 as characters."""
+def format_signal(signal: Tensor) -> str:
+    """Format -1, 0 and 1 as characters."""
     return "".join("-·+"[int(value) + 1] for value in signal.tolist())

@@ -4,8 +4,8 @@ from functools import partial
 
 import numpy as np
 
+from remanence.checks import check_probability, check_range
 from remanence.errors import UserError
-from remanence.tasks.checks import at_least, probability
 from remanence.tasks.drawn import Drawn
 from remanence.tasks.generated import Generated
 from remanence.tasks.stepwise import StepwiseClassification
@@ -61,10 +61,10 @@ class FlipFlopLanguage(Generated, StepwiseClassification):
         seed: int = 0,
     ):
         super().__init__(train=train, validation=validation, test=test, seed=seed)
-        at_least(4, length=length)
+        check_range(4, length=length)
         if length % 2:
             raise UserError(f"length must be even, two tokens for each instruction; got {length}")
-        probability(ignored=ignored, test_ignored=test_ignored)
+        check_probability(ignored=ignored, test_ignored=test_ignored)
         self.ignored, self.test_ignored = ignored, test_ignored
         self.numbers = length
         self.vocabulary = SYMBOLS
@@ -77,11 +77,11 @@ class FlipFlopLanguage(Generated, StepwiseClassification):
     def dataset(self, split: Split) -> Drawn:
         """Tokens [samples, length], and at each ``r`` the bit's token, elsewhere -100, of the same shape."""
         ignored = self.test_ignored if split == "test" else self.ignored
-        return self.drawn(split, partial(strings, ignored=ignored), self.numbers)
+        return self.draw_samples(split, partial(make_strings, ignored=ignored), self.numbers)
 
     def make(self, numbers: np.ndarray) -> tuple[np.ndarray, np.ndarray]:
         """Tokens and targets as in training."""
-        return strings(numbers, self.ignored)
+        return make_strings(numbers, self.ignored)
 
     def examples(self, count: int) -> list[str]:
         """Strings, and what is read in them."""
@@ -92,8 +92,8 @@ class FlipFlopLanguage(Generated, StepwiseClassification):
         ]
 
 
-def strings(numbers: np.ndarray, ignored: float) -> tuple[np.ndarray, np.ndarray]:
-    """Tokens and targets [samples, length] that these numbers decide, with this share to be ignored."""
+def make_strings(numbers: np.ndarray, ignored: float) -> tuple[np.ndarray, np.ndarray]:
+    """Make tokens and targets [samples, length] from these numbers, with this fraction to be ignored."""
     kind, bits = numbers[:, ::2], ZERO + (numbers[:, 1::2] < 0.5).astype(np.int8)
     reads, writes = kind >= (1 + ignored) / 2, (kind >= ignored) & (kind < (1 + ignored) / 2)
     writes[:, 0], reads[:, 0], reads[:, -1], writes[:, -1] = True, False, True, False

@@ -1,12 +1,12 @@
-"""What all tasks have in common whose samples are drawn when they are asked for."""
+"""Base class of tasks whose samples are generated on demand."""
 
 from abc import abstractmethod
 
 import numpy as np
 
-from remanence.tasks.checks import at_least
+from remanence.checks import check_range
 from remanence.tasks.drawn import Drawn, Make
-from remanence.tasks.task import SPLITS, Split, Task, checked_split
+from remanence.tasks.task import SPLITS, Split, Task, check_split
 
 
 class Generated(Task):
@@ -27,8 +27,8 @@ class Generated(Task):
 
     def __init__(self, *, train: int, validation: int, test: int, seed: int):
         self.sizes: dict[Split, int] = {"train": train, "validation": validation, "test": test}
-        at_least(1, most=10**12, **self.sizes)
-        at_least(0, most=2**63, seed=seed)
+        check_range(1, most=10**12, **self.sizes)
+        check_range(0, most=2**63, seed=seed)
         self.seed = seed
 
     @abstractmethod
@@ -37,9 +37,9 @@ class Generated(Task):
 
     def dataset(self, split: Split) -> Drawn:
         """The samples of one split."""
-        return self.drawn(split, self.make, self.numbers)
+        return self.draw_samples(split, self.make, self.numbers)
 
-    def drawn(self, split: Split, make: Make, numbers: int) -> Drawn:
-        """The samples of one split, made in this way."""
-        key = (self.seed, SPLITS.index(checked_split(split)))
+    def draw_samples(self, split: Split, make: Make, numbers: int) -> Drawn:
+        """Return the samples of one split, made in this way."""
+        key = (self.seed, SPLITS.index(check_split(split)))
         return Drawn(make, numbers, self.sizes[split], key)

@@ -4,13 +4,13 @@ from typing import Literal
 
 import torch
 
-from remanence.data import prepared
+from remanence.data import load_prepared
 from remanence.data.cifar import CIFAR10, LABELS, SIDE
 from remanence.errors import UserError
 from remanence.tasks.classification import Classification
-from remanence.tasks.pictures import drawn
+from remanence.tasks.pictures import draw_image
 from remanence.tasks.samples import Samples
-from remanence.tasks.task import Split, checked_split
+from remanence.tasks.task import Split, check_split
 
 SHADES = 256
 
@@ -39,12 +39,12 @@ class Image(Classification):
     source = CIFAR10
 
     def __init__(self, *, pixels: Literal["tokens", "signal"] = "tokens"):
-        self.vocabulary, self.input_size = pixel_inputs(pixels)
+        self.vocabulary, self.input_size = resolve_pixels(pixels)
 
     def dataset(self, split: Split) -> Samples:
         """Pixels [samples, 1024] or [samples, 1024, 1], and classes [samples]."""
-        store = prepared(CIFAR10, "image")
-        part = "test" if checked_split(split) == "test" else "train"
+        store = load_prepared(CIFAR10, "image")
+        part = "test" if check_split(split) == "test" else "train"
         images, labels = (torch.from_numpy(store[f"{part}.{name}"]) for name in ("images", "labels"))
         held_out = len(images) // 10
         rows = {"train": slice(0, -held_out), "validation": slice(-held_out, None), "test": slice(None)}[split]
@@ -54,13 +54,13 @@ class Image(Classification):
 
     def examples(self, count: int) -> list[str]:
         """Images drawn in characters, and their names."""
-        store = prepared(CIFAR10, "image")
+        store = load_prepared(CIFAR10, "image")
         pairs = zip(store["train.images"][:count], store["train.labels"][:count].tolist(), strict=True)
-        return [f"{drawn(image.reshape(SIDE, SIDE))}\n-> {LABELS[label]}" for image, label in pairs]
+        return [f"{draw_image(image.reshape(SIDE, SIDE))}\n-> {LABELS[label]}" for image, label in pairs]
 
 
-def pixel_inputs(pixels: str) -> tuple[list[str] | None, int | None]:
-    """Vocabulary and input size of an image task.
+def resolve_pixels(pixels: str) -> tuple[list[str] | None, int | None]:
+    """Return the vocabulary and the input size of an image task.
 
     Raises:
         ValueError: neither tokens nor a signal.

@@ -3,10 +3,10 @@
 import numpy as np
 import torch
 
-from remanence.tasks.checks import at_least
+from remanence.checks import check_range
 from remanence.tasks.classification import Classification
 from remanence.tasks.samples import Samples
-from remanence.tasks.task import SPLITS, Split, checked_split
+from remanence.tasks.task import SPLITS, Split, check_split
 
 DIGITS = 10
 BLANK = DIGITS  # the token between digits and question
@@ -52,16 +52,16 @@ class IndexedRecall(Classification):
         test: int = 2000,
         seed: int = 0,
     ):
-        at_least(0, blanks=blanks)
+        check_range(0, blanks=blanks)
         self.sizes: dict[Split, int] = {"train": train, "validation": validation, "test": test}
-        at_least(1, length=length, **self.sizes)
+        check_range(1, length=length, **self.sizes)
         self.length, self.blanks, self.seed = length, blanks, seed
         places = (f"#{place}" for place in range(length))
         self.vocabulary = [*(str(digit) for digit in range(DIGITS)), "·", *places]
 
     def dataset(self, split: Split) -> Samples:
         """Tokens [samples, length + blanks + 1] and digits [samples]."""
-        size = self.sizes[checked_split(split)]
+        size = self.sizes[check_split(split)]
         rng = np.random.default_rng([self.seed, SPLITS.index(split)])
         digits = rng.integers(DIGITS, size=(size, self.length))
         place = rng.integers(self.length, size=size)

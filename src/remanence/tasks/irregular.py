@@ -5,13 +5,13 @@ from typing import Literal
 
 import numpy as np
 
-from remanence.data import Store, Writer, made, prepared
-from remanence.data.irregular import rows, table
+from remanence.checks import check_range
+from remanence.data import Store, Writer, load_or_make, load_prepared
+from remanence.data.irregular import build_rows, build_source
 from remanence.errors import UserError
-from remanence.tasks.checks import at_least
 from remanence.tasks.classification import Classification
 from remanence.tasks.samples import Sequences
-from remanence.tasks.task import SPLITS, Split, checked_split
+from remanence.tasks.task import SPLITS, Split, check_split
 
 PERIOD = 3.0  # mean gaps between observations
 NOISE = 0.1
@@ -61,19 +61,19 @@ class Irregular(Classification):
         seed: int = 0,
     ):
         self.sizes: dict[Split, int] = {"train": train, "validation": validation, "test": test}
-        at_least(1, **self.sizes, length=length)
+        check_range(1, **self.sizes, length=length)
         if elapsed not in ("timespans", "channel"):
             raise UserError(f"elapsed must be timespans or channel, got {elapsed!r}")
         self.timed = elapsed == "timespans"
         self.length, self.seed = length, seed
-        self.source = None if name is None else table(name)
+        self.source = None if name is None else build_source(name)
 
     @cached_property
     def _store(self) -> Store:
         if self.source is not None:
-            return prepared(self.source, "irregular")
+            return load_prepared(self.source, "irregular")
         sizes = "-".join(str(size) for size in self.sizes.values())
-        return made(f"irregular-1-{sizes}-{self.length}-seed{self.seed}", self._make)
+        return load_or_make(f"irregular-1-{sizes}-{self.length}-seed{self.seed}", self._make)
 
     @property
     def input_size(self) -> int:  # type: ignore[override]
@@ -90,7 +90,7 @@ class Irregular(Classification):
         observed, store = self._store["rows"], self._store
         spans = observed[:, -1] if self.timed else None
         samples = Sequences(observed[:, : self.input_size], store["starts"], store["targets"], timespans=spans)
-        return samples.chosen(self._rows(checked_split(split), len(samples)))
+        return samples.select(self._rows(check_split(split), len(samples)))
 
     def examples(self, count: int) -> list[str]:
         """The first observations of series, with the time since the one before, and the class."""
@@ -123,7 +123,7 @@ class Irregular(Classification):
             phase = 2 * np.pi * (spans.cumsum(1) / PERIOD + rng.random((size, 1)))
             values = np.sin(phase[..., None] + ahead[:, None]) + NOISE * rng.normal(size=(size, self.length, 2))
             mask = rng.integers(0, 2, (size, self.length))[..., None] == np.arange(2)
-            writer.append("rows", rows(np.where(mask, values, np.nan).reshape(-1, 2), spans.reshape(-1)))
+            writer.append("rows", build_rows(np.where(mask, values, np.nan).reshape(-1, 2), spans.reshape(-1)))
             writer.append("targets", targets)
         writer.append("starts", np.arange(0, writer.count("rows") + 1, self.length))
         writer.facts.update(labels=["the first is ahead", "the second is ahead"], channels=2)

@@ -4,13 +4,13 @@ from collections.abc import Iterator
 
 import numpy as np
 
-from remanence.data import Store, Writer, made, prepared
+from remanence.checks import check_range
+from remanence.data import Store, Writer, load_or_make, load_prepared
 from remanence.data.listops import LISTOPS, SIZES, VOCABULARY
 from remanence.errors import UserError
-from remanence.tasks.checks import at_least
 from remanence.tasks.classification import Classification
 from remanence.tasks.samples import Sequences
-from remanence.tasks.task import SPLITS, Split, checked_split
+from remanence.tasks.task import SPLITS, Split, check_split
 
 SHOWN = 300  # characters of an example
 
@@ -64,8 +64,8 @@ class ListOps(Classification):
         seed: int = 0,
     ):
         self.sizes: dict[Split, int] = {"train": train, "validation": validation, "test": test}
-        at_least(1, **self.sizes)
-        at_least(2, depth=depth)
+        check_range(1, **self.sizes)
+        check_range(2, depth=depth)
         if not 2 <= arguments <= 100 or not 0 <= shortest < longest - 4:
             raise UserError(
                 "arguments must be between 2 and 100, and at least 4 tokens must fit between shortest and longest; got "
@@ -83,15 +83,15 @@ class ListOps(Classification):
     def dataset(self, split: Split) -> Sequences:
         """Tokens of different lengths, and values [samples]."""
         if self.source is not None:
-            store, part = prepared(self.source, "listops"), f"{checked_split(split)}."
+            store, part = load_prepared(self.source, "listops"), f"{check_split(split)}."
         else:
-            store, part = self._made(checked_split(split)), ""
+            store, part = self._load_or_make(check_split(split)), ""
         return Sequences(store[f"{part}tokens"], store[f"{part}starts"], store[f"{part}targets"])
 
     def examples(self, count: int) -> list[str]:
         """The beginnings of expressions, and their values."""
         if self.source is None:
-            tokens, lengths, values = next(self._blocks("train"))
+            tokens, lengths, values = next(self._iter_blocks("train"))
             first = [(row[:length], value) for row, length, value in zip(tokens, lengths, values, strict=True)][:count]
         else:
             samples = self.dataset("train")
@@ -102,23 +102,23 @@ class ListOps(Classification):
             for text, length, value in texts
         ]
 
-    def _made(self, split: Split) -> Store:
+    def _load_or_make(self, split: Split) -> Store:
         rules = f"depth{self.depth}-arguments{self.arguments}-{self.shortest}-{self.longest}"
         name = f"listops-1-{rules}-seed{self.seed}-{split}-{self.sizes[split]}"
-        return made(name, lambda writer: self._make(split, writer))
+        return load_or_make(name, lambda writer: self._make(split, writer))
 
     def _make(self, split: Split, writer: Writer) -> None:
         start = 0
         writer.append("starts", np.zeros(1, np.int64))
-        for tokens, lengths, values in self._blocks(split):
+        for tokens, lengths, values in self._iter_blocks(split):
             writer.append("targets", values)
             writer.append("tokens", tokens[np.arange(tokens.shape[1]) < lengths[:, None]])
             writer.append("starts", start + lengths.cumsum())
             start += int(lengths.sum())
             writer.progress(writer.count("targets"), self.sizes[split])
 
-    def _blocks(self, split: Split) -> Iterator[tuple[np.ndarray, np.ndarray, np.ndarray]]:
-        """Tokens [expressions, longest - 1], lengths and values, some expressions at a time."""
+    def _iter_blocks(self, split: Split) -> Iterator[tuple[np.ndarray, np.ndarray, np.ndarray]]:
+        """Yield tokens [expressions, longest - 1], lengths and values, some expressions at a time."""
         from remanence.tasks import expressions  # Numba compiles for seconds
 
         rng = np.random.default_rng([self.seed, SPLITS.index(split)])

@@ -3,14 +3,14 @@
 import numpy as np
 import torch
 
-from remanence.data import prepared
+from remanence.data import load_prepared
 from remanence.data.mnist import MNIST as SOURCE
 from remanence.data.mnist import SIDE
 from remanence.errors import UserError
 from remanence.tasks.classification import Classification
-from remanence.tasks.pictures import drawn
+from remanence.tasks.pictures import draw_image
 from remanence.tasks.samples import Samples
-from remanence.tasks.task import Split, checked_split
+from remanence.tasks.task import Split, check_split
 
 HELD_OUT = 5_000
 
@@ -45,8 +45,8 @@ class MNIST(Classification):
 
     def dataset(self, split: Split) -> Samples:
         """Pixels [samples, 784, 1] and digits [samples]."""
-        store = prepared(SOURCE, "mnist")
-        part = "test" if checked_split(split) == "test" else "train"
+        store = load_prepared(SOURCE, "mnist")
+        part = "test" if check_split(split) == "test" else "train"
         images, labels = (torch.from_numpy(store[f"{part}.{name}"]) for name in ("images", "labels"))
         held_out = min(HELD_OUT, len(images) // 10)
         used = len(images) - held_out if self.train is None else min(self.train, len(images) - held_out)
@@ -55,6 +55,6 @@ class MNIST(Classification):
 
     def examples(self, count: int) -> list[str]:
         """Images drawn in characters, and their digits."""
-        store, order = prepared(SOURCE, "mnist"), self.order.numpy()
+        store, order = load_prepared(SOURCE, "mnist"), self.order.numpy()
         pairs = zip(store["train.images"][:count], store["train.labels"][:count].tolist(), strict=True)
-        return [f"{drawn(image[order].reshape(SIDE, SIDE))}\n-> {digit}" for image, digit in pairs]
+        return [f"{draw_image(image[order].reshape(SIDE, SIDE))}\n-> {digit}" for image, digit in pairs]

@@ -2,7 +2,7 @@
 
 import numpy as np
 
-from remanence.tasks.checks import at_least
+from remanence.checks import check_range
 from remanence.tasks.drawn import Drawn
 from remanence.tasks.generated import Generated
 from remanence.tasks.stepwise import StepwiseClassification
@@ -50,15 +50,15 @@ class ModularSum(Generated, StepwiseClassification):
     ):
         super().__init__(train=train, validation=validation, test=test, seed=seed)
         test_length = length if test_length is None else test_length
-        at_least(1, length=length, test_length=test_length)
-        at_least(2, modulus=modulus)
+        check_range(1, length=length, test_length=test_length)
+        check_range(2, modulus=modulus)
         self.numbers, self.test_length = length, test_length
         self.target_size = modulus
         self.vocabulary = [str(digit) for digit in range(modulus)]
 
     def dataset(self, split: Split) -> Drawn:
         """Digits [samples, length] and their running sums, of the same shape."""
-        return self.drawn(split, self.make, self.test_length if split == "test" else self.numbers)
+        return self.draw_samples(split, self.make, self.test_length if split == "test" else self.numbers)
 
     def make(self, numbers: np.ndarray) -> tuple[np.ndarray, np.ndarray]:
         """Digits and their running sums."""

@@ -2,9 +2,9 @@
 
 import numpy as np
 
+from remanence.checks import check_range
 from remanence.errors import UserError
-from remanence.tasks.checks import at_least
-from remanence.tasks.choices import shuffled, weighted
+from remanence.tasks.choices import draw_distinct, draw_weighted
 from remanence.tasks.generated import Generated
 from remanence.tasks.stepwise import StepwiseClassification
 from remanence.tasks.task import IGNORED
@@ -52,7 +52,7 @@ class MQAR(Generated, StepwiseClassification):
         seed: int = 0,
     ):
         super().__init__(train=train, validation=validation, test=test, seed=seed)
-        at_least(1, pairs=pairs)
+        check_range(1, pairs=pairs)
         if length % 2 or length < 4 * pairs:
             raise UserError(f"length must be even and at least four times the {pairs} pairs, got {length}")
         keys = vocabulary_size // 2 - 1
@@ -79,9 +79,9 @@ class MQAR(Generated, StepwiseClassification):
         parts = np.cumsum([self.pairs, self.pairs, len(self.weights)])
         of_keys, of_values, of_gaps, of_tokens = np.split(numbers, parts, axis=1)
         first_value = self.keys + 1
-        keys = 1 + shuffled(of_keys, self.keys)
-        values = first_value + shuffled(of_values, self.target_size - first_value)
-        asked = 2 * (self.pairs + weighted(of_gaps, self.weights, self.pairs))
+        keys = 1 + draw_distinct(of_keys, self.keys)
+        values = first_value + draw_distinct(of_values, self.target_size - first_value)
+        asked = 2 * (self.pairs + draw_weighted(of_gaps, self.weights, self.pairs))
         tokens = (of_tokens * self.target_size).astype(np.int64)
         tokens[:, 0 : 2 * self.pairs : 2] = keys
         tokens[:, 1 : 2 * self.pairs : 2] = values

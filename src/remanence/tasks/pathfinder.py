@@ -8,16 +8,16 @@ from typing import TYPE_CHECKING, Literal
 import numpy as np
 import torch
 
-from remanence.data import Source, Store, Writer, made, prepared
-from remanence.data.pathfinder import FOLDERS, released_images
+from remanence.checks import check_range
+from remanence.data import Source, Store, Writer, load_or_make, load_prepared
+from remanence.data.pathfinder import FOLDERS, build_source
 from remanence.errors import UserError
-from remanence.extras import needing
-from remanence.tasks.checks import at_least
+from remanence.extras import require_extra
 from remanence.tasks.classification import Classification
-from remanence.tasks.image import SHADES, pixel_inputs
-from remanence.tasks.pictures import drawn
+from remanence.tasks.image import SHADES, resolve_pixels
+from remanence.tasks.pictures import draw_image
 from remanence.tasks.samples import Batch, Samples
-from remanence.tasks.task import SPLITS, Split, checked_split
+from remanence.tasks.task import SPLITS, Split, check_split
 
 if TYPE_CHECKING:
     from remanence.tasks.scenes import Painter
@@ -75,19 +75,19 @@ class Pathfinder(Classification):
                 f"size must be one of {SIZES} and contour_length one of {tuple(FOLDERS)}, got {size} and "
                 f"{contour_length}"
             )
-        self.vocabulary, self.input_size = pixel_inputs(pixels)
+        self.vocabulary, self.input_size = resolve_pixels(pixels)
         self.size, self.contour_length, self.seed = size, contour_length, seed
         self.picture = (size, size)
         self.sizes: dict[Split, int] = {"train": train, "validation": validation, "test": test}
-        at_least(1, **self.sizes)
-        self.source = released_images(size, contour_length) if released else None
+        check_range(1, **self.sizes)
+        self.source = build_source(size, contour_length) if released else None
 
     def dataset(self, split: Split) -> Samples:
         """Pixels [samples, size * size] or [samples, size * size, 1], and whether one curve joins the discs."""
         if self.source is not None:
-            return self._released(self.source, checked_split(split))
-        store = self._made(checked_split(split))
-        return self._samples(torch.from_numpy(store["images"]), torch.from_numpy(store["labels"]))
+            return self._load_released(self.source, check_split(split))
+        store = self._load_or_make(check_split(split))
+        return self._build_samples(torch.from_numpy(store["images"]), torch.from_numpy(store["labels"]))
 
     def examples(self, count: int) -> list[str]:
         """Images drawn in characters, and whether one curve joins the discs."""
@@ -95,39 +95,39 @@ class Pathfinder(Classification):
         shades = batch.inputs if self.vocabulary else batch.inputs[..., 0] * (SHADES - 1)
         pairs = zip(shades.round().numpy(), batch.targets.tolist(), strict=True)
         answers = ("two curves", "one curve")
-        return [f"{drawn(image.reshape(self.size, self.size))}\n-> {answers[label]}" for image, label in pairs]
+        return [f"{draw_image(image.reshape(self.size, self.size))}\n-> {answers[label]}" for image, label in pairs]
 
     def first(self, count: int) -> Batch:
-        """The first training samples; not all of them are drawn for that."""
+        """Return the first training samples, drawing no more than needed."""
         if self.source is not None:
             return super().first(count)
-        images, labels = self._block(self._painter(), "train", 0)
-        samples = self._samples(torch.from_numpy(images.reshape(len(images), -1)), torch.from_numpy(labels))
+        images, labels = self._paint_block(self._build_painter(), "train", 0)
+        samples = self._build_samples(torch.from_numpy(images.reshape(len(images), -1)), torch.from_numpy(labels))
         return samples.batch(range(min(count, len(samples))))
 
-    def _samples(self, images: torch.Tensor, labels: torch.Tensor, rows: torch.Tensor | None = None) -> Samples:
+    def _build_samples(self, images: torch.Tensor, labels: torch.Tensor, rows: torch.Tensor | None = None) -> Samples:
         if self.vocabulary:
             return Samples(images, labels, rows=rows)
         return Samples(images[..., None], labels, scale=1 / (SHADES - 1), rows=rows)
 
-    def _released(self, source: Source, split: Split) -> Samples:
-        store = prepared(source, "pathfinder")
+    def _load_released(self, source: Source, split: Split) -> Samples:
+        store = load_prepared(source, "pathfinder")
         images, labels = torch.from_numpy(store["images"]), torch.from_numpy(store["labels"])
         order, tenth = np.random.default_rng(self.seed).permutation(len(labels)), len(labels) // 10
         parts = {"train": order[: -2 * tenth], "validation": order[-2 * tenth : -tenth], "test": order[-tenth:]}
-        return self._samples(images, labels, torch.from_numpy(parts[split]))
+        return self._build_samples(images, labels, torch.from_numpy(parts[split]))
 
-    def _made(self, split: Split) -> Store:
+    def _load_or_make(self, split: Split) -> Store:
         name = f"pathfinder-1-{self.size}-{self.contour_length}-seed{self.seed}-{split}-{self.sizes[split]}"
-        return made(name, lambda writer: self._make(split, writer))
+        return load_or_make(name, lambda writer: self._make(split, writer))
 
     def _make(self, split: Split, writer: Writer) -> None:
-        painter, size = self._painter(), self.sizes[split]
+        painter, size = self._build_painter(), self.sizes[split]
         with ThreadPoolExecutor(os.cpu_count()) as pool:
             starts, waiting = iter(range(0, size, BLOCK)), deque()
             while True:
                 while len(waiting) < AHEAD and (start := next(starts, None)) is not None:
-                    waiting.append(pool.submit(self._block, painter, split, start))
+                    waiting.append(pool.submit(self._paint_block, painter, split, start))
                 if not waiting:
                     return
                 images, labels = waiting.popleft().result()
@@ -135,14 +135,14 @@ class Pathfinder(Classification):
                 writer.append("labels", labels)
                 writer.progress(writer.count("labels"), size)
 
-    def _painter(self) -> "Painter":
-        with needing("train", "the task pathfinder"):
+    def _build_painter(self) -> "Painter":
+        with require_extra("train", "the task pathfinder"):
             from remanence.tasks.dashes import DRAWINGS
         from remanence.tasks.scenes import Painter  # Numba compiles for seconds
 
         return Painter(DRAWINGS[self.size], self.contour_length)
 
-    def _block(self, painter: "Painter", split: Split, start: int) -> tuple[np.ndarray, np.ndarray]:
-        """Images and labels from ``start`` on; their random numbers depend on the place alone, not on the thread."""
+    def _paint_block(self, painter: "Painter", split: Split, start: int) -> tuple[np.ndarray, np.ndarray]:
+        """Draw images and labels from ``start`` on; their random numbers depend only on the index."""
         rng = np.random.default_rng([self.seed, SPLITS.index(split), start])
         return painter.paint(rng, min(BLOCK, self.sizes[split] - start))

@@ -6,8 +6,11 @@ SHADES = " ·-+*#"
 WIDEST = 64  # pixels that fit a terminal, two characters each
 
 
-def drawn(image: np.ndarray) -> str:
-    """A grey image [rows, columns] of 0 to 255, two characters a pixel; of a large one the brightest of each block."""
+def draw_image(image: np.ndarray) -> str:
+    """Draw a grey image [rows, columns] of 0 to 255 in characters, two for each pixel.
+
+    A large image is reduced to the brightest pixel of each block.
+    """
     block = -(-image.shape[1] // WIDEST)
     if block > 1:
         rows, columns = (size // block for size in image.shape)

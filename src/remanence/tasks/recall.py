@@ -3,11 +3,11 @@
 import numpy as np
 import torch
 
+from remanence.checks import check_range
 from remanence.errors import UserError
-from remanence.tasks.checks import at_least
 from remanence.tasks.classification import Classification
 from remanence.tasks.samples import Samples
-from remanence.tasks.task import SPLITS, Split, checked_split
+from remanence.tasks.task import SPLITS, Split, check_split
 
 
 class Recall(Classification):
@@ -58,18 +58,24 @@ class Recall(Classification):
         if delay < 0 or noise < 0:
             raise UserError(f"delay and noise must not be negative, got delay {delay} and noise {noise}")
         self.sizes: dict[Split, int] = {"train": train, "validation": validation, "test": test}
-        at_least(1, shown=shown, **self.sizes)
+        check_range(1, shown=shown, **self.sizes)
         self.delay, self.shown, self.noise, self.seed = delay, shown, noise, seed
         self.input_size = self.target_size = symbols
 
     def dataset(self, split: Split) -> Samples:
         """Signals [samples, shown + delay, symbols] and symbols [samples]."""
-        rng = np.random.default_rng([self.seed, SPLITS.index(checked_split(split))])
+        rng = np.random.default_rng([self.seed, SPLITS.index(check_split(split))])
         return self.draw(self.sizes[split], rng)
 
     def draw(self, count: int, rng: np.random.Generator) -> Samples:
-        """Sequences beyond those of the splits: where ``train`` of them would not fit into memory, or be learnt by
-        heart."""
+        """Draw sequences beyond those of the splits.
+
+        For training on more of them than fit into memory, or than should be memorised.
+
+        Args:
+            count: how many.
+            rng: the source of randomness.
+        """
         symbol = rng.integers(self.target_size, size=count)
         signal = rng.standard_normal((count, self.shown + self.delay, self.target_size), dtype=np.float32)
         signal *= self.noise

@@ -1,4 +1,4 @@
-"""What all tasks that ask for numbers have in common."""
+"""Base class of tasks whose targets are numbers."""
 
 from torch import Tensor, nn
 

@@ -5,11 +5,11 @@ import string
 import numpy as np
 import torch
 
+from remanence.checks import check_range
 from remanence.errors import UserError
-from remanence.tasks.checks import at_least
 from remanence.tasks.classification import Classification
 from remanence.tasks.samples import Samples
-from remanence.tasks.task import SPLITS, Split, checked_split
+from remanence.tasks.task import SPLITS, Split, check_split
 
 LETTERS = list(string.ascii_lowercase)
 DIGITS = list(string.digits)
@@ -52,11 +52,11 @@ class Retrieval(Classification):
         self.pairs = pairs
         self.seed = seed
         self.sizes: dict[Split, int] = {"train": train, "validation": validation, "test": test}
-        at_least(1, **self.sizes)
+        check_range(1, **self.sizes)
 
     def dataset(self, split: Split) -> Samples:
         """Strings as tokens [samples, 2 pairs + 3] and digits [samples]."""
-        size = self.sizes[checked_split(split)]
+        size = self.sizes[check_split(split)]
         rng = np.random.default_rng([self.seed, SPLITS.index(split)])
         keys = rng.random((size, len(LETTERS))).argsort(1)[:, : self.pairs]  # without replacement
         values = rng.integers(len(DIGITS), size=(size, self.pairs))

@@ -1,4 +1,4 @@
-"""Samples and the batches that are cut out of them at one stroke; what they hold may lie on disk."""
+"""Data sets whose batches are sliced at once; their arrays may be mapped from disk."""
 
 import copy
 from collections.abc import Sequence
@@ -65,11 +65,15 @@ class Samples(Dataset[tuple[Tensor, Tensor]]):
         return batch.inputs[0], batch.targets[0]
 
     def batch(self, indices: Sequence[int]) -> Batch:
-        """The samples at these places."""
+        """Return the samples at these indices.
+
+        Args:
+            indices: of the samples.
+        """
         chosen = torch.tensor(indices) if self.rows is None else self.rows[torch.tensor(indices)]
         inputs = self.inputs[chosen] if self.order is None else self.inputs[chosen][:, self.order]
-        inputs = widened(inputs) if self.scale is None else inputs * self.scale
-        return Batch(inputs, widened(self.targets[chosen]))
+        inputs = widen(inputs) if self.scale is None else inputs * self.scale
+        return Batch(inputs, widen(self.targets[chosen]))
 
 
 class Sequences(Dataset[tuple[Tensor, Tensor]]):
@@ -116,30 +120,38 @@ class Sequences(Dataset[tuple[Tensor, Tensor]]):
         batch = self.batch([index])
         return batch.inputs[0], batch.targets[0]
 
-    def chosen(self, places: np.ndarray) -> "Sequences":
-        """The samples at these places, as a data set of their own."""
+    def select(self, places: np.ndarray) -> "Sequences":
+        """Return a subset as a data set.
+
+        Args:
+            places: indices of its samples.
+        """
         part = copy.copy(self)
         rows = self._rows(places)
         part.starts, part.lengths, part.targets = self.starts[rows], self.lengths[rows], self.targets[places]
         return part
 
     def batch(self, indices: Sequence[int]) -> Batch:
-        """The samples at these places, padded, and the mask that says which positions are real."""
+        """Return the samples at these indices, padded, with the mask of real positions.
+
+        Args:
+            indices: of the samples.
+        """
         places = np.asarray(indices)
         rows = self._rows(places)
         mask = torch.arange(int(self.lengths[rows].max())) < torch.from_numpy(self.lengths[rows])[:, None]
-        inputs = widened(self._padded(self.values, rows))
+        inputs = widen(self._pad(self.values, rows))
         if self.shift:
             inputs = (inputs + self.shift) * mask
-        times = None if self.timespans is None else self._padded(self.timespans, rows, 1.0)
+        times = None if self.timespans is None else self._pad(self.timespans, rows, 1.0)
         if self.pairs:
             inputs, mask = inputs.unflatten(0, (-1, 2)), mask.unflatten(0, (-1, 2))
-        return Batch(inputs, widened(self.targets[torch.from_numpy(places)]), mask, times)
+        return Batch(inputs, widen(self.targets[torch.from_numpy(places)]), mask, times)
 
     def _rows(self, places: np.ndarray) -> np.ndarray:
         return np.stack([2 * places, 2 * places + 1], 1).reshape(-1) if self.pairs else places
 
-    def _padded(self, values: np.ndarray, rows: np.ndarray, padding: float = 0.0) -> Tensor:
+    def _pad(self, values: np.ndarray, rows: np.ndarray, padding: float = 0.0) -> Tensor:
         shape = (len(rows), int(self.lengths[rows].max()), *values.shape[1:])
         padded = np.full(shape, padding, values.dtype)
         for line, start, length in zip(padded, self.starts[rows], self.lengths[rows], strict=True):
@@ -166,12 +178,16 @@ class Windows(Dataset[tuple[Tensor, Tensor]]):
         return batch.inputs[0], batch.targets[0]
 
     def batch(self, indices: Sequence[int]) -> Batch:
-        """The pieces at these places."""
+        """Return the pieces at these indices.
+
+        Args:
+            indices: of the pieces.
+        """
         places = np.asarray(indices)[:, None] * self.longest + np.arange(self.longest + 1)
-        tokens = widened(torch.from_numpy(self.tokens[places]))
+        tokens = widen(torch.from_numpy(self.tokens[places]))
         return Batch(tokens[:, :-1], tokens[:, 1:])
 
 
-def widened(values: Tensor) -> Tensor:
-    """Integers, however small they were stored, as torch's indices; other numbers as they are."""
+def widen(values: Tensor) -> Tensor:
+    """Convert integers of any size to torch's indices; other numbers are left unchanged."""
     return values if values.is_floating_point() else values.long()

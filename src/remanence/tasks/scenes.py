@@ -5,8 +5,17 @@ import math
 import numpy as np
 
 from remanence.tasks.compiled import compiled
-from remanence.tasks.curves import CURVE_TRIALS, TRIALS, below, free_place, moved, next_step, stamp, within
-from remanence.tasks.dashes import DEGREES, Drawing, disc, stamps
+from remanence.tasks.dashed_curves import (
+    CURVE_TRIALS,
+    TRIALS,
+    choose_step,
+    draw_below,
+    draw_free_place,
+    is_within,
+    move,
+    stamp,
+)
+from remanence.tasks.dashes import DEGREES, Drawing, draw_disc, draw_stamps
 
 PADDING = 1  # pixels at the edges that stay free
 SECOND_TRIALS = 50  # of the second target beside the first
@@ -25,25 +34,25 @@ class Painter:
         dashes = contour_length // 3  # of a distractor
         self.counts = (contour_length, dashes, drawing.distractor_dashes // dashes)
         self.style = (drawing.dash, drawing.continuity, drawing.target_contrast, drawing.distractor_contrast)
-        self.disc = disc(drawing.marker_radius)
+        self.disc = draw_disc(drawing.marker_radius)
         self.stamps = [
             (s.margin, s.lines, s.masks, s.steps, s.angles, s.step_lines, s.step_masks)
-            for s in (stamps(drawing, margin) for margin in drawing.margins)
+            for s in (draw_stamps(drawing, margin) for margin in drawing.margins)
         ]
 
     def paint(self, rng: np.random.Generator, count: int) -> tuple[np.ndarray, np.ndarray]:
-        """Images [count, size, size] in bytes, and whether their discs lie on one curve [count]."""
+        """Draw images [count, size, size] in bytes, and whether their discs lie on one curve [count]."""
         size = self.drawing.size
         images, labels = np.zeros((count, size, size), np.uint8), rng.integers(0, 2, count).astype(np.uint8)
         for image, label, margin in zip(images, labels, rng.integers(0, len(self.stamps), count), strict=True):
-            scene(
+            draw_scene(
                 rng, image, label, self.counts, self.style, self.drawing.seed_distance, self.disc, self.stamps[margin]
             )
         return images, labels
 
 
 @compiled
-def scene(
+def draw_scene(
     rng: np.random.Generator,
     image: np.ndarray,
     label: int,
@@ -57,16 +66,16 @@ def scene(
     size, lines, step_lines = image.shape[0], drawn[1], drawn[5]
     canvas, mask = np.zeros((size, size), np.float32), np.zeros((size, size), np.float32)
     curves, short = np.zeros((2, counts[0], 3), np.int64), np.zeros((counts[1], 3), np.int64)
-    while not targets(rng, mask, curves, style, seed_distance, drawn):
+    while not grow_targets(rng, mask, curves, style, seed_distance, drawn):
         pass
     for curve in range(2):
         lay(canvas, curves[curve], style[2], lines, step_lines)
     for _ in range(counts[2]):
         for _ in range(CURVE_TRIALS):
-            if distractor(rng, mask, short, style, drawn):
+            if grow_distractor(rng, mask, short, style, drawn):
                 lay(canvas, short, style[3], lines, step_lines)
                 break
-    first = below(rng, 2)
+    first = draw_below(rng, 2)
     last = first if label == 1 else 1 - first
     stamp(canvas, marker, curves[first, 0, 1], curves[first, 0, 2], 1.0)
     stamp(canvas, marker, curves[last, -1, 1], curves[last, -1, 2], 1.0)
@@ -77,36 +86,36 @@ def scene(
 
 
 @compiled
-def seeded(
+def draw_seed(
     rng: np.random.Generator, mask: np.ndarray, border: int, dash: int, margin: int, dash_masks: np.ndarray
 ) -> tuple[int, int, int]:
-    """Direction and place of a curve's first dash; (-1, 0, 0) if there is no room."""
+    """Draw direction and place of a curve's first dash; (-1, 0, 0) if there is no room."""
     for _ in range(TRIALS):
-        degree = below(rng, DEGREES)
-        row, column = free_place(rng, mask, dash_masks[degree], border)
+        degree = draw_below(rng, DEGREES)
+        row, column = draw_free_place(rng, mask, dash_masks[degree], border)
         if row < 0:
             return -1, 0, 0
-        if fits(mask.shape[0], row, column, math.radians(degree), dash, margin):
+        if does_fit(mask.shape[0], row, column, math.radians(degree), dash, margin):
             return degree, row, column
     return -1, 0, 0
 
 
 @compiled
-def pivot(row: int, column: int, angle: float, dash: int, margin: int) -> tuple[int, int]:
-    """The place before a dash from which the next one is measured."""
-    head = moved(row, column, angle, dash)
-    return moved(head[0], head[1], angle + math.pi, dash + margin)
+def find_pivot(row: int, column: int, angle: float, dash: int, margin: int) -> tuple[int, int]:
+    """Return the place before a dash from which the next one is measured."""
+    head = move(row, column, angle, dash)
+    return move(head[0], head[1], angle + math.pi, dash + margin)
 
 
 @compiled
-def fits(size: int, row: int, column: int, angle: float, dash: int, margin: int) -> bool:
+def does_fit(size: int, row: int, column: int, angle: float, dash: int, margin: int) -> bool:
     """Whether a first dash, its head and its pivot lie on the image."""
-    head, before = moved(row, column, angle, dash), pivot(row, column, angle, dash, margin)
-    return within(size, row, column) and within(size, head[0], head[1]) and within(size, before[0], before[1])
+    head, before = move(row, column, angle, dash), find_pivot(row, column, angle, dash, margin)
+    return is_within(size, row, column) and is_within(size, head[0], head[1]) and is_within(size, before[0], before[1])
 
 
 @compiled
-def targets(
+def grow_targets(
     rng: np.random.Generator, mask: np.ndarray, curves: np.ndarray, style: tuple, seed_distance: int, drawn: tuple
 ) -> bool:
     """Grow two curves that start side by side; return whether both came to their full length.
@@ -122,35 +131,35 @@ def targets(
     margin, dash_masks, dash = drawn[0], drawn[2], style[0]
     mask[:, :] = 1
     mask[1:-1, 1:-1] = 0
-    put(curves[0], 0, seeded(rng, mask, 2 * seed_distance, dash, margin, dash_masks))
-    if curves[0, 0, 0] < 0 or not neighbour(rng, mask.shape[0], curves, dash, margin, seed_distance):
+    put(curves[0], 0, draw_seed(rng, mask, 2 * seed_distance, dash, margin, dash_masks))
+    if curves[0, 0, 0] < 0 or not draw_neighbour(rng, mask.shape[0], curves, dash, margin, seed_distance):
         return False
     # One after the other and not in turns, as published: nine in ten end at the border, and both would begin anew.
     first, row, column = curves[1, 0, 0], curves[1, 0, 1], curves[1, 0, 2]
     beside = mask.copy()
     stamp(beside, dash_masks[first], row, column, 1.0)
-    if not grown(rng, beside, curves[0], style, drawn):
+    if not grow_curve(rng, beside, curves[0], style, drawn):
         return False
     occupy(mask, curves[0], drawn)
     for _ in range(SECOND_TRIALS):
         tried = mask.copy()
-        if grown(rng, tried, curves[1], style, drawn):
+        if grow_curve(rng, tried, curves[1], style, drawn):
             copy(tried, mask)
             return True
     return False
 
 
 @compiled
-def neighbour(
+def draw_neighbour(
     rng: np.random.Generator, size: int, dashes: np.ndarray, dash: int, margin: int, seed_distance: int
 ) -> bool:
     """Choose the second curve's first dash, so far from the first one's, in any direction; False if none fits."""
     for _ in range(TRIALS):
-        around = math.radians(below(rng, DEGREES))
-        degree = below(rng, DEGREES)
+        around = math.radians(draw_below(rng, DEGREES))
+        degree = draw_below(rng, DEGREES)
         row = round(dashes[0, 0, 1] + seed_distance * math.sin(around))
         column = round(dashes[0, 0, 2] + seed_distance * math.cos(around))
-        if fits(size, row, column, math.radians(degree), dash, margin):
+        if does_fit(size, row, column, math.radians(degree), dash, margin):
             put(dashes[1], 0, (degree, row, column))
             return True
     return False
@@ -171,33 +180,33 @@ def copy(source: np.ndarray, target: np.ndarray) -> None:
 
 
 @compiled
-def wrapped(angle: float) -> float:
-    """The same direction between -π and π."""
+def wrap_angle(angle: float) -> float:
+    """Return the same direction between -π and π."""
     return math.atan2(math.sin(angle), math.cos(angle))
 
 
 @compiled
-def distractor(rng: np.random.Generator, mask: np.ndarray, dashes: np.ndarray, style: tuple, drawn: tuple) -> bool:
+def grow_distractor(rng: np.random.Generator, mask: np.ndarray, dashes: np.ndarray, style: tuple, drawn: tuple) -> bool:
     """Grow one short curve where there is room; return whether it came to its full length, ``mask`` then has it."""
-    put(dashes, 0, seeded(rng, mask, PADDING, style[0], drawn[0], drawn[2]))
+    put(dashes, 0, draw_seed(rng, mask, PADDING, style[0], drawn[0], drawn[2]))
     tried = mask.copy()
-    if dashes[0, 0] < 0 or not grown(rng, tried, dashes, style, drawn):
+    if dashes[0, 0] < 0 or not grow_curve(rng, tried, dashes, style, drawn):
         return False
     copy(tried, mask)
     return True
 
 
 @compiled
-def grown(rng: np.random.Generator, mask: np.ndarray, dashes: np.ndarray, style: tuple, drawn: tuple) -> bool:
+def grow_curve(rng: np.random.Generator, mask: np.ndarray, dashes: np.ndarray, style: tuple, drawn: tuple) -> bool:
     """Grow a curve from its first dash to its full length, and add it to the mask; False if it has nowhere to go."""
     margin, _, dash_masks, steps, angles, _, step_masks = drawn
     dash, continuity = style[0], style[1]
     last, row, column = dashes[0, 0], dashes[0, 1], dashes[0, 2]
-    angle, patch = wrapped(math.radians(last)), dash_masks[last]
-    at = pivot(row, column, angle, dash, margin)
+    angle, patch = wrap_angle(math.radians(last)), dash_masks[last]
+    at = find_pivot(row, column, angle, dash, margin)
     for number in range(1, len(dashes)):
-        at = moved(at[0], at[1], angle, dash + 2 * margin)
-        step = next_step(rng, mask, at[0], at[1], angle, margin, continuity, steps, angles, step_masks)
+        at = move(at[0], at[1], angle, dash + 2 * margin)
+        step = choose_step(rng, mask, at[0], at[1], angle, margin, continuity, steps, angles, step_masks)
         if step < 0:
             return False
         stamp(mask, patch, row, column, 1.0)  # only now: a dash may touch the margin of the one before it

@@ -1,4 +1,4 @@
-"""What all tasks that ask for a class at each step, or at some, have in common."""
+"""Base class of tasks with a class at each step, or at some steps."""
 
 from torch import Tensor, nn
 
@@ -6,7 +6,7 @@ from remanence.tasks.task import IGNORED, Task
 
 
 class StepwiseClassification(Task):
-    """Cross-entropy loss and error rate over the positions that are asked for; the others' target is -100."""
+    """Cross-entropy loss and error rate over the positions with a target; the others have the target -100."""
 
     metric = "error rate"
     stepwise = True

@@ -1,4 +1,4 @@
-"""The contract that every task keeps."""
+"""The interface of all tasks."""
 
 from abc import ABC, abstractmethod
 from typing import Literal
@@ -46,27 +46,49 @@ class Task(ABC):
 
     @abstractmethod
     def dataset(self, split: Split) -> Samples | Sequences | Windows | Drawn:
-        """The samples of one split, the same for the same seed."""
+        """Return the samples of one split; the same seed gives the same samples.
+
+        Args:
+            split: ``"train"``, ``"validation"`` or ``"test"``.
+        """
 
     @abstractmethod
     def loss(self, output: Tensor, target: Tensor) -> Tensor:
-        """What training minimises, the mean over the batch."""
+        """Compute the training loss, averaged over the batch.
+
+        Args:
+            output: of the model.
+            target: of the batch.
+        """
 
     @abstractmethod
     def measure(self, output: Tensor, target: Tensor) -> Tensor:
-        """The metric, the mean over the batch."""
+        """Compute the metric, averaged over the batch.
+
+        Args:
+            output: of the model.
+            target: of the batch.
+        """
 
     def first(self, count: int) -> Batch:
-        """The first training samples, at most ``count``."""
+        """Return the first training samples.
+
+        Args:
+            count: how many at most.
+        """
         samples = self.dataset("train")
         return samples.batch(range(min(count, len(samples))))
 
     @abstractmethod
     def examples(self, count: int) -> list[str]:
-        """The first ``count`` training samples, as text."""
+        """Format the first training samples as text.
+
+        Args:
+            count: how many.
+        """
 
 
-def checked_split(split: str) -> Split:
+def check_split(split: str) -> Split:
     """Return ``split`` if there is such a one, else raise a ``ValueError``."""
     for known in SPLITS:
         if split == known:

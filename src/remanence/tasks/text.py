@@ -2,12 +2,12 @@
 
 import numpy as np
 
-from remanence.data import prepared
+from remanence.data import load_prepared
 from remanence.data.imdb import IMDB, LABELS
 from remanence.errors import UserError
 from remanence.tasks.classification import Classification
 from remanence.tasks.samples import Sequences
-from remanence.tasks.task import Split, checked_split
+from remanence.tasks.task import Split, check_split
 
 BYTES = ["<pad>", *map(chr, range(256))]
 """Symbols of the byte-level tasks, as the released code encodes them: 0 pads, byte b is b + 1."""
@@ -46,19 +46,19 @@ class Text(Classification):
 
     def dataset(self, split: Split) -> Sequences:
         """Bytes of different lengths, and labels [samples]."""
-        store = prepared(IMDB, "text")
-        checked_split(split)
+        store = load_prepared(IMDB, "text")
+        check_split(split)
         part = "test" if split == "test" or (split == "validation" and not self.held_out) else "train"
         targets = store[f"{part}.targets"]
         samples = Sequences(store[f"{part}.tokens"], store[f"{part}.starts"], targets, shift=1, limit=self.length)
         if part == "test" or not self.held_out:
             return samples
-        held = self._held(targets)
-        return samples.chosen(np.flatnonzero(held if split == "validation" else ~held))
+        held = self._choose_held_out(targets)
+        return samples.select(np.flatnonzero(held if split == "validation" else ~held))
 
     def examples(self, count: int) -> list[str]:
         """The beginnings of reviews, and their labels."""
-        store = prepared(IMDB, "text")
+        store = load_prepared(IMDB, "text")
         rows = np.random.default_rng(self.seed).permutation(len(store["train.targets"]))[:count]
         starts, labels = store["train.starts"], store["train.targets"]
         texts = [bytes(store["train.tokens"][starts[row] : starts[row + 1]]) for row in rows]
@@ -68,8 +68,8 @@ class Text(Classification):
             for row, text in zip(rows, texts, strict=True)
         ]
 
-    def _held(self, targets: np.ndarray) -> np.ndarray:
-        """Which of the training reviews validate."""
+    def _choose_held_out(self, targets: np.ndarray) -> np.ndarray:
+        """Choose the training reviews that validate."""
         rng, held = np.random.default_rng(self.seed), np.zeros(len(targets), bool)
         for label in range(len(LABELS)):
             rows = rng.permutation(np.flatnonzero(targets == label))

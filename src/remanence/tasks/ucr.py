@@ -4,12 +4,12 @@ from functools import cached_property
 
 import numpy as np
 
-from remanence.data import Store, prepared
-from remanence.data.ucr import problem
+from remanence.data import Store, load_prepared
+from remanence.data.ucr import build_source
 from remanence.errors import UserError
 from remanence.tasks.classification import Classification
 from remanence.tasks.samples import Sequences
-from remanence.tasks.task import Split, checked_split
+from remanence.tasks.task import Split, check_split
 
 
 class UCR(Classification):
@@ -36,11 +36,11 @@ class UCR(Classification):
         if not 0 < held_out < 1:
             raise UserError(f"held_out must be between 0 and 1, got {held_out}")
         self.held_out, self.seed = held_out, seed
-        self.source = self._problem = problem(name)
+        self.source = self._problem = build_source(name)
 
     @cached_property
     def _store(self) -> Store:
-        return prepared(self._problem, "ucr")
+        return load_prepared(self._problem, "ucr")
 
     @property
     def input_size(self) -> int:  # type: ignore[override]
@@ -60,13 +60,13 @@ class UCR(Classification):
 
     def dataset(self, split: Split) -> Sequences:
         """Series of different lengths, and classes [samples]."""
-        part = "test" if checked_split(split) == "test" else "train"
+        part = "test" if check_split(split) == "test" else "train"
         targets = self._store[f"{part}.targets"].astype(np.int64)
         samples = Sequences(self._store[f"{part}.values"], self._store[f"{part}.starts"], targets)
         if part == "test":
             return samples
-        held = self._held(targets)
-        return samples.chosen(np.flatnonzero(held if split == "validation" else ~held))
+        held = self._choose_held_out(targets)
+        return samples.select(np.flatnonzero(held if split == "validation" else ~held))
 
     def examples(self, count: int) -> list[str]:
         """The first values of each channel, and the class."""
@@ -78,8 +78,8 @@ class UCR(Classification):
             texts.append("\n".join([*channels, f"-> {labels[target]}  ({len(series):,} steps)"]))
         return texts
 
-    def _held(self, targets: np.ndarray) -> np.ndarray:
-        """Which of the training series validate: of each class the share, at least one in all."""
+    def _choose_held_out(self, targets: np.ndarray) -> np.ndarray:
+        """Choose the training series that validate: a fraction of each class, at least one in all."""
         rng = np.random.default_rng(self.seed)
         order = rng.permutation(len(targets))
         order = order[np.argsort(targets[order], kind="stable")]

@@ -1,8 +1,8 @@
-"""Configuration, recipes, runs on disk, many runs side by side."""
+"""Configuration, recipes, runs on disk, many runs in parallel."""
 
-from remanence.extras import needing
+from remanence.extras import require_extra
 
-with needing("train", "remanence.training"):
+with require_extra("train", "remanence.training"):
     from remanence.runs.config import (
         LayerConfig,
         ModelConfig,
@@ -12,13 +12,13 @@ with needing("train", "remanence.training"):
         TransformerConfig,
     )
     from remanence.runs.result import Result
-    from remanence.training.comparison import compare, plan, side_by_side
+    from remanence.training.comparison import compare, count_jobs, plan
     from remanence.training.experiment import Experiment
-    from remanence.training.recipe import Comparison, Recipe, read_recipe, recipe_from, run_from
+    from remanence.training.recipe import Comparison, Recipe, build_recipe, build_run_config, read_recipe
     from remanence.training.run import train
     from remanence.training.search import Range, Search
-    from remanence.training.sizes import sized
-    from remanence.training.sweeps import Candidate, Sweep, Trial, run_count, sweep
+    from remanence.training.sizes import fit_hidden_size
+    from remanence.training.sweeps import Candidate, Sweep, Trial, count_runs, sweep
 
 __all__ = [
     "Candidate",
@@ -36,14 +36,14 @@ __all__ = [
     "TrainingConfig",
     "TransformerConfig",
     "Trial",
+    "build_recipe",
+    "build_run_config",
     "compare",
+    "count_jobs",
+    "count_runs",
+    "fit_hidden_size",
     "plan",
     "read_recipe",
-    "recipe_from",
-    "run_count",
-    "run_from",
-    "side_by_side",
-    "sized",
     "sweep",
     "train",
 ]

@@ -1,4 +1,4 @@
-"""Many runs: planned, checked before the first one starts, trained side by side, each of them resumable."""
+"""Many runs: planned, checked before the first one starts, trained in parallel, each of them resumable."""
 
 import hashlib
 import json
@@ -16,11 +16,11 @@ from pathlib import Path
 from typing import TypeAlias
 
 from remanence.errors import DivergenceError, RunError
-from remanence.locks import locked
+from remanence.locks import lock_folder
 from remanence.runs.claims import claim, is_finished, release
 from remanence.runs.config import RunConfig, TrainingConfig
 from remanence.runs.folder import RunFolder
-from remanence.runs.result import Result, result_of
+from remanence.runs.result import Result, load_result
 from remanence.training.experiment import Experiment
 from remanence.training.run import train
 
@@ -34,29 +34,44 @@ RELAY_INTERVAL = 0.1  # seconds
 
 
 def plan(configs: Iterable[RunConfig], output: Path) -> dict[Path, RunConfig]:
-    """A folder for each run: ``task-layer-size-seedN``, with a digest where several runs would share that name."""
+    """Assign a folder to each run: ``task-layer-size-seedN``, with a digest where names would clash.
+
+    Args:
+        configs: the runs.
+        output: the folder of all.
+
+    Returns:
+        The configuration of each run by its folder.
+    """
     configs = list(configs)
-    names = [folder_name(config) for config in configs]
+    names = [format_folder_name(config) for config in configs]
     shared = Counter(names)
     return {
-        output / (name if shared[name] == 1 else f"{name}-{digest(config)}"): config
+        output / (name if shared[name] == 1 else f"{name}-{compute_digest(config)}"): config
         for name, config in zip(names, configs, strict=True)
     }
 
 
-def side_by_side(trainings: Iterable[TrainingConfig]) -> int:
-    """How many of these runs the machine has cores for at a time."""
+def count_jobs(trainings: Iterable[TrainingConfig]) -> int:
+    """Return how many of these runs the machine has cores for at the same time.
+
+    Args:
+        trainings: the configurations of their training.
+
+    Returns:
+        At least 1.
+    """
     return max(1, (os.cpu_count() or 1) // max(training.threads for training in trainings))
 
 
-def folder_name(config: RunConfig) -> str:
-    """What a person would call the run."""
+def format_folder_name(config: RunConfig) -> str:
+    """Format the folder name of a run."""
     layer = config.layer.name.replace(":", ".")
     return f"{config.task.name.replace(':', '.')}-{layer}-{config.layer.hidden_size}-seed{config.seed}"
 
 
-def digest(config: RunConfig) -> str:
-    """Six hexadecimal digits that tell configurations apart; the versions do not count."""
+def compute_digest(config: RunConfig) -> str:
+    """Compute six hexadecimal digits that distinguish configurations; the versions do not count."""
     # Without defaults, a field that a later version adds does not change the digests of earlier runs.
     content = json.dumps(config.model_dump(mode="json", exclude={"versions"}, exclude_defaults=True), sort_keys=True)
     return hashlib.sha256(content.encode()).hexdigest()[:6]
@@ -69,14 +84,14 @@ def compare(
     overwrite: bool = False,
     tell: Callable[[Message], None] = lambda message: None,
 ) -> dict[Path, Result]:
-    """Train every run that has no result yet, ``jobs`` at a time, each in a process of its own.
+    """Train every run that has no result yet, ``jobs`` at a time, each in its own process.
 
-    A run that diverges is recorded as failed and the others go on.
+    A run that diverges is recorded as failed; the others continue.
 
     Args:
         runs: the folder and the configuration of each (:func:`plan`).
         jobs: processes.
-        overwrite: start all of them anew.
+        overwrite: restart all of them.
         tell: called in this process with the progress of each run.
 
     Returns:
@@ -84,44 +99,46 @@ def compare(
 
     Raises:
         ValueError: a configuration that cannot be built, or a folder that holds another run; nothing was trained.
-        OSError: a run could not be written; the same call goes on where it stopped.
-        RunError: a process was killed from outside, or memory ended; the same call goes on where it stopped.
+        OSError: a run could not be written; the same call continues where it stopped.
+        RunError: a process was killed from outside, or memory ended; the same call continues where it stopped.
     """
-    with workers(jobs, tell) as train_all:
-        return completed(runs, train_all, overwrite=overwrite)
+    with start_workers(jobs, tell) as train_all:
+        return complete_runs(runs, train_all, overwrite=overwrite)
 
 
-def completed(runs: Mapping[Path, RunConfig], train_all: TrainAll, *, overwrite: bool = False) -> dict[Path, Result]:
-    """The result of each run, trained if it has none yet: :func:`compare` with processes that are there already."""
-    for config in {digest(config): config for config in runs.values()}.values():
+def complete_runs(
+    runs: Mapping[Path, RunConfig], train_all: TrainAll, *, overwrite: bool = False
+) -> dict[Path, Result]:
+    """Train the runs that have no result yet with existing processes, and load all results (see :func:`compare`)."""
+    for config in {compute_digest(config): config for config in runs.values()}.values():
         Experiment(config)
     waiting = {folder: config for folder, config in runs.items() if overwrite or not is_finished(folder, config)}
     for folder, config in waiting.items():
-        with locked(folder):
+        with lock_folder(folder):
             claim(folder, config, overwrite=overwrite)
     try:
         if waiting:
             train_all(waiting)
     finally:
         for folder in waiting:
-            with suppress(RunError, OSError), locked(folder):
+            with suppress(RunError, OSError), lock_folder(folder):
                 release(folder)
-    return {folder: result_of(RunFolder(folder)) for folder in runs}
+    return {folder: load_result(RunFolder(folder)) for folder in runs}
 
 
 @contextmanager
-def workers(jobs: int, tell: Callable[[Message], None]) -> Iterator[TrainAll]:
-    """Processes, started when they are needed; yields what trains runs in them."""
+def start_workers(jobs: int, tell: Callable[[Message], None]) -> Iterator[TrainAll]:
+    """Start processes on demand; yields the function that trains runs in them."""
     # spawn: a forked child would inherit torch's thread pools in an unknown state.
     context = multiprocessing.get_context("spawn")
     messages: SimpleQueue[Message] = context.SimpleQueue()
     pool = ProcessPoolExecutor(jobs, mp_context=context, initializer=start_worker, initargs=(messages,))
 
     def train_all(runs: Mapping[Path, RunConfig]) -> None:
-        for future in as_completed([pool.submit(work, config, folder) for folder, config in runs.items()]):
+        for future in as_completed([pool.submit(train_in_worker, config, folder) for folder, config in runs.items()]):
             future.result()
 
-    with relayed(messages, tell):
+    with relay_messages(messages, tell):
         try:
             yield train_all
         except BaseException as error:
@@ -132,15 +149,15 @@ def workers(jobs: int, tell: Callable[[Message], None]) -> Iterator[TrainAll]:
             pool.shutdown(wait=False, cancel_futures=True)
             if isinstance(error, BrokenProcessPool):
                 raise RunError(
-                    "a training process was killed (out of memory?): the same command goes on where it stopped"
+                    "a training process was killed (out of memory?): the same command continues where it stopped"
                 ) from error
             raise
     pool.shutdown()
 
 
 @contextmanager
-def relayed(messages: "SimpleQueue[Message]", tell: Callable[[Message], None]) -> Iterator[None]:
-    """Hand messages from the processes on to ``tell``."""
+def relay_messages(messages: "SimpleQueue[Message]", tell: Callable[[Message], None]) -> Iterator[None]:
+    """Relay messages from the processes to ``tell``."""
     over = threading.Event()
 
     def relay() -> None:
@@ -178,7 +195,7 @@ def start_worker(messages: "SimpleQueue[Message]") -> None:
     threading.Thread(target=follow_parent, daemon=True).start()
 
 
-def work(config: RunConfig, folder: Path) -> None:
+def train_in_worker(config: RunConfig, folder: Path) -> None:
     """Train one run in a process of the pool."""
     send = _messages
 

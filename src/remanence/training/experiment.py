@@ -1,4 +1,4 @@
-"""A task, a model and an optimiser, as Lightning wants them."""
+"""A task, a model and an optimiser as a LightningModule."""
 
 import os
 from collections.abc import Iterator
@@ -13,15 +13,15 @@ from torch import Tensor, nn
 from torch.utils.data import DataLoader, Dataset, DistributedSampler
 
 from remanence import tasks
-from remanence.data import prepared
+from remanence.data import load_prepared
 from remanence.errors import DivergenceError, RunError, UserError, is_out_of_memory
 from remanence.models import SequenceModel, Transformer
-from remanence.models.sequence import encoded_size
+from remanence.models.sequence import get_encoder_size
 from remanence.nn import create
 from remanence.runs.config import RunConfig, TransformerConfig
 from remanence.tasks import Batch
 from remanence.tasks.task import IGNORED
-from remanence.training.schedule import factor
+from remanence.training.schedule import lr_factor
 
 EVALUATION_BATCH = 1000
 EVALUATION_POSITIONS = 1 << 18  # in a batch: long sequences are evaluated fewer at a time
@@ -46,69 +46,77 @@ class Experiment(lightning.LightningModule):
         self.config = config
         self.task = tasks.create(config.task.name, **config.task.options)
         if self.task.source is not None:
-            prepared(self.task.source, config.task.name)
-        with enough_memory(config):
+            load_prepared(self.task.source, config.task.name)
+        with explain_out_of_memory(config):
             check_size(config, self.task)
             self.model = build_model(config, self.task)
-        start(self.model, config)
+        initialize_parameters(self.model, config)
 
     def training_step(self, batch: Batch, index: int) -> Tensor:
-        """Loss of one batch.
+        """Compute the loss of one batch.
 
         Raises:
             DivergenceError: it is not finite.
         """
         loss = self.task.loss(self.output(batch), batch.targets)
         if not torch.isfinite(loss):
-            raise DivergenceError(self._diagnosis(loss.item()))
-        self.log("train_loss", loss, batch_size=answers(batch.targets), on_step=False, on_epoch=True)
+            raise DivergenceError(self._diagnose(loss.item()))
+        self.log("train_loss", loss, batch_size=count_answers(batch.targets), on_step=False, on_epoch=True)
         return loss
 
     def validation_step(self, batch: Batch, index: int) -> None:
-        """Loss and metric of one batch."""
+        """Log loss and metric of one batch."""
         self._evaluate(batch, "validation")
 
     def test_step(self, batch: Batch, index: int) -> None:
-        """Loss and metric of one batch."""
+        """Log loss and metric of one batch."""
         self._evaluate(batch, "test")
 
     def configure_optimizers(self) -> Any:
-        """Adam, weight decay decoupled; its rate changes with every step."""
+        """Create AdamW and a learning rate schedule that is updated at every step."""
         training, total = self.config.training, int(self.trainer.estimated_stepping_batches)
         trained = [parameter for parameter in self.parameters() if parameter.requires_grad]
         adam = torch.optim.AdamW(
             trained, lr=training.learning_rate, betas=training.betas, weight_decay=training.weight_decay
         )
-        rate = partial(factor, warmup=training.warmup, decay=training.decay, total=total)
+        rate = partial(lr_factor, warmup=training.warmup, lr_schedule=training.lr_schedule, total=total)
         schedule = torch.optim.lr_scheduler.LambdaLR(adam, rate)
         return {"optimizer": adam, "lr_scheduler": {"scheduler": schedule, "interval": "step"}}
 
     def loader(self, split: tasks.Split) -> DataLoader[Any]:
-        """Batches of a split; the order of training depends on the seed and the epoch alone."""
+        """Return the batches of a split; the order of training depends only on the seed and the epoch.
+
+        Args:
+            split: which one.
+        """
         samples = self.task.dataset(split)
         if split != "train":
             size = max(self.config.training.batch_size, EVALUATION_POSITIONS // samples.longest)
             return DataLoader(
                 Batched(samples),
                 batch_size=min(EVALUATION_BATCH, size),
-                sampler=self._evaluated(len(samples)),
-                collate_fn=as_it_is,
+                sampler=self._choose_evaluation_samples(len(samples)),
+                collate_fn=pass_batch,
             )
         order = DistributedSampler(samples, num_replicas=1, rank=0, shuffle=True, seed=self.config.seed)
         return DataLoader(
-            Batched(samples), batch_size=self.config.training.batch_size, sampler=order, collate_fn=as_it_is
+            Batched(samples), batch_size=self.config.training.batch_size, sampler=order, collate_fn=pass_batch
         )
 
     def output(self, batch: Batch) -> Tensor:
-        """What the model gives for the inputs of a batch."""
+        """Apply the model to the inputs of a batch.
+
+        Args:
+            batch: of the task.
+        """
         # A model whose inputs are never padded or timed need not know of masks and timespans.
         given = {name: batch._asdict()[name] for name in ("mask", "timespans") if batch._asdict()[name] is not None}
         output = self.model(batch.inputs, **given)
         # Losses are taken in full precision, whatever the products of matrices were computed in.
         return output if output.dtype == torch.float64 else output.float()
 
-    def _evaluated(self, count: int) -> list[int] | None:
-        """The samples to validate and test on; None: all."""
+    def _choose_evaluation_samples(self, count: int) -> list[int] | None:
+        """Choose the samples to validate and test on; None: all."""
         wanted = self.config.training.evaluation_samples
         if wanted is None or wanted >= count:
             return None
@@ -118,9 +126,9 @@ class Experiment(lightning.LightningModule):
     def _evaluate(self, batch: Batch, split: str) -> None:
         output, target = self.output(batch), batch.targets
         values = {f"{split}_loss": self.task.loss(output, target), f"{split}_metric": self.task.measure(output, target)}
-        self.log_dict(values, batch_size=answers(target), on_step=False, on_epoch=True)
+        self.log_dict(values, batch_size=count_answers(target), on_step=False, on_epoch=True)
 
-    def _diagnosis(self, loss: float) -> str:
+    def _diagnose(self, loss: float) -> str:
         training, step = self.config.training, self.global_step + 1
         start = f"the loss is {loss} at step {step} (epoch {self.current_epoch + 1})"
         largest = max(float(parameter.detach().abs().max()) for parameter in self.parameters())
@@ -135,8 +143,8 @@ class Experiment(lightning.LightningModule):
 
 
 @contextmanager
-def enough_memory(config: RunConfig) -> Iterator[None]:
-    """Where memory ends, an error that says what was too large."""
+def explain_out_of_memory(config: RunConfig) -> Iterator[None]:
+    """Convert an out-of-memory error to one that says what was too large."""
     try:
         yield
     except (RuntimeError, MemoryError) as error:
@@ -144,12 +152,12 @@ def enough_memory(config: RunConfig) -> Iterator[None]:
             raise
         raise RunError(
             f"out of memory: {config.layer.name} with {config.layer.hidden_size:,} units on {config.task.name}, in "
-            f"batches of {config.training.batch_size:,}; fewer units or a smaller training.batch_size need less"
+            f"batches of {config.training.batch_size:,}; use fewer units or a smaller training.batch_size"
         ) from error
 
 
 class Batched(Dataset[Batch]):
-    """A dataset whose batches are cut out at one stroke instead of sample by sample."""
+    """A dataset that returns whole batches at once instead of sample by sample."""
 
     def __init__(self, samples: tasks.Samples | tasks.Sequences | tasks.Windows | tasks.Drawn):
         self.samples = samples
@@ -164,18 +172,18 @@ class Batched(Dataset[Batch]):
         return self.samples.batch(indices)
 
 
-def answers(target: Tensor) -> int:
-    """How many numbers or classes a batch asks for: what its mean weighs in the mean of all batches."""
+def count_answers(target: Tensor) -> int:
+    """Count the numbers or classes that a batch asks for, which is the weight of its mean in the overall mean."""
     return target.numel() if target.is_floating_point() else int((target != IGNORED).sum())
 
 
-def as_it_is(batch: Any) -> Any:
-    """Collate what is a batch already."""
+def pass_batch(batch: Any) -> Any:
+    """Pass on what is already a batch (the collate function)."""
     return batch
 
 
 def build_model(config: RunConfig, task: tasks.Task) -> nn.Module:
-    """The model that ``config`` describes, for the inputs and targets of ``task``.
+    """Build the model that ``config`` describes, for the inputs and targets of ``task``.
 
     Raises:
         ValueError: a model that would see the future, or a task of timed steps and a layer without a notion of time.
@@ -187,24 +195,26 @@ def build_model(config: RunConfig, task: tasks.Task) -> nn.Module:
         "pairs": task.paired,
     }
     if config.model.transformer is not None:
-        return Transformer(task.target_size, **ends, **transformer_options(config, config.model.transformer, task))
+        return Transformer(
+            task.target_size, **ends, **build_transformer_options(config, config.model.transformer, task)
+        )
     memory = create(
         config.layer.name,
-        input_size=encoded_size(config.model.embedding, task.input_size),
+        input_size=get_encoder_size(config.model.embedding, task.input_size),
         hidden_size=config.layer.hidden_size,
         **config.layer.options,
     )
     if task.timed and not memory.continuous_time:
         raise UserError(
-            f"{config.layer.name} has no notion of time, and the steps of {config.task.name} are timed: "
-            "--set task.options.elapsed=channel gives it the timespans as a channel"
+            f"{config.layer.name} is not a continuous-time layer, but the steps of {config.task.name} have timespans: "
+            "--set task.options.elapsed=channel passes them as an input channel"
         )
     pooling = "none" if task.stepwise else "last"
     return SequenceModel(memory, task.target_size, embedding=config.model.embedding, pooling=pooling, **ends)
 
 
 def check_size(config: RunConfig, task: tasks.Task) -> None:
-    """Refuse a model that the memory of this machine cannot hold, before it takes all there is.
+    """Refuse a model that does not fit into the memory of this machine, before allocating it.
 
     Raises:
         MemoryError: its parameters, with gradients and the two moments of Adam, are larger.
@@ -218,7 +228,7 @@ def check_size(config: RunConfig, task: tasks.Task) -> None:
     try:
         with torch.random.fork_rng([]), torch.device("meta"):  # sizes, no values, and the same seed afterwards
             model = build_model(config, task)
-    except (RuntimeError, NotImplementedError, TypeError):  # a layer of somebody's that cannot be built without
+    except (RuntimeError, NotImplementedError, TypeError):  # a user's layer that cannot be built on meta
         return
     needed = COPIES * sum(each.numel() * each.element_size() for each in model.parameters())
     there = os.sysconf("SC_PHYS_PAGES") * os.sysconf("SC_PAGE_SIZE")
@@ -226,7 +236,7 @@ def check_size(config: RunConfig, task: tasks.Task) -> None:
         raise MemoryError(f"{needed:,} bytes of {there:,}")
 
 
-def start(model: nn.Module, config: RunConfig) -> None:
+def initialize_parameters(model: nn.Module, config: RunConfig) -> None:
     """Set the parameters that start at a constant, and freeze those that are not trained.
 
     Raises:
@@ -236,7 +246,9 @@ def start(model: nn.Module, config: RunConfig) -> None:
     for field, names in {"model.initial": config.model.initial, "training.frozen": config.training.frozen}.items():
         for name in names:
             if name not in named:
-                raise UserError(f"{field}: {name!r} is no parameter of this model, which has {', '.join(named)}")
+                raise UserError(
+                    f"{field}: {name!r} is not a parameter of this model, whose parameters are {', '.join(named)}"
+                )
     with torch.no_grad():
         for name, value in config.model.initial.items():
             named[name].fill_(value)
@@ -244,17 +256,17 @@ def start(model: nn.Module, config: RunConfig) -> None:
         named[name].requires_grad_(False)
 
 
-def transformer_options(config: RunConfig, blocks: TransformerConfig, task: tasks.Task) -> dict[str, Any]:
-    """Arguments of the transformer that depend on the configuration, checked against what the task asks."""
+def build_transformer_options(config: RunConfig, blocks: TransformerConfig, task: tasks.Task) -> dict[str, Any]:
+    """Build the arguments of the transformer from the configuration, checked against the task."""
     if task.timed:
         raise UserError(
-            "a transformer has no notion of time: --set task.options.elapsed=channel gives it timespans as a channel"
+            "a transformer does not accept timespans: --set task.options.elapsed=channel passes them as a channel"
         )
     options = blocks.model_dump()
     if task.stepwise:
         if not blocks.causal:
             raise UserError(
-                f"{config.task.name} asks at each position for what comes next, which a model that reads both ways "
+                f"{config.task.name} predicts what comes next at each position, which a bidirectional model "
                 "would see: --set model.transformer.causal=true"
             )
         options["pooling"] = "none"

@@ -24,8 +24,8 @@ def forget_peak() -> None:
         _forgotten = False
 
 
-def peak_mib() -> float | None:
-    """The largest memory since :func:`forget_peak`, in MiB; None where the system does not say.
+def measure_peak_mib() -> float | None:
+    """Return the peak memory since :func:`forget_peak`, in MiB; None where the system does not report it.
 
     That of the GPU if there is one, else that of the process with all its libraries.
     """

@@ -1,4 +1,4 @@
-"""Recipes: YAML files that say which runs make up a comparison."""
+"""Recipes: YAML files that define the runs of a comparison."""
 
 from collections.abc import Iterator, Mapping, Sequence
 from pathlib import Path
@@ -9,10 +9,11 @@ from pydantic import BaseModel, Field, PositiveInt, ValidationError, model_valid
 
 from remanence.errors import UserError
 from remanence.files import read_text
-from remanence.registry import nearest, refuse_imports
+from remanence.registry import find_nearest, refuse_imports
 from remanence.runs.config import LayerConfig, ModelConfig, RunConfig, Sizes, Strict, TaskConfig, TrainingConfig
+from remanence.runs.renamed import current_name, update_section
 from remanence.training.search import Search
-from remanence.training.sizes import sized
+from remanence.training.sizes import fit_hidden_size
 from remanence.yaml_files import DEEPEST, load_yaml, parse_yaml
 
 Seeds = Annotated[int, Field(gt=0, le=10_000)]
@@ -38,40 +39,53 @@ class Comparison(Strict):
     training: TrainingConfig = TrainingConfig()
 
     @model_validator(mode="after")
-    def _sized_once(self) -> "Comparison":
+    def _check_sizes(self) -> "Comparison":
         own = [layer.model_fields_set for layer in self.layers if isinstance(layer, LayerConfig)]
         sized_already = "hidden_sizes" in self.model_fields_set or any("hidden_size" in fields for fields in own)
         if self.parameters is not None and sized_already:
-            raise UserError("parameters decides the hidden sizes: give one of the two")
+            raise UserError("parameters determines the hidden sizes: give only one of the two")
         return self
 
     def runs(self, seeds: Sequence[int]) -> Iterator[RunConfig]:
-        """The configuration of every run, seed by seed, so that an early look compares like with like."""
-        configs = [self.config(layer) for layer in self.sized_layers()]
+        """Yield the configuration of every run, seed by seed, so that early results are comparable.
+
+        Args:
+            seeds: of the runs.
+        """
+        configs = [self.config(layer) for layer in self.iter_layers()]
         for seed in seeds:
             yield from (config.model_copy(update={"seed": seed}) for config in configs)
 
     def config(self, layer: LayerConfig, settings: Mapping[str, Any] | None = None) -> RunConfig:
-        """The configuration of one layer with the first seed, some fields set otherwise, sized by ``parameters``.
+        """Build the configuration of one layer with the first seed, sized by ``parameters`` if given.
+
+        Args:
+            layer: which one.
+            settings: fields to set, by name.
 
         Raises:
             ValueError: a field does not exist, or its value is wrong.
         """
-        plain = self.unsized(layer, settings or {})
-        return plain if self.parameters is None else sized(plain, self.parameters)
+        plain = self.apply_settings(layer, settings or {})
+        return plain if self.parameters is None else fit_hidden_size(plain, self.parameters)
 
-    def unsized(self, layer: LayerConfig, settings: Mapping[str, Any]) -> RunConfig:
-        """The same, as large as the layer says."""
+    def apply_settings(self, layer: LayerConfig, settings: Mapping[str, Any]) -> RunConfig:
+        """Build the configuration of one layer with the hidden size that the layer gives.
+
+        Args:
+            layer: which one.
+            settings: fields to set, by name.
+        """
         plain = RunConfig(task=self.task, layer=layer, model=self.model, training=self.training)
         if not settings:
             return plain
         data = plain.model_dump(mode="json")
         for field, value in settings.items():
             set_field(data, field.split("."), value)
-        return checked(RunConfig, data, where="the search")
+        return validate(RunConfig, data, where="the search")
 
-    def sized_layers(self) -> Iterator[LayerConfig]:
-        """Every layer, one given by its name alone at every hidden size."""
+    def iter_layers(self) -> Iterator[LayerConfig]:
+        """Yield every layer; those given only by name at every hidden size."""
         for layer in self.layers:
             if isinstance(layer, LayerConfig):
                 yield layer
@@ -96,9 +110,9 @@ class Recipe(Strict):
     search: Search | None = None
 
     @model_validator(mode="after")
-    def _not_too_many(self) -> "Recipe":
+    def _check_run_count(self) -> "Recipe":
         runs = sum(
-            len(comparison.layers) * len(comparison.hidden_sizes) * self.seeds_of(comparison)
+            len(comparison.layers) * len(comparison.hidden_sizes) * self.count_seeds(comparison)
             for comparison in self.comparisons
         )
         if runs > MOST_RUNS:
@@ -106,27 +120,34 @@ class Recipe(Strict):
         return self
 
     def runs(self) -> list[RunConfig]:
-        """The configuration of every run, as the recipe has it before a search."""
-        return [run for comparison in self.comparisons for run in comparison.runs(range(self.seeds_of(comparison)))]
+        """List the configuration of every run, before a search."""
+        return [run for comparison in self.comparisons for run in comparison.runs(range(self.count_seeds(comparison)))]
 
     def names(self) -> Iterator[str]:
-        """Of all its tasks and layers."""
+        """Yield the names of all tasks and layers."""
         for comparison in self.comparisons:
             yield comparison.task.name
             yield from (layer if isinstance(layer, str) else layer.name for layer in comparison.layers)
 
-    def seeds_of(self, comparison: Comparison) -> int:
-        """How many seeds the runs of a comparison have."""
+    def count_seeds(self, comparison: Comparison) -> int:
+        """Return how many seeds the runs of a comparison have.
+
+        Args:
+            comparison: one of this recipe.
+        """
         return comparison.seeds or self.seeds
 
 
 def read_recipe(path: Path, overrides: Sequence[str] = (), *, allow_import: bool = False) -> Recipe:
-    """Read a recipe and set the overridden fields in each of its comparisons.
+    """Read a recipe, and set the overridden fields in each of its comparisons.
 
     Args:
         path: a YAML file.
         overrides: ``field=value``, such as ``seeds=5`` or ``training.learning_rate=0.01``.
         allow_import: whether the file may name tasks and layers as ``package.module:Class``, whose code is run then.
+
+    Returns:
+        The recipe.
 
     Raises:
         ValueError: the file is missing, is no YAML or has a wrong field (the message has the line), or it names what
@@ -139,37 +160,60 @@ def read_recipe(path: Path, overrides: Sequence[str] = (), *, allow_import: bool
     data = parse_yaml(text, path)
     if not isinstance(data, dict):
         raise UserError(f"{path}, line 1: a recipe is a mapping with title and comparisons")
-    recipe = checked(Recipe, data, where=f"{path}", text=text)
+    recipe = validate(Recipe, data, where=f"{path}", text=text)
     if not allow_import:
         refuse_imports(recipe.names(), path)
-    return recipe_from(data, overrides)
+    return build_recipe(data, overrides)
 
 
-def recipe_from(data: dict[str, Any], overrides: Sequence[str] = ()) -> Recipe:
-    """A recipe from plain data, the overridden fields set in it or in each of its comparisons.
+def build_recipe(data: dict[str, Any], overrides: Sequence[str] = ()) -> Recipe:
+    """Build a recipe from plain data; overridden fields are set in it or in each of its comparisons.
+
+    Args:
+        data: as in a recipe file.
+        overrides: ``field=value`` each.
+
+    Returns:
+        The recipe.
 
     Raises:
         ValueError: a wrong field.
     """
+    for section in data["comparisons"]:
+        update_names(section)
     for field, value in map(parse_override, overrides):
         for section in [data] if field[0] in Recipe.model_fields else data["comparisons"]:
             set_field(section, field, value)
-    return checked(Recipe, data, where="the settings")
+    return validate(Recipe, data, where="the settings")
 
 
-def run_from(data: dict[str, Any], overrides: Sequence[str] = ()) -> RunConfig:
-    """The configuration of a single run from plain data, overridden fields set.
+def build_run_config(data: dict[str, Any], overrides: Sequence[str] = ()) -> RunConfig:
+    """Build the configuration of a single run from plain data.
+
+    Args:
+        data: as in ``config.yaml``; missing fields have their defaults.
+        overrides: ``field=value`` each.
+
+    Returns:
+        The configuration.
 
     Raises:
         ValueError: a wrong field.
     """
+    update_names(data)
     for field, value in map(parse_override, overrides):
         set_field(data, field, value)
-    return checked(RunConfig, data, where="the settings")
+    return validate(RunConfig, data, where="the settings")
+
+
+def update_names(section: Any) -> None:
+    """Give fields that were renamed their present names, so that a setting replaces the value under the old one."""
+    if isinstance(section, dict) and isinstance(section.get("training"), dict):
+        section["training"] = update_section("training", section["training"])
 
 
 def parse_override(override: str) -> tuple[list[str], Any]:
-    """``"training.learning_rate=0.01"`` to (["training", "learning_rate"], 0.01).
+    """Parse ``"training.learning_rate=0.01"`` to (["training", "learning_rate"], 0.01).
 
     Raises:
         ValueError: no ``=``, or a value that is no YAML.
@@ -178,13 +222,13 @@ def parse_override(override: str) -> tuple[list[str], Any]:
     if not equals or not field:
         raise UserError(f"--set takes FIELD=VALUE, such as training.learning_rate=0.01; got {override!r}")
     try:
-        return field.split("."), number(load_yaml(value))
+        return current_name(field).split("."), parse_number(load_yaml(value))
     except yaml.YAMLError as error:
         raise UserError(f"--set {field}: {value!r} is not a value") from error
 
 
-def number(value: Any) -> Any:
-    """YAML 1.1 reads 1e-3 (no point) as text; people mean the number."""
+def parse_number(value: Any) -> Any:
+    """Convert texts such as 1e-3 to numbers, which YAML 1.1 reads as text for want of a point."""
     try:
         return float(value) if isinstance(value, str) else value
     except ValueError:
@@ -194,7 +238,7 @@ def number(value: Any) -> Any:
 def set_field(data: dict[str, Any], field: Sequence[str], value: Any) -> None:
     """Set ``data[a][b] = value`` for the field a.b, making sections as needed."""
     if len(field) > DEEPEST:
-        raise UserError(f"--set {field[0]}...: no field is that deep")
+        raise UserError(f"--set {field[0]}...: too many nested fields")
     for key in field[:-1]:
         inner = data.setdefault(key, {})
         if key in ("task", "layer") and isinstance(inner, str):  # given by its name alone
@@ -205,7 +249,7 @@ def set_field(data: dict[str, Any], field: Sequence[str], value: Any) -> None:
     data[field[-1]] = value
 
 
-def checked(model: type[Model], data: Mapping[str, Any], *, where: str, text: str | None = None) -> Model:
+def validate(model: type[Model], data: Mapping[str, Any], *, where: str, text: str | None = None) -> Model:
     """Validate, with an error for people: where (with the line, if ``text`` is given), which field, what is wrong."""
     try:
         return model.model_validate(data)
@@ -215,36 +259,36 @@ def checked(model: type[Model], data: Mapping[str, Any], *, where: str, text: st
         first = max(error.errors(), key=lambda item: (len(item["loc"]), item["type"] != "missing"))
         # pydantic adds the name of a union's member to the place; only keys and indices are in the file.
         place = [part for part in first["loc"] if part not in ("str", "LayerConfig")]
-        line = f", line {line_of(text, place)}" if text else ""
+        line = f", line {find_line(text, place)}" if text else ""
         wrong = first["msg"].lower().replace("tuple", "list").replace("dictionary", "mapping")
         if first["type"] == "extra_forbidden" and (
-            near := nearest(str(place[-1]), fields_at(model, place[:-1]), cutoff=0.6)
+            near := find_nearest(str(place[-1]), find_fields(model, place[:-1]), cutoff=0.6)
         ):
             wrong += f"; did you mean {' or '.join(near)}?"
         came = "" if first["type"] in ("missing", "extra_forbidden") else f", got {first['input']!r}"
         raise UserError(f"{where}{line}: {'.'.join(map(str, place))}: {wrong}{came}") from error
 
 
-def fields_at(section: type[BaseModel], place: Sequence[str | int]) -> set[str]:
-    """Names of the fields that there are at a place in the data of ``section``."""
+def find_fields(section: type[BaseModel], place: Sequence[str | int]) -> set[str]:
+    """Return the names of the fields at a place in the data of ``section``."""
     sections = [section]
     for part in place:
         if isinstance(part, str):
             found = [each.model_fields[part].annotation for each in sections if part in each.model_fields]
-            sections = [inner for annotation in found for inner in sections_in(annotation)]
+            sections = [inner for annotation in found for inner in find_sections(annotation)]
     return {name for each in sections for name in each.model_fields}
 
 
-def sections_in(annotation: Any) -> Iterator[type[BaseModel]]:
-    """The sections that a type holds, in lists and alternatives too."""
+def find_sections(annotation: Any) -> Iterator[type[BaseModel]]:
+    """Yield the sections that a type contains, also in lists and unions."""
     if isinstance(annotation, type) and issubclass(annotation, BaseModel):
         yield annotation
     for inner in get_args(annotation):
-        yield from sections_in(inner)
+        yield from find_sections(inner)
 
 
-def line_of(text: str, place: Sequence[str | int]) -> int:
-    """Line of the field at ``place``, or of the nearest section around it that exists."""
+def find_line(text: str, place: Sequence[str | int]) -> int:
+    """Find the line of the field at ``place``, or of the nearest enclosing section that exists."""
     node = yaml.compose(text)
     line = 1
     for part in place:

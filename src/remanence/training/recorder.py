@@ -1,4 +1,4 @@
-"""The record of a run while it trains: a row an epoch, and checkpoints from which it can go on."""
+"""The record of a run during training: one row per epoch, and checkpoints from which it can resume."""
 
 import time
 from collections.abc import Callable
@@ -11,7 +11,7 @@ from lightning.pytorch.plugins import TorchCheckpointIO
 
 from remanence.errors import RunError
 from remanence.locks import Lock
-from remanence.runs.claims import identity
+from remanence.runs.claims import compute_identity, is_same_run
 from remanence.runs.config import RunConfig, TrainingConfig
 from remanence.runs.folder import RunFolder, read_checkpoint, write_checkpoint
 from remanence.training.experiment import Experiment
@@ -22,12 +22,12 @@ Progress = Callable[[int, int, float | None], None]
 PROGRESS_INTERVAL = 0.2  # seconds
 
 
-def stop_reason(rows: list[dict[str, Any]], training: TrainingConfig) -> str | None:
-    """Why training is over ("solved", "patience", "budget"), or None while it is not; the record alone decides."""
+def find_stop_reason(rows: list[dict[str, Any]], training: TrainingConfig) -> str | None:
+    """Return why training is over ("solved", "patience", "budget"), or None; only the record decides."""
     metrics = [row["validation_metric"] for row in rows]
     if not metrics:
         return None
-    if training.solved is not None and metrics[-1] <= training.solved:
+    if training.stop_at_metric is not None and metrics[-1] <= training.stop_at_metric:
         return "solved"
     if training.patience and len(metrics) - 1 - metrics.index(min(metrics)) >= training.patience:
         return "patience"
@@ -35,7 +35,7 @@ def stop_reason(rows: list[dict[str, Any]], training: TrainingConfig) -> str | N
 
 
 class Recorder(lightning.Callback):
-    """Keeps the record of a run: a row an epoch, the best weights, and a checkpoint from which it can go on.
+    """Keeps the record of a run: one row per epoch, the best weights, and a checkpoint from which it can resume.
 
     The rows travel in the checkpoint, so that a resumed run has the record of an unbroken one.
     """
@@ -43,15 +43,15 @@ class Recorder(lightning.Callback):
     def __init__(self, folder: RunFolder, config: RunConfig, lock: Lock, progress: Progress | None):
         self.lock = lock
         self.folder = folder
+        self.config = config
         self.training = config.training
         self.seed = config.seed
-        self.identity = identity(config)
         self.rows: list[dict[str, Any]] = []
         self._progress = progress
         self._reported = 0.0
         self._started = time.monotonic()
 
-    def restored(self, experiment: Experiment) -> str | None:
+    def restore(self, experiment: Experiment) -> str | None:
         """Take up the rows of the last checkpoint; return why that run was over, if it was.
 
         Raises:
@@ -65,15 +65,15 @@ class Recorder(lightning.Callback):
                 self.load_state_dict(own)
             except (LookupError, TypeError, AttributeError, RuntimeError) as error:
                 raise RunError(
-                    f"{self.folder.last} is damaged, or that of another run: {self.folder.remedy}"
+                    f"{self.folder.last} is damaged or belongs to another run: {self.folder.remedy}"
                 ) from error
-            if own.get("run", self.identity) != self.identity:  # runs of earlier versions do not say it
-                raise RunError(f"{self.folder.last} is the checkpoint of another run: {self.folder.remedy}")
-        return stop_reason(self.rows, self.training)
+            if "run" in own and not is_same_run(own["run"], self.config):  # runs of earlier versions do not say it
+                raise RunError(f"{self.folder.last} belongs to another run: {self.folder.remedy}")
+        return find_stop_reason(self.rows, self.training)
 
     def state_dict(self) -> dict[str, Any]:
-        """The rows, for the checkpoint, and whose they are."""
-        return {"rows": self.rows, "run": self.identity}
+        """Return the rows and the identity of the run, for the checkpoint."""
+        return {"rows": self.rows, "run": compute_identity(self.config)}
 
     def load_state_dict(self, state_dict: dict[str, Any]) -> None:
         """Take up the rows of a checkpoint."""
@@ -81,13 +81,13 @@ class Recorder(lightning.Callback):
         self._started = time.monotonic() - (self.rows[-1]["seconds"] if self.rows else 0.0)
 
     def on_train_epoch_start(self, trainer: lightning.Trainer, pl_module: lightning.LightningModule) -> None:
-        """Random numbers depend on seed and epoch alone, so a resumed epoch draws the same."""
+        """Seed the epoch, so that a resumed one draws the same random numbers."""
         torch.manual_seed(self.seed + 1_000_003 * (trainer.current_epoch + 1))
 
     def on_train_batch_end(
         self, trainer: lightning.Trainer, pl_module: lightning.LightningModule, outputs: Any, batch: Any, batch_idx: int
     ) -> None:
-        """Tell how far the run is, a few times a second."""
+        """Report progress, a few times per second."""
         now = time.monotonic()
         if self._progress and now - self._reported > PROGRESS_INTERVAL:
             self._reported = now
@@ -95,10 +95,10 @@ class Recorder(lightning.Callback):
             self._progress(trainer.global_step, total, self.rows[-1]["validation_metric"] if self.rows else None)
 
     def on_fit_start(self, trainer: lightning.Trainer, pl_module: lightning.LightningModule) -> None:
-        """Keep the weights that training starts from, if any are kept."""
+        """Save the weights that training starts from, if snapshots are wanted."""
         self.lock.check()
-        if self.training.keep and not self.rows:
-            self._keep(pl_module, epoch=0)
+        if self.training.snapshot_every and not self.rows:
+            self._save_snapshot(pl_module, epoch=0)
 
     def on_train_epoch_end(self, trainer: lightning.Trainer, pl_module: lightning.LightningModule) -> None:
         """Record the epoch; stop if it was the last that is needed."""
@@ -108,14 +108,14 @@ class Recorder(lightning.Callback):
         self.rows.append({"epoch": epoch, "step": step, "seconds": time.monotonic() - self._started, **metrics})
         if metrics["validation_metric"] <= min(row["validation_metric"] for row in self.rows[:-1] or self.rows):
             write_checkpoint(self.folder.best, pl_module.model.state_dict())  # type: ignore[union-attr]
-        if self.training.keep and epoch % self.training.keep == 0:
-            self._keep(pl_module, epoch)
+        if self.training.snapshot_every and epoch % self.training.snapshot_every == 0:
+            self._save_snapshot(pl_module, epoch)
         trainer.save_checkpoint(self.folder.last)
         self.folder.write_metrics(self.rows)
-        trainer.should_stop = stop_reason(self.rows, self.training) is not None
+        trainer.should_stop = find_stop_reason(self.rows, self.training) is not None
 
-    def _keep(self, experiment: lightning.LightningModule, epoch: int) -> None:
-        write_checkpoint(self.folder.kept(epoch), experiment.model.state_dict())  # type: ignore[union-attr]
+    def _save_snapshot(self, experiment: lightning.LightningModule, epoch: int) -> None:
+        write_checkpoint(self.folder.snapshot(epoch), experiment.model.state_dict())  # type: ignore[union-attr]
 
 
 class SafeCheckpoints(TorchCheckpointIO):

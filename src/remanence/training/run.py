@@ -1,4 +1,4 @@
-"""One run in one folder: trained, recorded, resumed after a crash, never half-written."""
+"""One run in one folder: trained, recorded, resumable after a crash, written atomically."""
 
 import logging
 import warnings
@@ -9,28 +9,28 @@ import lightning
 import torch
 
 from remanence.errors import DivergenceError, RunError
-from remanence.locks import Lock, locked
+from remanence.locks import Lock, lock_folder
 from remanence.runs.claims import claim, is_finished, release
 from remanence.runs.config import RunConfig, TrainingConfig
 from remanence.runs.folder import RunFolder, read_checkpoint
-from remanence.runs.result import Result, result_of, write_result
-from remanence.training.experiment import Experiment, enough_memory
-from remanence.training.peak import forget_peak, peak_mib
-from remanence.training.recorder import Progress, Recorder, SafeCheckpoints, stop_reason
+from remanence.runs.result import Result, load_result, write_result
+from remanence.training.experiment import Experiment, explain_out_of_memory
+from remanence.training.peak import forget_peak, measure_peak_mib
+from remanence.training.recorder import Progress, Recorder, SafeCheckpoints, find_stop_reason
 
 
 def train(config: RunConfig, folder: Path, *, overwrite: bool = False, progress: Progress | None = None) -> Result:
-    """Train, validate each epoch, test at the best epoch; or go on where an interrupted run of the same folder stopped.
+    """Train, validate after each epoch, and test at the best epoch; an interrupted run in the same folder is resumed.
 
     Args:
         config: the run.
         folder: gets ``config.yaml``, ``metrics.csv``, ``checkpoints/`` and, at the end, ``result.json``.
-        overwrite: start anew where the folder holds a run already. Without it, a finished run with fewer epochs goes
-            on, and one that failed before its first checkpoint is replaced.
-        progress: told how far it is, a few times a second.
+        overwrite: restart if the folder already holds a run. Without it, a finished run with fewer epochs is extended,
+            and one that failed before its first checkpoint is replaced.
+        progress: called a few times per second.
 
     Returns:
-        The result; at once, if the folder has it already.
+        The result; immediately, if the folder already has it.
 
     Raises:
         ValueError: the folder holds a run of another configuration, or the task or layer refuses its options.
@@ -44,11 +44,11 @@ def train(config: RunConfig, folder: Path, *, overwrite: bool = False, progress:
     lightning.seed_everything(config.seed, verbose=False)
     experiment = Experiment(config)
     if not overwrite and is_finished(folder, config):
-        return result_of(RunFolder(folder))  # without the lock: the folder may be one that cannot be written
-    with locked(folder) as lock:
+        return load_result(RunFolder(folder))  # without the lock: the folder may be one that cannot be written
+    with lock_folder(folder) as lock:
         claim(folder, config, overwrite=overwrite)
         if is_finished(folder, config):  # by another process, meanwhile
-            return result_of(RunFolder(folder))
+            return load_result(RunFolder(folder))
         return complete(experiment, folder, lock, progress)
 
 
@@ -60,18 +60,18 @@ def complete(experiment: Experiment, folder: Path, lock: Lock, progress: Progres
     trainer = make_trainer(config.training, recorder)
     forget_peak()
     try:
-        with enough_memory(config):
-            if recorder.restored(experiment) is None:
+        with explain_out_of_memory(config):
+            if recorder.restore(experiment) is None:
                 trainer.fit(
                     experiment,
                     experiment.loader("train"),
                     experiment.loader("validation"),
                     ckpt_path=files.last if files.last.exists() else None,
                 )
-            result = tested(experiment, trainer, recorder)
+            result = test_best(experiment, trainer, recorder)
     except DivergenceError as error:
         lock.check()
-        write_result(files, described(experiment, recorder, failure=str(error)))
+        write_result(files, build_result(experiment, recorder, failure=str(error)))
         raise
     except SystemExit:
         # Lightning turns Ctrl-C into exit(1); whoever called us may want to say something first.
@@ -85,10 +85,10 @@ def complete(experiment: Experiment, folder: Path, lock: Lock, progress: Progres
 
 
 def make_trainer(training: TrainingConfig, recorder: Recorder) -> lightning.Trainer:
-    """Lightning's trainer, silent, with our own record of the run."""
+    """Create Lightning's trainer, silent, with our own record of the run."""
     return lightning.Trainer(
         max_epochs=training.epochs,
-        limit_train_batches=training.epoch_steps,
+        limit_train_batches=training.steps_per_epoch,
         gradient_clip_val=training.clip or None,
         precision=training.precision,
         devices=1,
@@ -102,11 +102,11 @@ def make_trainer(training: TrainingConfig, recorder: Recorder) -> lightning.Trai
     )
 
 
-def tested(experiment: Experiment, trainer: lightning.Trainer, recorder: Recorder) -> Result:
+def test_best(experiment: Experiment, trainer: lightning.Trainer, recorder: Recorder) -> Result:
     """Test at the weights of the best validation."""
     load_weights(experiment, recorder.folder.best)
     (test,) = trainer.test(experiment, experiment.loader("test"), verbose=False)
-    return described(experiment, recorder, test=test)
+    return build_result(experiment, recorder, test=test)
 
 
 def load_weights(experiment: Experiment, path: Path) -> None:
@@ -123,7 +123,7 @@ def load_weights(experiment: Experiment, path: Path) -> None:
         raise RunError(f"{path} does not fit {folder.config}: {folder.remedy}") from error
 
 
-def described(
+def build_result(
     experiment: Experiment,
     recorder: Recorder,
     *,
@@ -147,9 +147,9 @@ def described(
         epochs=int(last["epoch"]),
         steps=int(last["step"]),
         seconds=round(last["seconds"], 2),
-        stopped=stop_reason(rows, recorder.training),
+        stopped=find_stop_reason(rows, recorder.training),
         failure=failure,
-        memory=peak_mib(),
+        memory=measure_peak_mib(),
     )
 
 

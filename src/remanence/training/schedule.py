@@ -2,11 +2,11 @@
 
 import math
 
-from remanence.runs.config import Decay
+from remanence.runs.config import LRSchedule
 
 
-def factor(step: int, *, warmup: int, decay: Decay, total: int) -> float:
-    """What the learning rate is multiplied with, at most 1::
+def lr_factor(step: int, *, warmup: int, lr_schedule: LRSchedule, total: int) -> float:
+    """Compute the factor, at most 1, by which the learning rate is multiplied::
 
         min(1, n / w) · d,    d = 1                                   (none)
                               d = √(w / max(n, w))                    (rsqrt)
@@ -15,7 +15,7 @@ def factor(step: int, *, warmup: int, decay: Decay, total: int) -> float:
     Args:
         step: optimiser steps taken before this one, n - 1.
         warmup: w, steps until the rate is whole.
-        decay: how it falls after them.
+        lr_schedule: how the rate decreases after them.
         total: N, steps in all.
 
     References:
@@ -25,9 +25,9 @@ def factor(step: int, *, warmup: int, decay: Decay, total: int) -> float:
     """
     n = step + 1
     rise = min(1.0, n / warmup) if warmup else 1.0
-    if decay == "rsqrt":
+    if lr_schedule == "rsqrt":
         return rise * math.sqrt(warmup / max(n, warmup))
-    if decay == "cosine":
+    if lr_schedule == "cosine":
         share = max(0, n - warmup) / max(1, total - warmup)
         return rise * (1 + math.cos(math.pi * min(1.0, share))) / 2
     return rise

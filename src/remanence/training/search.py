@@ -5,17 +5,18 @@ import math
 from collections.abc import Iterator
 from typing import Annotated, Any
 
-from pydantic import Field, model_validator
+from pydantic import Field, field_validator, model_validator
 
 from remanence.errors import UserError
 from remanence.runs.config import Strict
+from remanence.runs.renamed import current_name
 
 Settings = dict[str, Any]
 """Values by field, such as ``{"training.learning_rate": 0.01}``."""
 
 
 STARTUP = 10
-"""Settings drawn at random before TPE learns from them; not a share of all, so that more trials go on from fewer."""
+"""Random settings before TPE learns from them; a fixed number, so that a longer search continues a shorter one."""
 
 
 class Range(Strict):
@@ -30,7 +31,7 @@ class Range(Strict):
     log: bool = False
 
     @model_validator(mode="after")
-    def _in_order(self) -> "Range":
+    def _check_order(self) -> "Range":
         if not self.low < self.high or (self.log and self.low <= 0):
             raise UserError(f"a range goes from low to a larger high{', both above 0' if self.log else ''}")
         return self
@@ -53,30 +54,35 @@ class Search(Strict):
     trials: Annotated[int, Field(gt=0, le=100_000)] | None = None
     seed: Annotated[int, Field(ge=0)] = 0
 
+    @field_validator("fields", mode="before")
+    @classmethod
+    def _accept_old_names(cls, fields: Any) -> Any:
+        return {current_name(name): values for name, values in fields.items()} if isinstance(fields, dict) else fields
+
     @model_validator(mode="after")
-    def _can_be_tried(self) -> "Search":
+    def _check_fields(self) -> "Search":
         for name, values in self.fields.items():
             if name.split(".")[0] not in ("training", "layer", "model"):
                 raise UserError(f"a search is over fields of training, layer or model, not {name!r}")
             if self.trials is None and isinstance(values, Range):
-                raise UserError(f"give trials, or the values of {name} as a list: a range has no end of them")
+                raise UserError(f"give trials, or the values of {name} as a list: a range has infinitely many")
         return self
 
     def count(self) -> int:
         """Settings tried for each layer."""
-        return self.trials if self.trials is not None else len(self._grid())
+        return self.trials if self.trials is not None else len(self._build_grid())
 
-    def singly(self) -> Iterator[Settings]:
+    def iter_single(self) -> Iterator[Settings]:
         """Every value of a list, and the ends of every range, each by itself."""
         for name, values in self.fields.items():
             for value in (values.low, values.high) if isinstance(values, Range) else values:
                 yield {name: value}
 
-    def sampler(self) -> "Sampler":
+    def make_sampler(self) -> "Sampler":
         """What proposes settings for one layer."""
-        return Sampler(self, None if self.trials is not None else self._grid())
+        return Sampler(self, None if self.trials is not None else self._build_grid())
 
-    def _grid(self) -> list[tuple[Any, ...]]:
+    def _build_grid(self) -> list[tuple[Any, ...]]:
         return list(itertools.product(*(values for values in self.fields.values() if not isinstance(values, Range))))
 
 
@@ -90,36 +96,36 @@ class Sampler:
 
     def __init__(self, search: Search, grid: list[tuple[Any, ...]] | None):
         self._search = search
-        self._grid = iter(grid) if grid is not None else None
+        self._build_grid = iter(grid) if grid is not None else None
         if grid is None:
             import optuna  # slow to load
 
             optuna.logging.set_verbosity(optuna.logging.ERROR)
             sampler = optuna.samplers.TPESampler(seed=search.seed, n_startup_trials=STARTUP)
             self._study = optuna.create_study(sampler=sampler)
-            self._distributions = {name: distribution(values) for name, values in search.fields.items()}
+            self._distributions = {name: build_distribution(values) for name, values in search.fields.items()}
 
     def ask(self) -> Settings:
-        """The next settings."""
-        if self._grid is not None:
-            return dict(zip(self._search.fields, next(self._grid), strict=True))
+        """Propose the next settings."""
+        if self._build_grid is not None:
+            return dict(zip(self._search.fields, next(self._build_grid), strict=True))
         self._trial = self._study.ask(self._distributions)
-        return {name: meant(self._search.fields[name], drawn) for name, drawn in self._trial.params.items()}
+        return {name: decode_value(self._search.fields[name], drawn) for name, drawn in self._trial.params.items()}
 
     def tell(self, metric: float | None) -> None:
-        """What they came to; None: they failed."""
-        if self._grid is None:
-            # Optuna leaves failed trials out of account, and would go on where nothing works.
+        """Report their metric; None if they failed."""
+        if self._build_grid is None:
+            # Optuna ignores failed trials, and would keep sampling where nothing works.
             self._study.tell(self._trial, math.inf if metric is None else metric)
 
 
-def meant(values: Range | tuple[Any, ...], drawn: Any) -> Any:
-    """The value that Optuna drew, of a list by its place."""
+def decode_value(values: Range | tuple[Any, ...], drawn: Any) -> Any:
+    """Return the value that Optuna drew; values of a list are drawn by index."""
     return drawn if isinstance(values, Range) else values[drawn]
 
 
-def distribution(values: Range | tuple[Any, ...]) -> Any:
-    """The same for Optuna; of values that may be anything, their place in the list."""
+def build_distribution(values: Range | tuple[Any, ...]) -> Any:
+    """Convert values to a distribution of Optuna; a list by its indices, as it may contain anything."""
     from optuna.distributions import CategoricalDistribution, FloatDistribution, IntDistribution
 
     if not isinstance(values, Range):

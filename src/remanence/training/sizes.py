@@ -1,4 +1,4 @@
-"""Hidden sizes with which different memories have as many parameters."""
+"""Hidden sizes at which different memories have the same number of parameters."""
 
 from remanence import tasks
 from remanence.errors import UserError
@@ -8,11 +8,18 @@ from remanence.training.experiment import build_model
 LARGEST = 4096
 
 
-def sized(config: RunConfig, parameters: int) -> RunConfig:
-    """The same run with the largest hidden size at which the whole model has at most ``parameters`` parameters.
+def fit_hidden_size(config: RunConfig, parameters: int) -> RunConfig:
+    """Choose the largest hidden size with which the whole model has at most so many parameters.
+
+    Args:
+        config: the run.
+        parameters: the budget.
+
+    Returns:
+        The configuration with that hidden size.
 
     Raises:
-        ValueError: one unit has more already, or ``LARGEST`` units have fewer.
+        ValueError: the model is too large with one unit, or too small with ``LARGEST`` units.
     """
     task = tasks.create(config.task.name, **config.task.options)
 

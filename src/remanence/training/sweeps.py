@@ -8,7 +8,7 @@ from pathlib import Path
 from remanence.errors import UserError
 from remanence.runs.config import LayerConfig, RunConfig
 from remanence.runs.result import Result
-from remanence.training.comparison import Message, completed, digest, folder_name, workers
+from remanence.training.comparison import Message, complete_runs, compute_digest, format_folder_name, start_workers
 from remanence.training.recipe import Comparison, Recipe
 from remanence.training.search import Sampler, Search, Settings
 
@@ -21,7 +21,7 @@ class Trial:
         folder: of the run.
         config: of the run.
         settings: what the search set in it.
-        result: what it came to.
+        result: its outcome.
     """
 
     folder: Path
@@ -71,87 +71,97 @@ def sweep(
     overwrite: bool = False,
     tell: Callable[[Message], None] = lambda message: None,
 ) -> Sweep:
-    """Try as many settings for every layer, judge by validation data, and train the best of each with all seeds.
+    """Search settings for every layer on validation data, and train the best of each with all seeds.
 
-    The trials have the first seed, and that of the best trial counts among the seeds. Given again, it goes on where it
-    stopped: what was tried is read, and the search takes the same turns. Another search may use the same folder, and
-    reads what both have in common.
+    Trials use the first seed, and the best trial counts as the run of that seed. A repeated call resumes: finished
+    trials are read, and the search proposes the same settings. Another search may use the same folder, and reads the
+    trials that both have in common.
 
     Args:
         recipe: with a search.
         folder: gets the trials in ``search/``, and the runs of the other seeds; a digest of its configuration is part
             of the name of each.
         jobs: processes.
-        overwrite: start all runs anew.
+        overwrite: restart all runs.
         tell: called in this process with the progress of each run.
+
+    Returns:
+        The trials, and the runs with the best settings.
 
     Raises:
         ValueError: the recipe has no search, or it sets what does not exist; nothing was trained.
         OSError, RunError: as :func:`remanence.training.compare`.
     """
-    search = searched(recipe)
+    search = require_search(recipe)
     candidates = [
-        Candidate(comparison, layer, search.sampler())
+        Candidate(comparison, layer, search.make_sampler())
         for comparison in recipe.comparisons
-        for layer in comparison.sized_layers()
+        for layer in comparison.iter_layers()
     ]
     for candidate in candidates:
-        for settings in search.singly():
-            candidate.comparison.unsized(candidate.layer, settings)
+        for settings in search.iter_single():
+            candidate.comparison.apply_settings(candidate.layer, settings)
     known: dict[Path, Result] = {}
-    with workers(jobs, tell) as train_all:
-        complete = partial(completed, train_all=train_all, overwrite=overwrite)
+    with start_workers(jobs, tell) as train_all:
+        complete = partial(complete_runs, train_all=train_all, overwrite=overwrite)
         for _ in range(search.count()):
-            _try(candidates, folder / "search", known, complete)
+            _run_trials(candidates, folder / "search", known, complete)
         others = [
             candidate.best.config.model_copy(update={"seed": seed})
-            for seed in range(1, max(map(recipe.seeds_of, recipe.comparisons)))
+            for seed in range(1, max(map(recipe.count_seeds, recipe.comparisons)))
             for candidate in candidates
-            if seed < recipe.seeds_of(candidate.comparison)
+            if seed < recipe.count_seeds(candidate.comparison)
         ]
-        runs = {named(config, folder): config for config in others}
+        runs = {choose_folder(config, folder): config for config in others}
         complete(runs)
     return Sweep(candidates, {candidate.best.folder: candidate.best.config for candidate in candidates} | runs)
 
 
-def searched(recipe: Recipe) -> Search:
-    """The search of a recipe.
+def require_search(recipe: Recipe) -> Search:
+    """Return the search of a recipe.
 
     Raises:
         ValueError: it has none.
     """
     if recipe.search is None:
-        raise UserError("the recipe has no search: give it one, or take remanence compare")
+        raise UserError("the recipe has no search: add one, or use remanence compare")
     return recipe.search
 
 
-def run_count(recipe: Recipe) -> int:
-    """How many runs a sweep has at most."""
-    trials = searched(recipe).count()
+def count_runs(recipe: Recipe) -> int:
+    """Return the largest number of runs that a sweep can have.
+
+    Args:
+        recipe: with a search.
+
+    Returns:
+        The number of runs.
+    """
+    trials = require_search(recipe).count()
     return sum(
-        len(list(comparison.sized_layers())) * (trials + recipe.seeds_of(comparison) - 1)
+        len(list(comparison.iter_layers())) * (trials + recipe.count_seeds(comparison) - 1)
         for comparison in recipe.comparisons
     )
 
 
-def named(config: RunConfig, folder: Path) -> Path:
-    """A folder of its own for a run, whatever else was or will be tried."""
-    return folder / f"{folder_name(config)}-{digest(config)}"
+def choose_folder(config: RunConfig, folder: Path) -> Path:
+    """Choose a folder for a run that is unique among all that are ever tried."""
+    return folder / f"{format_folder_name(config)}-{compute_digest(config)}"
 
 
-def _try(
+def _run_trials(
     candidates: list[Candidate],
     folder: Path,
     known: dict[Path, Result],
     complete: Callable[[dict[Path, RunConfig]], dict[Path, Result]],
 ) -> None:
-    """One more trial for every candidate; what was tried before is not trained again."""
+    """Run one more trial for every candidate; what was tried before is not trained again."""
     asked = [candidate.sampler.ask() for candidate in candidates]
     configs = [
         candidate.comparison.config(candidate.layer, settings)
         for candidate, settings in zip(candidates, asked, strict=True)
     ]
-    paths = [named(config, folder) for config in configs]
+    paths = [choose_folder(config, folder) for config in configs]
     known |= complete({path: config for path, config in zip(paths, configs, strict=True) if path not in known})
     for candidate, settings, config, path in zip(candidates, asked, configs, paths, strict=True):
         trial = Trial(path, config, settings, known[path])

@@ -1,4 +1,4 @@
-"""Who is connected to whom: graphs of synapses, built by name or brought along."""
+"""Connectivity: graphs of synapses, built by name or provided by the user."""
 
 from remanence.wiring.builders import dense, isolated, lattice, random, small_world
 from remanence.wiring.graph import Adjacency, Wiring

@@ -4,22 +4,29 @@ from collections.abc import Sequence
 
 import numpy as np
 
+from remanence.checks import positive_integer
 from remanence.errors import UserError
-from remanence.extras import needing
+from remanence.extras import require_extra
 from remanence.wiring.graph import Wiring
 
 
 def isolated(neurons: int) -> Wiring:
-    """No synapses: every neuron (or flip-flop) stands alone.
+    """Create neurons (or flip-flops) without synapses.
+
+    Args:
+        neurons: how many.
+
+    Returns:
+        The wiring.
 
     Raises:
         ValueError: a number that is not a positive integer.
     """
-    return Wiring(np.zeros((_count("neurons", neurons),) * 2, dtype=np.int8))
+    return Wiring(np.zeros((positive_integer("neurons", neurons),) * 2, dtype=np.int8))
 
 
 def dense(neurons: int, *, self_edges: bool = False, inhibitory: float = 0.0, seed: int = 0) -> Wiring:
-    """Every neuron hears every other one.
+    """Connect every neuron to every other one.
 
     Args:
         neurons: how many.
@@ -27,17 +34,20 @@ def dense(neurons: int, *, self_edges: bool = False, inhibitory: float = 0.0, se
         inhibitory: share of the synapses that inhibit.
         seed: of the draw of signs.
 
+    Returns:
+        The wiring.
+
     Raises:
         ValueError: an argument out of range.
     """
-    everything = np.ones((_count("neurons", neurons),) * 2, dtype=bool)
+    everything = np.ones((positive_integer("neurons", neurons),) * 2, dtype=bool)
     return _wire(everything, self_edges, inhibitory, seed)
 
 
 def lattice(
     shape: Sequence[int], *, periodic: bool = False, radius: int = 1, inhibitory: float = 0.0, seed: int = 0
 ) -> Wiring:
-    """A lattice in any dimension: each neuron hears those at most ``radius`` steps along the lattice away.
+    """Create a lattice of any dimension: each neuron hears those at most ``radius`` steps along the lattice away.
 
     Args:
         shape: its sides; the neurons are numbered in C order, the last side fastest.
@@ -45,6 +55,9 @@ def lattice(
         radius: steps along the axes, |Δ_1| + |Δ_2| + ..., that a synapse spans at most.
         inhibitory: share of the synapses that inhibit.
         seed: of the draw of signs.
+
+    Returns:
+        The wiring.
 
     Raises:
         ValueError: an argument out of range.
@@ -57,8 +70,8 @@ def lattice(
     """
     if not shape:
         raise UserError("shape must name at least one side, such as (8, 8), got ()")
-    sides = tuple(_count("every side of shape", side) for side in shape)
-    _count("radius", radius)
+    sides = tuple(positive_integer("every side of shape", side) for side in shape)
+    positive_integer("radius", radius)
     neurons = int(np.prod(sides))
     distance = np.zeros((neurons, neurons), dtype=np.int64)
     for side, place in zip(sides, np.unravel_index(np.arange(neurons), sides), strict=True):
@@ -68,7 +81,7 @@ def lattice(
 
 
 def random(neurons: int, density: float, seed: int = 0, *, self_edges: bool = False, inhibitory: float = 0.0) -> Wiring:
-    """Each possible synapse exists with the same chance, on its own (Erdős and Rényi 1959; Gilbert 1959).
+    """Create each possible synapse independently with the same probability (Erdős and Rényi 1959; Gilbert 1959).
 
     Args:
         neurons: how many.
@@ -77,19 +90,22 @@ def random(neurons: int, density: float, seed: int = 0, *, self_edges: bool = Fa
         self_edges: whether a neuron may hear itself.
         inhibitory: share of the synapses that inhibit.
 
+    Returns:
+        The wiring.
+
     Raises:
         ValueError: an argument out of range.
     """
     if not 0 <= density <= 1:
-        raise UserError(f"density is the chance of a synapse, 0 to 1, got {density}")
-    chances = np.random.default_rng(seed).random((_count("neurons", neurons),) * 2)
+        raise UserError(f"density must be a probability between 0 and 1, got {density}")
+    chances = np.random.default_rng(seed).random((positive_integer("neurons", neurons),) * 2)
     return _wire(chances < density, self_edges, inhibitory, seed)
 
 
 def small_world(
     neurons: int, *, neighbours: int = 4, rewired: float = 0.1, inhibitory: float = 0.0, seed: int = 0
 ) -> Wiring:
-    """A ring whose synapses are led elsewhere now and then: clustered, yet a few steps from one end to the other.
+    """Create a ring of which some synapses are rewired: clustered, yet with short paths.
 
     Connections go both ways. The graph is ``networkx.watts_strogatz_graph``.
 
@@ -100,19 +116,22 @@ def small_world(
         inhibitory: share of the synapses that inhibit.
         seed: of the draw of synapses and signs.
 
+    Returns:
+        The wiring.
+
     Raises:
         ValueError: an argument out of range.
 
     References:
         Watts and Strogatz 1998, Collective dynamics of "small-world" networks.
     """
-    with needing("analysis", "a small world"):
+    with require_extra("analysis", "a small world"):
         import networkx
 
-    if _count("neighbours", neighbours) > _count("neurons", neurons):
+    if positive_integer("neighbours", neighbours) > positive_integer("neurons", neurons):
         raise UserError(f"neighbours must be at most the {neurons} neurons, got {neighbours}")
     if not 0 <= rewired <= 1:
-        raise UserError(f"rewired is a chance, 0 to 1, got {rewired}")
+        raise UserError(f"rewired must be a probability between 0 and 1, got {rewired}")
     graph = networkx.watts_strogatz_graph(neurons, neighbours, rewired, seed=seed)
     return Wiring.of(graph).with_signs(inhibitory, seed)
 
@@ -121,9 +140,3 @@ def _wire(synapses: np.ndarray, self_edges: bool, inhibitory: float, seed: int, 
     if not self_edges:
         np.fill_diagonal(synapses, False)
     return Wiring(synapses.astype(np.int8), shape=shape).with_signs(inhibitory, seed)
-
-
-def _count(name: str, value: int) -> int:
-    if isinstance(value, bool) or not isinstance(value, int) or value < 1:
-        raise UserError(f"{name} must be a positive integer, got {value!r}")
-    return value

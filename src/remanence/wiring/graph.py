@@ -1,4 +1,4 @@
-"""What a wiring is, and what it can be made from and turned into."""
+"""The wiring class, and conversions from and to other kinds of graphs."""
 
 from __future__ import annotations
 
@@ -11,7 +11,7 @@ import torch
 from jaxtyping import Int8, Int64
 
 from remanence.errors import UserError
-from remanence.extras import needing
+from remanence.extras import require_extra
 
 if TYPE_CHECKING:
     from matplotlib.axes import Axes
@@ -85,11 +85,11 @@ class Wiring:
             raise UserError(f"shape must hold the {rows} neurons, got {self.shape}")
         for name in ("adjacency", "sensory", "layer"):
             if (array := getattr(self, name)) is not None:
-                object.__setattr__(self, name, _read_only(array))
+                object.__setattr__(self, name, _make_read_only(array))
 
     @classmethod
     def of(cls, source: Adjacency) -> Wiring:
-        """A wiring from a square matrix of -1, 0 and 1 in any form, or from a networkx graph.
+        """Create a wiring from a square matrix of -1, 0 and 1 in any form, or from a networkx graph.
 
         Args:
             source: nested lists, a NumPy array, a tensor or a SciPy sparse matrix A, where A_ij is the synapse from j
@@ -100,12 +100,12 @@ class Wiring:
             ValueError: not square, or an entry other than -1, 0 and 1.
         """
         if isinstance(source, Graph):
-            return cls(_signs("networkx graph", _matrix_of_graph(source)))
+            return cls(_parse_signs("networkx graph", _convert_graph(source)))
         if isinstance(source, SparseMatrix):
             source = source.toarray()
         elif isinstance(source, torch.Tensor):
             source = source.detach().cpu().numpy()
-        return cls(_signs("matrix", np.asarray(source)))
+        return cls(_parse_signs("matrix", np.asarray(source)))
 
     @property
     def neurons(self) -> int:
@@ -128,7 +128,7 @@ class Wiring:
         return np.arange(self.neurons) if self.layer is None else np.flatnonzero(self.layer == self.layer.max())
 
     def with_signs(self, inhibitory: float, seed: int = 0) -> Wiring:
-        """The same synapses with new signs.
+        """Return the same synapses with new signs.
 
         Args:
             inhibitory: the share of synapses that inhibit, 0 to 1; which ones is drawn, how many is not (rounded).
@@ -139,15 +139,15 @@ class Wiring:
             ValueError: a share outside 0 to 1.
         """
         if not 0 <= inhibitory <= 1:
-            raise UserError(f"inhibitory is a share of the synapses, 0 to 1, got {inhibitory}")
+            raise UserError(f"inhibitory must be a fraction between 0 and 1, got {inhibitory}")
         rng = np.random.default_rng(seed)
-        adjacency = _signed(self.adjacency, inhibitory, rng)
-        sensory = None if self.sensory is None else _signed(self.sensory, inhibitory, rng)
+        adjacency = _draw_signs(self.adjacency, inhibitory, rng)
+        sensory = None if self.sensory is None else _draw_signs(self.sensory, inhibitory, rng)
         return Wiring(adjacency, sensory, self.layer, self.shape)
 
     def to_networkx(self) -> Any:
         """A ``networkx.DiGraph`` with an edge from sender to receiver and its ``sign``; inputs are left out."""
-        with needing("analysis", "a graph of networkx"):
+        with require_extra("analysis", "a graph of networkx"):
             import networkx
 
         graph = networkx.DiGraph()
@@ -160,7 +160,7 @@ class Wiring:
 
     def plot(self, axes: Axes | None = None) -> Axes:
         """Draw it: arrows excite, dots inhibit; see :func:`remanence.wiring.picture.draw`."""
-        with needing("analysis", "a picture"):
+        with require_extra("analysis", "a picture"):
             from remanence.wiring.picture import draw
 
         return draw(self, axes)
@@ -169,7 +169,7 @@ class Wiring:
         """Whether every synapse, layer and side is the same."""
         if not isinstance(other, Wiring):
             return NotImplemented
-        return all(_same(getattr(self, part), getattr(other, part)) for part in _PARTS)
+        return all(_is_same(getattr(self, part), getattr(other, part)) for part in _PARTS)
 
     __hash__ = None  # type: ignore[assignment]
 
@@ -182,7 +182,7 @@ class Wiring:
 _PARTS = ("adjacency", "sensory", "layer", "shape")
 
 
-def _same(a: Any, b: Any) -> bool:
+def _is_same(a: Any, b: Any) -> bool:
     return (a is None) == (b is None) and np.array_equal(a, b)
 
 
@@ -194,13 +194,13 @@ def _check_matrix(name: str, array: np.ndarray) -> None:
         )
 
 
-def _read_only(array: np.ndarray) -> np.ndarray:
+def _make_read_only(array: np.ndarray) -> np.ndarray:
     array = array.copy()
     array.flags.writeable = False
     return array
 
 
-def _signs(kind: str, matrix: np.ndarray) -> Int8[np.ndarray, "rows columns"]:
+def _parse_signs(kind: str, matrix: np.ndarray) -> Int8[np.ndarray, "rows columns"]:
     if matrix.ndim != 2:
         raise UserError(f"a wiring needs a square matrix [neurons, neurons], got shape {list(matrix.shape)}")
     wrong = matrix[~np.isin(matrix, (-1, 0, 1))]
@@ -212,7 +212,7 @@ def _signs(kind: str, matrix: np.ndarray) -> Int8[np.ndarray, "rows columns"]:
     return matrix.astype(np.int8)
 
 
-def _matrix_of_graph(graph: Any) -> np.ndarray:
+def _convert_graph(graph: Any) -> np.ndarray:
     if graph.is_multigraph():
         raise UserError("a wiring has at most one synapse from one neuron to another, got a multigraph: DiGraph(graph)")
     index = {node: place for place, node in enumerate(graph.nodes)}
@@ -224,7 +224,7 @@ def _matrix_of_graph(graph: Any) -> np.ndarray:
     return matrix
 
 
-def _signed(matrix: np.ndarray, inhibitory: float, rng: np.random.Generator) -> np.ndarray:
+def _draw_signs(matrix: np.ndarray, inhibitory: float, rng: np.random.Generator) -> np.ndarray:
     result = np.abs(matrix)
     places = np.flatnonzero(result)
     result.flat[rng.choice(places, size=round(inhibitory * len(places)), replace=False)] = -1

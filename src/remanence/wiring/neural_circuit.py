@@ -2,11 +2,9 @@
 
 import numpy as np
 
+from remanence.checks import positive_integer
 from remanence.errors import UserError
 from remanence.wiring.graph import Wiring
-
-LAYERS = ("inter", "command", "motor")
-"""What :attr:`Wiring.layer` counts in a neural circuit policy."""
 
 
 def ncp(
@@ -22,7 +20,7 @@ def ncp(
     inhibitory: float = 0.5,
     seed: int = 0,
 ) -> Wiring:
-    """A neural circuit policy, as the worm's nervous system has it: four layers, the third of them recurrent.
+    """Create a neural circuit policy, modelled on the nervous system of a worm: four layers, the third recurrent.
 
     Each input reaches ``sensory_fanout`` inter neurons, each inter neuron ``inter_fanout`` command neurons, each motor
     neuron hears ``motor_fanin`` command neurons, all drawn without repetition. A neuron left unheard or unreached is
@@ -41,6 +39,9 @@ def ncp(
         inhibitory: share of the synapses that inhibit.
         seed: of the draw of synapses and signs.
 
+    Returns:
+        The wiring.
+
     Raises:
         ValueError: a number that is not positive, or a fan that exceeds the layer it is drawn from.
 
@@ -52,11 +53,11 @@ def ncp(
         array([0, 1])
     """
     for name, size in (("inputs", inputs), ("inter", inter), ("command", command), ("motor", motor)):
-        _within(name, size, None)
-    _within("sensory_fanout", sensory_fanout, inter)
-    _within("inter_fanout", inter_fanout, command)
-    _within("command_synapses", command_synapses, command * command)
-    _within("motor_fanin", motor_fanin, command)
+        positive_integer(name, size)
+    positive_integer("sensory_fanout", sensory_fanout, most=inter)
+    positive_integer("inter_fanout", inter_fanout, most=command)
+    positive_integer("command_synapses", command_synapses, most=command * command)
+    positive_integer("motor_fanin", motor_fanin, most=command)
     rng = np.random.default_rng(seed)
     neurons = motor + command + inter
     motors, commands, inters = slice(motor), slice(motor, motor + command), slice(motor + command, neurons)
@@ -74,7 +75,7 @@ def ncp(
 def auto_ncp(
     inputs: int, neurons: int, outputs: int, *, sparsity: float = 0.5, inhibitory: float = 0.5, seed: int = 0
 ) -> Wiring:
-    """A neural circuit policy of a given size: 2 in 5 of the neurons that are not outputs are command neurons.
+    """Create a neural circuit policy of a given size: 2 in 5 of the neurons that are not outputs are command neurons.
 
     Args:
         inputs: channels of the input.
@@ -84,13 +85,16 @@ def auto_ncp(
         inhibitory: share of the synapses that inhibit.
         seed: of the draw of synapses and signs.
 
+    Returns:
+        The wiring.
+
     Raises:
         ValueError: an argument out of range.
 
     References:
         The sizes are those of ``ncps.wirings.AutoNCP``.
     """
-    _within("outputs", outputs, neurons - 3)
+    positive_integer("outputs", outputs, most=neurons - 3)
     if not 0.1 <= sparsity <= 0.9:
         raise UserError(f"sparsity must be 0.1 to 0.9, got {sparsity}")
     density = 1 - sparsity
@@ -111,7 +115,7 @@ def auto_ncp(
 
 
 def _fan_out(senders: int, receivers: int, fan: int, rng: np.random.Generator) -> np.ndarray:
-    """Synapses [senders, receivers]: ``fan`` from each sender, and some onto each receiver that none has chosen."""
+    """Draw synapses [senders, receivers]: ``fan`` from each sender, and some onto each receiver that has none."""
     synapses = np.zeros((senders, receivers), dtype=np.int8)
     for sender in synapses:
         sender[rng.choice(receivers, size=fan, replace=False)] = 1
@@ -119,9 +123,3 @@ def _fan_out(senders: int, receivers: int, fan: int, rng: np.random.Generator) -
     for receiver in np.flatnonzero(~synapses.any(0)):
         synapses[rng.choice(senders, size=mean, replace=False), receiver] = 1
     return synapses
-
-
-def _within(name: str, value: int, most: int | None) -> None:
-    if isinstance(value, bool) or not isinstance(value, int) or value < 1 or (most is not None and value > most):
-        upper = "" if most is None else f" of at most {most}"
-        raise UserError(f"{name} must be a positive integer{upper}, got {value!r}")

@@ -14,7 +14,7 @@ OrderName: TypeAlias = Literal["index", "random", "topology"]
 
 
 def firing_order(wiring: Wiring, order: OrderName | Neurons = "index", seed: int = 0) -> Int64[np.ndarray, " neurons"]:
-    """Which neuron fires first, second, and so on.
+    """Determine which neuron fires first, second, and so on.
 
     Args:
         wiring: who is connected to whom.
@@ -22,6 +22,9 @@ def firing_order(wiring: Wiring, order: OrderName | Neurons = "index", seed: int
             fired before (none if the graph has no cycle), by the greedy rule of Eades, Lin and Smyth; or the neurons
             themselves, each once.
         seed: of the random order.
+
+    Returns:
+        The neurons, the one that fires first at the front.
 
     Raises:
         ValueError: an unknown name, or neurons that are not all there once.
@@ -39,7 +42,7 @@ def firing_order(wiring: Wiring, order: OrderName | Neurons = "index", seed: int
         if order == "random":
             return np.random.default_rng(seed).permutation(wiring.neurons)
         if order == "topology":
-            return _little_feedback(wiring.adjacency != 0)
+            return _sort_topologically(wiring.adjacency != 0)
         raise UserError(f"order must be 'index', 'random', 'topology' or a list of all neurons, got {order!r}")
     given = np.asarray(order)
     if not np.array_equal(np.sort(given), np.arange(wiring.neurons)):
@@ -48,9 +51,16 @@ def firing_order(wiring: Wiring, order: OrderName | Neurons = "index", seed: int
 
 
 def levels(wiring: Wiring, order: Int64[np.ndarray, " neurons"]) -> list[Int64[np.ndarray, " level"]]:
-    """Neurons that may fire together, first level first: none of a level feeds another of it.
+    """Group neurons into levels, first level first: no neuron of a level feeds another one of it.
 
-    Fired level by level the neurons get the values that they get one by one, in as few levels as that allows.
+    Fired level by level the neurons get the same values as one by one, in the smallest number of levels.
+
+    Args:
+        wiring: who is connected to whom.
+        order: of firing.
+
+    Returns:
+        The neurons of each level.
 
     Example:
         >>> levels(Wiring.of([[0, 0, 0], [0, 0, 0], [1, 1, 0]]), np.arange(3))  # 0 and 1 feed 2
@@ -64,8 +74,8 @@ def levels(wiring: Wiring, order: Int64[np.ndarray, " neurons"]) -> list[Int64[n
     return [order[by_order == number] for number in range(by_order.max() + 1)]
 
 
-def _little_feedback(hears: np.ndarray) -> np.ndarray:
-    """Sinks go to the end, sources to the start; where there is neither, who sends most and hears least is next."""
+def _sort_topologically(hears: np.ndarray) -> np.ndarray:
+    """Move sinks to the end and sources to the start; else take the neuron that sends most and hears least."""
     hears = hears & ~np.eye(len(hears), dtype=bool)
     senders, receivers = hears.sum(1), hears.sum(0)
     left = np.ones(len(hears), dtype=bool)

@@ -6,8 +6,8 @@ from hypothesis import assume, given, settings
 from hypothesis import strategies as st
 
 from remanence.analysis import as_step, fast_weights_dynamics
-from remanence.analysis.fast_weights.jacobian import blocks, deviation
-from remanence.analysis.fast_weights.path import path_of
+from remanence.analysis.fast_weights.jacobian import compute_blocks, compute_deviation
+from remanence.analysis.fast_weights.path import trace_path
 from remanence.nn import Elman, FastWeights
 
 N = 4
@@ -27,7 +27,7 @@ def make(**options):
 def test_blocks_and_eigenvalues_are_those_of_the_whole_jacobian(options, inner_steps):
     layer, x = make(inner_steps=inner_steps, **options), 0.3 * torch.randn(2, 5, 2).double()
     λ, η = layer.decay, layer.fast_learning_rate
-    G, M = blocks(layer, path_of(layer, x))
+    G, M = compute_blocks(layer, trace_path(layer, x))
     step = as_step(layer)
     _, states = step.run(x)
     found = fast_weights_dynamics(layer, x).eigenvalues
@@ -86,7 +86,7 @@ def test_layer_norm_is_as_lipschitz_as_said(seed, scale, apart):
     assert isinstance(layer.norm, torch.nn.LayerNorm)
     z = scale * torch.randn(7, 1, N).double()
     z = torch.cat([z, z + apart * scale * torch.randn(7, 1, N).double()], 1)
-    factor = layer.norm.weight.detach().abs().max() / deviation(layer, z).prod(1).sqrt()
+    factor = layer.norm.weight.detach().abs().max() / compute_deviation(layer, z).prod(1).sqrt()
     apart_after = layer.norm(z).detach().diff(dim=1)[:, 0].norm(dim=-1)
     assert (apart_after <= factor * z.diff(dim=1)[:, 0].norm(dim=-1) * (1 + 1e-9)).all()
 
@@ -97,7 +97,7 @@ def test_layer_norm_reaches_its_constant():
     u, v = torch.tensor([[1.0, -1, 1, -1], [1, 1, -1, -1]]).double()
     z = torch.stack([u, (u + 1e-4 * v) / (1 + 1e-8) ** 0.5])
     ratio = layer.norm(z).diff(dim=0).norm() / z.diff(dim=0).norm()
-    torch.testing.assert_close(ratio, 1 / deviation(layer, z).prod().sqrt(), rtol=1e-6, atol=0)
+    torch.testing.assert_close(ratio, 1 / compute_deviation(layer, z).prod().sqrt(), rtol=1e-6, atol=0)
 
 
 @pytest.mark.parametrize("inner_steps", [1, 2, 5])
@@ -163,4 +163,4 @@ def test_refuses():
     with pytest.raises(ValueError, match=r"\[batch, time, 2\].*\[1, 4, 3\]"):
         fast_weights_dynamics(make(), torch.randn(1, 4, 3).double())
     with pytest.raises(ValueError, match="at least the layer's inner_steps, 3; got 2"):
-        path_of(make(inner_steps=3), torch.randn(1, 4, 2).double(), 2)
+        trace_path(make(inner_steps=3), torch.randn(1, 4, 2).double(), 2)

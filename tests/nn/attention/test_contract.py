@@ -118,7 +118,7 @@ def test_wrong_inputs_say_what_was_expected(layer):
 @pytest.mark.unchecked
 @pytest.mark.parametrize("name", list(attention.methods))
 def test_wrong_arguments_are_refused(name):
-    with pytest.raises(ValueError, match="3 heads can share, got 8"):
+    with pytest.raises(ValueError, match="divisible by 3 heads, got 8"):
         attention.create(name, width=8, heads=3, max_length=10)
     with pytest.raises(ValueError, match="width must be a positive integer"):
         attention.create(name, width=0, max_length=10)
@@ -158,5 +158,5 @@ def test_wrong_options_are_refused(name, options, message):
 
 @pytest.mark.unchecked
 def test_unknown_names_are_refused():
-    with pytest.raises(ValueError, match="no attention is called 'perfomer'; did you mean performer"):
+    with pytest.raises(ValueError, match="unknown attention 'perfomer'; did you mean performer"):
         attention.create("perfomer", width=8)

@@ -6,7 +6,7 @@ import pytest
 import torch
 from torch.nn import functional as F
 
-from remanence.nn.attention.performer import orthogonal_directions
+from remanence.nn.attention.performer import draw_orthogonal_directions
 
 
 def projected(layer, x):
@@ -61,15 +61,15 @@ def test_the_error_of_the_performer_falls_with_its_features(make, causal):
 
 
 def test_directions_are_orthogonal_with_lengths_of_normal_vectors():
-    directions = orthogonal_directions(20, 8)
+    directions = draw_orthogonal_directions(20, 8)
     assert directions.shape == (20, 8)
     for group in (directions[:8], directions[8:16], directions[16:]):
         products = group @ group.T
         torch.testing.assert_close(products, products.diag().diag(), rtol=0, atol=1e-5)
-    lengths = orthogonal_directions(80_000, 8).square().sum(1)  # chi-square of 8: mean 8, variance 16
+    lengths = draw_orthogonal_directions(80_000, 8).square().sum(1)  # chi-square of 8: mean 8, variance 16
     assert abs(lengths.mean() - 8) < 0.1
     assert abs(lengths.var() - 16) < 0.5
-    assert orthogonal_directions(80_000, 8).mean(0).abs().max() < 0.02  # no direction is preferred to its opposite
+    assert draw_orthogonal_directions(80_000, 8).mean(0).abs().max() < 0.02  # no direction is preferred to its opposite
 
 
 def test_the_performer_draws_anew_in_training_alone(make):

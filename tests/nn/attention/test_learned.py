@@ -76,7 +76,10 @@ def test_reformer_attends_to_the_union_of_what_is_near_in_each_round(make, time,
 def test_near_queries_hash_alike_and_opposite_ones_do_not(make):
     layer = make("reformer", buckets=(4, 4), rounds=50)
     q = torch.randn(1, 2, 300, 4, dtype=torch.float64)
-    same = [(layer._hashes(q) == layer._hashes(other)).double().mean() for other in (q + 0.01 * q.roll(1, 2), -q)]
+    same = [
+        (layer._compute_hashes(q) == layer._compute_hashes(other)).double().mean()
+        for other in (q + 0.01 * q.roll(1, 2), -q)
+    ]
     assert same[0] > 0.9
     assert same[1] == 0
 

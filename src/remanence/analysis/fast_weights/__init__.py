@@ -2,6 +2,6 @@
 
 from remanence.analysis.fast_weights.attention import FastAttention, fast_attention
 from remanence.analysis.fast_weights.dynamics import FastWeightsDynamics, fast_weights_dynamics
-from remanence.analysis.fast_weights.memory import FastMemory
+from remanence.analysis.fast_weights.fast_memory import FastMemory
 
 __all__ = ["FastAttention", "FastMemory", "FastWeightsDynamics", "fast_attention", "fast_weights_dynamics"]

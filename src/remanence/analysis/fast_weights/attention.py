@@ -8,8 +8,8 @@ import torch
 from jaxtyping import Float
 from torch import Tensor
 
-from remanence.analysis.canvas import on
-from remanence.analysis.fast_weights.path import path_of
+from remanence.analysis.canvas import get_axes
+from remanence.analysis.fast_weights.path import trace_path
 from remanence.errors import UserError
 from remanence.nn.fast_weights import FastWeights
 
@@ -49,7 +49,7 @@ class FastAttention:
         names = [str(t) for t in range(count)] if symbols is None else list(symbols)
         if len(names) != count:
             raise UserError(f"expected {count} symbols, one for each time step, got {len(names)}")
-        axes = on(axes)
+        axes = get_axes(axes)
         limit = float(weights.abs().max()) or 1.0
         shown = weights.where(torch.ones_like(weights).tril(-1) > 0, torch.nan)
         low = -limit if bool((weights < 0).any()) else 0.0
@@ -63,7 +63,7 @@ class FastAttention:
 
 @torch.no_grad()
 def fast_attention(layer: FastWeights, x: Float[Tensor, "batch time input"]) -> FastAttention:
-    """The weights with which a fast weights layer attends to its past hidden states.
+    """Compute the weights with which a fast weights layer attends to its past hidden states.
 
     ``A_{t-1} h^s_t = Σ_{τ<t} η λ^{t-1-τ} (h_τ · h^s_t) h_τ``: attention with the hidden states as keys and values,
     without a softmax, fading by λ a step. With ReLU no weight is negative.
@@ -71,6 +71,9 @@ def fast_attention(layer: FastWeights, x: Float[Tensor, "batch time input"]) -> 
     Args:
         layer: fast weights, from their initial state.
         x: the input.
+
+    Returns:
+        The attention weights of every time step and inner step.
 
     Raises:
         ValueError: another layer, or an input of the wrong shape.
@@ -85,7 +88,7 @@ def fast_attention(layer: FastWeights, x: Float[Tensor, "batch time input"]) -> 
         >>> found.weights.shape, float(found.weights[:, 0].abs().max())
         (torch.Size([2, 5, 5]), 0.0)
     """
-    path = path_of(layer, x)
+    path = trace_path(layer, x)
     S, time = layer.inner_steps, x.shape[1]
     states = path.iterates[:, :, S]
     ages = torch.arange(time, device=x.device)[:, None] - 1 - torch.arange(time, device=x.device)

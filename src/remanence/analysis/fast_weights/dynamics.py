@@ -7,9 +7,9 @@ import torch
 from jaxtyping import Bool, Complex, Float
 from torch import Tensor, nn
 
-from remanence.analysis.canvas import BLUE, GREEN, GREY, ORANGE, on
-from remanence.analysis.fast_weights.jacobian import deviation, eigenvalues
-from remanence.analysis.fast_weights.path import Path, path_of
+from remanence.analysis.canvas import BLUE, GREEN, GREY, ORANGE, get_axes
+from remanence.analysis.fast_weights.jacobian import compute_deviation, compute_eigenvalues
+from remanence.analysis.fast_weights.path import Path, trace_path
 from remanence.nn.fast_weights import FastWeights
 
 
@@ -62,7 +62,7 @@ class FastWeightsDynamics:
         Args:
             axes: two axes; default: a new figure.
         """
-        time, plane = axes = on(axes, 2)
+        time, plane = axes = get_axes(axes, 2)
         for values, name, colour, style in (
             (self.norm_bound, r"$L\,\eta\sum\lambda^{t-1-\tau}\|h_\tau\|^2$", ORANGE, "-."),
             (self.lipschitz, r"$\rho=L\,\|A\|$", GREEN, "--"),
@@ -88,7 +88,7 @@ class FastWeightsDynamics:
 def fast_weights_dynamics(
     layer: FastWeights, x: Float[Tensor, "batch time input"], *, iterations: int = 100
 ) -> FastWeightsDynamics:
-    """Follow hidden state and fast weights as one system, and ask whether the inner loop contracts.
+    """Analyse hidden state and fast weights as one system, and whether the inner loop contracts.
 
     Within a time step the inner loop repeats ``T(v) = f(LN(W h + C x + b + A v))`` from ``h⁰ = T(0)``. ReLU and tanh
     are 1-Lipschitz. LN divides by a standard deviation: for two of its inputs with σ and σ',
@@ -112,6 +112,9 @@ def fast_weights_dynamics(
         x: the input.
         iterations: inner steps to follow in search of the fixed point; the trajectory is that of the layer's own S.
 
+    Returns:
+        Eigenvalues, and measured and bounded contraction, along the trajectory.
+
     Raises:
         ValueError: another layer, an input of the wrong shape, or fewer iterations than the layer has.
 
@@ -124,37 +127,37 @@ def fast_weights_dynamics(
         >>> found.eigenvalues.shape, bool((found.contraction <= found.lipschitz * 1.0001).all())
         (torch.Size([2, 5, 16]), True)
     """
-    path = path_of(layer, x, max(iterations, layer.inner_steps + 1) if isinstance(layer, FastWeights) else None)
+    path = trace_path(layer, x, max(iterations, layer.inner_steps + 1) if isinstance(layer, FastWeights) else None)
     S, λ, η = layer.inner_steps, float(layer.decay), float(layer.fast_learning_rate)
     steps = path.iterates.diff(dim=2, prepend=torch.zeros_like(path.iterates[:, :, :1])).norm(dim=-1)
     gain = layer.norm.weight.abs().max() if isinstance(layer.norm, nn.LayerNorm) else 1
-    L = gain / deviation(layer, path.drives).amin(-1)
+    L = gain / compute_deviation(layer, path.drives).amin(-1)
     ρ = L * torch.linalg.matrix_norm(path.A, 2)
     squares = path.iterates[:, :, S].square().sum(-1)
     largest = L.amax(1) * η * squares.amax(1)
     series = ρ**S / (1 - ρ) * steps[:, :, 1]
     return FastWeightsDynamics(
-        eigenvalues(layer, path),
+        compute_eigenvalues(layer, path),
         λ,
-        _largest_ratio(path, steps),
+        _compute_largest_ratio(path, steps),
         ρ,
-        L * _written(squares, λ, η),
+        L * _sum_written(squares, λ, η),
         largest / (1 - λ) if λ < 1 else torch.full_like(largest, torch.inf),
-        _remaining(path, steps, S),
+        _measure_remaining(path, steps, S),
         torch.where(ρ < 1, series, torch.inf),
     )
 
 
-def _largest_ratio(path: Path, steps: Tensor) -> Tensor:
-    """Of each inner step to the one before it, as long as rounding does not decide it."""
+def _compute_largest_ratio(path: Path, steps: Tensor) -> Tensor:
+    """Compute the largest ratio of an inner step to the one before, where rounding does not decide it."""
     before, after = steps[..., :-1], steps[..., 1:]
-    moving = before > _tiny(path)
+    moving = before > _compute_threshold(path)
     ratios = after / before
     return ratios.where(moving & ratios.isfinite(), 0).amax(-1)
 
 
-def _written(squares: Tensor, λ: float, η: float) -> Tensor:
-    """η Σ_τ λ^{t-1-τ} ‖h_τ‖² before each step."""
+def _sum_written(squares: Tensor, λ: float, η: float) -> Tensor:
+    """Compute η Σ_τ λ^{t-1-τ} ‖h_τ‖² before each step."""
     total, sums = torch.zeros_like(squares[:, 0]), []
     for square in squares.unbind(1):
         sums.append(total)
@@ -162,11 +165,11 @@ def _written(squares: Tensor, λ: float, η: float) -> Tensor:
     return torch.stack(sums, 1)
 
 
-def _remaining(path: Path, steps: Tensor, S: int) -> Tensor:
+def _measure_remaining(path: Path, steps: Tensor, S: int) -> Tensor:
     distance = (path.iterates[:, :, S] - path.iterates[:, :, -1]).norm(dim=-1)
-    return distance.where(steps[..., -1] <= _tiny(path)[..., 0], torch.nan)
+    return distance.where(steps[..., -1] <= _compute_threshold(path)[..., 0], torch.nan)
 
 
-def _tiny(path: Path) -> Tensor:
-    """Differences below this are as much rounding as movement, [batch, time, 1]."""
+def _compute_threshold(path: Path) -> Tensor:
+    """Return the size below which differences may be rounding errors, [batch, time, 1]."""
     return torch.finfo(path.h.dtype).eps ** 0.5 * path.iterates.norm(dim=-1).amax(-1, keepdim=True)

@@ -8,10 +8,10 @@ from remanence.analysis.fast_weights.path import Path
 from remanence.nn.fast_weights import FastWeights
 
 
-def blocks(
+def compute_blocks(
     layer: FastWeights, path: Path
 ) -> tuple[Float[Tensor, "batch time hidden hidden"], Float[Tensor, "batch time hidden hidden"]]:
-    """How the new hidden state h' depends on what was before, at every point of a path.
+    """Compute how the new hidden state h' depends on the previous state, at every point of a path.
 
     With ``D_s`` the derivative of f(LN(·)) at the inner step s, they are built up along the inner loop::
 
@@ -22,7 +22,7 @@ def blocks(
         ``G = ∂h'/∂h``, and ``M = η ∂h'/∂A · K``, where ``K v = v h'ᵀ + h' vᵀ`` is how h hᵀ changes as h' moves by v.
     """
     count = layer.inner_steps
-    D = _slopes(layer, path.drives[:, :, : count + 1])
+    D = _compute_slopes(layer, path.drives[:, :, : count + 1])
     new, η = path.iterates[:, :, count], float(layer.fast_learning_rate)
     identity = torch.eye(layer.hidden_size, dtype=new.dtype, device=new.device)
     W = layer.weight_hh.detach()
@@ -36,8 +36,8 @@ def blocks(
     return G, M
 
 
-def eigenvalues(layer: FastWeights, path: Path) -> Complex[Tensor, "batch time values"]:
-    """Those 2 N eigenvalues of the joint Jacobian that are not λ for certain, the largest modulus first.
+def compute_eigenvalues(layer: FastWeights, path: Path) -> Complex[Tensor, "batch time values"]:
+    """Compute the 2 N eigenvalues of the joint Jacobian that are not always λ, the largest modulus first.
 
     As ``A' = λ A + η h' h'ᵀ`` sees the past through λ A and h' alone, the Jacobian J [N + N², N + N²] is λ on A plus
     something of rank N, and its determinant reduces (by that of a sum of low rank) to::
@@ -47,7 +47,7 @@ def eigenvalues(layer: FastWeights, path: Path) -> Complex[Tensor, "batch time v
     the latter a polynomial of degree 2 N with matrix coefficients: its roots are the eigenvalues of its companion
     matrix. So N = 100 takes matrices of 200 x 200, where J itself has 10,100 rows.
     """
-    G, M = blocks(layer, path)
+    G, M = compute_blocks(layer, path)
     identity = torch.eye(layer.hidden_size, dtype=G.dtype, device=G.device).expand_as(G)
     λ = float(layer.decay)
     upper = torch.cat([λ * identity + G + M, -λ * G], -1)
@@ -56,20 +56,20 @@ def eigenvalues(layer: FastWeights, path: Path) -> Complex[Tensor, "batch time v
     return found.gather(-1, found.abs().argsort(-1, descending=True))
 
 
-def deviation(layer: FastWeights, drives: Float[Tensor, "*points hidden"]) -> Float[Tensor, "*points"]:
-    """σ, by which layer norm divides; 1 without it."""
+def compute_deviation(layer: FastWeights, drives: Float[Tensor, "*points hidden"]) -> Float[Tensor, "*points"]:
+    """Compute σ, by which layer norm divides; 1 without it."""
     if not isinstance(layer.norm, nn.LayerNorm):
         return drives.new_ones(drives.shape[:-1])
     return (drives.var(-1, correction=0) + layer.norm.eps).sqrt()
 
 
-def _slopes(layer: FastWeights, drives: Tensor) -> Tensor:
-    """D = ∂f(LN(z))/∂z; LN's own is ``diag(gain) (I - 1 1ᵀ/N - ẑ ẑᵀ/N) / σ``, ẑ = (z - mean) / σ."""
+def _compute_slopes(layer: FastWeights, drives: Tensor) -> Tensor:
+    """Compute D = ∂f(LN(z))/∂z, where LN's is ``diag(gain) (I - 1 1ᵀ/N - ẑ ẑᵀ/N) / σ``, ẑ = (z - mean) / σ."""
     active = layer.norm(drives)
     slope = 1 - active.tanh().square() if layer.nonlinearity == "tanh" else (active > 0).to(active)
     if not isinstance(layer.norm, nn.LayerNorm):
         return torch.diag_embed(slope)
-    σ, N = deviation(layer, drives)[..., None], drives.shape[-1]
+    σ, N = compute_deviation(layer, drives)[..., None], drives.shape[-1]
     z = (drives - drives.mean(-1, keepdim=True)) / σ
     centred = torch.eye(N, dtype=z.dtype, device=z.device) - 1 / N - z[..., :, None] * z[..., None, :] / N
     return (slope * layer.norm.weight.detach() / σ)[..., :, None] * centred

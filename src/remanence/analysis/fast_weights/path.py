@@ -27,7 +27,7 @@ class Path(NamedTuple):
 
 
 @torch.no_grad()
-def path_of(layer: FastWeights, x: Float[Tensor, "batch time input"], iterations: int | None = None) -> Path:
+def trace_path(layer: FastWeights, x: Float[Tensor, "batch time input"], iterations: int | None = None) -> Path:
     """Run the layer from its initial state and keep everything.
 
     Args:
@@ -39,7 +39,7 @@ def path_of(layer: FastWeights, x: Float[Tensor, "batch time input"], iterations
     Raises:
         ValueError: no fast weights layer, an input of the wrong shape, too few iterations, or numbers that overflow.
     """
-    S = _checked(layer, x, iterations)
+    S = _check_arguments(layer, x, iterations)
     (h, A), states, loops = layer.initial_state(len(x)), [], []
     for x_t in x.unbind(1):
         iterates = layer.inner_loop(x_t, (h, A), S if iterations is None else iterations)
@@ -56,7 +56,7 @@ def path_of(layer: FastWeights, x: Float[Tensor, "batch time input"], iterations
     return Path(before, fast, iterates, drives)
 
 
-def _checked(layer: FastWeights, x: Tensor, iterations: int | None) -> int:
+def _check_arguments(layer: FastWeights, x: Tensor, iterations: int | None) -> int:
     if not isinstance(layer, FastWeights):
         raise UserError(f"expected a remanence.nn.FastWeights layer, got {type(layer).__name__}")
     if x.ndim != 3 or x.shape[1] == 0 or x.shape[2] != layer.input_size or x.dtype != layer.weight_ih.dtype:

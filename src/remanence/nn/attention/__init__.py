@@ -64,6 +64,9 @@ def create(
         max_length: longest sequence; some methods need it.
         options: what else the method takes.
 
+    Returns:
+        The attention module.
+
     Raises:
         ValueError: no such method (the message names the nearest), or an argument it refuses.
 

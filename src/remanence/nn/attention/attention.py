@@ -1,4 +1,4 @@
-"""The contract that every attention method keeps."""
+"""The interface of all attention methods."""
 
 from collections.abc import Sequence
 from typing import ClassVar
@@ -7,8 +7,8 @@ import torch
 from jaxtyping import Bool, Float
 from torch import Tensor, nn
 
+from remanence.checks import positive_integer
 from remanence.errors import UserError
-from remanence.nn.memory import positive_integer
 from remanence.nn.structure import Device, Structured
 
 
@@ -49,9 +49,9 @@ class Attention(Structured):
         name = type(self).__name__
         self.width, self.heads = positive_integer("width", width), positive_integer("heads", heads)
         if width % heads:
-            raise UserError(f"{name} expected a width that {heads} heads can share, got {width}")
+            raise UserError(f"{name} expected a width divisible by {heads} heads, got {width}")
         if causal and not self.can_be_causal:
-            raise UserError(f"{name} mixes all positions before it compares them, it cannot be causal: causal=False")
+            raise UserError(f"{name} mixes all positions before comparing them and cannot be causal: pass causal=False")
         self.causal = causal
         self.max_length = None if max_length is None else positive_integer("max_length", max_length)
         self.project_in = nn.Linear(width, projections * width, bias=False)
@@ -81,13 +81,13 @@ class Attention(Structured):
         return self.project_out(y.transpose(1, 2).flatten(2))
 
     def _attend(self, heads: Sequence[Tensor], mask: Tensor | None) -> Tensor:
-        """From queries, keys and values [batch, heads, time, channels] to an output of that shape."""
+        """Compute the output from queries, keys and values, all [batch, heads, time, channels]."""
         raise NotImplementedError
 
     def _split(self, x: Tensor) -> Tensor:
         return x.unflatten(-1, (self.heads, self.width // self.heads)).transpose(1, 2)
 
-    def _needed_length(self) -> int:
+    def _require_max_length(self) -> int:
         if self.max_length is None:
             raise UserError(f"{type(self).__name__} needs max_length, the longest sequence that it will see")
         return self.max_length
@@ -109,8 +109,8 @@ class Attention(Structured):
         return f"width={self.width}, heads={self.heads}, causal={self.causal}"
 
 
-def key_mask(mask: Tensor | None, keys: Tensor) -> Tensor:
-    """The mask of padding as [batch, 1, time, 1], which fits keys [batch, heads, time, channels]."""
+def make_key_mask(mask: Tensor | None, keys: Tensor) -> Tensor:
+    """Reshape the mask of padding to [batch, 1, time, 1], for keys [batch, heads, time, channels]."""
     if mask is None:
         return torch.ones(keys.shape[0], 1, keys.shape[2], 1, dtype=torch.bool, device=keys.device)
     return mask[:, None, :, None]

@@ -5,11 +5,11 @@ from collections.abc import Sequence
 import torch
 from torch import Tensor
 
-from remanence.nn.attention.attention import Attention, key_mask
-from remanence.nn.attention.blocks import as_keys, join, neighbours, split
-from remanence.nn.attention.global_tokens import beyond, with_global_tokens
+from remanence.checks import positive_integer
+from remanence.nn.attention.attention import Attention, make_key_mask
+from remanence.nn.attention.blocks import gather_neighbours, join, split, transpose_mask
+from remanence.nn.attention.global_tokens import attend_global_tokens, mask_global_tokens
 from remanence.nn.attention.softmax import attend
-from remanence.nn.memory import positive_integer
 from remanence.nn.structure import Device
 
 
@@ -58,12 +58,12 @@ class BigBirdAttention(Attention):
         super().__init__(width, heads, causal=causal, max_length=max_length)
         self.block = positive_integer("block", block)
         self.global_blocks = positive_integer("global_blocks", global_blocks)
-        count = -(-self._needed_length() // block)
+        count = -(-self._require_max_length() // block)
         drawn = self._draw(count, positive_integer("random_blocks", random_blocks))
         self.fix("drawn", drawn.numpy(), saved=True, follows=True)
 
     def _draw(self, count: int, size: int) -> Tensor:
-        """For each of ``count`` blocks up to ``size`` others; -1 where there are no more."""
+        """Draw up to ``size`` other blocks for each of ``count`` blocks; -1 where there are no more."""
         block, generator = torch.arange(count, device="cpu"), torch.Generator().manual_seed(0)
         distance = block - block[:, None]
         free = (distance < -1 if self.causal else distance.abs() > 1) & (block >= self.global_blocks)
@@ -75,17 +75,17 @@ class BigBirdAttention(Attention):
     def _attend(self, heads: Sequence[Tensor], mask: Tensor | None) -> Tensor:
         q, k, v = heads
         time, tokens = q.shape[2], self.block * self.global_blocks
-        real = key_mask(mask, k)
-        queries, keys, values, others = (split(x, self.block) for x in (q, k, v, beyond(real, tokens)))
+        real = make_key_mask(mask, k)
+        queries, keys, values, others = (split(x, self.block) for x in (q, k, v, mask_global_tokens(real, tokens)))
         after = 0 if self.causal else 1
-        seen = as_keys(neighbours(others, 1, after))
+        seen = transpose_mask(gather_neighbours(others, 1, after))
         if self.causal:
             seen = seen & torch.ones(self.block, 2 * self.block, dtype=torch.bool, device=q.device).tril(self.block)
-        near = attend(queries, neighbours(keys, 1, after), neighbours(values, 1, after), seen)
+        near = attend(queries, gather_neighbours(keys, 1, after), gather_neighbours(values, 1, after), seen)
         drawn = self.drawn[: queries.shape[2]]
         there = (drawn >= 0) & (drawn < queries.shape[2])
         chosen = drawn.where(there, 0)
-        seen = as_keys((others[:, :, chosen] & there[..., None, None]).flatten(-3, -2))
+        seen = transpose_mask((others[:, :, chosen] & there[..., None, None]).flatten(-3, -2))
         far = attend(queries, keys[:, :, chosen].flatten(-3, -2), values[:, :, chosen].flatten(-3, -2), seen)
         rest = [(join(y, time), join(log_total, time)) for y, log_total in (near, far)]
-        return with_global_tokens(q, k, v, real, tokens=tokens, causal=self.causal, others=rest)
+        return attend_global_tokens(q, k, v, real, tokens=tokens, causal=self.causal, others=rest)

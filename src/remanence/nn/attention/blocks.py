@@ -8,30 +8,30 @@ from remanence.nn.attention.softmax import Part, attend
 
 
 def split(x: Tensor, size: int) -> Tensor:
-    """[..., time, channels] to [..., blocks, size, channels]; zeros (False) fill up the last block."""
+    """Split [..., time, channels] to [..., blocks, size, channels]; the last block is padded with zeros (False)."""
     x = F.pad(x, (0, 0, 0, -x.shape[-2] % size))
     return x.unflatten(-2, (-1, size))
 
 
 def join(blocks: Tensor, time: int) -> Tensor:
-    """The inverse of :func:`split`."""
+    """Invert :func:`split`."""
     return blocks.flatten(-3, -2)[..., :time, :]
 
 
-def neighbours(blocks: Tensor, before: int, after: int) -> Tensor:
-    """Beside each block those before and after it: [..., blocks, (before + 1 + after) · size, channels]."""
+def gather_neighbours(blocks: Tensor, before: int, after: int) -> Tensor:
+    """Concatenate each block with its neighbours: [..., blocks, (before + 1 + after) · size, channels]."""
     count = blocks.shape[-3]
     padded = F.pad(blocks, (0, 0, 0, 0, before, after))
     return torch.cat([padded[..., shift : shift + count, :, :] for shift in range(before + 1 + after)], -2)
 
 
-def as_keys(mask: Tensor) -> Tensor:
-    """A mask in blocks [..., keys, 1] to [..., 1, keys], which fits scores."""
+def transpose_mask(mask: Tensor) -> Tensor:
+    """Transpose a mask in blocks [..., keys, 1] to [..., 1, keys], which broadcasts with scores."""
     return mask.transpose(-1, -2)
 
 
-def window(q: Tensor, k: Tensor, v: Tensor, mask: Tensor, *, radius: int, causal: bool) -> Part:
-    """Attention to the keys at most ``radius`` away, in time and memory proportional to time · radius.
+def attend_window(q: Tensor, k: Tensor, v: Tensor, mask: Tensor, *, radius: int, causal: bool) -> Part:
+    """Attend to the keys at most ``radius`` away, in time and memory proportional to time · radius.
 
     Args:
         q: queries [batch, heads, time, channels]; so k and v.
@@ -48,6 +48,6 @@ def window(q: Tensor, k: Tensor, v: Tensor, mask: Tensor, *, radius: int, causal
     near = distance.abs() <= radius
     if causal:
         near = near & (distance <= 0)
-    keys, values, real = (neighbours(split(x, size), 1, after) for x in (k, v, mask))
-    y, log_total = attend(split(q, size), keys, values, as_keys(real) & near)
+    keys, values, real = (gather_neighbours(split(x, size), 1, after) for x in (k, v, mask))
+    y, log_total = attend(split(q, size), keys, values, transpose_mask(real) & near)
     return join(y, time), join(log_total, time)

@@ -20,7 +20,7 @@ def attend_fused(
     mask: Bool[Tensor, "batch #heads #queries keys"] | None = None,
     causal: bool = False,
 ) -> Float[Tensor, "batch heads queries channels"]:
-    """``softmax(q kᵀ / √channels) v``.
+    """Compute ``softmax(q kᵀ / √channels) v``.
 
     Args:
         q: queries.

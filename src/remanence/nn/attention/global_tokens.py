@@ -8,10 +8,10 @@ from torch import Tensor
 from remanence.nn.attention.softmax import Part, attend, merge
 
 
-def with_global_tokens(
+def attend_global_tokens(
     q: Tensor, k: Tensor, v: Tensor, mask: Tensor, *, tokens: int, causal: bool, others: Sequence[Part]
 ) -> Tensor:
-    """Attention to the first ``tokens`` positions and to what ``others`` attended to; the first attend to everything.
+    """Attend to the first ``tokens`` positions and merge with ``others``; the first attend to everything.
 
     Args:
         q: queries [batch, heads, time, channels]; so k and v.
@@ -32,6 +32,6 @@ def with_global_tokens(
     return torch.cat([rows, rest], 2)
 
 
-def beyond(mask: Tensor, tokens: int) -> Tensor:
-    """The mask [batch, 1, time, 1] without the first ``tokens`` positions."""
+def mask_global_tokens(mask: Tensor, tokens: int) -> Tensor:
+    """Exclude the first ``tokens`` positions from the mask [batch, 1, time, 1]."""
     return mask & (torch.arange(mask.shape[2], device=mask.device) >= tokens)[:, None]

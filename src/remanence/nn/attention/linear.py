@@ -5,8 +5,8 @@ from collections.abc import Sequence
 from torch import Tensor
 from torch.nn import functional as F
 
-from remanence.nn.attention.attention import Attention, key_mask
-from remanence.nn.attention.kernel import kernel_attention
+from remanence.nn.attention.attention import Attention, make_key_mask
+from remanence.nn.attention.kernel_attention import attend_by_kernel
 
 
 class LinearAttention(Attention):
@@ -27,5 +27,5 @@ class LinearAttention(Attention):
 
     def _attend(self, heads: Sequence[Tensor], mask: Tensor | None) -> Tensor:
         q, k, v = heads
-        features = (F.elu(k) + 1).masked_fill(~key_mask(mask, k), 0)
-        return kernel_attention(F.elu(q) + 1, features, v, causal=self.causal)
+        features = (F.elu(k) + 1).masked_fill(~make_key_mask(mask, k), 0)
+        return attend_by_kernel(F.elu(q) + 1, features, v, causal=self.causal)

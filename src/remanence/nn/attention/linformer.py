@@ -5,9 +5,9 @@ from collections.abc import Sequence
 import torch
 from torch import Tensor, nn
 
-from remanence.nn.attention.attention import Attention, key_mask
+from remanence.checks import positive_integer
+from remanence.nn.attention.attention import Attention, make_key_mask
 from remanence.nn.attention.fused import attend_fused
-from remanence.nn.memory import positive_integer
 from remanence.nn.structure import Device
 
 
@@ -52,9 +52,9 @@ class LinformerAttention(Attention):
     ):
         super().__init__(width, heads, causal=causal, max_length=max_length)
         rank = positive_integer("rank", rank)
-        self.compress = nn.Parameter(torch.randn(rank, self._needed_length()) / rank**0.5)
+        self.compress = nn.Parameter(torch.randn(rank, self._require_max_length()) / rank**0.5)
 
     def _attend(self, heads: Sequence[Tensor], mask: Tensor | None) -> Tensor:
         q, k, v = heads
-        compress, real = self.compress[:, : k.shape[2]], key_mask(mask, k)
+        compress, real = self.compress[:, : k.shape[2]], make_key_mask(mask, k)
         return attend_fused(q, compress @ k.masked_fill(~real, 0), compress @ v.masked_fill(~real, 0))

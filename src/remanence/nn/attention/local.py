@@ -5,9 +5,9 @@ from collections.abc import Sequence
 import torch
 from torch import Tensor
 
-from remanence.nn.attention.attention import Attention, key_mask
-from remanence.nn.attention.blocks import window
-from remanence.nn.memory import positive_integer
+from remanence.checks import positive_integer
+from remanence.nn.attention.attention import Attention, make_key_mask
+from remanence.nn.attention.blocks import attend_window
 from remanence.nn.structure import Device
 
 
@@ -46,5 +46,5 @@ class LocalAttention(Attention):
 
     def _attend(self, heads: Sequence[Tensor], mask: Tensor | None) -> Tensor:
         q, k, v = heads
-        y, _ = window(q, k, v, key_mask(mask, k), radius=self.radius, causal=self.causal)
+        y, _ = attend_window(q, k, v, make_key_mask(mask, k), radius=self.radius, causal=self.causal)
         return y

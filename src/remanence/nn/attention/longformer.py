@@ -5,10 +5,10 @@ from collections.abc import Sequence
 import torch
 from torch import Tensor
 
-from remanence.nn.attention.attention import Attention, key_mask
-from remanence.nn.attention.blocks import window
-from remanence.nn.attention.global_tokens import beyond, with_global_tokens
-from remanence.nn.memory import positive_integer
+from remanence.checks import positive_integer
+from remanence.nn.attention.attention import Attention, make_key_mask
+from remanence.nn.attention.blocks import attend_window
+from remanence.nn.attention.global_tokens import attend_global_tokens, mask_global_tokens
 from remanence.nn.structure import Device
 
 
@@ -53,6 +53,6 @@ class LongformerAttention(Attention):
 
     def _attend(self, heads: Sequence[Tensor], mask: Tensor | None) -> Tensor:
         q, k, v = heads
-        real, tokens = key_mask(mask, k), self.global_tokens
-        near = window(q, k, v, beyond(real, tokens), radius=self.radius, causal=self.causal)
-        return with_global_tokens(q, k, v, real, tokens=tokens, causal=self.causal, others=[near])
+        real, tokens = make_key_mask(mask, k), self.global_tokens
+        near = attend_window(q, k, v, mask_global_tokens(real, tokens), radius=self.radius, causal=self.causal)
+        return attend_global_tokens(q, k, v, real, tokens=tokens, causal=self.causal, others=[near])

@@ -6,9 +6,9 @@ from collections.abc import Sequence
 import torch
 from torch import Tensor
 
-from remanence.nn.attention.attention import Attention, key_mask
-from remanence.nn.attention.kernel import kernel_attention
-from remanence.nn.memory import positive_integer
+from remanence.checks import positive_integer
+from remanence.nn.attention.attention import Attention, make_key_mask
+from remanence.nn.attention.kernel_attention import attend_by_kernel
 from remanence.nn.structure import Device
 
 
@@ -63,7 +63,7 @@ class PerformerAttention(Attention):
     @torch.no_grad()
     def redraw(self) -> None:
         """Draw w anew."""
-        self.directions.copy_(orthogonal_directions(*self.directions.shape))
+        self.directions.copy_(draw_orthogonal_directions(*self.directions.shape))
         self.passes.zero_()
 
     def _attend(self, heads: Sequence[Tensor], mask: Tensor | None) -> Tensor:
@@ -72,26 +72,26 @@ class PerformerAttention(Attention):
             if self.passes >= self.redraw_every:
                 self.redraw()
             self.passes += 1
-        exponents_q = self._exponents(q)
-        exponents_k = self._exponents(k).masked_fill(~key_mask(mask, k), -math.inf)
+        exponents_q = self._compute_exponents(q)
+        exponents_k = self._compute_exponents(k).masked_fill(~make_key_mask(mask, k), -math.inf)
         # A factor for each query, or for all keys, is the same above and below the fraction; it prevents overflow.
         # So is 1 / √features, which is left out.
-        return kernel_attention(
-            _scaled_exp(exponents_q, (-1,)), _scaled_exp(exponents_k, (-2, -1)), v, causal=self.causal
+        return attend_by_kernel(
+            _compute_scaled_exp(exponents_q, (-1,)), _compute_scaled_exp(exponents_k, (-2, -1)), v, causal=self.causal
         )
 
-    def _exponents(self, x: Tensor) -> Tensor:
+    def _compute_exponents(self, x: Tensor) -> Tensor:
         x = x * x.shape[-1] ** -0.25  # q · k / √d
         return x @ self.directions.to(x.dtype).T - x.square().sum(-1, keepdim=True) / 2
 
 
-def _scaled_exp(exponents: Tensor, dims: tuple[int, ...]) -> Tensor:
+def _compute_scaled_exp(exponents: Tensor, dims: tuple[int, ...]) -> Tensor:
     top = exponents.detach().amax(dims, keepdim=True)
     return torch.exp(exponents - top.clamp(min=torch.finfo(top.dtype).min))
 
 
-def orthogonal_directions(count: int, channels: int) -> Tensor:
-    """Normal vectors [count, channels], made orthogonal in groups of ``channels``, their lengths kept independent."""
+def draw_orthogonal_directions(count: int, channels: int) -> Tensor:
+    """Draw normal vectors [count, channels], orthogonal in groups of ``channels``, with independent lengths."""
     groups = torch.randn(-(-count // channels), channels, channels)
     Q, R = torch.linalg.qr(groups)
     # The signs of R make Q uniform over all rotations; without them it prefers some directions, and the mean is wrong.

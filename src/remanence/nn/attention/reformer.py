@@ -7,11 +7,11 @@ import torch
 from torch import Tensor
 from torch.nn import functional as F
 
+from remanence.checks import positive_integer
 from remanence.errors import UserError
-from remanence.nn.attention.attention import Attention, key_mask
-from remanence.nn.attention.blocks import neighbours, split
+from remanence.nn.attention.attention import Attention, make_key_mask
+from remanence.nn.attention.blocks import gather_neighbours, split
 from remanence.nn.attention.softmax import Part, attend, merge
-from remanence.nn.memory import positive_integer
 from remanence.nn.structure import Device
 
 SELF_PENALTY = 1e5  # a position attends to itself only if there is nothing else (appendix A)
@@ -70,7 +70,7 @@ class ReformerAttention(Attention):
         super().__init__(width, heads, causal=causal, max_length=max_length, projections=2)
         self.chunk = positive_integer("chunk", chunk)
         if buckets is None:
-            buckets = 2 * (2 * math.ceil(math.sqrt(self._needed_length() / chunk) / 2),)
+            buckets = 2 * (2 * math.ceil(math.sqrt(self._require_max_length() / chunk) / 2),)
         if any(positive_integer("buckets", size) % 2 for size in buckets):
             raise UserError(f"buckets must be even numbers (a rotation and its opposite), got {tuple(buckets)}")
         self.buckets = tuple(buckets)
@@ -82,8 +82,10 @@ class ReformerAttention(Attention):
         if self.training:
             self.rotations.normal_()
         time = q.shape[2]
-        q, v, real = (split(x, self.chunk).flatten(2, 3) for x in (q, v, key_mask(mask, q)))
-        hashes = self._hashes(q).masked_fill(~real.transpose(-1, -2), math.prod(self.buckets))  # padding comes last
+        q, v, real = (split(x, self.chunk).flatten(2, 3) for x in (q, v, make_key_mask(mask, q)))
+        hashes = self._compute_hashes(q).masked_fill(
+            ~real.transpose(-1, -2), math.prod(self.buckets)
+        )  # padding comes last
         order = hashes.argsort(dim=-1, stable=True)
         place = order.argsort(dim=-1)
         position = torch.arange(q.shape[2], device=q.device).expand_as(hashes[:, :, :1])
@@ -92,27 +94,27 @@ class ReformerAttention(Attention):
         marks, keys = marks.transpose(-1, -2), F.normalize(q, dim=-1)
         parts = []
         for number in range(len(self.rotations)):
-            y, log_total = self._round(number, *(_taken(x, order[:, :, number]) for x in (q, keys, v, marks)))
+            y, log_total = self._attend_round(number, *(_reorder(x, order[:, :, number]) for x in (q, keys, v, marks)))
             back = place[:, :, number]
-            parts.append((_taken(y, back), _taken(log_total, back)))
+            parts.append((_reorder(y, back), _reorder(log_total, back)))
         return merge(parts)[:, :, :time]
 
-    def _hashes(self, q: Tensor) -> Tensor:
-        """[batch, heads, rounds, time], numbers below the product of ``buckets``."""
+    def _compute_hashes(self, q: Tensor) -> Tensor:
+        """Compute [batch, heads, rounds, time], numbers below the product of ``buckets``."""
         rotated = q.detach()[:, :, None] @ self.rotations.to(q.dtype)
         hashes = torch.zeros(rotated.shape[:-1], dtype=torch.long, device=q.device)
         for size, part in zip(self.buckets, rotated.split([size // 2 for size in self.buckets], -1), strict=True):
             hashes = hashes * size + torch.cat([part, -part], -1).argmax(-1)
         return hashes
 
-    def _round(self, number: int, q: Tensor, k: Tensor, v: Tensor, marks: Tensor) -> Part:
-        """Attention along the sort of one round, which all arguments are in."""
+    def _attend_round(self, number: int, q: Tensor, k: Tensor, v: Tensor, marks: Tensor) -> Part:
+        """Attend along the sorted order of one round, in which all arguments are."""
         after = 0 if self.causal else 1
         q, k, v, mine = (split(x, self.chunk) for x in (q, k, v, marks))
-        k, v, theirs = (neighbours(x, 1, after) for x in (k, v, mine))
-        position, real, *rest = zip(_columns(mine, -1), _columns(theirs, -2), strict=True)
+        k, v, theirs = (gather_neighbours(x, 1, after) for x in (k, v, mine))
+        position, real, *rest = zip(_split_columns(mine, -1), _split_columns(theirs, -2), strict=True)
         hashes, places = rest[: len(self.rotations)], rest[len(self.rotations) :]
-        meets = [self._meets(*hash_pair, *place_pair) for hash_pair, place_pair in zip(hashes, places, strict=True)]
+        meets = [self._is_near(*hash_pair, *place_pair) for hash_pair, place_pair in zip(hashes, places, strict=True)]
         allowed = meets[number] & real[1].bool()
         if self.causal:
             allowed = allowed & (position[1] <= position[0])
@@ -121,14 +123,14 @@ class ReformerAttention(Attention):
         y, log_total = attend(q, k, v, allowed, bias)
         return y.flatten(2, 3), log_total.flatten(2, 3)
 
-    def _meets(self, my_hash: Tensor, their_hash: Tensor, my_place: Tensor, their_place: Tensor) -> Tensor:
+    def _is_near(self, my_hash: Tensor, their_hash: Tensor, my_place: Tensor, their_place: Tensor) -> Tensor:
         return (my_hash == their_hash) & ((their_place - my_place).abs() <= self.chunk)
 
 
-def _columns(marks: Tensor, dim: int) -> tuple[Tensor, ...]:
+def _split_columns(marks: Tensor, dim: int) -> tuple[Tensor, ...]:
     return tuple(column.unsqueeze(dim) for column in marks.unbind(-1))
 
 
-def _taken(x: Tensor, at: Tensor) -> Tensor:
-    """x [batch, heads, time, channels] in the order ``at`` [batch, heads, time]."""
+def _reorder(x: Tensor, at: Tensor) -> Tensor:
+    """Reorder x [batch, heads, time, channels] by ``at`` [batch, heads, time]."""
     return x.gather(2, at[..., None].expand(*at.shape, x.shape[-1]))

@@ -5,11 +5,11 @@ from collections.abc import Sequence
 import torch
 from torch import Tensor, nn
 
+from remanence.checks import positive_integer
 from remanence.errors import UserError
-from remanence.nn.attention.attention import Attention, key_mask
-from remanence.nn.attention.blocks import as_keys, join, split
+from remanence.nn.attention.attention import Attention, make_key_mask
+from remanence.nn.attention.blocks import join, split, transpose_mask
 from remanence.nn.attention.softmax import attend
-from remanence.nn.memory import positive_integer
 from remanence.nn.structure import Device
 
 
@@ -61,29 +61,29 @@ class SinkhornAttention(Attention):
         if not temperature > 0:
             raise UserError(f"temperature must be above 0, got {temperature}")
         self.temperature = temperature
-        self.sort = nn.Linear(width // heads, -(-self._needed_length() // block))
+        self.sort = nn.Linear(width // heads, -(-self._require_max_length() // block))
 
     def _attend(self, heads: Sequence[Tensor], mask: Tensor | None) -> Tensor:
         q, k, v = heads
-        real = key_mask(mask, k)
+        real = make_key_mask(mask, k)
         k, v = k.masked_fill(~real, 0), v.masked_fill(~real, 0)
         queries, keys, values, there = (split(x, self.block) for x in (q, k, v, real))
-        permutation = self._permutation(keys, there)
+        permutation = self._compute_permutation(keys, there)
         sorted_keys, sorted_values, share = (
             (permutation @ x.flatten(-2)).unflatten(-1, x.shape[-2:]) for x in (keys, values, there.to(k.dtype))
         )
         own = torch.ones(self.block, self.block, dtype=torch.bool, device=q.device)
-        own = as_keys(there) & (own.tril() if self.causal else own)
+        own = transpose_mask(there) & (own.tril() if self.causal else own)
         # Where blocks end in padding, a sorted key counts by its share of real positions.
-        share = as_keys(_divided(share, permutation.sum(-1)[..., None, None]))
+        share = transpose_mask(_divide(share, permutation.sum(-1)[..., None, None]))
         seen = torch.cat([own.expand(*queries.shape[:-1], -1), (share > 0).expand(*queries.shape[:-1], -1)], -1)
         log_share = share.clamp(min=torch.finfo(share.dtype).tiny).log()
         bias = nn.functional.pad(log_share, (self.block, 0))
         y, _ = attend(queries, torch.cat([keys, sorted_keys], -2), torch.cat([values, sorted_values], -2), seen, bias)
         return join(y, q.shape[2])
 
-    def _permutation(self, keys: Tensor, there: Tensor) -> Tensor:
-        """R [batch, heads, blocks, blocks], row: the block that reads; padding is left out of it."""
+    def _compute_permutation(self, keys: Tensor, there: Tensor) -> Tensor:
+        """Compute R [batch, heads, blocks, blocks], one row per reading block, without padding."""
         count = keys.shape[2]
         # A causal block is told by all positions up to its first.
         blocks = keys.sum(-2).cumsum(2) - keys[..., 1:, :].sum(-2) if self.causal else keys.sum(-2)
@@ -110,10 +110,10 @@ def sinkhorn(logits: Tensor, allowed: Tensor, *, iterations: int, causal: bool =
     logits = logits - logits.detach().masked_fill(~allowed, torch.finfo(logits.dtype).min).amax(-1, keepdim=True)
     matrix = torch.where(allowed, logits, 0).exp() * allowed
     for _ in range(iterations):
-        matrix = _divided(matrix, matrix.sum(-1, keepdim=True))
-        matrix = _divided(matrix, matrix.cumsum(-2) if causal else matrix.sum(-2, keepdim=True))
+        matrix = _divide(matrix, matrix.sum(-1, keepdim=True))
+        matrix = _divide(matrix, matrix.cumsum(-2) if causal else matrix.sum(-2, keepdim=True))
     return matrix
 
 
-def _divided(matrix: Tensor, total: Tensor) -> Tensor:
+def _divide(matrix: Tensor, total: Tensor) -> Tensor:
     return matrix / total.masked_fill(total == 0, 1)

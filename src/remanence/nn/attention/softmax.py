@@ -11,13 +11,13 @@ Part = tuple[Tensor, Tensor]
 
 
 def attend(q: Tensor, k: Tensor, v: Tensor, mask: Tensor | None = None, bias: Tensor | None = None) -> Part:
-    """``softmax(q kᵀ / √d + bias) v``, over the keys that ``mask`` [..., queries, keys] allows."""
+    """Compute ``softmax(q kᵀ / √d + bias) v``, over the keys that ``mask`` [..., queries, keys] allows."""
     scores = q @ k.transpose(-1, -2) / math.sqrt(q.shape[-1])
     return weigh(scores if bias is None else scores + bias, v, mask)
 
 
 def weigh(scores: Tensor, values: Tensor, mask: Tensor | None = None) -> Part:
-    """``softmax(scores) values``, over the keys that ``mask`` allows; 0 for a query that is allowed none."""
+    """Compute ``softmax(scores) values``, over the keys that ``mask`` allows; 0 for a query without keys."""
     scores = scores.to(torch.promote_types(scores.dtype, torch.float32))
     if mask is not None:
         scores = scores.masked_fill(~mask, -math.inf)
@@ -30,6 +30,6 @@ def weigh(scores: Tensor, values: Tensor, mask: Tensor | None = None) -> Part:
 
 
 def merge(parts: Sequence[Part]) -> Tensor:
-    """The attention over a union of disjoint sets of keys, from the attention over each of them."""
+    """Merge the attention over disjoint sets of keys to that over their union."""
     shares = torch.stack([log_total for _, log_total in parts]).softmax(0)
     return torch.stack([share.to(y.dtype) * y for share, (y, _) in zip(shares, parts, strict=True)]).sum(0)

@@ -6,10 +6,10 @@ from collections.abc import Sequence
 import torch
 from torch import Tensor
 
-from remanence.nn.attention.attention import Attention, key_mask
-from remanence.nn.attention.blocks import as_keys, join, split, window
+from remanence.checks import positive_integer
+from remanence.nn.attention.attention import Attention, make_key_mask
+from remanence.nn.attention.blocks import attend_window, join, split, transpose_mask
 from remanence.nn.attention.softmax import Part, attend, merge
-from remanence.nn.memory import positive_integer
 from remanence.nn.structure import Device
 
 
@@ -46,20 +46,20 @@ class StridedAttention(Attention):
         dtype: torch.dtype | None = None,
     ):
         super().__init__(width, heads, causal=causal, max_length=max_length)
-        self.stride = positive_integer("stride", stride or math.isqrt(self._needed_length() - 1) + 1)
+        self.stride = positive_integer("stride", stride or math.isqrt(self._require_max_length() - 1) + 1)
 
     def _attend(self, heads: Sequence[Tensor], mask: Tensor | None) -> Tensor:
         q, k, v = heads
-        real = key_mask(mask, k)
-        near = window(q, k, v, real, radius=self.stride, causal=self.causal)
-        return merge([near, self._columns(q, k, v, real)])
+        real = make_key_mask(mask, k)
+        near = attend_window(q, k, v, real, radius=self.stride, causal=self.causal)
+        return merge([near, self._attend_columns(q, k, v, real)])
 
-    def _columns(self, q: Tensor, k: Tensor, v: Tensor, real: Tensor) -> Part:
-        """Attention along the columns of time written in rows of ``stride``, but for what the window has."""
+    def _attend_columns(self, q: Tensor, k: Tensor, v: Tensor, real: Tensor) -> Part:
+        """Attend to every ``stride``-th position, except those that the window covers."""
         time = q.shape[2]
         q, k, v, real = (split(x, self.stride).transpose(-3, -2) for x in (q, k, v, real))
         row = torch.arange(q.shape[-2], device=q.device)
         distance = row - row[:, None]
         far = distance < -1 if self.causal else distance.abs() > 1
-        y, log_total = attend(q, k, v, as_keys(real) & far)
+        y, log_total = attend(q, k, v, transpose_mask(real) & far)
         return join(y.transpose(-3, -2), time), join(log_total.transpose(-3, -2), time)

@@ -7,10 +7,10 @@ import torch
 from torch import Tensor, nn
 from torch.nn import functional as F
 
+from remanence.checks import positive_integer
 from remanence.errors import UserError
 from remanence.nn.attention.attention import Attention
 from remanence.nn.attention.softmax import weigh
-from remanence.nn.memory import positive_integer
 from remanence.nn.structure import Device
 
 KINDS = ("factorized_random", "dense")
@@ -59,7 +59,7 @@ class SynthesizerAttention(Attention):
             raise UserError(f"kind must be {' or '.join(map(repr, KINDS))}, got {kind!r}")
         super().__init__(width, heads, causal=causal, max_length=max_length, projections=2 if kind == "dense" else 1)
         self.kind = kind
-        length = self._needed_length()
+        length = self._require_max_length()
         if kind == "dense":
             self.lengths = nn.Linear(width // heads, length)
         else:

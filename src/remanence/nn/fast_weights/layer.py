@@ -9,8 +9,9 @@ from jaxtyping import Float
 from torch import Tensor, nn
 
 from remanence._kernels.addressing import are_readable
+from remanence.checks import positive_integer
 from remanence.errors import UserError
-from remanence.nn.memory import Memory, State, positive_integer
+from remanence.nn.memory import Memory, State
 from remanence.nn.structure import Device
 from remanence.ops.fast_weights import operation as evolution
 from remanence.ops.fast_weights import reference
@@ -23,7 +24,7 @@ class FastWeightsGrowthWarning(RuntimeWarning):
 
 
 def default_fast_learning_rate(hidden_size: int) -> float:
-    """η = 2 / hidden_size, 0.5 at most: then what is read from A is as large as what was written.
+    """Return η = 2 / hidden_size, at most 0.5: what is read from A is then as large as what was written.
 
     After layer norm half of the ReLUs are active and ‖h‖² is about hidden_size / 2, so that a stored state comes back
     as ``η h hᵀ h ≈ h``. With a constant η of 0.5 it comes back hidden_size / 4 times as large: ``A h`` swamps
@@ -146,7 +147,7 @@ class FastWeights(Memory):
         return self.log_fast_learning_rate.exp() if self.trainable_rates else self._fast_learning_rate
 
     def initial_state(self, batch_size: int) -> State:
-        """(h, A), both zero."""
+        """Return (h, A), both zero."""
         return self._zeros(batch_size, self.hidden_size), self._zeros(batch_size, self.hidden_size, self.hidden_size)
 
     def inner_loop(
@@ -155,7 +156,7 @@ class FastWeights(Memory):
         state: tuple[Float[Tensor, "batch hidden"], Float[Tensor, "batch hidden hidden"]],
         steps: int | None = None,
     ) -> Float[Tensor, "batch iterates hidden"]:
-        """What the units go through within one time step: h⁰ ... h^S.
+        """Compute the iterates h⁰ ... h^S of the inner loop in one time step.
 
         Args:
             x_t: the input of the step.
@@ -170,13 +171,18 @@ class FastWeights(Memory):
     def write(
         self, A: Float[Tensor, "batch hidden hidden"], h: Float[Tensor, "batch hidden"]
     ) -> Float[Tensor, "batch hidden hidden"]:
-        """The fast weights once a hidden state is stored: λ A + η h hᵀ."""
+        """Store a hidden state: λ A + η h hᵀ.
+
+        Args:
+            A: the fast weights before.
+            h: the hidden state.
+        """
         return reference.write(self._rule(), A, h)
 
     def growth(
         self, h: Float[Tensor, "batch time hidden"], A: Float[Tensor, "batch hidden hidden"] | None = None
     ) -> Float[Tensor, "batch time"]:
-        """‖A_t‖ (Frobenius) after each step.
+        """Compute ‖A_t‖ (Frobenius norm) after each step.
 
         Args:
             h: the layer's output.
@@ -206,7 +212,7 @@ class FastWeights(Memory):
 
     @uncompiled
     def _carry(self, drive: Tensor, h: Tensor, A: Tensor) -> tuple[Tensor, Tensor]:
-        """Hidden states after each time step and A after the last, in the form that is cheapest."""
+        """Compute the hidden states of all time steps and the last A, in the cheapest form."""
         auto, time = self.form == "auto", drive.shape[1]
         attends = self.form == "attention" or (auto and time <= self.hidden_size // 6)
         rule = self._rule()
@@ -221,7 +227,7 @@ class FastWeights(Memory):
         return y[:, 0], (y[:, 0].clone(), A)
 
     def _attend(self, rule: Rule, drive: Tensor, h: Tensor, A: Tensor) -> tuple[Tensor, Tensor]:
-        """The attention form: hidden states are kept instead of A, O(time · hidden) a step."""
+        """Run the attention form, which keeps hidden states instead of A, O(time · hidden) per step."""
         time = drive.shape[1]
         powers = rule.decay ** torch.arange(time + 1, dtype=A.dtype, device=A.device)
         # Reading an A that is still zero and needs no gradient would be work for nothing.

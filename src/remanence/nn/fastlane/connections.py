@@ -7,25 +7,25 @@ from remanence.wiring import Adjacency, Wiring, dense, random
 from remanence.wiring.order import Neurons
 
 
-def graph_of(wiring: Wiring | Adjacency | None, density: float, neurons: int, seed: int) -> Wiring:
-    """The wiring that is given, or one of that density."""
+def resolve_wiring(wiring: Wiring | Adjacency | None, density: float, neurons: int, seed: int) -> Wiring:
+    """Return the given wiring, or one of that density."""
     if wiring is None:
         return dense(neurons) if density == 1 else random(neurons, density, seed)
     graph = wiring if isinstance(wiring, Wiring) else Wiring.of(wiring)
     if graph.neurons != neurons:
         raise UserError(f"hidden_size is {neurons}, but the wiring has {graph.neurons} neurons")
     if own := np.flatnonzero(np.diag(graph.adjacency)).tolist():
-        raise UserError(f"no neuron may hear itself, but the wiring has edges from {own} to themselves: drop them")
+        raise UserError(f"neurons must not be connected to themselves, but the wiring connects {own} to themselves")
     return graph
 
 
-def sensory_of(graph: Wiring, inputs: Neurons | None, input_size: int) -> np.ndarray:
-    """Which neuron hears which input, [neurons, inputs]."""
+def resolve_sensory(graph: Wiring, inputs: Neurons | None, input_size: int) -> np.ndarray:
+    """Return which neuron receives which input, [neurons, inputs]."""
     hears = np.ones((graph.neurons, input_size), dtype=bool)
     if inputs is not None and graph.sensory is not None:
-        raise UserError("the wiring says already which neurons hear the inputs: leave out inputs")
+        raise UserError("the wiring already defines which neurons receive the inputs: omit inputs")
     if inputs is not None:
-        hears[np.setdiff1d(np.arange(graph.neurons), listed("inputs", inputs, graph.neurons))] = False
+        hears[np.setdiff1d(np.arange(graph.neurons), resolve_neurons("inputs", inputs, graph.neurons))] = False
     elif graph.sensory is not None:
         if graph.sensory.shape[1] != input_size:
             raise UserError(f"input_size is {input_size}, but the wiring has {graph.sensory.shape[1]} inputs")
@@ -33,8 +33,8 @@ def sensory_of(graph: Wiring, inputs: Neurons | None, input_size: int) -> np.nda
     return hears
 
 
-def listed(name: str, chosen: Neurons, neurons: int) -> np.ndarray:
-    """Neurons that an argument lists."""
+def resolve_neurons(name: str, chosen: Neurons, neurons: int) -> np.ndarray:
+    """Return the neurons that an argument lists."""
     array = np.asarray(chosen)
     if array.ndim != 1 or not len(array) or not np.isin(array, np.arange(neurons)).all():
         raise UserError(f"{name} must list neurons from 0 to {neurons - 1}, got {chosen!r}")

@@ -10,11 +10,12 @@ from jaxtyping import Float
 from torch import Tensor, nn
 
 from remanence._kernels.addressing import are_readable
+from remanence.checks import positive_integer
 from remanence.errors import UserError
-from remanence.nn.fastlane.connections import graph_of, listed, sensory_of
-from remanence.nn.fastlane.stability import FastlaneOverflowWarning, effective_map, overflow
-from remanence.nn.memory import Memory, positive_integer
-from remanence.nn.persistent import NONLINEARITIES, Nonlinearity, checked_nonlinearity
+from remanence.nn.fastlane.connections import resolve_neurons, resolve_sensory, resolve_wiring
+from remanence.nn.fastlane.stability import FastlaneOverflowWarning, compute_effective_map, describe_overflow
+from remanence.nn.memory import Memory
+from remanence.nn.persistent import NONLINEARITIES, Nonlinearity, check_nonlinearity
 from remanence.nn.structure import Device
 from remanence.ops.firing.operation import fire
 from remanence.ops.firing.schedule import Schedule
@@ -105,30 +106,30 @@ class Fastlane(Memory):
         device: Device = None,
         dtype: torch.dtype | None = None,
     ):
-        graph = graph_of(wiring, density, positive_integer("hidden_size", hidden_size), seed)
-        read = graph.outputs if outputs is None else listed("outputs", outputs, hidden_size)
+        graph = resolve_wiring(wiring, density, positive_integer("hidden_size", hidden_size), seed)
+        read = graph.outputs if outputs is None else resolve_neurons("outputs", outputs, hidden_size)
         super().__init__(input_size, hidden_size, len(read))
         if not 0 <= leak <= 1:
-            raise UserError(f"leak is a share, 0 to 1, got {leak}")
+            raise UserError(f"leak must be between 0 and 1, got {leak}")
         if max_norm is not None and not max_norm > 0:
             raise UserError(f"max_norm must be above 0 or None, got {max_norm}")
         if initial_edges is not None:
             positive_integer("initial_edges", initial_edges)
-        self.nonlinearity = checked_nonlinearity(nonlinearity)
+        self.nonlinearity = check_nonlinearity(nonlinearity)
         self.ticks = positive_integer("ticks", ticks)
         self.leak, self.max_norm, self.initial_edges = float(leak), max_norm, initial_edges
         self.fix_wiring(graph, follows=True)
         self.fix("order", firing_order(graph, order, seed), saved=True, follows=True)
         self.fix("outputs", read, saved=True, follows=True)
-        hears = sensory_of(graph, inputs, input_size)
+        hears = resolve_sensory(graph, inputs, input_size)
         self.fix("sensory", hears, saved=True, follows=True)
         everyone = len(graph.edges) == hidden_size * (hidden_size - 1)
         self.weight_ih = nn.Parameter(torch.empty(hears.shape if hears.all() else (int(hears.sum()),)))
         self.weight_hh = nn.Parameter(torch.empty((hidden_size, hidden_size) if everyone else (len(graph.edges),)))
         self.bias = nn.Parameter(torch.empty(hidden_size))
         self._warned_of_overflow = False
-        self.schedule = self._scheduled()
-        self.register_load_state_dict_post_hook(_schedule_anew)
+        self.schedule = self._build_schedule()
+        self.register_load_state_dict_post_hook(_rebuild_schedule)
         self.reset_parameters()
 
     def reset_parameters(self) -> None:
@@ -144,40 +145,43 @@ class Fastlane(Memory):
             if self.weight_hh.ndim == 2:
                 self.weight_hh.fill_diagonal_(0)
             if self.initial_edges is not None:
-                self.weight_hh.mul_(self._drawn(self.initial_edges))
+                self.weight_hh.mul_(self._draw_edges(self.initial_edges))
 
     def fire_in(self, order: Neurons) -> None:
-        """Fire in another order from now on.
+        """Change the order of firing.
+
+        Args:
+            order: all neurons, each once; the first fires first.
 
         Raises:
-            ValueError: not each neuron once.
+            ValueError: a neuron is missing or listed twice.
         """
         new = firing_order(self.schedule.wiring, order)
         self.fix("order", new, saved=True, follows=True)
-        self.schedule = self._scheduled()
+        self.schedule = self._build_schedule()
 
     def weights(self) -> Float[Tensor, "hidden hidden"]:
-        """w as it is used: [receivers, senders], 0 where there is no edge, within ``max_norm``."""
-        return self.schedule.matrix(self._bounded())
+        """Return w as it is used: [receivers, senders], 0 where there is no edge, within ``max_norm``."""
+        return self.schedule.matrix(self._bound_weights())
 
     def input_weights(self) -> Float[Tensor, "hidden input"]:
-        """u, 0 where a neuron does not hear an input."""
+        """Return u, 0 where a neuron does not receive an input."""
         if self.weight_ih.ndim == 2:
             return self.weight_ih
         return self.weight_ih.new_zeros(self.sensory.shape).masked_scatter(self.sensory, self.weight_ih)
 
     @torch.no_grad()
     def effective_map(self, slopes: Float[Tensor, " hidden"] | None = None) -> Float[Tensor, "hidden hidden"]:
-        """J such that a small change δ of the state is J δ a time step later.
+        """Compute J, by which a small change δ of the state becomes J δ one time step later.
 
         Args:
             slopes: f' of each neuron; default: 1, as with ReLU while all neurons are active. 0 for a silent one.
         """
         rank = torch.from_numpy(self.schedule.rank).to(self.bias.device)
-        return effective_map(self.weights(), rank, 1 - self.leak, self.ticks, slopes)
+        return compute_effective_map(self.weights(), rank, 1 - self.leak, self.ticks, slopes)
 
     def spectral_radius(self, slopes: Float[Tensor, " hidden"] | None = None) -> float:
-        """The factor by which a small change of the state grows in a time step in the long run; NaN if a weight is.
+        """Compute the long-run factor by which a small change of the state grows per time step; NaN if a weight is.
 
         Above 1 values grow exponentially while these neurons are active; below 1 they are forgotten. With a leak of 0
         and weights that only excite it is 1 if the graph has no cycle, and above 1 if it has one.
@@ -192,8 +196,8 @@ class Fastlane(Memory):
     def _reads_all(self) -> bool:
         return np.array_equal(self._fixed["outputs"].array, np.arange(self.hidden_size))
 
-    def _scheduled(self) -> Schedule:
-        """Who fires when, and how, by the wiring and the order."""
+    def _build_schedule(self) -> Schedule:
+        """Build the schedule of firing from the wiring and the order."""
         f = self.nonlinearity
         function = f if callable(f) else NONLINEARITIES[f]
         return Schedule(self.wiring, self._fixed["order"].array, function, self.ticks, 1 - self.leak)
@@ -203,7 +207,7 @@ class Fastlane(Memory):
         batch, time, _ = x.shape
         inputs = x.transpose(0, 1).reshape(time * batch, -1)
         drive = torch.addmm(self.bias[:, None], self.input_weights(), inputs.T).unflatten(1, (time, batch))
-        weight = self._bounded()
+        weight = self._bound_weights()
         if weight.ndim == 1 and len(weight) > DENSE_FROM * self.hidden_size**2:
             weight = self.schedule.matrix(weight)
         values, final = fire(self.schedule, drive, state.T, weight)
@@ -216,7 +220,7 @@ class Fastlane(Memory):
         return y[:, 0], state
 
     def _watch_overflow(self, values: Tensor) -> None:
-        if self._warned_of_overflow or not are_readable(values) or (found := overflow(values)) is None:
+        if self._warned_of_overflow or not are_readable(values) or (found := describe_overflow(values)) is None:
             return
         self._warned_of_overflow = True
         warnings.warn(
@@ -227,8 +231,8 @@ class Fastlane(Memory):
             stacklevel=4,
         )
 
-    def _bounded(self) -> Tensor:
-        """weight_hh within ``max_norm``."""
+    def _bound_weights(self) -> Tensor:
+        """Scale weight_hh to be within ``max_norm``."""
         weight = self.weight_hh
         if self.max_norm is None:
             return weight
@@ -238,8 +242,8 @@ class Fastlane(Memory):
             return weight * scale[:, None]
         return weight * scale[torch.from_numpy(self.schedule.edges[:, 0]).to(weight.device)]
 
-    def _drawn(self, count: int) -> Tensor:
-        """1 for so many edges into each neuron, 0 for the others, laid out as weight_hh."""
+    def _draw_edges(self, count: int) -> Tensor:
+        """Draw 1 for so many edges into each neuron and 0 for the others, in the layout of weight_hh."""
         hears = self.wiring.adjacency != 0
         exists = torch.from_numpy(hears)
         chance = torch.rand(hears.shape, device="cpu").masked_fill(~exists, -1)
@@ -252,5 +256,5 @@ class Fastlane(Memory):
         return f"{super().extra_repr()}, {more}"
 
 
-def _schedule_anew(layer: Fastlane, incompatible: Any) -> None:
-    layer.schedule = layer._scheduled()
+def _rebuild_schedule(layer: Fastlane, incompatible: Any) -> None:
+    layer.schedule = layer._build_schedule()

@@ -11,7 +11,7 @@ from remanence.nn.fastlane.layer import Fastlane
 
 @torch.no_grad()
 def learn_order(layer: Fastlane, loss: Callable[[], Tensor | float], *, trials: int, seed: int = 0) -> list[float]:
-    """Look for an order in which a trained layer has the least loss, and leave it firing in that.
+    """Search for the order in which a trained layer has the lowest loss, and leave it in that order.
 
     Hill climbing: one neuron, drawn at random, moves to another place in the order; if the loss is not higher than
     before, it stays there. Nothing but the order changes, so train on afterwards.

@@ -9,14 +9,14 @@ class FastlaneOverflowWarning(UserWarning):
     """Values of a network that fires grew beyond all numbers, or are not numbers any more."""
 
 
-def effective_map(
+def compute_effective_map(
     weights: Float[Tensor, "neurons neurons"],
     rank: Tensor,
     keep: float,
     ticks: int,
     slopes: Float[Tensor, " neurons"] | None = None,
 ) -> Float[Tensor, "neurons neurons"]:
-    """J such that a small change δ of all values is J δ a time step later.
+    """Compute J, by which a small change δ of all values becomes J δ one time step later.
 
     With S the slopes f' on the diagonal, W' the weights from neurons that fire before their receiver and W" the others,
     the new values solve ``n' = S (keep n + W' n' + W" n)``.
@@ -36,8 +36,8 @@ def effective_map(
     return torch.linalg.matrix_power(once, ticks)
 
 
-def overflow(values: Float[Tensor, "neurons time batch"]) -> str | None:
-    """Which neurons hold values that are not finite, and from which step on; None if there is none."""
+def describe_overflow(values: Float[Tensor, "neurons time batch"]) -> str | None:
+    """Describe which neurons hold values that are not finite, and from which step; None if there is none."""
     if bool(values.sum().isfinite()):  # one number that speaks for all; it may overflow alone, so look again
         return None
     wrong = ~values.isfinite()

@@ -6,10 +6,11 @@ from typing import Literal
 import torch
 from torch import Tensor, nn
 
+from remanence.checks import positive_integer
 from remanence.errors import UserError
-from remanence.nn.memory import State, positive_integer
+from remanence.nn.memory import State
 from remanence.nn.structure import Device
-from remanence.nn.unitary.memory import Turn, UnitaryMemory, halves
+from remanence.nn.unitary.base import Turn, UnitaryMemory, split_halves
 from remanence.ops.rotations import reference
 from remanence.ops.rotations.mesh import Mesh, butterfly, tunable
 from remanence.ops.rotations.operation import evolve
@@ -86,7 +87,7 @@ class EUNN(UnitaryMemory):
         if style not in ("tunable", "fft"):
             raise UserError(f"style must be 'tunable' or 'fft', got {style!r}")
         if style == "fft" and capacity is not None:
-            raise UserError(f"the FFT style has log₂ hidden_size layers: leave out capacity (got {capacity})")
+            raise UserError(f"the FFT style has log₂ hidden_size layers: omit capacity (got {capacity})")
         self.style = style
         layers = positive_integer("capacity", 2 if capacity is None else capacity)
         mesh = butterfly(hidden_size) if style == "fft" else tunable(hidden_size, layers)
@@ -113,7 +114,7 @@ class EUNN(UnitaryMemory):
         angles = self.theta, self.phi, self.omega
         x, before = x.to(self.bias.dtype), torch.cat(state, 1).to(self.bias.dtype)
         y, final = evolve(self._mesh(), x, before, self.weight_ih, *angles, self.bias)
-        return y, halves(final)
+        return y, split_halves(final)
 
     def extra_repr(self) -> str:
         """Sizes, as `print(layer)` shows them."""

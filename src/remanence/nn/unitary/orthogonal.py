@@ -65,7 +65,7 @@ class OrthogonalRNN(Memory):
         self.nonlinearity = nonlinearity
         self.weight_ih = nn.Parameter(torch.empty(hidden_size, input_size))
         self.bias = nn.Parameter(torch.empty(hidden_size))
-        self.recurrence = _recurrence(hidden_size)
+        self.recurrence = _build_recurrence(hidden_size)
         self.reset_parameters()
 
     def reset_parameters(self) -> None:
@@ -77,7 +77,7 @@ class OrthogonalRNN(Memory):
         nn.init.uniform_(below_diagonal.diagonal(-1)[::2], -math.pi, math.pi)
 
     def matrix(self) -> Float[Tensor, "hidden hidden"]:
-        """Q."""
+        """Return Q."""
         return self.recurrence.weight
 
     def _run(self, x: Tensor, state: State) -> tuple[Tensor, State]:
@@ -97,7 +97,7 @@ class OrthogonalRNN(Memory):
         return torch.stack(outputs, 1), h
 
     def _activate(self, z: Tensor) -> Tensor:
-        """f, with the bias."""
+        """Apply f, with the bias."""
         if self.nonlinearity == "modrelu":
             return z.sign() * torch.relu(z.abs() + self.bias)
         return (torch.tanh if self.nonlinearity == "tanh" else torch.relu)(z + self.bias)
@@ -107,14 +107,14 @@ class OrthogonalRNN(Memory):
         return y[:, 0], state
 
     def __getstate__(self) -> dict[str, Any]:
-        """Modules with a parametrization do not pickle; what they hold does."""
+        """Replace the parametrized module, which cannot be pickled, by its state."""
         modules = {name: module for name, module in self._modules.items() if name != "recurrence"}
         return {**self.__dict__, "_modules": modules, "recurrence": self.recurrence.state_dict(keep_vars=True)}
 
     def __setstate__(self, state: dict[str, Any]) -> None:
         held = state.pop("recurrence")
         super().__setstate__(state)
-        self.recurrence = _recurrence(self.hidden_size)
+        self.recurrence = _build_recurrence(self.hidden_size)
         self.recurrence.load_state_dict(held, assign=True)
 
 
@@ -126,8 +126,8 @@ class _Rotation(nn.Module):
         return torch.linalg.matrix_exp(A - A.mT).to(original.dtype)
 
 
-def _recurrence(size: int) -> Any:
-    """A module whose ``weight`` is orthogonal."""
+def _build_recurrence(size: int) -> Any:
+    """Build a module whose ``weight`` is orthogonal."""
     linear = nn.Linear(size, size, bias=False)
     parametrize.register_parametrization(linear, "weight", _Rotation())
     return linear

@@ -6,8 +6,8 @@ import torch
 from torch import Tensor, nn
 
 from remanence.nn.memory import State
-from remanence.nn.structure import Device, permutation
-from remanence.nn.unitary.memory import Turn, UnitaryMemory, halves
+from remanence.nn.structure import Device, draw_permutation
+from remanence.nn.unitary.base import Turn, UnitaryMemory, split_halves
 from remanence.ops.rotations import dense
 from remanence.ops.uncompiled import uncompiled
 
@@ -71,7 +71,7 @@ class UnitaryRNN(UnitaryMemory):
         super().__init__(input_size, hidden_size)
         self.phases = nn.Parameter(torch.empty(3, hidden_size))
         self.reflections = nn.Parameter(torch.empty(2, 2, hidden_size))
-        self.fix("permutation", permutation(hidden_size), saved=True, follows=True)
+        self.fix("permutation", draw_permutation(hidden_size), saved=True, follows=True)
         self.reset_parameters()
 
     def reset_parameters(self) -> None:
@@ -86,11 +86,11 @@ class UnitaryRNN(UnitaryMemory):
             return super()._run(x, state)
         h = torch.cat(state, 1).to(self.bias.dtype)
         y = dense.run(self.matrix(), x, h, self.weight_ih, self.bias)
-        return y, halves(y[:, -1])
+        return y, split_halves(y[:, -1])
 
     def _turn(self) -> Turn:
         d1, d2, d3 = torch.polar(torch.ones_like(self.phases), self.phases)
-        R1, R2 = (_reflection(v) for v in self.reflections)
+        R1, R2 = (_build_reflection(v) for v in self.reflections)
 
         def turn(h: Tensor) -> Tensor:
             h = R1(torch.fft.fft(d1 * h, norm="ortho"))
@@ -100,8 +100,8 @@ class UnitaryRNN(UnitaryMemory):
         return turn
 
 
-def _reflection(parts: Tensor) -> Turn:
-    """R = 1 - 2 v vᴴ / ||v||², from the real and the imaginary part of v; for v = 0 it is 1."""
+def _build_reflection(parts: Tensor) -> Turn:
+    """Build R = 1 - 2 v vᴴ / ||v||² from the real and the imaginary part of v; for v = 0 it is 1."""
     # The direction does not depend on this scale, which keeps the squares of what is tiny or huge in range.
     parts = parts / parts.detach().abs().max().clamp(min=torch.finfo(parts.dtype).tiny)
     v, twice = torch.complex(*parts), 2 / parts.square().sum().clamp(min=0.5)

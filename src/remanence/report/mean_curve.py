@@ -31,7 +31,7 @@ class MeanCurve:
     ends: list[tuple[float, float]]
 
 
-def mean_curve(runs: Sequence[Run], against: Against) -> MeanCurve | None:
+def compute_mean_curve(runs: Sequence[Run], against: Against) -> MeanCurve | None:
     """Average the validation metric of runs that have at least one epoch; None if none has."""
     curves = [
         (run.curve[against], run.curve["validation_metric"]) for run in runs if len(run.curve["validation_metric"])

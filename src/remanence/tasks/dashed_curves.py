@@ -15,8 +15,8 @@ LEAST = 1e-4  # total weight of directions below which a curve has nowhere to go
 
 
 @compiled
-def below(rng: np.random.Generator, bound: int) -> int:
-    """A random integer from 0 to ``bound`` - 1."""
+def draw_below(rng: np.random.Generator, bound: int) -> int:
+    """Draw a random integer from 0 to ``bound`` - 1."""
     return int(rng.random() * bound)
 
 
@@ -41,7 +41,7 @@ def crosses(mask: np.ndarray, patch: np.ndarray, row: int, column: int) -> bool:
 
 
 @compiled
-def free(mask: np.ndarray, patch: np.ndarray, row: int, column: int, border: int) -> bool:
+def is_free(mask: np.ndarray, patch: np.ndarray, row: int, column: int, border: int) -> bool:
     """Whether a dash with its margin would lie wholly on free pixels, ``border`` pixels away from the edges."""
     half, size = patch.shape[0] // 2, mask.shape[0]
     for i in range(patch.shape[0]):
@@ -54,38 +54,38 @@ def free(mask: np.ndarray, patch: np.ndarray, row: int, column: int, border: int
 
 
 @compiled
-def free_place(rng: np.random.Generator, mask: np.ndarray, patch: np.ndarray, border: int) -> tuple[int, int]:
-    """A place for the start of a dash, each free one equally likely; (-1, -1) if there is none."""
+def draw_free_place(rng: np.random.Generator, mask: np.ndarray, patch: np.ndarray, border: int) -> tuple[int, int]:
+    """Draw a free place for the start of a dash, all equally likely; (-1, -1) if there is none."""
     size = mask.shape[0]
     for _ in range(PROBES):
-        row, column = border + below(rng, size - 2 * border), border + below(rng, size - 2 * border)
-        if free(mask, patch, row, column, border):
+        row, column = border + draw_below(rng, size - 2 * border), border + draw_below(rng, size - 2 * border)
+        if is_free(mask, patch, row, column, border):
             return row, column
     count, place = 0, (-1, -1)
     for row in range(border, size - border):
         for column in range(border, size - border):
-            if free(mask, patch, row, column, border):
+            if is_free(mask, patch, row, column, border):
                 count += 1
-                if below(rng, count) == 0:
+                if draw_below(rng, count) == 0:
                     place = (row, column)
     return place
 
 
 @compiled
-def moved(row: int, column: int, angle: float, distance: float) -> tuple[int, int]:
-    """A place so far away in a direction, rounded up."""
+def move(row: int, column: int, angle: float, distance: float) -> tuple[int, int]:
+    """Move a place by a distance in a direction, rounded up."""
     return math.ceil(row + distance * math.sin(angle)), math.ceil(column + distance * math.cos(angle))
 
 
 @compiled
-def within(size: int, row: int, column: int) -> bool:
+def is_within(size: int, row: int, column: int) -> bool:
     """Whether a place lies on the image."""
     return 0 <= row < size and 0 <= column < size
 
 
 @compiled
-def nearby(mask: np.ndarray, row: int, column: int, radius: int) -> float:
-    """The highest value of the mask no further away than ``radius``."""
+def find_highest_nearby(mask: np.ndarray, row: int, column: int, radius: int) -> float:
+    """Find the highest value of the mask within ``radius``."""
     highest = 0.0
     for y in range(max(0, row - radius), min(mask.shape[0], row + radius + 1)):
         for x in range(max(0, column - radius), min(mask.shape[1], column + radius + 1)):
@@ -95,7 +95,7 @@ def nearby(mask: np.ndarray, row: int, column: int, radius: int) -> float:
 
 
 @compiled
-def next_step(
+def choose_step(
     rng: np.random.Generator,
     mask: np.ndarray,
     row: int,
@@ -107,14 +107,14 @@ def next_step(
     angles: np.ndarray,
     masks: np.ndarray,
 ) -> int:
-    """Which step a curve takes from a place: straight ahead likelier than aside, free places only; -1 if none."""
+    """Choose the next step of a curve among free places, straight ahead more likely than aside; -1 if none."""
     weights = np.zeros(len(steps))
     for i in range(len(steps)):
         y, x = row + steps[i, 0], column + steps[i, 1]
-        if within(mask.shape[0], y, x):
+        if is_within(mask.shape[0], y, x):
             turn = abs(angles[i] - angle)
             turn = min(continuity * min(turn, 2 * math.pi - turn), math.pi / 2)
-            weights[i] = (1 - nearby(mask, y, x, margin)) * math.cos(turn) ** 2
+            weights[i] = (1 - find_highest_nearby(mask, y, x, margin)) * math.cos(turn) ** 2
     total = np.cumsum(weights)
     if total[-1] < LEAST:
         return -1

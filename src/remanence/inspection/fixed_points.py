@@ -14,7 +14,7 @@ ITERATIONS, STEPS = 30, 300
 
 
 def measure(subject: Subject) -> Finding:
-    """Fixed points under the mean input, searched for from states that the driven memory visits."""
+    """Search for fixed points under the mean input, starting from states that the driven memory visits."""
     step = subject.step
     if step.size > LARGEST:
         raise UserError(f"the state has {step.size:,} numbers, and its Jacobians would take too long")
@@ -33,18 +33,20 @@ def measure(subject: Subject) -> Finding:
         sentence = f"With its mean input held, none of {tried} searches found a place where the state rests."
         return Finding(figures, "none found", sentence)
     attracting = len(found.attractors)
-    sentence = f"With its mean input held, the state can rest in {_places(len(found.points))} ({', '.join(listed)})"
-    sentence += _meaning(attracting, len(found.points))
+    sentence = (
+        f"With its mean input held, the state can rest in {_format_places(len(found.points))} ({', '.join(listed)})"
+    )
+    sentence += _explain_attractors(attracting, len(found.points))
     if found.lost:
         sentence += f" {found.lost} of {tried} searches found none."
     return Finding(figures, ", ".join(listed), sentence, lambda axes: found.plot(axes[0]))
 
 
-def _places(count: int) -> str:
+def _format_places(count: int) -> str:
     return "1 place" if count == 1 else f"{count} places"
 
 
-def _meaning(attracting: int, count: int) -> str:
+def _explain_attractors(attracting: int, count: int) -> str:
     if attracting == 0:
         return "; it is drawn to none, so it moves on." if count > 1 else "; it is not drawn there, so it moves on."
     if attracting == 1:

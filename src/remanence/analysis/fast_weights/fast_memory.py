@@ -45,6 +45,9 @@ class FastMemory:
     def store(self, patterns: Float[Tensor, "items size"]) -> None:
         """Write patterns, the last one last.
 
+        Args:
+            patterns: what to write, one pattern per row, in this order.
+
         Raises:
             ValueError: another number of channels.
         """

@@ -14,8 +14,8 @@ from matplotlib.figure import Figure
 from matplotlib.ticker import MaxNLocator
 from torch import Tensor
 
-from remanence.files import replacing
-from remanence.report.style import DESKTOP, LIGHT, settings
+from remanence.files import replace_file
+from remanence.report.style import DESKTOP, LIGHT, make_settings
 from remanence.tasks import Batch, Task
 from remanence.tasks.task import IGNORED
 
@@ -46,27 +46,30 @@ def write_samples(task: Task, name: str, count: int, folder: Path) -> list[Path]
     batch, paths = task.first(count), []
     for row in range(len(batch.targets)):
         paths.append(folder / f"{name}-{row + 1}.png")
-        with matplotlib.rc_context({**settings(LIGHT, DESKTOP), "axes.grid": False}), replacing(paths[-1]) as file:
-            figure = drawn(task, batch, row)
-            figure.suptitle(f"{name}, sample {row + 1}{answer(task, batch.targets[row])}")
+        with (
+            matplotlib.rc_context({**make_settings(LIGHT, DESKTOP), "axes.grid": False}),
+            replace_file(paths[-1]) as file,
+        ):
+            figure = draw_sample(task, batch, row)
+            figure.suptitle(f"{name}, sample {row + 1}{format_answer(task, batch.targets[row])}")
             with warnings.catch_warnings(action="ignore"):  # letters that the font lacks
                 figure.savefig(file, format="png", dpi=150)
     return paths
 
 
-def answer(task: Task, target: Tensor) -> str:
-    """What is asked for, of a task with one target a sequence."""
+def format_answer(task: Task, target: Tensor) -> str:
+    """Format the target of a task that has one per sequence."""
     if task.stepwise:
         return ""
     values = target.flatten().tolist()
     return ": " + ", ".join(f"{value:.4g}" if target.is_floating_point() else f"class {value}" for value in values)
 
 
-def drawn(task: Task, batch: Batch, row: int) -> Figure:
-    """One sample."""
+def draw_sample(task: Task, batch: Batch, row: int) -> Figure:
+    """Draw one sample."""
     inputs = batch.inputs[row]
     if task.picture is not None:
-        figure, (axes,) = panels(1, SIDE, SIDE)
+        figure, (axes,) = make_panels(1, SIDE, SIDE)
         axes.imshow(inputs.numpy().reshape(task.picture), cmap="gray")
         axes.axis("off")
         return figure
@@ -76,24 +79,24 @@ def drawn(task: Task, batch: Batch, row: int) -> Figure:
         parts = [part[mask] for part, mask in zip(parts, masks, strict=True)]
     target = batch.targets[row] if task.stepwise else None
     if task.vocabulary is not None:
-        return token_figure(parts, task.vocabulary, target)
+        return draw_tokens(parts, task.vocabulary, target)
     times = None if batch.timespans is None else batch.timespans[row][: len(parts[0])].cumsum(0).numpy()
-    return signal_figure(parts[0] if target is None else (parts[0], target), times)
+    return draw_signal(parts[0] if target is None else (parts[0], target), times)
 
 
-def panels(count: int, width: float, height: float) -> tuple[Figure, list[Axes]]:
-    """A figure of panels, one below the other; ``height`` is that of all together, in inches."""
+def make_panels(count: int, width: float, height: float) -> tuple[Figure, list[Axes]]:
+    """Create a figure of stacked panels; ``height`` is their total height in inches."""
     figure = Figure(figsize=(max(width, SIDE), height + MARGIN), layout="constrained")
     return figure, list(figure.subplots(count, 1, squeeze=False)[:, 0])
 
 
-def signal_figure(signals: Tensor | tuple[Tensor, Tensor], times: np.ndarray | None) -> Figure:
-    """A signal [time, channels], and the target at each step below it, if there is one."""
+def draw_signal(signals: Tensor | tuple[Tensor, Tensor], times: np.ndarray | None) -> Figure:
+    """Draw a signal [time, channels], and below it the target at each step, if there is one."""
     parts = signals if isinstance(signals, tuple) else (signals,)
     channels = sum(part.shape[1] for part in parts)
-    figure, axes = panels(len(parts), DESKTOP.width, max(SIDE, min(LINE * channels, HIGHEST)))
+    figure, axes = make_panels(len(parts), DESKTOP.width, max(SIDE, min(LINE * channels, HIGHEST)))
     for panel, part, title in zip(axes, parts, ("input", "target"), strict=False):
-        lines(panel, part.numpy(), np.arange(len(part)) if times is None else times)
+        draw_lines(panel, part.numpy(), np.arange(len(part)) if times is None else times)
         panel.set_title(title, loc="left")
     if times is None:
         axes[-1].xaxis.set_major_locator(MaxNLocator(integer=True))
@@ -101,8 +104,8 @@ def signal_figure(signals: Tensor | tuple[Tensor, Tensor], times: np.ndarray | N
     return figure
 
 
-def lines(axes: Axes, signal: np.ndarray, times: np.ndarray) -> None:
-    """A line for each channel, the first on top; all to the same scale."""
+def draw_lines(axes: Axes, signal: np.ndarray, times: np.ndarray) -> None:
+    """Draw a line for each channel, the first at the top, all to the same scale."""
     channels = signal.shape[1]
     apart = 1.2 * (float(np.ptp(signal)) or 1.0)
     for channel in range(channels):
@@ -114,18 +117,18 @@ def lines(axes: Axes, signal: np.ndarray, times: np.ndarray) -> None:
     axes.set_yticks([-channel * apart for channel in named], [f"channel {channel}" for channel in named])
 
 
-def token_figure(parts: list[Tensor], vocabulary: list[str], target: Tensor | None) -> Figure:
-    """Tokens as cells line by line, and below each line what is asked for at its steps."""
+def draw_tokens(parts: list[Tensor], vocabulary: list[str], target: Tensor | None) -> Figure:
+    """Draw tokens as cells line by line, with the targets below each line."""
     longest = max(map(len, parts))
     if longest > NAMED:
         columns = 2 * math.isqrt(longest)
     else:
         columns = min(longest, COLUMNS if max(map(len, vocabulary)) <= SHORT else COLUMNS // 2)
-    grids = [laid_out(part, None if len(parts) > 1 else target, columns) for part in parts]
+    grids = [lay_out(part, None if len(parts) > 1 else target, columns) for part in parts]
     cell = DESKTOP.width / max(columns, COLUMNS // 4)
-    figure, axes = panels(len(grids), cell * columns, cell * sum(map(len, grids)))
+    figure, axes = make_panels(len(grids), cell * columns, cell * sum(map(len, grids)))
     for panel, grid in zip(axes, grids, strict=True):
-        cells(panel, grid, vocabulary, named=longest <= NAMED)
+        draw_cells(panel, grid, vocabulary, named=longest <= NAMED)
         if target is not None and longest <= NAMED:
             labels = ["input", "target", ""] * (len(grid) // 3 + 1)
             panel.set_yticks(range(len(grid)), labels[: len(grid)])
@@ -134,8 +137,8 @@ def token_figure(parts: list[Tensor], vocabulary: list[str], target: Tensor | No
     return figure
 
 
-def laid_out(tokens: Tensor, target: Tensor | None, columns: int) -> np.ndarray:
-    """Lines of cells [lines, columns], with a line for the target and an empty one below each; empty cells are -100."""
+def lay_out(tokens: Tensor, target: Tensor | None, columns: int) -> np.ndarray:
+    """Arrange cells [lines, columns], with a line for the target and an empty one below each; empty cells are -100."""
     rows = [tokens] if target is None else [tokens, target]
     wrapped = np.full((-(-len(tokens) // columns), len(rows) + (target is not None), columns), IGNORED)
     for place, values in enumerate(rows):
@@ -146,9 +149,9 @@ def laid_out(tokens: Tensor, target: Tensor | None, columns: int) -> np.ndarray:
     return grid if target is None else grid[:-1]
 
 
-def cells(axes: Axes, grid: np.ndarray, vocabulary: list[str], *, named: bool) -> None:
-    """Coloured cells with the names of their tokens."""
-    colours = np.array([*palette(vocabulary), to_rgb(LIGHT.paper)])
+def draw_cells(axes: Axes, grid: np.ndarray, vocabulary: list[str], *, named: bool) -> None:
+    """Draw coloured cells with the names of their tokens."""
+    colours = np.array([*make_palette(vocabulary), to_rgb(LIGHT.paper)])
     axes.imshow(colours[np.where(grid == IGNORED, len(vocabulary), grid)], aspect="equal")
     axes.set_xticks([])
     axes.set_yticks([])
@@ -167,8 +170,8 @@ def cells(axes: Axes, grid: np.ndarray, vocabulary: list[str], *, named: bool) -
             axes.text(column, line, name, ha="center", va="center", fontsize=size, parse_math=False)
 
 
-def palette(vocabulary: list[str]) -> list[Colour]:
-    """A light colour for each symbol; blanks are grey."""
+def make_palette(vocabulary: list[str]) -> list[Colour]:
+    """Choose a light colour for each symbol; blanks are grey."""
     count = len(vocabulary)
     if count <= FEW:
         places = np.arange(FEW)

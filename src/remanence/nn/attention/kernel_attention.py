@@ -9,8 +9,8 @@ from remanence.nn.attention.blocks import join, split
 BLOCK = 64  # positions; the causal form holds one [features, channels] matrix for each block
 
 
-def kernel_attention(q: Tensor, k: Tensor, v: Tensor, *, causal: bool) -> Tensor:
-    """``y_i = Σ_j (q_i · k_j) v_j / Σ_j (q_i · k_j)``, over all j or those up to i (Katharopoulos et al. 2020, eq. 5).
+def attend_by_kernel(q: Tensor, k: Tensor, v: Tensor, *, causal: bool) -> Tensor:
+    """Compute ``y_i = Σ_j (q_i · k_j) v_j / Σ_j (q_i · k_j)``, over all j or j ≤ i (Katharopoulos et al. 2020).
 
     Args:
         q: features of the queries, not negative, [batch, heads, time, features].
@@ -22,13 +22,13 @@ def kernel_attention(q: Tensor, k: Tensor, v: Tensor, *, causal: bool) -> Tensor
         [batch, heads, time, channels]; 0 where no key is seen.
     """
     v = F.pad(v, (0, 1), value=1.0)  # the last channel becomes the denominator
-    summed = _up_to_each(q, k, v) if causal else q @ (k.transpose(-1, -2) @ v)
+    summed = _sum_causally(q, k, v) if causal else q @ (k.transpose(-1, -2) @ v)
     y, total = summed[..., :-1], summed[..., -1:]
     return y / total.masked_fill(total == 0, 1)
 
 
-def _up_to_each(q: Tensor, k: Tensor, v: Tensor) -> Tensor:
-    """``Σ_{j ≤ i} (q_i · k_j) v_j``: within a block position by position, over the blocks before it as one sum."""
+def _sum_causally(q: Tensor, k: Tensor, v: Tensor) -> Tensor:
+    """Compute ``Σ_{j ≤ i} (q_i · k_j) v_j``: exactly within a block, as one sum over earlier blocks."""
     time = q.shape[2]
     q, k, v = (split(x, BLOCK) for x in (q, k, v))
     sums = (k.transpose(-1, -2) @ v).cumsum(2)

@@ -40,17 +40,17 @@ class UnitaryMemory(Memory):
 
     def reset_parameters(self) -> None:
         """Draw the parameters anew, as in section 4.3 of Arjovsky et al."""
-        nn.init.uniform_(self.weight_ih, *_around_0(6 / (self.input_size + self.hidden_size)))
+        nn.init.uniform_(self.weight_ih, *_make_range(6 / (self.input_size + self.hidden_size)))
         nn.init.zeros_(self.bias)
-        nn.init.uniform_(self.h_0, *_around_0(3 / (2 * self.hidden_size)))  # E ||h_0||² = 1
+        nn.init.uniform_(self.h_0, *_make_range(3 / (2 * self.hidden_size)))  # E ||h_0||² = 1
 
     def matrix(self) -> Complex[Tensor, "hidden hidden"]:
-        """W, for which W Wᴴ = 1."""
+        """Return W, for which W Wᴴ = 1."""
         real = torch.eye(self.hidden_size, dtype=self.bias.dtype, device=self.bias.device)
         return self._turn()(torch.complex(real, torch.zeros_like(real))).T
 
     def initial_state(self, batch_size: int) -> State:
-        """``h_0``, learned, for every sample."""
+        """Return ``h_0``, which is learned, for every sample."""
         real, imaginary = self.h_0
         return real.expand(batch_size, -1).clone(), imaginary.expand(batch_size, -1).clone()
 
@@ -60,18 +60,18 @@ class UnitaryMemory(Memory):
     @uncompiled
     def _run(self, x: Tensor, state: State) -> tuple[Tensor, State]:
         y = reference.run(self._turn(), x, torch.cat(state, 1), self.weight_ih, self.bias)
-        return y, halves(y[:, -1])
+        return y, split_halves(y[:, -1])
 
     def _advance(self, x_t: Tensor, state: State) -> tuple[Tensor, State]:
         y, state = self._run(x_t[:, None], state)
         return y[:, 0], state
 
 
-def halves(h: Tensor) -> tuple[Tensor, Tensor]:
-    """The real and the imaginary parts of [batch, parts], as copies."""
+def split_halves(h: Tensor) -> tuple[Tensor, Tensor]:
+    """Return the real and the imaginary parts of [batch, parts], as copies."""
     real, imaginary = h.chunk(2, 1)
     return real.clone(), imaginary.clone()
 
 
-def _around_0(square: float) -> tuple[float, float]:
+def _make_range(square: float) -> tuple[float, float]:
     return -math.sqrt(square), math.sqrt(square)

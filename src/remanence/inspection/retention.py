@@ -5,8 +5,8 @@ import warnings
 
 from remanence._torch import pytree
 from remanence.analysis import Step, retention
-from remanence.extras import needing
-from remanence.inspection.finding import Finding, counted, number
+from remanence.extras import require_extra
+from remanence.inspection.finding import Finding, finite_or_none, format_steps
 from remanence.inspection.subject import LARGEST, Subject
 
 DELAYS = (0, 1, 2, 4, 8, 16, 32, 64, 128)
@@ -14,11 +14,11 @@ NOISE = 0.1  # of the spread of the inputs
 
 
 def measure(subject: Subject) -> Finding:
-    """Half-life of an input that is followed by others, as a linear probe reads it from the state."""
-    with needing("analysis", "the report card"):
+    """Measure the half-life of an input that is followed by others, as a linear probe reads it from the state."""
+    with require_extra("analysis", "the report card"):
         from sklearn.exceptions import ConvergenceWarning
 
-    seen = _seen(subject.step)
+    seen = _count_readable(subject.step)
     symbols = subject.symbols()
     noise = NOISE * float(symbols.std(0).square().mean().sqrt())
     with warnings.catch_warnings(record=True) as caught:
@@ -42,19 +42,25 @@ def measure(subject: Subject) -> Finding:
         short, sentence = "none", f"{asked}, about chance ({chance:.0%}): the state does not show what came in."
         half_life = math.nan
     elif math.isfinite(half_life):
-        short = counted(half_life)
+        short = format_steps(half_life)
         sentence = f"{asked}; half of what it knows above chance ({chance:.0%}) is gone {short} later."
     else:
         short = f"> {DELAYS[-1]} steps"
         sentence = f"{asked}, and {DELAYS[-1]} steps later it still knows more than half of that."
     if unsettled:
         sentence += f" In {unsettled} of {curve.values.numel()} fits the probe did not settle."
-    figures = {"half_life": number(half_life), "first": first, "chance": chance, "longest": DELAYS[-1], "read": seen}
+    figures = {
+        "half_life": finite_or_none(half_life),
+        "first": first,
+        "chance": chance,
+        "longest": DELAYS[-1],
+        "read": seen,
+    }
     return Finding(figures, short, sentence, lambda axes: curve.plot(axes[0]))
 
 
-def _seen(step: Step) -> int:
-    """How many numbers of the state the probe reads; of one that holds a matrix of weights, only its first tensor.
+def _count_readable(step: Step) -> int:
+    """Return how many numbers of the state the probe reads: of a large state, only its first tensor.
 
     From some hundred samples no probe learns which of so many numbers matter.
     """
