@@ -4,6 +4,7 @@ import importlib.util
 import re
 import subprocess
 import sys
+import warnings
 from pathlib import Path
 from typing import Any
 
@@ -50,6 +51,108 @@ def test_bistable(gates_see_state):
         a, c = 1 + np.tanh(for_a[:, t] + w_a * h), sigmoid(for_c[:, t] + w_c * h)
         h = c * h + (1 - c) * np.tanh(drive[:, t] + a * h)
     np.testing.assert_allclose(layer(x)[1].detach().numpy(), h, rtol=1e-10)
+
+
+def drawn(name, **options):
+    """A layer of an example, its input, and what it makes of it, with everything in NumPy."""
+    torch.manual_seed(0)
+    layer = getattr(load(name), CELLS[name])(3, 4, **options).double()
+    x = torch.randn(1, 9, 3, dtype=torch.float64)
+    drive = layer.drive(x)[0].detach().numpy()
+    return layer, drive, layer(x)[0][0].detach().numpy()
+
+
+CELLS = {
+    "slstm": "SLSTM",
+    "layer_norm_lstm": "LayerNormLSTM",
+    "nbrc": "NBRC",
+    "delta_rule": "DeltaRule",
+    "matrix_rnn": "MatrixRNN",
+}
+
+
+@pytest.mark.parametrize("heads", [1, 2])
+def test_slstm(heads):
+    """Without the stabiliser, head by head."""
+    layer, drive, y = drawn("slstm", heads=heads)
+    units = 4 // heads
+    weight = layer.weight.detach().numpy()
+    for head in range(heads):
+        h, c, n = np.zeros((3, units))
+        for t in range(9):
+            z, i, f, o = np.split(drive[t].reshape(heads, -1)[head] + h @ weight[head], 4)
+            c, n = sigmoid(f) * c + np.exp(i) * np.tanh(z), sigmoid(f) * n + np.exp(i)
+            h = sigmoid(o) * c / n
+            np.testing.assert_allclose(y[t].reshape(heads, -1)[head], h, rtol=1e-6)
+
+
+def test_layer_norm_lstm():
+    layer, *_ = drawn("layer_norm_lstm")
+    with torch.no_grad():
+        for parameter in layer.parameters():
+            parameter.add_(torch.randn_like(parameter))
+    x = torch.randn(1, 9, 3, dtype=torch.float64)
+    drive, y = (z[0].detach().numpy() for z in (layer.drive(x), layer(x)[0]))
+    weight, gain, gain_c, shift_c = (
+        p.detach().numpy() for p in (layer.weight, layer.norm.weight, layer.norm_c.weight, layer.norm_c.bias)
+    )
+
+    def norm(a):
+        return (a - a.mean()) / np.sqrt(a.var() + 1e-5)
+
+    h, c = np.zeros((2, 4))
+    for t in range(9):
+        i, f, g, o = np.split(drive[t] + norm(h @ weight) * gain, 4)
+        c = sigmoid(f) * c + sigmoid(i) * np.tanh(g)
+        h = sigmoid(o) * np.tanh(norm(c) * gain_c + shift_c)
+        np.testing.assert_allclose(y[t], h, rtol=1e-8)
+
+
+def test_nbrc():
+    layer, drive, y = drawn("nbrc")
+    weight, h = layer.weight.detach().numpy(), np.zeros(4)
+    for t in range(9):
+        into, for_a, for_c = np.split(drive[t], 3)
+        of_a, of_c = np.split(h @ weight, 2)
+        c = sigmoid(for_c + of_c)
+        h = c * h + (1 - c) * np.tanh(into + (1 + np.tanh(for_a + of_a)) * h)
+        np.testing.assert_allclose(y[t], h, rtol=1e-8)
+
+
+@pytest.mark.parametrize("beta_max", [1.0, 2.0])
+def test_delta_rule(beta_max):
+    _, drive, y = drawn("delta_rule", beta_max=beta_max)
+    memory = np.zeros((4, 4))
+    for t in range(9):
+        q, k, v, beta = np.split(drive[t], [4, 8, 12])
+        q, k, beta = q / np.linalg.norm(q), k / np.linalg.norm(k), beta_max * sigmoid(beta)
+        memory = memory @ (np.eye(4) - beta * np.outer(k, k)) + beta * np.outer(v, k)
+        np.testing.assert_allclose(y[t], memory @ q, rtol=1e-8)
+
+
+def test_matrix_rnn():
+    layer, drive, y = drawn("matrix_rnn")
+    weight, memory = layer.weight.detach().numpy(), np.zeros((8, 4))
+    for t in range(9):
+        q, k, v, f = np.split(drive[t], [8, 16, 20])
+        new = np.tanh(memory @ weight + np.outer(k / np.linalg.norm(k), v))
+        memory = sigmoid(f) * memory + (1 - sigmoid(f)) * new
+        np.testing.assert_allclose(y[t], q @ memory, rtol=1e-8)
+
+
+@pytest.mark.parametrize("name", CELLS)
+def test_cells_with_matrices_are_fused_short_and_run(name):
+    path = EXAMPLES / f"{name}.py"
+    assert len(path.read_text().splitlines()) < 40
+    torch.manual_seed(0)
+    module = load(name)
+    layer, x = getattr(module, CELLS[name])(3, 4), torch.randn(2, 5, 3)
+    with warnings.catch_warnings():
+        warnings.simplefilter("error")
+        y, _ = layer(x)
+        y.sum().backward()
+    assert all(parameter.grad is not None for parameter in layer.parameters())
+    assert "output [2, 100, 8]" in run(path)
 
 
 def run(path, *arguments):
