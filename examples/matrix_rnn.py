@@ -1,4 +1,4 @@
-"""A nonlinear recurrence of a matrix, in the manner of M²RNN (Mishra et al. 2026): H <- f H + (1 - f) tanh(H W + k vᵀ)."""
+"""A nonlinear recurrence of a matrix, as in M²RNN (Mishra et al. 2026): H <- f H + (1 - f) tanh(H W + k vᵀ)."""
 
 import torch
 import torch.nn.functional as F

@@ -188,7 +188,7 @@ def test_what_a_recipe_names_is_not_imported_without_leave(here, tmp_path, task,
 
 def test_with_leave_it_must_still_be_of_the_right_kind(here, tmp_path):
     (tmp_path / "recipe.yaml").write_text(IMPORTING.format(task='"os:system"', layer="gru"))
-    assert "'os:system' is no task" in here("compare", "recipe.yaml", "--allow-import", code=2).err
+    assert "'os:system' is not a task" in here("compare", "recipe.yaml", "--allow-import", code=2).err
 
 
 def test_a_stored_configuration_is_not_imported_without_leave(here, tmp_path):
@@ -199,7 +199,7 @@ def test_a_stored_configuration_is_not_imported_without_leave(here, tmp_path):
     config = (tmp_path / "run/config.yaml").read_text()
     (tmp_path / "run/config.yaml").write_text(config.replace("my_stored:Delta", "os:system"))
     (tmp_path / "run/result.json").unlink()
-    assert "'os:system' is no layer" in here("inspect", "run", "--allow-import", code=2).err
+    assert "'os:system' is not a layer" in here("inspect", "run", "--allow-import", code=2).err
 
 
 def test_paths_are_printed_as_they_are(here, tmp_path):

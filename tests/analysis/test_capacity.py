@@ -62,7 +62,7 @@ def test_capacity_is_between_the_ratios():
 def test_refuses():
     with pytest.raises(ValueError, match="at least one pattern"):
         capacity_curve(lambda: Hopfield(10), 10, [0.01])
-    with pytest.raises(ValueError, match="0 to 1"):
+    with pytest.raises(ValueError, match="between 0 and 1"):
         capacity_curve(lambda: Hopfield(10), 10, [0.1], distortion=2)
 
 

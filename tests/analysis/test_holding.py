@@ -124,7 +124,7 @@ def test_refusals():
     x = torch.randn(2, 5, 3)
     with pytest.raises(ValueError, match="PersistentLinear and Fastlane, got Elman"):
         holding(Elman(3, 4), x)
-    with pytest.raises(ValueError, match="tolerance is a share"):
+    with pytest.raises(ValueError, match="tolerance must be a fraction"):
         holding(PersistentLinear(3, 4), x, tolerance=2.0)
     with pytest.raises(ValueError, match=r"expected x \[batch, time, 2\]"):
         holding(PersistentLinear(2, 4), x)

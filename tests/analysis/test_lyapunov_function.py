@@ -139,7 +139,7 @@ def test_pictures():
 @pytest.mark.unchecked
 def test_refuses():
     step = turned(0.3, 0.9)
-    with pytest.raises(ValueError, match="no equilibrium"):
+    with pytest.raises(ValueError, match="not an equilibrium"):
         lyapunov_function(step, square, 1.0, point=ORIGIN + 1)
     with pytest.raises(ValueError, match="are needed"):
         lyapunov_function(step)

@@ -107,7 +107,7 @@ def test_refuses():
         memory_capacity(nn.GRU(1, 2), [2, 1])
     with pytest.raises(ValueError, match="at most 700"):
         memory_capacity(nn.GRU(1, 2), [2, 1000])
-    with pytest.raises(ValueError, match="two symbols"):
+    with pytest.raises(ValueError, match="two different symbols"):
         retention(nn.GRU(1, 2))
 
 

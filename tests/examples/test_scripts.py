@@ -12,6 +12,7 @@ ROOT = Path(__file__).parents[2]
 SMALL = {"BATCH": 2, "TIME": 6}
 CONSTANTS = {
     "benchmarks/attention.py": {"LENGTHS": (256, 512)},
+    "benchmarks/cells.py": {**SMALL, "UNITS": (8,)},
     "benchmarks/cfc.py": SMALL,
     "benchmarks/fast_weights.py": {"BATCH": 2, "LENGTHS": (4, 8), "UNITS": 12},
     "benchmarks/fastlane.py": {**SMALL, "NEURONS": 8, "DENSITIES": (0.5, 1.0)},

@@ -128,7 +128,7 @@ def test_device_and_dtype_are_those_of_the_parameters(name):
     empty = nn.create(name.split()[0], **options, device="meta")
     assert {parameter.device.type for parameter in empty.parameters()} == {"meta"}
     assert empty(torch.randn(2, 5, 3, device="meta"))[0].shape == (2, 5, layer.output_size)
-    with pytest.raises(ValueError, match=r"floating point, got torch\.int64"):
+    with pytest.raises(ValueError, match=r"floating-point dtype, got torch\.int64"):
         nn.create(name.split()[0], **options, dtype=torch.int64)
 
 
