@@ -30,6 +30,18 @@ def test_another_process_does_not_compile_again(tmp_path):
     assert folder.stat().st_mode & 0o077 == 0
 
 
+def test_what_is_damaged_is_compiled_again(tmp_path):
+    environment = {**os.environ, "REMANENCE_CACHE_DIR": str(tmp_path / "cache")}
+    command = [sys.executable, "-c", SCRIPT]
+    for damage in (lambda file: file.read_bytes()[:20], lambda file: b"garbage"):
+        subprocess.run(command, env=environment, check=True, stdout=subprocess.DEVNULL)
+        files = [*(tmp_path / "cache").rglob("*.nb*")]
+        assert files
+        for file in files:
+            file.write_bytes(damage(file))
+        assert subprocess.run(command, env=environment, capture_output=True, text=True, check=True).stdout == "0\n"
+
+
 def test_no_folder_of_others(tmp_path, monkeypatch):
     def refuse(folder):
         raise private.NotPrivateError(f"{folder} can be written by others")

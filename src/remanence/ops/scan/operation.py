@@ -10,6 +10,7 @@ import torch
 from jaxtyping import Bool, Float
 from torch import Tensor
 
+from remanence._kernels import enter
 from remanence.errors import UserError
 from remanence.ops import autocast
 from remanence.ops.dispatch import choose, record, warn_once
@@ -132,7 +133,7 @@ class _Given:
         if why is not None or self.traced is None:
             return why
         if isinstance(self.traced, TracedTensorStep):
-            return tensors_cpu.refuses(self.like)
+            return enter.refuses(self.like)
         return load(name).refuses(self.traced, self.like)
 
     def trace(self, name: str) -> str | None:

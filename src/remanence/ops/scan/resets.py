@@ -25,9 +25,11 @@ def with_reset(
         ValueError: a reset of another shape or dtype.
     """
     given = parts(inputs if isinstance(inputs, Tensor) else tuple(inputs), INPUTS)
-    if reset.dtype != torch.bool or not given or reset.shape != given[0].shape[:2]:
+    fits = isinstance(reset, Tensor) and reset.dtype == torch.bool and given and reset.shape == given[0].shape[:2]
+    if not fits:
         expected = f"[batch, time] = {list(given[0].shape[:2])}" if given else "[batch, time]"
-        raise UserError(f"reset must be {expected} of torch.bool, got {list(reset.shape)} of {reset.dtype}")
+        came = f"{list(reset.shape)} of {reset.dtype}" if isinstance(reset, Tensor) else repr(reset)
+        raise UserError(f"reset must be {expected} of torch.bool, got {came}")
     like, time = given[0], reset.shape[1]
     now = reset.to(like.dtype)
     if like.ndim == 3 and all(s.shape[1:] == like.shape[2:] for s in state):  # as a pointwise step has it

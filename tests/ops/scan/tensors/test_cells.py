@@ -8,7 +8,7 @@ import torch
 import torch.nn.functional as F
 
 import remanence
-from remanence._kernels import buffers
+from remanence._kernels import buffers, kernel
 from remanence.ops.scan.tensors import cpu
 
 
@@ -185,6 +185,21 @@ def test_threads_do_not_matter(step):
     torch.testing.assert_close(results[0], results[1], rtol=1e-12, atol=1e-12)
 
 
+def test_another_number_of_threads_on_the_way_back():
+    """A block has as many samples as on the way there, whatever the threads are now."""
+    inputs, state, params = problem(gru, batch=kernel.register(64) + 1)
+    tensors, before = [*inputs, *state, *params], torch.get_num_threads()
+    expected = grads(flat(remanence.scan(gru, inputs, state, params, backend="reference")), tensors)
+    for there, back in ((1, 2), (2, 1)):
+        try:
+            torch.set_num_threads(there)
+            got = flat(remanence.scan(gru, inputs, state, params, backend="cpu"))
+            torch.set_num_threads(back)
+            torch.testing.assert_close(grads(got, tensors), expected)
+        finally:
+            torch.set_num_threads(before)
+
+
 @pytest.mark.parametrize("step", CELLS)
 def test_any_strides(step):
     inputs, state, params = problem(step)
@@ -276,9 +291,9 @@ def test_reset_is_a_run_cut_by_hand(step, backend):
 @pytest.mark.unchecked
 def test_a_reset_of_another_shape():
     inputs, state, params = problem(gru)
-    for reset in (torch.zeros(5, 7, dtype=torch.bool), torch.zeros(5, 6)):
+    for reset in (torch.zeros(5, 7, dtype=torch.bool), torch.zeros(5, 6), [True]):
         with pytest.raises(ValueError, match=r"reset must be \[batch, time\] = \[5, 6\] of torch.bool, got"):
-            remanence.scan(gru, inputs, state, params, reset=reset)
+            remanence.scan(gru, inputs, state, params, reset=reset)  # pyright: ignore[reportArgumentType]
 
 
 @pytest.mark.unchecked

@@ -6,21 +6,16 @@ from collections.abc import Iterable, Sequence
 import torch
 from torch import Tensor
 
-from remanence._kernels import enter, threads
+from remanence._kernels import threads
 from remanence._kernels.buffers import allocate
 from remanence.ops.scan.layout import Tensors
 from remanence.ops.scan.tensors.cpu_source import Pack
 from remanence.ops.scan.tensors.graph import size_of
 from remanence.ops.scan.tensors.kernels import Compiled, both_of, lanes_for
-from remanence.ops.scan.tensors.trace import TracedTensorStep
+from remanence.ops.scan.tensors.trace import Total, TracedTensorStep
 
 CHUNK = 2**26
 """Bytes that the factors of the gradients of matrices may take; a longer sequence is gone through in parts."""
-
-
-def refuses(like: Tensor) -> str | None:
-    """Why there is no kernel for tensors like this, or None."""
-    return enter.refuses(like)
 
 
 def source(traced: TracedTensorStep) -> str:
@@ -126,7 +121,7 @@ def forward(
         tables.add("stores", result, places[node], size_of(graph.shapes[node]), over_time=True)
         results.append(result)
     if compiled.source.saved_size:
-        tables.saved = allocate(tables.units, time, compiled.source.saved_size * lanes, dtype=like.dtype)
+        tables.saved = allocate(tables.units, time, compiled.source.saved_size, lanes, dtype=like.dtype)
     tables.run()
     return tuple(results), tables.saved
 
@@ -169,7 +164,7 @@ def backward(
         carried = new
         for number, total in enumerate(compiled.totals):
             if total.right is not None:
-                product = _product(factors[total.left], factors[total.right], graph, total)
+                product = _product(factors[total.left], factors[total.right])
                 products[number] = product if number not in products else products[number] + product
     totals = []
     flat = sums.view(parts, -1, compiled.lanes).sum((0, 2))
@@ -219,19 +214,21 @@ def _add_gradients(
         tables.add("stores", grad[:, span], places[node], size_of(graph.shapes[node]), over_time=True)
 
 
-def _add_factors(tables: Tables, pairs, batch: int, time: int, dtype: torch.dtype) -> dict[int, Tensor]:  # type: ignore[no-untyped-def]
+def _add_factors(
+    tables: Tables, pairs: Sequence[Total], batch: int, time: int, dtype: torch.dtype
+) -> dict[int, Tensor]:
     graph, places = tables.compiled.graph, tables.compiled.source.places
     factors: dict[int, Tensor] = {}
     for total in pairs:
         for node in (total.left, total.right):
-            if node not in factors:
+            if node is not None and node not in factors:
                 shape = graph.shapes[node]
                 factors[node] = allocate(batch, time, *shape, dtype=dtype)
                 tables.add("stores", factors[node], places[node], size_of(shape), over_time=True)
     return factors
 
 
-def _product(left: Tensor, right: Tensor, graph, total) -> Tensor:  # type: ignore[no-untyped-def]
+def _product(left: Tensor, right: Tensor) -> Tensor:
     """Σ over batch and time (and what a sample has in the dimension of the batch) of left x right."""
     left, right = left.flatten(0, 1), right.flatten(0, 1)
     if left.ndim == 3:

@@ -1,11 +1,12 @@
 """A step on tensors as data: nodes with a shape, that of one sample, which may also be parts of others."""
 
 import math
-from collections.abc import Sequence
+from collections.abc import Callable, Sequence
+from dataclasses import replace
 from typing import Any, TypeAlias
 
 from remanence._kernels.operations import OPERATIONS
-from remanence.ops.scan.graph import Builder, Graph
+from remanence.ops.scan.graph import Builder, Graph, Node
 
 Shape: TypeAlias = tuple[int, ...]
 
@@ -105,28 +106,11 @@ class TensorBuilder(Builder):
 
     def strided(self, place: int) -> tuple[int, Shape, int]:
         """The node in whose memory this one lies, its strides there and where it begins."""
-        node = self.nodes[place]
-        if node.op == "view":
-            (strides, offset), _, _ = node.value  # type: ignore[misc]
-            return node.arguments[0], strides, offset
-        return place, contiguous(self.shapes[place]), 0
+        return _strided(self.nodes, self.shapes, place)
 
     def tensor_graph(self, outputs: Sequence[int]) -> "TensorGraph":
         """The graph of these results, without what they do not need."""
-        needed = set(outputs)
-        for position in range(len(self.nodes) - 1, -1, -1):
-            if position in needed:
-                needed.update(self.nodes[position].arguments)
-        kept = sorted(needed)
-        place = {old: new for new, old in enumerate(kept)}
-        whole = Graph(tuple(self.nodes), tuple(outputs))
-        nodes = tuple(_moved(whole.nodes[old], place) for old in kept)
-        shapes = tuple(self.shapes[old] for old in kept)
-        return TensorGraph(nodes, shapes, tuple(place[output] for output in outputs))
-
-
-def _moved(node: Any, place: dict[int, int]) -> Any:
-    return type(node)(node.op, tuple(place[a] for a in node.arguments), node.value)
+        return part_of(TensorGraph(tuple(self.nodes), tuple(self.shapes), ()), outputs)
 
 
 class TensorGraph(Graph):
@@ -140,11 +124,15 @@ class TensorGraph(Graph):
 
     def strided(self, place: int) -> tuple[int, Shape, int]:
         """The node in whose memory this one lies, its strides there and where it begins."""
-        node = self.nodes[place]
-        if node.op == "view":
-            strides, offset = structural_value(node)
-            return node.arguments[0], strides, offset
-        return place, contiguous(self.shapes[place]), 0
+        return _strided(self.nodes, self.shapes, place)
+
+
+def _strided(nodes: Sequence[Node], shapes: Sequence[Shape], place: int) -> tuple[int, Shape, int]:
+    node = nodes[place]
+    if node.op == "view":
+        strides, offset = structural_value(node)
+        return node.arguments[0], strides, offset
+    return place, contiguous(shapes[place]), 0
 
 
 def structural_value(node: Any) -> Any:
@@ -173,3 +161,31 @@ def _same(strides: Shape, others: Shape, shape: Shape) -> bool:
 def size_of(shape: Shape) -> int:
     """How many numbers."""
     return math.prod(shape)
+
+
+def find_needed(graph: TensorGraph, results: Sequence[int], stops: Callable[[int], bool]) -> set[int]:
+    """What the results need; not what nodes at which one stops need."""
+    needed, open_ = set(results), list(results)
+    while open_:
+        i = open_.pop()
+        if stops(i):
+            continue
+        for a in graph.nodes[i].arguments:
+            if a not in needed:
+                needed.add(a)
+                open_.append(a)
+    return needed
+
+
+def part_of(graph: TensorGraph, outputs: Sequence[int], saved: dict[int, int] | None = None) -> TensorGraph:
+    """The graph of some results; ``saved`` are nodes that come from elsewhere, under these numbers."""
+    saved = saved or {}
+    kept = sorted(find_needed(graph, outputs, lambda i: i in saved))
+    places = {old: new for new, old in enumerate(kept)}
+    nodes = [
+        Node("saved", (), saved[i])
+        if i in saved
+        else replace(graph.nodes[i], arguments=tuple(places[a] for a in graph.nodes[i].arguments))
+        for i in kept
+    ]
+    return TensorGraph(tuple(nodes), tuple(graph.shapes[i] for i in kept), tuple(places[o] for o in outputs))

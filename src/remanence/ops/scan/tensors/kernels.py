@@ -1,16 +1,14 @@
 """The kernels of a step on tensors, compiled: what they take, and how much memory they need."""
 
-from collections.abc import Callable
-from dataclasses import dataclass, replace
+from dataclasses import dataclass
 
 import torch
 
 from remanence._kernels import kernel
 from remanence._kernels.enter import BITS
-from remanence.ops.scan.graph import Node
 from remanence.ops.scan.tensors import cpu_source
 from remanence.ops.scan.tensors.cpu_source import TensorSource
-from remanence.ops.scan.tensors.graph import TensorGraph
+from remanence.ops.scan.tensors.graph import TensorGraph, find_needed, part_of
 from remanence.ops.scan.tensors.trace import Total, TracedTensorStep
 
 
@@ -75,7 +73,7 @@ def _build_both(traced: TracedTensorStep, lanes: int) -> tuple[Compiled, Compile
     saved_there = there.outputs[states:]
     forward = _forward_source(there, frees, saved_there, traced, lanes)
     places = iter(back.outputs[states + inputs :])
-    totals = tuple(Total(next(places), None if t.right is None else next(places), t.axes) for t in recorded.totals)
+    totals = tuple(Total(next(places), None if t.right is None else next(places)) for t in recorded.totals)
     sums = tuple(dict.fromkeys(t.left for t in totals if t.right is None))
     operands = tuple(dict.fromkeys(x for t in totals if t.right is not None for x in (t.left, t.right)))
     numbered = {int(node.value): i for i, node in enumerate(back.nodes) if node.op == "saved"}
@@ -101,7 +99,7 @@ def _built(
 def _worth_keeping(graph: TensorGraph, results: tuple[int, ...]) -> tuple[int, ...]:
     """Matrix products of the way there that the way back needs."""
     behind = _behind_cotangents(graph)
-    needed = _needed(graph, results, lambda i: i not in behind and graph.nodes[i].op == "contract")
+    needed = find_needed(graph, results, lambda i: i not in behind and graph.nodes[i].op == "contract")
     return tuple(i for i in sorted(needed) if i not in behind and graph.nodes[i].op == "contract")
 
 
@@ -111,31 +109,3 @@ def _behind_cotangents(graph: TensorGraph) -> set[int]:
         if node.op == "cotangent" or any(a in found for a in node.arguments):
             found.add(i)
     return found
-
-
-def _needed(graph: TensorGraph, results: tuple[int, ...], stops: Callable[[int], bool]) -> set[int]:
-    """What the results need; not what nodes at which one stops need."""
-    needed, open_ = set(results), list(results)
-    while open_:
-        i = open_.pop()
-        if stops(i):
-            continue
-        for a in graph.nodes[i].arguments:
-            if a not in needed:
-                needed.add(a)
-                open_.append(a)
-    return needed
-
-
-def part_of(graph: TensorGraph, outputs: tuple[int, ...], saved: dict[int, int] | None = None) -> TensorGraph:
-    """The graph of some results; ``saved`` are nodes that come from elsewhere, under these numbers."""
-    saved = saved or {}
-    kept = sorted(_needed(graph, outputs, lambda i: i in saved))
-    places = {old: new for new, old in enumerate(kept)}
-    nodes = [
-        Node("saved", (), saved[i])
-        if i in saved
-        else replace(graph.nodes[i], arguments=tuple(places[a] for a in graph.nodes[i].arguments))
-        for i in kept
-    ]
-    return TensorGraph(tuple(nodes), tuple(graph.shapes[i] for i in kept), tuple(places[o] for o in outputs))

@@ -55,8 +55,9 @@ class TensorLoop:
         free = [values.of(ref) for ref in recorded.free]
         above = grads[: len(state)], grads[len(state) :]
         if self.every is None:
-            back = both_of(self.traced, self._lanes(state))[1]
             *states, saved = kept
+            # The number of threads may be another one now: what was kept says how many samples a block has.
+            back = both_of(self.traced, self._lanes(state) if saved is None else saved.shape[-1])[1]
             of_state, of_inputs, totals = cpu.backward(back, inputs, state, free, tuple(states), saved, *above)
         else:
             of_state, of_inputs, totals = self._by_segments(inputs, state, free, kept, *above)

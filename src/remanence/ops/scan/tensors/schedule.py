@@ -6,6 +6,7 @@ from dataclasses import dataclass, field
 from remanence._kernels.operations import OPERATIONS
 from remanence.ops.scan.graph import Builder, Graph
 from remanence.ops.scan.tensors.graph import (
+    BATCHED,
     Shape,
     TensorGraph,
     contiguous,
@@ -74,6 +75,7 @@ class Plan:
 
     Attributes:
         parts: in order.
+        homes: where each node lies, in memory of its own or of another.
         buffers: for each node with memory of its own, how many numbers.
         first: for each of these the first part that writes it.
         last: and the last that reads or writes it.
@@ -86,7 +88,7 @@ class Plan:
     last: dict[int, int] = field(default_factory=dict)
 
 
-GIVEN = ("state", "input", "cotangent", "saved", "free")
+GIVEN = (*BATCHED, "free")
 
 
 class Planner:

@@ -35,12 +35,10 @@ class Total:
     Attributes:
         left: a node, among the outputs of the graph.
         right: the other factor; None: ``left`` itself is added up.
-        axes: where the batch is in each.
     """
 
     left: int
     right: int | None
-    axes: tuple[int, ...]
 
 
 @dataclass(frozen=True)
@@ -168,9 +166,7 @@ class _Recorder(TorchDispatchMode):
         after = needed(self._after.calls, [ref for ref in rest if ref is not None])
         graph = self.builder.tensor_graph([*outputs, *(x for t in self._totals for x in _nodes(t))])
         places = iter(graph.outputs[len(outputs) :])
-        totals = tuple(
-            Total(next(places), None if total.right is None else next(places), total.axes) for total in self._totals
-        )
+        totals = tuple(Total(next(places), None if total.right is None else next(places)) for total in self._totals)
         used = sorted({int(node.value) for node in graph.nodes if node.op == "free"})
         free = tuple(self._free[i] for i in used)
         graph = _renumbered(graph, {old: new for new, old in enumerate(used)})
@@ -290,9 +286,7 @@ class _Recorder(TorchDispatchMode):
             self._know(output, self._shaped(self._total(emitter, inner), output))
 
     def _total(self, emitter: TensorEmitter, left: int, right: int | None = None) -> Ref:
-        nodes = [x for x in (left, right) if x is not None]
-        axes = tuple(emitter.axis(x) for x in nodes)
-        total = Total(*(emitter.laid_out(x) for x in nodes), *([None] * (2 - len(nodes))), axes)  # type: ignore[arg-type]
+        total = Total(emitter.laid_out(left), None if right is None else emitter.laid_out(right))
         if total not in self._totals:
             self._totals.append(total)
         ref = Ref("total", self._totals.index(total))
