@@ -1,10 +1,14 @@
 import gc
 import io
+import sys
 import tarfile
 import tracemalloc
 from contextlib import contextmanager
+from pathlib import Path
 
 import pytest
+
+sys.path.insert(0, str(Path(__file__).parent / "processes"))  # forked, for the tests of commands and scripts
 
 
 @pytest.fixture(autouse=True)

@@ -8,6 +8,7 @@ from pathlib import Path
 
 import pytest
 import yaml
+from forked import REMANENCE, Forked
 
 from remanence import nn, tasks
 from remanence.cli.app import main
@@ -19,12 +20,11 @@ SMALL = [*TINY, "--set", "training.epochs=1", "--set", "model.embedding=[8]"]
 
 @pytest.fixture
 def remanence(tmp_path):
-    """Run the command as a user would, in an empty folder."""
+    """Run the command in a process of its own, in an empty folder."""
 
     def run(*arguments, code=0):
         environment = {**os.environ, "COLUMNS": "100", "NO_COLOR": "1"}
-        command = [sys.executable, "-m", "remanence", *map(str, arguments)]
-        done = subprocess.run(command, cwd=tmp_path, env=environment, capture_output=True, text=True, timeout=300)
+        done = Forked(REMANENCE, *arguments, folder=tmp_path, environment=environment).wait()
         assert done.returncode == code, done.stderr + done.stdout
         assert "Traceback" not in done.stderr
         return done
@@ -82,7 +82,7 @@ def test_train_then_again_then_report(remanence, tmp_path):
     assert (tmp_path / "run/report.html").stat().st_size > 10_000
 
 
-def test_the_demo_at_a_tiny_size(remanence, tmp_path):
+def test_the_demo_at_a_tiny_size(here, tmp_path):
     """The recipe of `make demo`, both tasks and all its memories, at one epoch of a few steps."""
     recipe = yaml.safe_load((Path(__file__).parents[1] / "recipes/demo.yaml").read_text())
     recipe["seeds"] = 1
@@ -92,19 +92,17 @@ def test_the_demo_at_a_tiny_size(remanence, tmp_path):
         if comparison["task"]["name"] == "retrieval":
             comparison["task"]["options"].update(train=64, validation=32, test=32)
     (tmp_path / "demo.yaml").write_text(yaml.safe_dump(recipe))
-    done = remanence("compare", "demo.yaml", "--output", "runs/demo", "--overwrite")
+    done = here("compare", "demo.yaml", "--output", "runs/demo", "--overwrite")
     for name in ("fast_weights", "irnn", "lstm", "gru", "retrieval", "digits"):
-        assert name in done.stdout
+        assert name in done.out
     page = (tmp_path / "runs/demo/report.html").read_text()
     assert recipe["title"] in page
     assert list((tmp_path / "runs/demo").glob("*.png"))
 
 
-def test_compare_on_a_task_with_json(remanence):
-    done = remanence(
-        "compare", "retrieval", "--layers", "elman,gru", "--seeds", 2, "--hidden-sizes", "4", *SMALL, "--json"
-    )
-    text = json.dumps(json.loads(done.stdout))
+def test_compare_on_a_task_with_json(here):
+    done = here("compare", "retrieval", "--layers", "elman,gru", "--seeds", 2, "--hidden-sizes", "4", *SMALL, "--json")
+    text = json.dumps(json.loads(done.out))
     assert "elman" in text
     assert "gru" in text
 
@@ -210,8 +208,8 @@ def test_paths_are_printed_as_they_are(here, tmp_path):
         assert f"The page is {name}/report.html" in here("report", name).err
 
 
-def test_unknown_options_are_usage_errors(remanence):
-    assert "No such option" in remanence("train", "retrieval", "--layer", "lstm", "--rate", "1", code=2).stderr
+def test_unknown_options_are_usage_errors(here):
+    assert "No such option" in here("train", "retrieval", "--layer", "lstm", "--rate", "1", code=2).err
 
 
 def test_divergence_is_exit_code_1(remanence):
@@ -227,21 +225,22 @@ def test_debug_shows_the_traceback():
     assert "Traceback" in done.stderr
 
 
-@pytest.mark.parametrize("command", ["train", "compare"])
-def test_ctrl_c_says_how_to_go_on(tmp_path, command):
+@pytest.mark.parametrize(
+    ("command", "after"), [("train", "metrics.csv"), ("compare", "metrics.csv"), ("compare", "config.yaml")]
+)
+def test_ctrl_c_says_how_to_go_on(tmp_path, command, after):
+    """Also while processes start to train: the configuration is written before."""
     layer = {"train": ["--layer", "elman"], "compare": ["--layers", "elman,gru"]}[command]
-    arguments = [command, "retrieval", *layer, "--set", "training.epochs=1000", "--output", "out"]
-    process = subprocess.Popen(
-        [sys.executable, "-m", "remanence", *arguments], cwd=tmp_path, stderr=subprocess.PIPE, start_new_session=True
-    )
+    arguments = [command, "retrieval", *layer, *TINY, "--set", "training.epochs=1000", "--output", "out"]
+    process = Forked(REMANENCE, *arguments, folder=tmp_path)
     deadline = time.monotonic() + 120
-    while not list(tmp_path.rglob("metrics.csv")) and time.monotonic() < deadline:
+    while not list(tmp_path.rglob(after)) and time.monotonic() < deadline:
         time.sleep(0.1)
     os.killpg(process.pid, signal.SIGINT)
-    _, error = process.communicate(timeout=60)
-    assert process.returncode == 130
-    assert b"the same command continues where it stopped" in error
-    assert b"Traceback" not in error
+    done = process.wait(60)
+    assert done.returncode == 130
+    assert "the same command continues where it stopped" in done.stderr
+    assert "Traceback" not in done.stderr
 
 
 def test_the_names_for_the_shell_are_those_there_are():
@@ -337,7 +336,14 @@ class Mine(Retrieval):
 )
 def test_what_lies_in_the_current_folder_can_be_named(tmp_path, arguments):
     (tmp_path / "my_cells.py").write_text(CELLS)
-    command = [os.path.join(os.path.dirname(sys.executable), "remanence"), *arguments]
+    done = Forked(REMANENCE, *arguments, folder=tmp_path).wait()
+    assert done.returncode == 0, done.stderr
+
+
+def test_what_lies_in_the_current_folder_is_found_by_the_installed_command(tmp_path):
+    """Where the first entry of sys.path is the command's folder, not the current one."""
+    (tmp_path / "my_cells.py").write_text(CELLS)
+    command = [os.path.join(os.path.dirname(sys.executable), "remanence"), "list", "--task", "my_cells:Mine"]
     done = subprocess.run(command, cwd=tmp_path, capture_output=True, text=True)
     assert done.returncode == 0, done.stderr
 

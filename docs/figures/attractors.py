@@ -6,6 +6,9 @@ from _figure import COLOURS, panels, save
 from remanence import analysis
 from remanence.nn import CFF
 
+INHIBITIONS = [0.55 + 0.1 * k for k in range(15)]
+STARTS, RESOLUTION = 32, 40
+
 
 def pair(inhibition: float) -> CFF:
     """Two neurons, alike in all but which of them is heard; the same pair but for the inhibition."""
@@ -22,11 +25,11 @@ def pair(inhibition: float) -> CFF:
 
 def main() -> None:
     figure, (split, plane, recovery) = panels(3, 3.3)
-    found = analysis.bifurcation(pair, [0.55 + 0.1 * k for k in range(15)], starts=32)
+    found = analysis.bifurcation(pair, INHIBITIONS, starts=STARTS)
     found.plot(split)
     split.set(xlabel="inhibition between the two", ylabel="q at rest", title="One state becomes two")
     print(f"the number of fixed points changes between {found.changes}")
-    basins = analysis.basins(pair(2.0), ((-0.6, 1.2), (-0.5, 1.2)), resolution=40)
+    basins = analysis.basins(pair(2.0), ((-0.6, 1.2), (-0.5, 1.2)), resolution=RESOLUTION)
     basins.plot(plane)
     plane.set(xlabel="q", ylabel="r")
     plane.legend(loc="upper left", fontsize=7)

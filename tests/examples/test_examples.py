@@ -2,8 +2,6 @@
 
 import importlib.util
 import re
-import subprocess
-import sys
 import warnings
 from pathlib import Path
 from typing import Any
@@ -11,6 +9,7 @@ from typing import Any
 import numpy as np
 import pytest
 import torch
+from forked import Forked
 
 from remanence import nn
 
@@ -141,7 +140,7 @@ def test_matrix_rnn():
 
 
 @pytest.mark.parametrize("name", CELLS)
-def test_cells_with_matrices_are_fused_short_and_run(name):
+def test_cells_with_matrices_are_fused_short_and_run(name, tmp_path):
     path = EXAMPLES / f"{name}.py"
     assert len(path.read_text().splitlines()) < 40
     torch.manual_seed(0)
@@ -152,19 +151,21 @@ def test_cells_with_matrices_are_fused_short_and_run(name):
         y, _ = layer(x)
         y.sum().backward()
     assert all(parameter.grad is not None for parameter in layer.parameters())
-    assert "output [2, 100, 8]" in run(path)
+    assert "output [2, 100, 8]" in run(path, folder=tmp_path)
 
 
-def run(path, *arguments):
-    done = subprocess.run([sys.executable, path, *arguments], capture_output=True, text=True, timeout=120, check=True)
+def run(path, *arguments, folder):
+    program = f"import runpy; runpy.run_path({str(path)!r}, run_name='__main__')"
+    done = Forked(program, *arguments, folder=folder).wait(120)
+    assert done.returncode == 0, done.stderr
     return done.stdout
 
 
 @pytest.mark.parametrize("name", ["bistable", "minimal_gru"])
-def test_cells_are_short_and_run(name):
+def test_cells_are_short_and_run(name, tmp_path):
     path = EXAMPLES / f"{name}.py"
     assert len(path.read_text().splitlines()) < 40
-    assert "output [2, 1000, 8]" in run(path)
+    assert "output [2, 1000, 8]" in run(path, folder=tmp_path)
 
 
 @pytest.mark.parametrize("w", [0.5, 0.9, -0.9, 1.0, -1.0, 1.1])
@@ -184,13 +185,14 @@ def test_linear_feedback(w):
 
 
 def test_linear_feedback_draws(tmp_path):
-    output = run(EXAMPLES / "linear_feedback.py", "--figure", tmp_path / "feedback.png")
+    output = run(EXAMPLES / "linear_feedback.py", "--figure", tmp_path / "feedback.png", folder=tmp_path)
     assert "180.9 (180.9)" in output
     assert (tmp_path / "feedback.png").stat().st_size > 10_000
 
 
 def test_what_holds_a_number_is_written_by_its_channel(tmp_path):
-    output = run(EXAMPLES / "written_and_read.py", "--iterations", "150", "--figure", tmp_path / "figure.png")
+    drawn = ["--iterations", "150", "--figure", tmp_path / "figure.png"]
+    output = run(EXAMPLES / "written_and_read.py", *drawn, folder=tmp_path)
     said = re.search(r"channel ([\d.e+-]+), by the noise's ([\d.e+-]+)", output)
     assert said is not None
     number, noise = said.groups()
@@ -212,9 +214,9 @@ def test_a_liquid_network_brings_a_cart_to_its_target():
     assert abs(end) < 0.1
 
 
-def test_control_reports_latencies():
+def test_control_reports_latencies(tmp_path):
     path = EXAMPLES / "ltc_control.py"
     assert len(path.read_text().splitlines()) < 80
-    table = run(path, "--ticks", "20", "--training", "2")
+    table = run(path, "--ticks", "20", "--training", "2", folder=tmp_path)
     assert "layer.step" in table
     assert "of 20" in table

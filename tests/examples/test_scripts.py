@@ -7,6 +7,7 @@ from pathlib import Path
 
 import pytest
 import torch
+from forked import Forked
 
 ROOT = Path(__file__).parents[2]
 SMALL = {"BATCH": 2, "TIME": 6}
@@ -27,7 +28,7 @@ CONSTANTS = {
     "benchmarks/scan.py": {**SMALL, "CHANNELS": 8, "LENGTHS": (4, 8)},
     "benchmarks/unitary.py": {**SMALL, "UNITS": 8},
     "docs/figures/associative_memories.py": {"N": 40, "RATIOS": [0.05, 0.3]},
-    "docs/figures/attractors.py": {},
+    "docs/figures/attractors.py": {"INHIBITIONS": (0.55, 1.95), "STARTS": 8, "RESOLUTION": 8},
     "docs/figures/fast_attention.py": {"UPDATES": 3, "BATCH": 4, "TEST": 20, "FOLLOWED": 2},
     "docs/figures/holding.py": {"UPDATES": 3},
     "docs/figures/vanishing_gradients.py": {"UNITS": 8, "STEPS": 10},
@@ -81,8 +82,8 @@ def test_every_script_is_known():
 @pytest.mark.parametrize("script", CONSTANTS)
 def test_a_script_runs(script, tmp_path):
     before = subprocess.run(["git", "status", "--porcelain"], cwd=ROOT, capture_output=True, text=True).stdout
-    command = [sys.executable, "-c", RUNNER, str(ROOT / script), str(tmp_path), repr(CONSTANTS[script])]
-    done = subprocess.run([*command, *ARGUMENTS.get(script, [])], capture_output=True, text=True, timeout=300)
+    given = [ROOT / script, tmp_path, repr(CONSTANTS[script]), *ARGUMENTS.get(script, [])]
+    done = Forked(RUNNER, *given, folder=ROOT).wait()
     assert done.returncode == 0, done.stdout[-1000:] + done.stderr[-3000:]
     assert done.stdout or list(tmp_path.iterdir())
     after = subprocess.run(["git", "status", "--porcelain"], cwd=ROOT, capture_output=True, text=True).stdout

@@ -91,18 +91,6 @@ def test_gradcheck_over_inputs_state_and_parameters(layer):
     assert torch.autograd.gradcheck(run, (x, *leaves, *parameters))
 
 
-@pytest.mark.unchecked
-def test_compile_gives_the_same_values_and_gradients(layer):
-    torch._dynamo.reset()
-    compiled = torch.compile(layer, backend="aot_eager")
-    x = torch.randn(2, 4, 3, dtype=torch.float64, requires_grad=True)
-    expected, _ = layer(x)
-    expected_grad = torch.autograd.grad(expected.square().sum(), [x, *layer.parameters()])
-    y, _ = compiled(x)
-    torch.testing.assert_close(y, expected)
-    assert_same(list(torch.autograd.grad(y.square().sum(), [x, *layer.parameters()])), list(expected_grad))
-
-
 def test_copies_pickles_and_state_dicts_keep_the_function(layer):
     x = torch.randn(2, 5, 3, dtype=torch.float64)
     expected, _ = layer(x)

@@ -1,14 +1,15 @@
 import os
 import signal
-import subprocess
-import sys
 import time
 from pathlib import Path
 
 import pytest
 import yaml
+from forked import REMANENCE, Forked
 
 from remanence.training import LayerConfig, compare, plan
+
+TINY = {"train": 64, "validation": 32, "test": 32}
 
 
 def test_folders_have_readable_names_and_never_collide(tmp_path, make_config):
@@ -53,17 +54,18 @@ def test_workers_end_with_their_killed_parent(tmp_path):
     recipe = {
         "title": "long",
         "seeds": 2,
-        "comparisons": [{"task": {"name": "retrieval"}, "layers": ["elman"], "training": {"epochs": 1000}}],
+        "comparisons": [
+            {"task": {"name": "retrieval", "options": TINY}, "layers": ["elman"], "training": {"epochs": 1000}}
+        ],
     }
     (tmp_path / "long.yaml").write_text(yaml.safe_dump(recipe))
-    command = [sys.executable, "-m", "remanence", "compare", "long.yaml", "--jobs", "2", "--output", "out"]
-    process = subprocess.Popen(command, cwd=tmp_path, stderr=subprocess.DEVNULL, start_new_session=True)
+    process = Forked(REMANENCE, "compare", "long.yaml", "--jobs", "2", "--output", "out", folder=tmp_path)
     deadline = time.monotonic() + 120
-    while len(list(tmp_path.glob("out/*/config.yaml"))) < 2 or len(family(process.pid)) < 3:
+    while len(list(tmp_path.glob("out/*/metrics.csv"))) < 2:
         assert time.monotonic() < deadline
         time.sleep(0.1)
     os.kill(process.pid, signal.SIGKILL)
-    process.wait()
+    assert process.wait().returncode == -signal.SIGKILL
     while family(process.pid) and time.monotonic() < deadline:
         time.sleep(0.1)
     assert not family(process.pid)

@@ -4,14 +4,13 @@ import os
 import resource
 import shutil
 import signal
-import subprocess
-import sys
 import time
 from pathlib import Path
 
 import pytest
 import torch
 import yaml
+from forked import Forked
 
 from remanence.errors import DivergenceError, RunError
 from remanence.locks import lock_folder
@@ -90,10 +89,7 @@ def test_the_test_is_taken_at_the_best_validation(tmp_path, make_config):
 def test_a_killed_run_resumes_to_the_same_result(tmp_path, make_config):
     config = make_config(layer="fast_weights", epochs=40)
     train(config, tmp_path / "whole")
-    process = subprocess.Popen(
-        [sys.executable, "-c", TRAIN_IN_A_PROCESS, config.model_dump_json(), str(tmp_path / "killed")],
-        stderr=subprocess.DEVNULL,
-    )
+    process = Forked(TRAIN_IN_A_PROCESS, config.model_dump_json(), tmp_path / "killed", folder=tmp_path)
     record = tmp_path / "killed/metrics.csv"
     deadline = time.monotonic() + 120
     while not (record.exists() and len(record.read_text().splitlines()) > 3) and time.monotonic() < deadline:

@@ -5,15 +5,20 @@ import json
 import multiprocessing
 import os
 import signal
+import sys
 import threading
 from collections import Counter
 from collections.abc import Callable, Iterable, Iterator, Mapping
 from concurrent.futures import ProcessPoolExecutor, as_completed
 from concurrent.futures.process import BrokenProcessPool
-from contextlib import contextmanager, suppress
+from contextlib import contextmanager, nullcontext, suppress
+from multiprocessing import forkserver
+from multiprocessing.context import BaseContext
 from multiprocessing.queues import SimpleQueue
 from pathlib import Path
 from typing import TypeAlias
+
+import torch
 
 from remanence.errors import DivergenceError, RunError
 from remanence.locks import lock_folder
@@ -129,13 +134,17 @@ def complete_runs(
 @contextmanager
 def start_workers(jobs: int, tell: Callable[[Message], None]) -> Iterator[TrainAll]:
     """Start processes on demand; yields the function that trains runs in them."""
-    # spawn: a forked child would inherit torch's thread pools in an unknown state.
-    context = multiprocessing.get_context("spawn")
+    context = choose_context()
+    is_spawned = context.get_start_method() == "spawn"
     messages: SimpleQueue[Message] = context.SimpleQueue()
-    pool = ProcessPoolExecutor(jobs, mp_context=context, initializer=start_worker, initargs=(messages,))
+    # Where a server forks them, they have the environment of the time when it started.
+    given = (messages, dict(os.environ))
+    pool = ProcessPoolExecutor(jobs, mp_context=context, initializer=start_worker, initargs=given)
 
     def train_all(runs: Mapping[Path, RunConfig]) -> None:
-        for future in as_completed([pool.submit(train_in_worker, config, folder) for folder, config in runs.items()]):
+        with block_interrupts() if is_spawned else nullcontext():
+            futures = [pool.submit(train_in_worker, config, folder) for folder, config in runs.items()]
+        for future in as_completed(futures):
             future.result()
 
     with relay_messages(messages, tell):
@@ -153,6 +162,34 @@ def start_workers(jobs: int, tell: Callable[[Message], None]) -> Iterator[TrainA
                 ) from error
             raise
     pool.shutdown()
+
+
+def choose_context() -> BaseContext:
+    """Choose how processes start: never forked from this one, whose thread pools are in an unknown state.
+
+    On Linux a server imports the libraries once and every process is forked from it: PyTorch and Lightning take
+    seconds to import. CUDA does not survive a fork if an import has looked for GPUs.
+    """
+    if sys.platform != "linux" or torch.cuda.is_available():
+        return multiprocessing.get_context("spawn")
+    context = multiprocessing.get_context("forkserver")
+    context.set_forkserver_preload([__name__])
+    with block_interrupts():
+        forkserver.ensure_running()
+    return context
+
+
+@contextmanager
+def block_interrupts() -> Iterator[None]:
+    """Leave Ctrl-C to this process: one that starts here would otherwise print a traceback while it imports."""
+    if not hasattr(signal, "pthread_sigmask"):  # on Windows
+        yield
+        return
+    before = signal.pthread_sigmask(signal.SIG_BLOCK, {signal.SIGINT})
+    try:
+        yield
+    finally:
+        signal.pthread_sigmask(signal.SIG_SETMASK, before)
 
 
 @contextmanager
@@ -180,10 +217,13 @@ def relay_messages(messages: "SimpleQueue[Message]", tell: Callable[[Message], N
 _messages: "SimpleQueue[Message] | None" = None
 
 
-def start_worker(messages: "SimpleQueue[Message]") -> None:
+def start_worker(messages: "SimpleQueue[Message]", environment: Mapping[str, str]) -> None:
     """Prepare a process: it ends with its parent, and leaves Ctrl-C to it."""
     global _messages
     _messages = messages
+    for name in os.environ.keys() - environment.keys():
+        del os.environ[name]
+    os.environ.update(environment)
     signal.signal(signal.SIGINT, signal.SIG_IGN)
     parent = multiprocessing.parent_process()
 
