@@ -1,5 +1,7 @@
 """The associative LSTM of Danihelka et al. (2016): an LSTM whose cells are addressed by complex keys."""
 
+from functools import partial
+
 import numpy as np
 import torch
 from torch import Tensor, nn
@@ -7,8 +9,9 @@ from torch import Tensor, nn
 from remanence.checks import positive_integer
 from remanence.errors import UserError
 from remanence.nn.memory import Memory, State
+from remanence.nn.recurrence import run_step
 from remanence.nn.structure import Device, draw_permutation
-from remanence.ops.uncompiled import uncompiled
+from remanence.ops.scan.layout import Tensors
 
 
 def complex_multiply(a: Tensor, b: Tensor) -> Tensor:
@@ -76,10 +79,10 @@ class AssociativeLSTM(Memory):
             raise UserError(f"hidden_size must be even (half real, half imaginary parts), got {hidden_size}")
         self.copies = positive_integer("copies", copies)
         half = hidden_size // 2
-        self._split = [3 * half, hidden_size, hidden_size, hidden_size]
-        self.weight_ih = nn.Parameter(torch.empty(sum(self._split), input_size))
-        self.weight_hh = nn.Parameter(torch.empty(sum(self._split), hidden_size))
-        self.bias = nn.Parameter(torch.empty(sum(self._split)))
+        rows = sum(split_sizes(hidden_size))
+        self.weight_ih = nn.Parameter(torch.empty(rows, input_size))
+        self.weight_hh = nn.Parameter(torch.empty(rows, hidden_size))
+        self.bias = nn.Parameter(torch.empty(rows))
         orders = np.stack([draw_permutation(half, seed) for seed in range(copies)])
         # Real and imaginary halves are permuted alike.
         self.fix("permutations", np.concatenate([orders, orders + half], 1), saved=True, follows=True)
@@ -96,24 +99,30 @@ class AssociativeLSTM(Memory):
         """Return (h, c), both zero."""
         return self._zeros(batch_size, self.hidden_size), self._zeros(batch_size, self.copies, self.hidden_size)
 
-    @uncompiled
     def _run(self, x: Tensor, state: State) -> tuple[Tensor, State]:
-        outputs = []
-        for drive in nn.functional.linear(x, self.weight_ih, self.bias).unbind(1):
-            state = self._cell(drive, *state)
-            outputs.append(state[0])
-        return torch.stack(outputs, 1), state
+        drive = nn.functional.linear(x, self.weight_ih, self.bias)
+        step = partial(associative_step, self.permutations)
+        (y, _), state = run_step(step, [drive], state, [self.weight_hh])
+        return y, state
 
     def _advance(self, x_t: Tensor, state: State) -> tuple[Tensor, State]:
-        state = self._cell(nn.functional.linear(x_t, self.weight_ih, self.bias), *state)
+        drive = nn.functional.linear(x_t, self.weight_ih, self.bias)
+        state = associative_step(self.permutations, state, (drive,), (self.weight_hh,))
         return state[0], state
 
-    def _cell(self, drive: Tensor, h: Tensor, c: Tensor) -> tuple[Tensor, Tensor]:
-        gates, key_in, key_out, content = (drive + nn.functional.linear(h, self.weight_hh)).split(self._split, -1)
-        # [batch, 3, hidden]: each gate repeated for the real and the imaginary half.
-        gates = torch.sigmoid(gates).unflatten(-1, (3, -1)).repeat(1, 1, 2)
-        g_f, g_i, g_o = gates.unbind(1)
-        r_i, r_o = (bound(key)[:, self.permutations] for key in (key_in, key_out))  # [batch, copies, hidden]
-        c = g_f[:, None] * c + complex_multiply(r_i, (g_i * bound(content))[:, None])
-        h = g_o * bound(complex_multiply(r_o, c).mean(1))
-        return h, c
+
+def associative_step(permutations: Tensor, state: Tensors, inputs: Tensors, params: Tensors) -> Tensors:
+    """Compute a step from what its input contributes."""
+    (h, c), (drive,), (weight,) = state, inputs, params
+    size = h.shape[-1]
+    gates, key_in, key_out, content = (drive + nn.functional.linear(h, weight)).split(split_sizes(size), -1)
+    # [batch, 3, hidden]: each gate repeated for the real and the imaginary half.
+    g_f, g_i, g_o = torch.sigmoid(gates).unflatten(-1, (3, -1)).repeat(1, 1, 2).unbind(1)
+    r_i, r_o = (bound(key)[:, permutations] for key in (key_in, key_out))  # [batch, copies, hidden]
+    c = g_f[:, None] * c + complex_multiply(r_i, (g_i * bound(content))[:, None])
+    return g_o * bound(complex_multiply(r_o, c).mean(1)), c
+
+
+def split_sizes(hidden_size: int) -> list[int]:
+    """Return the rows of the three gates (one number for both halves), the two keys and the content."""
+    return [3 * hidden_size // 2, hidden_size, hidden_size, hidden_size]

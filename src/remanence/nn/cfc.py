@@ -12,6 +12,7 @@ from torch.nn import functional as F
 from remanence.checks import positive_integer
 from remanence.errors import UserError
 from remanence.nn.memory import Memory, State
+from remanence.nn.recurrence import is_compiled, run_step
 from remanence.nn.structure import Device
 from remanence.ops import chain
 from remanence.ops.chain import Stage
@@ -183,7 +184,11 @@ class CfC(Memory):
     def _run(self, x: Tensor, state: State, timespans: Tensor | None = None) -> tuple[Tensor, State]:
         h, c = (state, None) if self.cell_hh is None else state
         times = None if timespans is None else timespans.t()[..., None].to(h.dtype)
-        states, h, c = chain.run(self._make_stages(x.transpose(0, 1), times), h, c)
+        stages = self._make_stages(x.transpose(0, 1), times)
+        if is_compiled(x, h, *self.parameters(), shortest=16):
+            (y, *_), final = run_step(*chain.as_step(stages, h, c))
+            return y, final[0] if c is None else final
+        states, h, c = chain.run(stages, h, c)
         return states.transpose(0, 1), h if c is None else (h, c)
 
     def _advance(self, x_t: Tensor, state: State, timespans: Tensor | None = None) -> tuple[Tensor, State]:

@@ -8,7 +8,9 @@ from torch import Tensor, nn
 from remanence._kernels.addressing import is_transformed
 from remanence.errors import UserError
 from remanence.nn.memory import Memory, State
+from remanence.nn.recurrence import is_compiled, run_step
 from remanence.nn.structure import Device
+from remanence.ops.scan.layout import Tensors
 
 
 class Elman(Memory):
@@ -73,8 +75,10 @@ class Elman(Memory):
                 nn.init.uniform_(parameter, -(self.hidden_size**-0.5), self.hidden_size**-0.5)
 
     def _run(self, x: Tensor, state: State) -> tuple[Tensor, State]:
-        if is_transformed():
-            return super()._run(x, state)
+        if is_transformed() or is_compiled(x, state, *self.parameters(), shortest=32):
+            drive = nn.functional.linear(x, self.weight_ih, self.bias)
+            (y,), (h,) = run_step(STEPS[self.nonlinearity], [drive], [state], [self.weight_hh])
+            return y, h
         fused = torch.rnn_tanh if self.nonlinearity == "tanh" else torch.rnn_relu
         weights = [self.weight_ih, self.weight_hh, self.bias, torch.zeros_like(self.bias)]
         y, h = fused(x, state[None], weights, True, 1, 0.0, self.training, False, True)
@@ -84,3 +88,16 @@ class Elman(Memory):
         f = torch.tanh if self.nonlinearity == "tanh" else torch.relu
         h = f(nn.functional.linear(x_t, self.weight_ih, self.bias) + nn.functional.linear(state, self.weight_hh))
         return h, h
+
+
+def tanh_step(state: Tensors, inputs: Tensors, params: Tensors) -> Tensors:
+    """Compute h <- tanh(x + W h)."""
+    return (torch.tanh(inputs[0] + nn.functional.linear(state[0], params[0])),)
+
+
+def relu_step(state: Tensors, inputs: Tensors, params: Tensors) -> Tensors:
+    """Compute h <- ReLU(x + W h)."""
+    return (torch.relu(inputs[0] + nn.functional.linear(state[0], params[0])),)
+
+
+STEPS = {"tanh": tanh_step, "relu": relu_step}

@@ -1,12 +1,14 @@
-"""LSTM and GRU on PyTorch's own fused layers."""
+"""LSTM and GRU with the weights of PyTorch's own layers."""
 
 import torch
 from torch import Tensor, nn
 
 from remanence._kernels.addressing import is_transformed
 from remanence.nn.memory import Memory, State
+from remanence.nn.recurrence import is_compiled, run_step
 from remanence.nn.structure import Device
 from remanence.ops import autocast
+from remanence.ops.scan.layout import Tensors
 
 
 class LSTM(Memory):
@@ -48,8 +50,8 @@ class LSTM(Memory):
 
     def _run(self, x: Tensor, state: State) -> tuple[Tensor, State]:
         h, c = state
-        if is_transformed():
-            return self._loop(x, h, c)
+        if is_transformed():  # there are no rules for torch.nn.LSTM
+            return self._as_steps(x, h, c)
         if not autocast.lacks_fused_lstm(x.device):
             y, (h, c) = self.rnn(x, (h[None], c[None]))
             return y, (h[0], c[0])
@@ -62,20 +64,23 @@ class LSTM(Memory):
         y, state = self._run(x_t[:, None], state)
         return y[:, 0], state
 
-    def _loop(self, x: Tensor, h: Tensor, c: Tensor) -> tuple[Tensor, State]:
-        """Run the plain loop: ``torch.nn.LSTM`` has no batching rule for ``torch.func.vmap``."""
+    def _as_steps(self, x: Tensor, h: Tensor, c: Tensor) -> tuple[Tensor, State]:
         weight_ih, weight_hh, bias_ih, bias_hh = self.rnn.all_weights[0]
-        outputs = []
-        for drive in nn.functional.linear(x, weight_ih, bias_ih).unbind(1):
-            i, f, g, o = (drive + nn.functional.linear(h, weight_hh, bias_hh)).chunk(4, -1)
-            c = torch.sigmoid(f) * c + torch.sigmoid(i) * torch.tanh(g)
-            h = torch.sigmoid(o) * torch.tanh(c)
-            outputs.append(h)
-        return torch.stack(outputs, 1), (h, c)
+        drive = nn.functional.linear(x, weight_ih, bias_ih + bias_hh)
+        (y, _), state = run_step(lstm_step, [drive], [h, c], [weight_hh])
+        return y, state
+
+
+def lstm_step(state: Tensors, inputs: Tensors, params: Tensors) -> Tensors:
+    """Compute a step of an LSTM from what its input contributes."""
+    (h, c), (drive,), (weight,) = state, inputs, params
+    i, f, g, o = (drive + nn.functional.linear(h, weight)).chunk(4, -1)
+    c = torch.sigmoid(f) * c + torch.sigmoid(i) * torch.tanh(g)
+    return torch.sigmoid(o) * torch.tanh(c), c
 
 
 class GRU(Memory):
-    """Gated recurrent unit (Cho et al., 2014), computed by ``torch.nn.GRU``.
+    """Gated recurrent unit (Cho et al., 2014), as ``torch.nn.GRU`` defines it.
 
     ``r, z = σ(W x_t + U h_{t-1} + b)``, ``n = tanh(W x_t + r (U h_{t-1} + b))``, ``h_t = (1 - z) n + z h_{t-1}``.
 
@@ -88,7 +93,8 @@ class GRU(Memory):
     State:
         h [batch, hidden_size].
 
-    The weights live in ``layer.rnn``, a ``torch.nn.GRU``.
+    The weights live in ``layer.rnn``, a ``torch.nn.GRU``. On CPUs the loop is one of :func:`remanence.scan`, which is
+    faster than PyTorch's (``benchmarks/cells.py``); elsewhere it is that of ``layer.rnn``.
 
     Example:
         >>> y, h = GRU(3, 8)(torch.randn(2, 5, 3))
@@ -108,8 +114,12 @@ class GRU(Memory):
         self.rnn = nn.GRU(self.input_size, self.hidden_size, batch_first=True)
 
     def _run(self, x: Tensor, state: State) -> tuple[Tensor, State]:
-        if is_transformed():
-            return self._loop(x, state)
+        weights = self.rnn.all_weights[0]
+        if is_transformed() or is_compiled(x, state, *weights, shortest=8):
+            weight_ih, weight_hh, bias_ih, bias_hh = weights
+            drive = nn.functional.linear(x, weight_ih, bias_ih)
+            (y,), (h,) = run_step(gru_step, [drive], [state], [weight_hh, bias_hh])
+            return y, h
         y, h = self.rnn(x, state[None])
         return y, h[0]
 
@@ -117,15 +127,12 @@ class GRU(Memory):
         y, state = self._run(x_t[:, None], state)
         return y[:, 0], state
 
-    def _loop(self, x: Tensor, h: Tensor) -> tuple[Tensor, State]:
-        """Run the plain loop: ``torch.nn.GRU`` has no batching rule for ``torch.func.vmap``."""
-        weight_ih, weight_hh, bias_ih, bias_hh = self.rnn.all_weights[0]
-        outputs = []
-        for drive in nn.functional.linear(x, weight_ih, bias_ih).unbind(1):
-            r, z, n = drive.chunk(3, -1)
-            of_r, of_z, of_n = nn.functional.linear(h, weight_hh, bias_hh).chunk(3, -1)
-            z = torch.sigmoid(z + of_z)
-            n = torch.tanh(n + torch.sigmoid(r + of_r) * of_n)
-            h = (1 - z) * n + z * h
-            outputs.append(h)
-        return torch.stack(outputs, 1), h
+
+def gru_step(state: Tensors, inputs: Tensors, params: Tensors) -> Tensors:
+    """Compute a step of a GRU from what its input contributes."""
+    (h,), (drive,), (weight, bias) = state, inputs, params
+    r, z, n = drive.chunk(3, -1)
+    of_r, of_z, of_n = nn.functional.linear(h, weight, bias).chunk(3, -1)
+    z = torch.sigmoid(z + of_z)
+    n = torch.tanh(n + torch.sigmoid(r + of_r) * of_n)
+    return (n + z * (h - n),)

@@ -8,6 +8,7 @@ time steps are one matrix product.
 
 from collections.abc import Callable, Sequence
 from dataclasses import dataclass
+from functools import partial
 from itertools import repeat
 from typing import Any, NamedTuple
 
@@ -17,6 +18,8 @@ from torch import Tensor
 from remanence._kernels import addressing
 from remanence.ops import autocast
 from remanence.ops.dispatch import record
+from remanence.ops.scan.layout import Tensors
+from remanence.ops.scan.trace import Step
 from remanence.ops.uncompiled import uncompiled
 
 
@@ -37,6 +40,49 @@ class Stage(NamedTuple):
     size: int
     function: Callable[..., Any]
     extra: tuple[Tensor, ...] = ()
+
+
+def as_step(
+    stages: Sequence[Stage], h: Tensor, c: Tensor | None = None
+) -> tuple[Step, list[Tensor], list[Tensor], list[Tensor]]:
+    """One step of the stages, as :func:`remanence.scan` takes it.
+
+    Args:
+        stages: as in :func:`run`.
+        h: likewise.
+        c: likewise.
+
+    Returns:
+        The step, and its inputs, [batch, time, ...] each, state and params.
+    """
+    layout, inputs, params = [], [], []
+    for stage in stages:
+        params.append(stage.weight)
+        for tensor in (stage.bias, *stage.extra):
+            if tensor.ndim == 3:
+                inputs.append(tensor.transpose(0, 1))
+            else:
+                params.append(tensor)
+        layout.append((stage.size, stage.function, tuple(x.ndim == 3 for x in (stage.bias, *stage.extra))))
+    return partial(_step, tuple(layout)), inputs, [h] if c is None else [h, c], params
+
+
+def _step(
+    layout: Sequence[tuple[int, Any, Sequence[bool]]], state: Tensors, inputs: Tensors, params: Tensors
+) -> Tensors:
+    h, *rest = state
+    driven, shared = iter(inputs), iter(params)
+    for index, (size, function, is_driven) in enumerate(layout):
+        weight = next(shared)
+        bias, *extra = [next(driven if each else shared) for each in is_driven]
+        a = torch.nn.functional.linear(h, weight) + bias
+        if len(weight) != size:
+            a = a.unflatten(-1, (-1, size))
+        if rest and index == 0:
+            h, *rest = function(a, *rest, *extra)
+        else:
+            h = function(a, *extra)
+    return (h, *rest)
 
 
 @uncompiled

@@ -10,9 +10,13 @@ from torch.nn.utils import parametrize
 
 from remanence._kernels.addressing import is_transformed
 from remanence.errors import UserError
+from remanence.nn.elman import STEPS
 from remanence.nn.memory import Memory, State
+from remanence.nn.recurrence import is_compiled, run_step
 from remanence.nn.structure import Device
-from remanence.ops.uncompiled import uncompiled
+from remanence.ops.scan.layout import Tensors
+
+SHORTEST = 32
 
 
 class OrthogonalRNN(Memory):
@@ -81,26 +85,18 @@ class OrthogonalRNN(Memory):
         return self.recurrence.weight
 
     def _run(self, x: Tensor, state: State) -> tuple[Tensor, State]:
-        if self.nonlinearity == "modrelu" or is_transformed():
-            return self._loop(x, state)
+        Q = self.matrix()
+        if self.nonlinearity == "modrelu" or is_transformed() or is_compiled(x, state, Q, self.bias, shortest=SHORTEST):
+            if self.nonlinearity == "modrelu":
+                drive, step, params = nn.functional.linear(x, self.weight_ih), modrelu_step, [Q, self.bias]
+            else:
+                drive, step, params = nn.functional.linear(x, self.weight_ih, self.bias), STEPS[self.nonlinearity], [Q]
+            (y,), (h,) = run_step(step, [drive], [state], params, shortest=SHORTEST)
+            return y, h
         fused = torch.rnn_tanh if self.nonlinearity == "tanh" else torch.rnn_relu
-        weights = [self.weight_ih, self.matrix(), self.bias, torch.zeros_like(self.bias)]
+        weights = [self.weight_ih, Q, self.bias, torch.zeros_like(self.bias)]
         y, h = fused(x, state[None], weights, True, 1, 0.0, self.training, False, True)
         return y, h[0]
-
-    @uncompiled
-    def _loop(self, x: Tensor, h: Tensor) -> tuple[Tensor, Tensor]:
-        Q, f, outputs = self.matrix(), self._activate, []
-        for drive in nn.functional.linear(x, self.weight_ih).unbind(1):
-            h = f(drive + nn.functional.linear(h, Q))
-            outputs.append(h)
-        return torch.stack(outputs, 1), h
-
-    def _activate(self, z: Tensor) -> Tensor:
-        """Apply f, with the bias."""
-        if self.nonlinearity == "modrelu":
-            return z.sign() * torch.relu(z.abs() + self.bias)
-        return (torch.tanh if self.nonlinearity == "tanh" else torch.relu)(z + self.bias)
 
     def _advance(self, x_t: Tensor, state: State) -> tuple[Tensor, State]:
         y, state = self._run(x_t[:, None], state)
@@ -116,6 +112,13 @@ class OrthogonalRNN(Memory):
         super().__setstate__(state)
         self.recurrence = _build_recurrence(self.hidden_size)
         self.recurrence.load_state_dict(held, assign=True)
+
+
+def modrelu_step(state: Tensors, inputs: Tensors, params: Tensors) -> Tensors:
+    """Compute h <- sign(z) ReLU(|z| + b) with z = x + Q h."""
+    (h,), (drive,), (Q, bias) = state, inputs, params
+    z = drive + nn.functional.linear(h, Q)
+    return (z.sign() * torch.relu(z.abs() + bias),)
 
 
 class _Rotation(nn.Module):

@@ -6,8 +6,15 @@ import types
 from collections.abc import Callable, Hashable
 from typing import Any
 
+import torch
+from torch import Tensor
+
+from remanence._kernels.addressing import refuses
+
 _FIXED = {"torch", "numpy", *sys.stdlib_module_names}
 """Packages whose contents do not change while a program runs."""
+
+LARGEST_TABLE = 65_536
 
 _PLAIN = (int, float, bool, str, bytes, complex, type(None))
 
@@ -19,7 +26,8 @@ def fingerprint(step: Callable[..., Any]) -> Hashable | None:
     names, and so on for the functions among them.
 
     Returns:
-        The key, or None where a value that the step sees could change without notice (an object, a list, a tensor).
+        The key, or None where a value that the step sees could change without notice (an object, a list, a tensor of
+        real numbers).
     """
     try:
         return _key(step, ())
@@ -41,6 +49,8 @@ def _key(value: Any, inside: tuple[types.CodeType, ...]) -> Hashable:
         return "partial", tuple(value.keywords), tuple(arguments)
     if isinstance(value, types.BuiltinFunctionType) or _is_of_torch(value) or _is_fixed(value):
         return value
+    if type(value) is Tensor and _is_small_table(value):
+        return "table", value.dtype, tuple(value.shape), value.numpy().tobytes()
     if isinstance(value, tuple | frozenset):
         return type(value), tuple(_key(x, inside) for x in value)
     raise _UnknownError
@@ -53,6 +63,12 @@ def _is_fixed(value: Any) -> bool:
     if isinstance(value, type):
         return value.__module__.split(".")[0] in _FIXED or (issubclass(value, tuple) and hasattr(value, "_fields"))
     return False
+
+
+def _is_small_table(value: Tensor) -> bool:
+    """Whole numbers or truth values, few enough to be compared each time: a permutation, a mask."""
+    is_plain = value.device.type == "cpu" and value.layout == torch.strided and value.numel() <= LARGEST_TABLE
+    return is_plain and not value.is_floating_point() and not value.is_complex() and refuses([value]) is None
 
 
 def _is_of_torch(value: Any) -> bool:

@@ -34,7 +34,6 @@ class FusedLoop:
         states = self.backend.forward(self.traced, inputs, state, params)
         kept: Tensors = ()
         if needs is not None:
-            self.traced.vjp(self.layout.spread(needs))  # now: what has no derivative is better refused here than later
             every = self.every
             kept = states if every is None else tuple(over_time[:, every - 1 :: every].clone() for over_time in states)
         return (*states, *last(states)), kept

@@ -133,8 +133,13 @@ class _Given:
         if why is not None or self.traced is None:
             return why
         if isinstance(self.traced, TracedTensorStep):
-            return enter.refuses(self.like)
-        return load(name).refuses(self.traced, self.like)
+            why = enter.refuses(self.like)
+        else:
+            why = load(name).refuses(self.traced, self.like)
+        if why is None and torch.is_grad_enabled():
+            tensors = (*self.inputs, *self.state, *self.params)
+            return self.traced.refuses_derivative if any(x.requires_grad for x in tensors) else None
+        return why
 
     def trace(self, name: str) -> str | None:
         """Trace the step for a backend; why there is no trace, or None."""

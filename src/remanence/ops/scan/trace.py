@@ -76,6 +76,11 @@ class TracedStep:
         return tuple(flat[:states]), tuple(flat[states : states + inputs]), tuple(flat[states + inputs :])
 
     @cached_property
+    def refuses_derivative(self) -> str | None:
+        """Why there is no derivative, or None."""
+        return why_refused(lambda: self._all_vjps)
+
+    @cached_property
     def _all_vjps(self) -> Graph:
         states, inputs, params = self.counts
 
@@ -100,8 +105,7 @@ class TracedStep:
                 recorder.placeholder(kind, index, tensor)
             groups.append(tensors)
         try:
-            # Grad mode: vjp needs it, and a step may ask for it. Autocast: the arithmetic is in the dtype of the scan.
-            with torch.enable_grad(), torch.autocast("cpu", enabled=False), recorder:
+            with alone(), recorder:
                 results = function(*groups)
         except UntraceableError:
             raise
@@ -130,6 +134,32 @@ def recorded_twice(record: Callable[[], Recording]) -> Recording:
         _REPEATED.clear()
     _REPEATED.add(text)
     return first
+
+
+@contextmanager
+def alone() -> Iterator[None]:
+    """Run a step as if nothing was around the scan.
+
+    Grad mode is on, since a derivative needs it and a step may ask for it; autocast is off, as the arithmetic is in the
+    dtype of the scan; and hooks on saved tensors are not called: ``torch.utils.checkpoint`` would count the tensors of
+    a trace that is not there when it computes a second time.
+    """
+    hooks = torch.autograd.graph.saved_tensors_hooks(_as_it_is, _as_it_is)
+    with torch.enable_grad(), torch.autocast("cpu", enabled=False), hooks:
+        yield
+
+
+def _as_it_is(tensor: Tensor) -> Tensor:
+    return tensor
+
+
+def why_refused(derive: Callable[[], object]) -> str | None:
+    """Why a derivative cannot be recorded, or None."""
+    try:
+        derive()
+    except UntraceableError as error:
+        return f"its derivative cannot be recorded: {error}"
+    return None
 
 
 @contextmanager

@@ -48,6 +48,8 @@ REDUCTIONS = {
     "softmax_of_rows": lambda x, y, k, new: F.softmax(matrix(x), 1),
     "log_softmax": lambda x, y, k, new: F.log_softmax(x, -1),
     "layer_norm": lambda x, y, k, new: F.layer_norm(x, x.shape[-1:], new(x.shape[-1]), new(x.shape[-1]), 0.1),
+    "rms_norm": lambda x, y, k, new: F.rms_norm(x, x.shape[-1:], new(x.shape[-1]), 0.1),
+    "lerp": lambda x, y, k, new: torch.lerp(x, torch.sin(x), torch.lerp(x, torch.cos(x), 0.25)),
     "layer_norm_plain": lambda x, y, k, new: F.layer_norm(x, x.shape[1:], eps=0.1),
     "variance": lambda x, y, k, new: x.var(-1, keepdim=True, correction=0),
     "norm": lambda x, y, k, new: x / (x.norm(dim=-1, keepdim=True) + 1),
@@ -67,6 +69,14 @@ LAYOUT = {
     "transposed_and_flat": lambda x, y, k, new: matrix(x).transpose(1, 2).reshape(len(x), -1),
     "expand": lambda x, y, k, new: rows(x)[:, None].expand(-1, k, -1) * 0.5,
     "repeat": lambda x, y, k, new: rows(x).repeat(1, k),
+    "flip": lambda x, y, k, new: matrix(x).flip(-1, 1),
+    "roll": lambda x, y, k, new: torch.roll(rows(x), k, 1),
+    "permute_numbers": lambda x, y, k, new: rows(x)[:, torch.arange(rows(x).shape[1]).flip(0)],
+    "take_twice": lambda x, y, k, new: rows(x)[:, torch.arange(2 * k).view(2, k) % rows(x).shape[1]],
+    "take_rows": lambda x, y, k, new: (
+        matrix(x).transpose(1, 2).index_select(2, torch.tensor([0, matrix(x).shape[1] - 1]))
+    ),
+    "take_some": lambda x, y, k, new: rows(x)[:, torch.arange(rows(x).shape[1]) % (k + 1) == 0],
     "like_zeros": lambda x, y, k, new: torch.cat([torch.zeros_like(rows(x)), rows(x)], -1),
     "param": lambda x, y, k, new: x * new(x.shape[-1]) + new(1),
 }

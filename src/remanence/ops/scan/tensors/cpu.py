@@ -1,5 +1,6 @@
 """Steps on tensors on CPUs: kernels entered, tables of addresses, gradients of what all samples share."""
 
+import functools
 from array import array
 from collections.abc import Iterable, Sequence
 
@@ -9,10 +10,10 @@ from torch import Tensor
 from remanence._kernels import threads
 from remanence._kernels.buffers import allocate
 from remanence.ops.scan.layout import Tensors
-from remanence.ops.scan.tensors.cpu_source import Pack
 from remanence.ops.scan.tensors.graph import size_of
 from remanence.ops.scan.tensors.kernels import Compiled, both_of, lanes_for
 from remanence.ops.scan.tensors.trace import Total, TracedTensorStep
+from remanence.ops.scan.tensors.writer import Constant, Pack, Table
 
 CHUNK = 2**26
 """Bytes that the factors of the gradients of matrices may take; a longer sequence is gone through in parts."""
@@ -40,15 +41,15 @@ class Tables:
         self.parts = max(1, min(torch.get_num_threads(), self.units))
         self._alive: list[object] = []
         self._rows: dict[str, array] = {name: array("q") for name in ("starts", "loads", "grads", "stores", "ends")}
-        self._frees = self._addresses(free, compiled.source.packs)
+        self._frees = self._addresses(free, compiled.source.constants)
         self.saved: Tensor | None = None
         self.sums: Tensor | None = None
 
-    def _addresses(self, free: Sequence[Tensor], packs: Iterable[Pack]) -> array:
+    def _addresses(self, free: Sequence[Tensor], constants: Iterable[Constant]) -> array:
         whole = [f.contiguous() for f in free]
-        packed = [_packed(whole[pack.free], pack) for pack in packs]
-        self._alive += [*whole, *packed]
-        return array("q", [x.data_ptr() for x in (*whole, *packed)] or [0])
+        made = [_packed(whole[c.free], c) if isinstance(c, Pack) else _as_tensor(c) for c in constants]
+        self._alive += [*whole, *made]
+        return array("q", [x.data_ptr() for x in (*whole, *made)] or [0])
 
     def add(self, table: str, tensor: Tensor | None, place: int, count: int, *, over_time: bool) -> None:
         """A tensor [batch, time, ...] or [batch, ...] to be read or written; None: zeros to be read."""
@@ -89,6 +90,11 @@ def _is_contiguous(shape: Sequence[int], strides: Sequence[int]) -> bool:
             return False
         expected *= size
     return True
+
+
+@functools.lru_cache(maxsize=256)
+def _as_tensor(table: Table) -> Tensor:
+    return torch.tensor(table.places, dtype=torch.int64)
 
 
 def _packed(free: Tensor, pack: Pack) -> Tensor:

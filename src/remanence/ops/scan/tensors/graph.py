@@ -13,13 +13,14 @@ Shape: TypeAlias = tuple[int, ...]
 BATCHED = ("state", "input", "cotangent", "saved")
 """Placeholders with one value a sample; ``free`` is one that all samples share."""
 
-STRUCTURAL = ("view", "copy", "contract", "sum", "amax", "cat", "pad", "fill")
+STRUCTURAL = ("view", "copy", "contract", "sum", "amax", "cat", "pad", "fill", "take", "put")
 """Operations beside the pointwise ones.
 
 ``view``: a strided part of another node, value = (strides, offset). ``copy``: the same, laid out anew. ``contract``:
 matrix product [..., i, k] x [..., k, j]. ``sum``, ``amax``: over the dimensions in value, which stay with size 1.
 ``cat``: along the dimension in value. ``pad``: 0, but for the part with value = (strides, offset), which is the
-argument. ``fill``: a constant in every place.
+argument. ``fill``: a constant in every place. ``take``: for every place the one of the argument, counted in its order,
+that is in value. ``put``: for every number of the argument, in order, the place in value to which it is added.
 """
 
 

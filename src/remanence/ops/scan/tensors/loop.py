@@ -41,7 +41,6 @@ class TensorLoop:
         if needs is not None and self.every is None:
             kept = (*states, saved)
         elif needs is not None and self.every is not None:
-            _ = self.traced.backward  # now: what has no derivative is better refused here than later
             kept = tuple(over_time[:, self.every - 1 :: self.every].clone() for over_time in states)
         return (*states, *last(states)), kept
 

@@ -91,4 +91,5 @@ def constant(tensor: Tensor) -> float | bool | None:
     values = tensor.detach().reshape(-1)
     if tensor.is_complex() or values.numel() == 0 or not torch.equal(values, values[:1].expand_as(values)):
         return None
-    return values[0].item()
+    number = values[0].item()
+    return number if isinstance(number, bool) else float(number)

@@ -3,6 +3,8 @@
 from collections.abc import Iterable, Sequence
 from dataclasses import dataclass, field
 
+import numpy as np
+
 from remanence._kernels.operations import OPERATIONS
 from remanence.ops.scan.graph import Builder, Graph
 from remanence.ops.scan.tensors.graph import (
@@ -70,6 +72,25 @@ class Product:
 
 
 @dataclass
+class Move:
+    """Numbers that change their places: ``target[targets[i]] = source[sources[i]]`` for every i.
+
+    Attributes:
+        source: the node in whose memory they are.
+        target: the node into whose memory they go.
+        sources: places there.
+        targets: likewise.
+        adds: whether they are added to what is there.
+    """
+
+    source: int
+    target: int
+    sources: tuple[int, ...]
+    targets: tuple[int, ...]
+    adds: bool = False
+
+
+@dataclass
 class Plan:
     """What is computed in one time step.
 
@@ -81,7 +102,7 @@ class Plan:
         last: and the last that reads or writes it.
     """
 
-    parts: list[Loop | Product] = field(default_factory=list)
+    parts: list[Loop | Product | Move] = field(default_factory=list)
     homes: dict[int, Access] = field(default_factory=dict)
     buffers: dict[int, int] = field(default_factory=dict)
     first: dict[int, int] = field(default_factory=dict)
@@ -263,6 +284,14 @@ class Planner:
             self._emit_fill(fill_value(node), shape, self._store(i, shape))
         elif node.op == "cat":
             self._emit_cat(i)
+        elif node.op == "take":
+            source, places = self._places(node.arguments[0])
+            taken = tuple(places[k] for k in structural_value(node))
+            self.plan.parts.append(Move(source, i, taken, tuple(range(len(taken)))))
+        elif node.op == "put":
+            source, places = self._places(node.arguments[0])
+            self._emit_fill(0.0, shape, self._store(i, shape))
+            self.plan.parts.append(Move(source, i, places, structural_value(node), adds=True))
         elif node.op == "pad":
             strides, offset = structural_value(node)
             self._emit_fill(0.0, shape, self._store(i, shape))
@@ -270,6 +299,12 @@ class Planner:
             self._emit_copy(node.arguments[0], Access(i, _steps(part, strides), offset))
         else:
             raise AssertionError(node.op)
+
+    def _places(self, place: int) -> tuple[int, tuple[int, ...]]:
+        """In whose memory a node lies, and where there each of its numbers, in order."""
+        shape = self.graph.shapes[place]
+        access = self.access(place, shape)
+        return access.node, tuple(_offsets(shape, access).tolist())
 
     def _emit_copy(self, place: int, target: Access) -> None:
         shape = self.graph.shapes[place]
@@ -310,10 +345,24 @@ class Planner:
 
     def _find_lifetimes(self) -> None:
         for number, part in enumerate(self.plan.parts):
-            accesses = (part.left, part.right, part.out) if isinstance(part, Product) else (*part.loads, *part.stores)
-            for access in accesses:
-                self.plan.first.setdefault(access.node, number)
-                self.plan.last[access.node] = number
+            for node in _used(part):
+                self.plan.first.setdefault(node, number)
+                self.plan.last[node] = number
+
+
+def _used(part: Loop | Product | Move) -> tuple[int, ...]:
+    """The nodes whose memory a part reads or writes."""
+    if isinstance(part, Move):
+        return part.source, part.target
+    accesses = (part.left, part.right, part.out) if isinstance(part, Product) else (*part.loads, *part.stores)
+    return tuple(access.node for access in accesses)
+
+
+def _offsets(shape: Shape, access: Access) -> np.ndarray:
+    offsets = np.full(1, access.offset)
+    for size, stride in zip(shape, access.strides, strict=True):
+        offsets = (offsets[:, None] + stride * np.arange(size)).reshape(-1)
+    return offsets
 
 
 def _steps(shape: Shape, strides: Shape) -> Shape:

@@ -320,6 +320,13 @@ def _constant_pad(e: TensorEmitter, x: int, pad: Sequence[int], value: Any) -> i
     return x
 
 
+@_structural("fill")
+def _fill(e: TensorEmitter, x: int, value: Any) -> int:
+    if not isinstance(value, bool | int | float):
+        raise ShapeError("filled with a number that is computed")
+    return e.builder.fill(float(value), e.shape(x), e.axis(x))
+
+
 @_structural("sum")
 def _sum(e: TensorEmitter, x: int, dims: Any = None, keepdim: bool = False, dtype: Any = None) -> int:
     return e.sum(x, _dims(e, x, dims), keepdim)
@@ -403,6 +410,16 @@ def layer_norm_backward(
     inner = g if weight is None else e.mul(g, weight)
     centred = e.sub(e.sub(inner, e.mean(inner, dims)), e.mul(normal, e.mean(e.mul(inner, normal), dims)))
     return e.mul(rstd, centred), e.mul(g, normal)
+
+
+def rms_norm_backward(
+    e: TensorEmitter, g: int, x: int, sizes: Sequence[int], rstd: int, weight: int | None
+) -> tuple[int, int]:
+    """The gradient of x, and for every sample that of the weight."""
+    dims = list(range(len(e.shape(x))))[-len(sizes) :]
+    normal = e.mul(x, rstd)
+    inner = g if weight is None else e.mul(g, weight)
+    return e.mul(rstd, e.sub(inner, e.mul(normal, e.mean(e.mul(inner, normal), dims)))), e.mul(g, normal)
 
 
 @_structural("_fused_rms_norm")

@@ -12,16 +12,19 @@ from remanence._torch import TorchDispatchMode, pytree
 from remanence.ops.scan.aten import LOWERINGS
 from remanence.ops.scan.layout import Tensors
 from remanence.ops.scan.tensors.graph import Shape, ShapeError, TensorBuilder, TensorGraph
+from remanence.ops.scan.tensors.moves import PUTS, TAKES, moves_of, put, take
 from remanence.ops.scan.tensors.program import Call, Program, Ref, constant, needed
-from remanence.ops.scan.tensors.structural import STRUCTURAL, TensorEmitter, layer_norm_backward
+from remanence.ops.scan.tensors.structural import STRUCTURAL, TensorEmitter, layer_norm_backward, rms_norm_backward
 from remanence.ops.scan.trace import (
     ABOUT_SHAPE,
     FACTORIES,
     Loss,
     Step,
     UntraceableError,
+    alone,
     every_argument,
     recorded_twice,
+    why_refused,
 )
 
 Shapes: TypeAlias = tuple[tuple[Shape, ...], tuple[Shape, ...], tuple[Shape, ...]]
@@ -94,6 +97,11 @@ class TracedTensorStep:
 
         return self._record(gradients, ("state", "input", "param", "cotangent"))
 
+    @cached_property
+    def refuses_derivative(self) -> str | None:
+        """Why there is no derivative, or None."""
+        return why_refused(lambda: self.backward)
+
     def split(self, flat: Sequence[Tensor]) -> tuple[Tensors, Tensors, Tensors]:
         """Of a sequence with an item for each state, input and param, those of each kind."""
         states, inputs, _ = self.counts
@@ -111,7 +119,7 @@ class TracedTensorStep:
                 recorder.placeholder(kind, index, tensor)
             groups.append(tensors)
         try:
-            with torch.enable_grad(), torch.autocast("cpu", enabled=False), recorder:
+            with alone(), recorder:
                 results = tuple(function(*groups))
         except UntraceableError:
             raise
@@ -198,6 +206,9 @@ class _Recorder(TorchDispatchMode):
 
     def _write_down(self, name: str, func: Any, args: Any, kwargs: Any, outputs: list[Tensor]) -> None:
         operands = [x for x in pytree.tree_leaves((args, kwargs)) if isinstance(x, Tensor)]
+        if name in (*TAKES, *PUTS) and isinstance(self._value(operands[0]), int):
+            self._move(name, func, every_argument(func, args, kwargs), outputs)
+            return
         values = [self._value(x) for x in operands]
         batched = [x for x in values if isinstance(x, int)]
         if name in FACTORIES or not operands:
@@ -208,6 +219,39 @@ class _Recorder(TorchDispatchMode):
             raise UntraceableError(f"{name}: what is summed over the batch is used for a sample again")
         elif not self._as_total(name, func, args, kwargs, outputs):
             self._lower(name, func, args, kwargs, outputs)
+
+    def _move(self, name: str, func: Any, given: list[Any], outputs: list[Tensor]) -> None:
+        """An operation that moves numbers, if where to does not depend on numbers."""
+        for tensor in pytree.tree_leaves(given[1] if name in PUTS and name != "index_add" else given[1:3]):
+            if isinstance(tensor, Tensor) and not self._is_place(tensor):
+                raise UntraceableError(f"{name}: places that depend on what is computed")
+        emitter = TensorEmitter(self.builder, self._batch, outputs)
+        move, x = moves_of(name, func, given), self._node(given[0])
+        if name in TAKES:
+            self._know(outputs[0], take(emitter, x, move))
+            return
+        added = given[3] if name == "index_add" else given[2]
+        if (given[4] != 1) if name == "index_add" else not given[3]:
+            raise UntraceableError(f"{name}: numbers that are put in the place of others, or scaled")
+        self._know(outputs[0], put(emitter, x, self._node(added), tuple(added.shape), move))
+
+    def _is_place(self, tensor: Tensor) -> bool:
+        """Whether whole numbers or truth values come from outside, or from what the step makes of such."""
+        if tensor.is_floating_point() or tensor.is_complex():
+            return False
+        if id(tensor) not in self._values:
+            return True
+        value = self._values[id(tensor)][1]
+        return isinstance(value, Ref) and not self._depends_on_params(value)
+
+    def _depends_on_params(self, ref: Ref) -> bool:
+        if ref.kind != "call":
+            return True
+        call = next((call for call in self._program.calls if call.index == ref.number), None)
+        if call is None:
+            return True
+        leaves = pytree.tree_leaves((call.args, call.kwargs), is_leaf=_is_ref)
+        return any(self._depends_on_params(leaf) for leaf in leaves if isinstance(leaf, Ref))
 
     def _takes_batch(self, name: str, outputs: list[Tensor]) -> bool:
         return name == "expand" and any(size % self._batch == 0 for size in outputs[0].shape)
@@ -262,19 +306,19 @@ class _Recorder(TorchDispatchMode):
             inner = emitter.reduce("sum", x, dims, True, within=True)
             self._know(outputs[0], self._shaped(self._total(emitter, inner), outputs[0]))
             return True
-        if name == "native_layer_norm_backward":
-            self._layer_norm_backward(emitter, given, outputs)
+        if name in ("native_layer_norm_backward", "_fused_rms_norm_backward"):
+            self._norm_backward(name, emitter, given, outputs)
             return True
-        if name == "_fused_rms_norm_backward":
-            raise UntraceableError(f"{name}: write the norm out, or use layer_norm")
         return False
 
-    def _layer_norm_backward(self, emitter: TensorEmitter, given: list[Any], outputs: list[Tensor]) -> None:
-        g, x, sizes, mean, rstd, weight, _, mask = given
-        g, x, mean, rstd = (self._node(t) for t in (g, x, mean, rstd))
-        of_x, of_weight = layer_norm_backward(
-            emitter, g, x, sizes, mean, rstd, None if weight is None else self._node(weight)
-        )
+    def _norm_backward(self, name: str, emitter: TensorEmitter, given: list[Any], outputs: list[Tensor]) -> None:
+        nodes: list[Any] = [self._node(x) if isinstance(x, Tensor) else x for x in given]
+        if name == "native_layer_norm_backward":
+            g, x, sizes, mean, rstd, weight, _, mask = nodes
+            of_x, of_weight = layer_norm_backward(emitter, g, x, sizes, mean, rstd, weight)
+        else:
+            g, x, sizes, rstd, weight, mask = nodes
+            of_x, of_weight = rms_norm_backward(emitter, g, x, sizes, rstd, weight)
         kinds = [kind for kind, wanted in zip(("x", "weight", "bias"), mask, strict=True) if wanted]
         for kind, output in zip(kinds, outputs, strict=True):
             if kind == "x":
@@ -363,6 +407,9 @@ class _Recorder(TorchDispatchMode):
             if tensor.requires_grad:
                 raise UntraceableError("a tensor from outside that requires a gradient: pass it in params or inputs")
             number = constant(tensor)
+            if number is None and not tensor.is_floating_point() and not tensor.is_complex():
+                self._call(_Constant(tensor.clone()), (), {}, [tensor])
+                return self._values[id(tensor)][1]
             if number is None:
                 raise UntraceableError(
                     "a tensor from outside: a constant that is not one number: pass it in params or inputs"
@@ -407,6 +454,21 @@ class _Recorder(TorchDispatchMode):
         if isinstance(found, Ref):
             return found
         raise UntraceableError("a gradient of a param that depends on the sample")
+
+
+class _Constant:
+    """A call that gives whole numbers from outside as they were when the step was traced."""
+
+    __name__ = "constant"
+
+    def __init__(self, value: Tensor):
+        self.value = value
+
+    def __call__(self) -> Tensor:
+        return self.value
+
+    def __repr__(self) -> str:
+        return f"constant({self.value.tolist()})"
 
 
 def _is_ref(value: Any) -> bool:

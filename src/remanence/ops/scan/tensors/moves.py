@@ -1,0 +1,86 @@
+"""Operations that only move the numbers of a sample: what goes where is found by moving the numbers of their places."""
+
+from collections.abc import Callable
+from typing import Any
+
+import torch
+from torch import Tensor
+
+from remanence.ops.scan.tensors.graph import Shape, ShapeError, size_of
+from remanence.ops.scan.tensors.structural import TensorEmitter
+
+TAKES = ("index", "index_select", "flip", "roll")
+"""The result is some of the numbers of the first argument."""
+
+PUTS = ("index_put", "_index_put_impl", "index_add")
+"""What autograd makes of these: numbers are added to some of those of the first argument."""
+
+
+def take(e: TensorEmitter, x: int, move: Callable[[Tensor], Tensor]) -> int:
+    """Write down an operation that takes some numbers of every sample.
+
+    Args:
+        e: with the operation's result in the trace.
+        x: the node of its argument.
+        move: the operation on a tensor like the argument.
+
+    Raises:
+        ShapeError: numbers of one sample go to another.
+    """
+    places, axis = _find_places(e.shape(x), e.axis(x), e.batch, move, tuple(e.outputs[0].shape))
+    shape = e.one_sample(e.outputs[0].shape, axis)
+    return e.builder.add("take", e.laid_out(e.real(x)), value=places, shape=shape, axis=axis)
+
+
+def put(e: TensorEmitter, target: int, x: int, x_shape: Shape, move: Callable[[Tensor], Tensor]) -> int:
+    """Write down an operation that adds numbers at some places of every sample.
+
+    Args:
+        e: with the operation's result in the trace.
+        target: the node to which is added.
+        x: the node of what is added.
+        x_shape: its shape in the trace.
+        move: takes the numbers to which is added from a tensor like ``target``.
+
+    Raises:
+        ShapeError: numbers of one sample go to another, or what is added has not a number for every place.
+    """
+    places, axis = _find_places(e.shape(target), e.axis(target), e.batch, move, x_shape)
+    if e.axis(x) != axis:
+        raise ShapeError("what is added has its batch in another dimension")
+    shape = e.shape(target)
+    added = e.builder.add("put", e.laid_out(e.real(x)), value=places, shape=shape, axis=e.axis(target))
+    return e.add(target, added)
+
+
+def _find_places(
+    shape: Shape, axis: int | None, batch: int, move: Callable[[Tensor], Tensor], expected: Shape
+) -> tuple[tuple[int, ...], int]:
+    """Which number of a sample comes to each place of the result, and where its batch is."""
+    if axis is None or shape[axis] != 1:
+        raise ShapeError("the batch is not a dimension of its own")
+    size = size_of(shape)
+    steps = [1] * len(shape)
+    steps[axis] = batch
+    numbers = torch.arange(size).view(shape) + size * torch.arange(batch).view(steps)
+    moved = move(numbers)
+    if tuple(moved.shape) != tuple(expected):
+        raise ShapeError("numbers that are repeated while they are moved")
+    for place in range(moved.ndim):
+        if moved.shape[place] == batch:
+            first = moved.select(place, 0)
+            samples = torch.arange(batch).view([-1] + [1] * (moved.ndim - 1)) * size
+            if bool((first >= 0).all() & (first < size).all()) and torch.equal(
+                moved.movedim(place, 0), first[None] + samples
+            ):
+                return tuple(first.reshape(-1).tolist()), place
+    raise ShapeError("numbers of one sample go to another")
+
+
+def moves_of(name: str, func: Any, args: list[Any]) -> Callable[[Tensor], Tensor]:
+    """The operation on another first argument; for one that adds, which numbers it adds to."""
+    if name == "index_add":
+        return lambda numbers: numbers.index_select(args[1], args[2])
+    if name in PUTS:
+        return lambda numbers: torch.ops.aten.index.Tensor(numbers, args[1])
+    return lambda numbers: func(numbers, *args[1:])
