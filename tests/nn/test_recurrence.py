@@ -7,7 +7,7 @@ import torch
 from torch.utils import _pytree as pytree
 
 from remanence import nn
-from remanence.nn import recurrence
+from remanence.ops import recurrence
 from remanence.ops.scan.tensors import cpu
 
 LAYERS = {
@@ -18,12 +18,13 @@ LAYERS = {
     "orthogonal tanh": {"nonlinearity": "tanh"},
     "orthogonal relu": {"nonlinearity": "relu"},
     "alstm": {"copies": 3},
+    "urnn": {},
     "cfc": {"backbone_units": 5},
     "cfc no_gate": {"mode": "no_gate", "backbone_layers": 2, "activation": "gelu"},
     "cfc pure": {"mode": "pure", "backbone_layers": 0},
     "cfc mixed": {"mixed_memory": True, "activation": "silu"},
 }
-MODULES = ("elman", "gated", "cfc", "unitary.orthogonal", "recurrence")
+MODULES = ("nn.elman", "nn.gated", "nn.cfc", "nn.unitary.orthogonal", "ops.recurrence")
 
 
 @pytest.fixture(params=LAYERS)
@@ -43,7 +44,7 @@ def uncompiled(monkeypatch):
 
     def switch():
         for name in MODULES:
-            monkeypatch.setattr(f"remanence.nn.{name}.is_compiled", lambda *tensors, shortest=1: False)
+            monkeypatch.setattr(f"remanence.{name}.is_compiled", lambda *tensors, shortest=1: False)
 
     return switch
 
@@ -52,7 +53,8 @@ def values_and_gradients(layer, x, state=None, **options):
     y, state = layer(x, state, **options)
     leaves = [y, *pytree.tree_leaves(state)]
     loss = torch.stack([(leaf * (1 + place)).square().sum() for place, leaf in enumerate(leaves)]).sum()
-    return [*leaves, *torch.autograd.grad(loss, [x, *layer.parameters()])]
+    found = torch.autograd.grad(loss, [x, *layer.parameters()], allow_unused=True, materialize_grads=True)
+    return [*leaves, *found]
 
 
 @pytest.mark.parametrize("batch", [1, 9])

@@ -9,8 +9,8 @@ from torch import Tensor, nn
 from remanence.checks import positive_integer
 from remanence.errors import UserError
 from remanence.nn.memory import Memory, State
-from remanence.nn.recurrence import run_step
 from remanence.nn.structure import Device, draw_permutation
+from remanence.ops.recurrence import run_step
 from remanence.ops.scan.layout import Tensors
 
 

@@ -12,10 +12,10 @@ from torch.nn import functional as F
 from remanence.checks import positive_integer
 from remanence.errors import UserError
 from remanence.nn.memory import Memory, State
-from remanence.nn.recurrence import is_compiled, run_step
 from remanence.nn.structure import Device
 from remanence.ops import chain
 from remanence.ops.chain import Stage
+from remanence.ops.recurrence import is_compiled, run_step
 
 ACTIVATIONS: dict[str, tuple[Callable[[Tensor], Tensor], float, float]] = {
     "lecun_tanh": (torch.tanh, 0.666, 1.7159),

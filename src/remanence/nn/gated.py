@@ -5,9 +5,9 @@ from torch import Tensor, nn
 
 from remanence._kernels.addressing import is_transformed
 from remanence.nn.memory import Memory, State
-from remanence.nn.recurrence import is_compiled, run_step
 from remanence.nn.structure import Device
 from remanence.ops import autocast
+from remanence.ops.recurrence import is_compiled, run_step
 from remanence.ops.scan.layout import Tensors
 
 

@@ -12,8 +12,8 @@ from remanence._kernels.addressing import is_transformed
 from remanence.errors import UserError
 from remanence.nn.elman import STEPS
 from remanence.nn.memory import Memory, State
-from remanence.nn.recurrence import is_compiled, run_step
 from remanence.nn.structure import Device
+from remanence.ops.recurrence import is_compiled, run_step
 from remanence.ops.scan.layout import Tensors
 
 SHORTEST = 32

@@ -5,7 +5,9 @@ from jaxtyping import Complex, Float
 from torch import Tensor
 
 from remanence.ops import autocast
+from remanence.ops.recurrence import run_step
 from remanence.ops.rotations.reference import SMALLEST
+from remanence.ops.scan.layout import Tensors
 
 
 def run(
@@ -20,11 +22,13 @@ def run(
     # (a + ib)(c + id) for rows [a | b].
     real, imaginary = W.real.T, W.imag.T
     matrix = torch.cat([torch.cat([real, imaginary], 1), torch.cat([-imaginary, real], 1)])
-    h, states = state, []
     with autocast.off(x.device):  # rounded to 16 bits, W would not be unitary
-        for drive_t in drive.unbind(1):
-            z = torch.addmm(drive_t, h, matrix).unflatten(1, (2, -1))
-            modulus = z.square().sum(1, keepdim=True).clamp(min=SMALLEST**2).sqrt()
-            h = (z * torch.relu(1 + bias / modulus)).flatten(1)
-            states.append(h)
-    return torch.stack(states, 1)
+        (y,), _ = run_step(_step, [drive], [state], [matrix, bias])
+    return y
+
+
+def _step(state: Tensors, inputs: Tensors, params: Tensors) -> Tensors:
+    (h,), (drive,), (matrix, bias) = state, inputs, params
+    z = (drive + h @ matrix).unflatten(1, (2, -1))
+    modulus = z.square().sum(1, keepdim=True).clamp(min=SMALLEST**2).sqrt()
+    return ((z * torch.relu(1 + bias / modulus)).flatten(1),)
