@@ -9,6 +9,8 @@ from torch.utils import _pytree as pytree
 from remanence import nn
 from remanence.ops import recurrence
 from remanence.ops.scan.tensors import cpu
+from remanence.ops.scan.tensors.trace import TracedTensorStep
+from remanence.ops.scan.trace import TracedStep
 
 LAYERS = {
     "gru": {},
@@ -57,8 +59,7 @@ def values_and_gradients(layer, x, state=None, **options):
     return [*leaves, *found]
 
 
-@pytest.mark.parametrize("batch", [1, 9])
-@pytest.mark.parametrize("dtype", [torch.float32, torch.float64])
+@pytest.mark.parametrize(("dtype", "batch"), [(torch.float32, 9), (torch.float64, 1)])
 def test_compiled_loops_are_right(layer, uncompiled, dtype, batch, monkeypatch):
     calls = []
     monkeypatch.setattr(cpu, "forward", lambda *given, real=cpu.forward: calls.append(1) or real(*given))
@@ -76,6 +77,16 @@ def test_compiled_loops_are_right(layer, uncompiled, dtype, batch, monkeypatch):
     for ours, theirs in zip(pytree.tree_leaves(found), pytree.tree_leaves(expected), strict=True):
         error = 1e-4 if dtype == torch.float32 else 1e-10
         torch.testing.assert_close(ours, theirs, rtol=error, atol=error * theirs.abs().max().item())
+
+
+@pytest.mark.parametrize("name", [*nn.layers, *LAYERS])
+def test_no_layer_is_traced_again_in_the_next_call(name, monkeypatch):
+    options: dict[str, Any] = LAYERS.get(name, {})
+    layer, x = nn.create(name.split()[0], input_size=3, hidden_size=6, **options), torch.randn(2, 40, 3)
+    layer(x)[0].sum().backward()
+    for kind in (TracedStep, TracedTensorStep):
+        monkeypatch.setattr(kind, "__init__", lambda *_: pytest.fail("traced again"))
+    layer(x)[0].sum().backward()
 
 
 def test_another_permutation_is_another_step():

@@ -1,6 +1,7 @@
 """The associative LSTM of Danihelka et al. (2016): an LSTM whose cells are addressed by complex keys."""
 
 from functools import partial
+from typing import no_type_check
 
 import numpy as np
 import torch
@@ -14,6 +15,7 @@ from remanence.ops.recurrence import run_step
 from remanence.ops.scan.layout import Tensors
 
 
+@no_type_check
 def complex_multiply(a: Tensor, b: Tensor) -> Tensor:
     """Multiply complex vectors stored as [..., real half | imaginary half] (⊛ in the paper)."""
     a_re, a_im = a.chunk(2, -1)
@@ -21,6 +23,7 @@ def complex_multiply(a: Tensor, b: Tensor) -> Tensor:
     return torch.cat([a_re * b_re - a_im * b_im, a_re * b_im + a_im * b_re], -1)
 
 
+@no_type_check
 def bound(z: Tensor) -> Tensor:
     """Divide every complex component by max(1, its modulus)."""
     re, im = z.chunk(2, -1)
@@ -111,6 +114,7 @@ class AssociativeLSTM(Memory):
         return state[0], state
 
 
+@no_type_check  # a wrapper around it would count as something that may change: traced in every call
 def associative_step(permutations: Tensor, state: Tensors, inputs: Tensors, params: Tensors) -> Tensors:
     """Compute a step from what its input contributes."""
     (h, c), (drive,), (weight,) = state, inputs, params
@@ -123,6 +127,7 @@ def associative_step(permutations: Tensor, state: Tensors, inputs: Tensors, para
     return g_o * bound(complex_multiply(r_o, c).mean(1)), c
 
 
+@no_type_check
 def split_sizes(hidden_size: int) -> list[int]:
     """Return the rows of the three gates (one number for both halves), the two keys and the content."""
     return [3 * hidden_size // 2, hidden_size, hidden_size, hidden_size]

@@ -3,7 +3,7 @@
 from collections.abc import Callable
 from functools import partial
 from itertools import pairwise
-from typing import Any, Literal
+from typing import Any, Literal, no_type_check
 
 import torch
 from torch import Tensor, nn
@@ -251,11 +251,13 @@ _NCPS_ACTIVATIONS: dict[str, Any] = {  # by their names there
 }
 
 
+@no_type_check  # a wrapper around it would count as something that may change: traced in every call
 def apply_dropout(f: Callable[[Tensor], Tensor], a: Tensor, kept: Tensor) -> Tensor:
     """Apply f, and zero the units where ``kept`` is 0."""
     return f(a) * kept
 
 
+@no_type_check
 def lstm_cell(a: Tensor, c: Tensor) -> tuple[Tensor, Tensor]:
     """Compute a step of an LSTM, with the rows of a for cell input, input gate, forget gate and output gate."""
     into, forget, out = torch.sigmoid(a.narrow(-2, 1, 3)).unbind(-2)
@@ -263,18 +265,21 @@ def lstm_cell(a: Tensor, c: Tensor) -> tuple[Tensor, Tensor]:
     return torch.tanh(c) * out, c
 
 
+@no_type_check
 def apply_gated_head(a: Tensor, *timespan: Tensor) -> Tensor:
     """Compute mode default; the gate's a is halved, as σ(a) = (1 + tanh(a/2)) / 2, so that one tanh is enough."""
     start, end, gate = _split_heads(a, *timespan)
     return torch.lerp(torch.lerp(start, end, 0.5), end, gate)
 
 
+@no_type_check
 def apply_ungated_head(a: Tensor, *timespan: Tensor) -> Tensor:
     """Compute mode no_gate; the gate's a is halved."""
     start, end, gate = _split_heads(a, *timespan)
     return torch.addcmul(torch.add(start, end, alpha=0.5), end, gate, value=0.5)
 
 
+@no_type_check
 def _split_heads(a: Tensor, *timespan: Tensor) -> tuple[Tensor, ...]:
     if not timespan:
         return torch.tanh(a).unbind(-2)
@@ -282,6 +287,7 @@ def _split_heads(a: Tensor, *timespan: Tensor) -> tuple[Tensor, ...]:
     return torch.tanh(start), torch.tanh(end), torch.tanh(torch.addcmul(shift, rate, timespan[0]))
 
 
+@no_type_check
 def apply_pure_head(a: Tensor, least: Tensor, amplitude: Tensor, *timespan: Tensor) -> Tensor:
     """Compute mode pure; ``least`` is -abs(w)."""
     rate = least - a.abs()

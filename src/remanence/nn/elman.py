@@ -1,6 +1,6 @@
 """The simple recurrent network of Elman (1990), and the IRNN of Le et al. (2015)."""
 
-from typing import Literal
+from typing import Literal, no_type_check
 
 import torch
 from torch import Tensor, nn
@@ -90,11 +90,13 @@ class Elman(Memory):
         return h, h
 
 
+@no_type_check  # a wrapper around it would count as something that may change: traced in every call
 def tanh_step(state: Tensors, inputs: Tensors, params: Tensors) -> Tensors:
     """Compute h <- tanh(x + W h)."""
     return (torch.tanh(inputs[0] + nn.functional.linear(state[0], params[0])),)
 
 
+@no_type_check
 def relu_step(state: Tensors, inputs: Tensors, params: Tensors) -> Tensors:
     """Compute h <- ReLU(x + W h)."""
     return (torch.relu(inputs[0] + nn.functional.linear(state[0], params[0])),)

@@ -1,5 +1,7 @@
 """Complex networks with W as a matrix, in real numbers: the fewest operations a step, where units are few."""
 
+from typing import no_type_check
+
 import torch
 from jaxtyping import Complex, Float
 from torch import Tensor
@@ -27,6 +29,7 @@ def run(
     return y
 
 
+@no_type_check  # a wrapper around it would count as something that may change: traced in every call
 def _step(state: Tensors, inputs: Tensors, params: Tensors) -> Tensors:
     (h,), (drive,), (matrix, bias) = state, inputs, params
     z = (drive + h @ matrix).unflatten(1, (2, -1))
