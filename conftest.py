@@ -18,7 +18,8 @@ def find_checked_modules() -> list[str]:
 
     The compilers inside make millions of small calls; to check those too took two fifths of the suite's time.
     """
-    top = [path for path in (SRC / "remanence").iterdir() if not path.name.startswith("_") and path.name != "ops"]
+    parts = [path for path in (SRC / "remanence").iterdir() if path.is_dir() or path.suffix == ".py"]
+    top = [path for path in parts if not path.name.startswith("_") and path.name != "ops"]
     shaped = [path for path in (SRC / "remanence/ops").rglob("*.py") if "from jaxtyping" in path.read_text("utf-8")]
     return [".".join(path.relative_to(SRC).with_suffix("").parts) for path in (*top, *shaped)]
 

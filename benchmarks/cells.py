@@ -15,6 +15,7 @@ from _interleaved import medians, show
 from torch import Tensor
 
 import remanence
+from remanence.nn.gated import gru_step, lstm_step
 
 sys.path.insert(0, str(Path(__file__).parents[1] / "examples"))
 import layer_norm_lstm
@@ -27,31 +28,15 @@ UNITS = (64, 256)
 REPEATS = 7
 
 
-def gru(state, inputs, params):
-    (h,), (x,), (weight, bias) = state, inputs, params
-    r, z, n = x.chunk(3, -1)
-    of_r, of_z, of_n = F.linear(h, weight, bias).chunk(3, -1)
-    z = torch.sigmoid(z + of_z)
-    n = torch.tanh(n + torch.sigmoid(r + of_r) * of_n)
-    return (n + z * (h - n),)
-
-
-def lstm(state, inputs, params):
-    (h, c), (x,), (weight,) = state, inputs, params
-    i, f, g, o = (x + F.linear(h, weight)).chunk(4, -1)
-    c = torch.sigmoid(f) * c + torch.sigmoid(i) * torch.tanh(g)
-    return torch.sigmoid(o) * torch.tanh(c), c
-
-
 def as_a_step(step, layer: torch.nn.RNNBase, x: Tensor):
     """A layer of PyTorch's by the scan, with its weights."""
     weight_ih, weight_hh, bias_ih, bias_hh = layer.all_weights[0]
     start = x.new_zeros(len(x), layer.hidden_size)
-    if step is gru:
+    if step is gru_step:
         drive = F.linear(x, weight_ih, bias_ih)
-        return remanence.scan(gru, [drive], [start], [weight_hh, bias_hh], backend="cpu")[0][0]
+        return remanence.scan(gru_step, [drive], [start], [weight_hh, bias_hh], backend="cpu")[0][0]
     drive = F.linear(x, weight_ih, bias_ih + bias_hh)
-    return remanence.scan(lstm, [drive], [start, start], [weight_hh], backend="cpu")[0][0]
+    return remanence.scan(lstm_step, [drive], [start, start], [weight_hh], backend="cpu")[0][0]
 
 
 def both_ways(module: torch.nn.Module, run):
@@ -64,7 +49,7 @@ def both_ways(module: torch.nn.Module, run):
 
 def beside_pytorch(units: int) -> None:
     x = torch.randn(BATCH, TIME, units)
-    for step, kind in ((gru, torch.nn.GRU), (lstm, torch.nn.LSTM)):
+    for step, kind in ((gru_step, torch.nn.GRU), (lstm_step, torch.nn.LSTM)):
         layer = kind(units, units, batch_first=True)
         torch.testing.assert_close(as_a_step(step, layer, x), layer(x)[0], rtol=1e-4, atol=1e-4)
         ways = {

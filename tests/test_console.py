@@ -15,8 +15,7 @@ LETTERS = "Wᵀ → λ ─ é \udcff"  # the last: a byte of a file's name that 
 @pytest.mark.parametrize("encoding", ["ascii", "cp1252", "ascii:surrogateescape", "utf-8"])
 def test_commands_in_an_encoding_that_lacks_letters(encoding, tmp_path):
     environment = {**os.environ, "PYTHONIOENCODING": encoding, "COLUMNS": "200"}
-    commands = [["list"], ["train", "retrival", "--layer", "łstm"]]
-    for command in (*commands, ["preview", "adding"]) if encoding == "ascii" else commands:
+    for command in (["list"], ["preview", "adding"], ["train", "retrival", "--layer", "łstm"]):
         done = subprocess.run(
             [sys.executable, "-m", "remanence", *command], cwd=tmp_path, env=environment, capture_output=True
         )

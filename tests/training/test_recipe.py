@@ -161,7 +161,7 @@ def test_more_runs_than_can_be_planned_are_refused():
         ("gru", {"layer": {"name": "gru", "hidden_size": 2_000_000}}),
         ("elman", {"model": {"embedding": [3_000_000, 3_000_000]}}),
         ("lstm", {"layer": {"name": "lstm", "hidden_size": 100_000}}),
-        ("full", {"layer": {"name": "full", "hidden_size": 100_000}, "model": {"transformer": {"layers": 100}}}),
+        ("full", {"layer": {"name": "full", "hidden_size": 100_000}, "model": {"transformer": {"layers": 1000}}}),
     ],
 )
 def test_a_model_that_no_memory_holds_is_refused_before_it_is_made(layer, fields, within):

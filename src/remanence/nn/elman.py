@@ -85,8 +85,8 @@ class Elman(Memory):
         return y, h[0]
 
     def _advance(self, x_t: Tensor, state: State) -> tuple[Tensor, State]:
-        f = torch.tanh if self.nonlinearity == "tanh" else torch.relu
-        h = f(nn.functional.linear(x_t, self.weight_ih, self.bias) + nn.functional.linear(state, self.weight_hh))
+        drive = nn.functional.linear(x_t, self.weight_ih, self.bias)
+        (h,) = STEPS[self.nonlinearity]((state,), (drive,), (self.weight_hh,))
         return h, h
 
 

@@ -53,7 +53,10 @@ class LSTM(Memory):
     def _run(self, x: Tensor, state: State) -> tuple[Tensor, State]:
         h, c = state
         if is_transformed():  # there are no rules for torch.nn.LSTM
-            return self._as_steps(x, h, c)
+            weight_ih, weight_hh, bias_ih, bias_hh = self.rnn.all_weights[0]
+            drive = nn.functional.linear(x, weight_ih, bias_ih + bias_hh)
+            (y, _), state = run_step(lstm_step, [drive], [h, c], [weight_hh])
+            return y, state
         if not autocast.lacks_fused_lstm(x.device):
             y, (h, c) = self.rnn(x, (h[None], c[None]))
             return y, (h[0], c[0])
@@ -65,12 +68,6 @@ class LSTM(Memory):
     def _advance(self, x_t: Tensor, state: State) -> tuple[Tensor, State]:
         y, state = self._run(x_t[:, None], state)
         return y[:, 0], state
-
-    def _as_steps(self, x: Tensor, h: Tensor, c: Tensor) -> tuple[Tensor, State]:
-        weight_ih, weight_hh, bias_ih, bias_hh = self.rnn.all_weights[0]
-        drive = nn.functional.linear(x, weight_ih, bias_ih + bias_hh)
-        (y, _), state = run_step(lstm_step, [drive], [h, c], [weight_hh])
-        return y, state
 
 
 @no_type_check
@@ -97,7 +94,7 @@ class GRU(Memory):
         h [batch, hidden_size].
 
     The weights live in ``layer.rnn``, a ``torch.nn.GRU``. On CPUs the loop is one of :func:`remanence.scan`, which is
-    faster than PyTorch's (``benchmarks/cells.py``); elsewhere it is that of ``layer.rnn``.
+    faster than PyTorch's (``benchmarks/recurrence.py``); elsewhere it is that of ``layer.rnn``.
 
     Example:
         >>> y, h = GRU(3, 8)(torch.randn(2, 5, 3))

@@ -12,7 +12,6 @@ from collections.abc import Callable, Iterable, Iterator, Mapping
 from concurrent.futures import ProcessPoolExecutor, as_completed
 from concurrent.futures.process import BrokenProcessPool
 from contextlib import contextmanager, nullcontext, suppress
-from multiprocessing import forkserver
 from multiprocessing.context import BaseContext
 from multiprocessing.queues import SimpleQueue
 from pathlib import Path
@@ -142,6 +141,8 @@ def start_workers(jobs: int, tell: Callable[[Message], None]) -> Iterator[TrainA
     pool = ProcessPoolExecutor(jobs, mp_context=context, initializer=start_worker, initargs=given)
 
     def train_all(runs: Mapping[Path, RunConfig]) -> None:
+        if not is_spawned:
+            start_server()
         with block_interrupts() if is_spawned else nullcontext():
             futures = [pool.submit(train_in_worker, config, folder) for folder, config in runs.items()]
         for future in as_completed(futures):
@@ -174,9 +175,15 @@ def choose_context() -> BaseContext:
         return multiprocessing.get_context("spawn")
     context = multiprocessing.get_context("forkserver")
     context.set_forkserver_preload([__name__])
+    return context
+
+
+def start_server() -> None:
+    """Start the process that forks others, unless it runs."""
+    from multiprocessing import forkserver  # not on every system
+
     with block_interrupts():
         forkserver.ensure_running()
-    return context
 
 
 @contextmanager

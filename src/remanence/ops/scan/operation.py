@@ -20,9 +20,7 @@ from remanence.ops.scan.fingerprint import fingerprint
 from remanence.ops.scan.fused import FusedLoop
 from remanence.ops.scan.layout import INPUTS, PARAMS, Group, Layout, Tensors, flat, group, parts
 from remanence.ops.scan.resets import with_reset
-from remanence.ops.scan.tensors import cpu as tensors_cpu
 from remanence.ops.scan.tensors.graph import Shape
-from remanence.ops.scan.tensors.loop import TensorLoop
 from remanence.ops.scan.tensors.trace import Shapes, TracedTensorStep
 from remanence.ops.scan.trace import Step, TracedStep, UntraceableError
 from remanence.ops.uncompiled import uncompiled
@@ -108,6 +106,8 @@ def _scan(
     if name == "reference":
         return reference.scan(step, given.inputs, state, given.params)
     if isinstance(given.traced, TracedTensorStep):
+        from remanence.ops.scan.tensors.loop import TensorLoop  # as load(name) does: what compiles, when it is used
+
         results = record(TensorLoop(given.traced, every), (*state, *given.inputs, *given.params))
     else:
         assert given.traced is not None
@@ -203,6 +203,8 @@ def scan_source(
     if why is not None or given.traced is None:
         raise UserError(f"this step cannot be fused: {why}")
     if isinstance(given.traced, TracedTensorStep):
+        from remanence.ops.scan.tensors import cpu as tensors_cpu
+
         return tensors_cpu.source(given.traced)
     return load(backend).source(given.traced, [True] * sum(counts))
 

@@ -9,23 +9,9 @@ import torch.nn.functional as F
 
 import remanence
 from remanence._kernels import buffers, kernel
+from remanence.nn.gated import gru_step as gru
+from remanence.nn.gated import lstm_step as lstm
 from remanence.ops.scan.tensors import cpu
-
-
-def gru(state, inputs, params):
-    (h,), (x,), (weight, bias) = state, inputs, params
-    r, z, n = x.chunk(3, -1)
-    of_r, of_z, of_n = F.linear(h, weight, bias).chunk(3, -1)
-    z = torch.sigmoid(z + of_z)
-    n = torch.tanh(n + torch.sigmoid(r + of_r) * of_n)
-    return (n + z * (h - n),)
-
-
-def lstm(state, inputs, params):
-    (h, c), (x,), (weight,) = state, inputs, params
-    i, f, g, o = (x + F.linear(h, weight)).chunk(4, -1)
-    c = torch.sigmoid(f) * c + torch.sigmoid(i) * torch.tanh(g)
-    return torch.sigmoid(o) * torch.tanh(c), c
 
 
 def slstm(state, inputs, params):

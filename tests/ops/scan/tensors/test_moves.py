@@ -63,6 +63,7 @@ def written(a, b):
         (lambda s, x, p: (s[0][torch.tensor([2, 0, 1])] @ p[0],), "another"),
         (lambda s, x, p: ((s[0] @ p[0])[:, p[0][0].argsort()],), "places that depend"),
         (lambda s, x, p: ((s[0] @ p[0]).roll(1, 0),), "another"),
+        (lambda s, x, p: (s[0] @ p[0] + (s[0] @ p[0])[:, torch.zeros(6, dtype=torch.bool)].sum(-1, True),), "elements"),
         (lambda s, x, p: (written(s[0] @ p[0], x[0]),), "in the place"),
     ],
 )

@@ -228,12 +228,13 @@ class _Recorder(TorchDispatchMode):
         emitter = TensorEmitter(self.builder, self._batch, outputs)
         move, x = moves_of(name, func, given), self._node(given[0])
         if name in TAKES:
-            self._know(outputs[0], take(emitter, x, move))
+            self._know(outputs[0], self._checked(name, take(emitter, x, move), outputs[0]))
             return
         added = given[3] if name == "index_add" else given[2]
         if (given[4] != 1) if name == "index_add" else not given[3]:
             raise UntraceableError(f"{name}: numbers that are put in the place of others, or scaled")
-        self._know(outputs[0], put(emitter, x, self._node(added), tuple(added.shape), move))
+        place = put(emitter, x, self._node(added), tuple(added.shape), move)
+        self._know(outputs[0], self._checked(name, place, outputs[0]))
 
     def _is_place(self, tensor: Tensor) -> bool:
         """Whether whole numbers or truth values come from outside, or from what the step makes of such."""
