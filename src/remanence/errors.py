@@ -1,5 +1,7 @@
 """Exceptions: mistakes that the user can fix, and runs that could not finish."""
 
+from typing import Any
+
 
 class UserError(ValueError):
     """An invalid argument, option or file; the message says what was expected, what came, and what to do.
@@ -10,6 +12,13 @@ class UserError(ValueError):
 
 class RunError(RuntimeError):
     """A run ended without a result; the message says what to do."""
+
+
+def describe_value(value: Any) -> str:
+    """Describe a wrong argument: shape, dtype and device of a tensor, else the type."""
+    if all(hasattr(value, name) for name in ("shape", "dtype", "device")):
+        return f"{list(value.shape)} of {value.dtype} on {value.device}"
+    return repr(type(value))
 
 
 def is_out_of_memory(error: BaseException) -> bool:

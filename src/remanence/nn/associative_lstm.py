@@ -11,6 +11,7 @@ from remanence.checks import positive_integer
 from remanence.errors import UserError
 from remanence.nn.memory import Memory, State
 from remanence.nn.structure import Device, draw_permutation
+from remanence.ops.episodes import Episodes
 from remanence.ops.recurrence import run_step
 from remanence.ops.scan.layout import Tensors
 
@@ -102,10 +103,10 @@ class AssociativeLSTM(Memory):
         """Return (h, c), both zero."""
         return self._zeros(batch_size, self.hidden_size), self._zeros(batch_size, self.copies, self.hidden_size)
 
-    def _run(self, x: Tensor, state: State) -> tuple[Tensor, State]:
+    def _run(self, x: Tensor, state: State, *, episodes: Episodes | None = None) -> tuple[Tensor, State]:
         drive = nn.functional.linear(x, self.weight_ih, self.bias)
         step = partial(associative_step, self.permutations)
-        (y, _), state = run_step(step, [drive], state, [self.weight_hh])
+        (y, _), state = run_step(step, [drive], state, [self.weight_hh], episodes=episodes)
         return y, state
 
     def _advance(self, x_t: Tensor, state: State) -> tuple[Tensor, State]:

@@ -15,6 +15,7 @@ from remanence.nn.memory import Memory, State
 from remanence.nn.structure import Device
 from remanence.ops import chain
 from remanence.ops.chain import Stage
+from remanence.ops.episodes import Episodes
 from remanence.ops.recurrence import is_compiled, run_step
 
 ACTIVATIONS: dict[str, tuple[Callable[[Tensor], Tensor], float, float]] = {
@@ -181,12 +182,14 @@ class CfC(Memory):
         h = self._zeros(batch_size, self.hidden_size)
         return h if self.cell_hh is None else (h, torch.zeros_like(h))
 
-    def _run(self, x: Tensor, state: State, timespans: Tensor | None = None) -> tuple[Tensor, State]:
+    def _run(
+        self, x: Tensor, state: State, timespans: Tensor | None = None, *, episodes: Episodes | None = None
+    ) -> tuple[Tensor, State]:
         h, c = (state, None) if self.cell_hh is None else state
         times = None if timespans is None else timespans.t()[..., None].to(h.dtype)
         stages = self._make_stages(x.transpose(0, 1), times)
-        if is_compiled(x, h, *self.parameters(), shortest=16):
-            (y, *_), final = run_step(*chain.as_step(stages, h, c))
+        if episodes or is_compiled(x, h, *self.parameters(), shortest=16):
+            (y, *_), final = run_step(*chain.as_step(stages, h, c), episodes=episodes)
             return y, final[0] if c is None else final
         states, h, c = chain.run(stages, h, c)
         return states.transpose(0, 1), h if c is None else (h, c)

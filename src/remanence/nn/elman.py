@@ -9,6 +9,7 @@ from remanence._kernels.addressing import is_transformed
 from remanence.errors import UserError
 from remanence.nn.memory import Memory, State
 from remanence.nn.structure import Device
+from remanence.ops.episodes import Episodes
 from remanence.ops.recurrence import is_compiled, run_step
 from remanence.ops.scan.layout import Tensors
 
@@ -74,10 +75,10 @@ class Elman(Memory):
             for parameter in self.parameters():
                 nn.init.uniform_(parameter, -(self.hidden_size**-0.5), self.hidden_size**-0.5)
 
-    def _run(self, x: Tensor, state: State) -> tuple[Tensor, State]:
-        if is_transformed() or is_compiled(x, state, *self.parameters(), shortest=32):
+    def _run(self, x: Tensor, state: State, *, episodes: Episodes | None = None) -> tuple[Tensor, State]:
+        if episodes or is_transformed() or is_compiled(x, state, *self.parameters(), shortest=32):
             drive = nn.functional.linear(x, self.weight_ih, self.bias)
-            (y,), (h,) = run_step(STEPS[self.nonlinearity], [drive], [state], [self.weight_hh])
+            (y,), (h,) = run_step(STEPS[self.nonlinearity], [drive], [state], [self.weight_hh], episodes=episodes)
             return y, h
         fused = torch.rnn_tanh if self.nonlinearity == "tanh" else torch.rnn_relu
         weights = [self.weight_ih, self.weight_hh, self.bias, torch.zeros_like(self.bias)]

@@ -18,6 +18,7 @@ from remanence.nn.flip_flop_step import PARAMETERS, Dynamics, Gate, Neuron, buil
 from remanence.nn.memory import Memory
 from remanence.nn.structure import Device
 from remanence.nn.synapses import Synapses
+from remanence.ops.episodes import Episodes, as_options
 from remanence.ops.scan.operation import scan
 from remanence.wiring import Adjacency, Wiring, dense
 
@@ -227,14 +228,21 @@ class CFF(Memory):
         return self.equilibria().stable.sum(0) >= 2
 
     def _run(
-        self, x: Tensor, state: tuple[Tensor, Tensor], timespans: Tensor | None = None
+        self,
+        x: Tensor,
+        state: tuple[Tensor, Tensor],
+        timespans: Tensor | None = None,
+        *,
+        episodes: Episodes | None = None,
     ) -> tuple[Tensor, tuple[Tensor, Tensor]]:
         if self.lateral is not None:
             outside, capacitance = self._compute_outside(x), self.log_capacitance.exp()
-            return self.lateral.evolve(state, self.neurons(), capacitance, outside, self.sub_steps, timespans)
+            return self.lateral.evolve(
+                state, self.neurons(), capacitance, outside, self.sub_steps, timespans, episodes=episodes
+            )
         drives = self._compute_drives(x)
         inputs = drives if timespans is None else _append_timespans(drives, timespans)
-        (q, _), (last_q, last_r) = scan(self._step, inputs, state, self._params())
+        (q, _), (last_q, last_r) = scan(self._step, inputs, state, self._params(), **as_options(episodes))
         return q, (last_q, last_r)
 
     def _advance(

@@ -7,6 +7,7 @@ from torch import Tensor
 from remanence.errors import UserError
 from remanence.nn.flip_flop_step import Neuron
 from remanence.nn.synapses import Synapses
+from remanence.ops.episodes import Episodes
 from remanence.ops.ltc import Edges, Strengths, evolve
 from remanence.wiring import Wiring
 
@@ -72,6 +73,7 @@ class Lateral(Synapses):
         outside: tuple[Tensor, Tensor],
         sub_steps: int,
         timespans: Tensor | None,
+        episodes: Episodes | None = None,
     ) -> tuple[Tensor, tuple[Tensor, Tensor]]:
         """Compute q over time, [batch, time, pairs], and the last (q, r).
 
@@ -82,6 +84,7 @@ class Lateral(Synapses):
             outside: rate and current from the inputs, [batch, time, 2 pairs].
             sub_steps: K.
             timespans: [batch, time] or None.
+            episodes: as of :func:`remanence.ops.ltc.evolve`, but for ``reset_state``: (q, r).
         """
         both = Neuron(*(torch.cat(fields) for fields in zip(*neurons, strict=True)))
         rate, current = outside
@@ -100,6 +103,8 @@ class Lateral(Synapses):
                 [both.mutual_current / both.mutual, both.onto_itself_current / both.onto_itself, between.potential]
             ),
         )
+        if episodes:
+            episodes = episodes._replace(reset_state=(torch.cat(episodes.reset_state, -1),))
         over_time, last = evolve(
             torch.cat(state, -1),
             rate + both.leak,
@@ -109,6 +114,7 @@ class Lateral(Synapses):
             Strengths(*(values[self.order] for values in of_pairs)),
             sub_steps=sub_steps,
             timespans=timespans,
+            episodes=episodes,
         )
         q, r = last.chunk(2, -1)
         return over_time[..., : over_time.shape[-1] // 2], (q, r)

@@ -9,6 +9,7 @@ from remanence._kernels.addressing import is_transformed
 from remanence.nn.memory import Memory, State
 from remanence.nn.structure import Device
 from remanence.ops import autocast
+from remanence.ops.episodes import Episodes
 from remanence.ops.recurrence import is_compiled, run_step
 from remanence.ops.scan.layout import Tensors
 
@@ -50,12 +51,12 @@ class LSTM(Memory):
         """Return (h, c), both zero."""
         return self._zeros(batch_size, self.hidden_size), self._zeros(batch_size, self.hidden_size)
 
-    def _run(self, x: Tensor, state: State) -> tuple[Tensor, State]:
+    def _run(self, x: Tensor, state: State, *, episodes: Episodes | None = None) -> tuple[Tensor, State]:
         h, c = state
-        if is_transformed():  # there are no rules for torch.nn.LSTM
+        if episodes or is_transformed():  # torch.nn.LSTM has no rules for them
             weight_ih, weight_hh, bias_ih, bias_hh = self.rnn.all_weights[0]
             drive = nn.functional.linear(x, weight_ih, bias_ih + bias_hh)
-            (y, _), state = run_step(lstm_step, [drive], [h, c], [weight_hh])
+            (y, _), state = run_step(lstm_step, [drive], [h, c], [weight_hh], episodes=episodes)
             return y, state
         if not autocast.lacks_fused_lstm(x.device):
             y, (h, c) = self.rnn(x, (h[None], c[None]))
@@ -113,12 +114,12 @@ class GRU(Memory):
         super().__init__(input_size, hidden_size)
         self.rnn = nn.GRU(self.input_size, self.hidden_size, batch_first=True)
 
-    def _run(self, x: Tensor, state: State) -> tuple[Tensor, State]:
+    def _run(self, x: Tensor, state: State, *, episodes: Episodes | None = None) -> tuple[Tensor, State]:
         weights = self.rnn.all_weights[0]
-        if is_transformed() or is_compiled(x, state, *weights, shortest=8):
+        if episodes or is_transformed() or is_compiled(x, state, *weights, shortest=8):
             weight_ih, weight_hh, bias_ih, bias_hh = weights
             drive = nn.functional.linear(x, weight_ih, bias_ih)
-            (y,), (h,) = run_step(gru_step, [drive], [state], [weight_hh, bias_hh])
+            (y,), (h,) = run_step(gru_step, [drive], [state], [weight_hh, bias_hh], episodes=episodes)
             return y, h
         y, h = self.rnn(x, state[None])
         return y, h[0]

@@ -14,6 +14,7 @@ from remanence.nn.memory import Memory
 from remanence.nn.ncps_adapter import convert_from_ncps, convert_to_ncps
 from remanence.nn.structure import Device
 from remanence.nn.synapses import Synapses
+from remanence.ops.episodes import Episodes, begin_anew, select_last
 from remanence.ops.ltc import evolve
 from remanence.wiring import Adjacency, Wiring, dense
 
@@ -158,7 +159,9 @@ class LTC(Memory):
         """
         return convert_to_ncps(self)
 
-    def _run(self, x: Tensor, state: Tensor, timespans: Tensor | None = None) -> tuple[Tensor, Tensor]:
+    def _run(
+        self, x: Tensor, state: Tensor, timespans: Tensor | None = None, *, episodes: Episodes | None = None
+    ) -> tuple[Tensor, Tensor]:
         conductance, current = self._compute_outside(x)
         if self.solver == "semi_implicit":
             over_time, state = evolve(
@@ -170,9 +173,10 @@ class LTC(Memory):
                 self.synapses.strengths,
                 sub_steps=self.sub_steps,
                 timespans=timespans,
+                episodes=episodes,
             )
         else:
-            over_time, state = self._integrate(state, conductance, current, timespans)
+            over_time, state = self._integrate(state, conductance, current, timespans, episodes=episodes)
         return self._read(over_time), state
 
     def _advance(self, x_t: Tensor, state: Tensor, timespans: Tensor | None = None) -> tuple[Tensor, Tensor]:
@@ -180,17 +184,25 @@ class LTC(Memory):
         return y[:, 0], state
 
     def _integrate(
-        self, v: Tensor, conductance: Tensor, current: Tensor, timespans: Tensor | None
+        self,
+        v: Tensor,
+        conductance: Tensor,
+        current: Tensor,
+        timespans: Tensor | None,
+        episodes: Episodes | None = None,
     ) -> tuple[Tensor, Tensor]:
         """Integrate the differential equation; return the states over time and the last one."""
         spans = [1.0] * conductance.shape[1] if timespans is None else timespans.to(v.dtype)[..., None].unbind(1)
-        solver, over_time = SOLVERS[self.solver], []
-        for pulling, driving, span in zip(conductance.unbind(1), current.unbind(1), spans, strict=True):
+        solver, over_time, before = SOLVERS[self.solver], [], v
+        for t, (pulling, driving, span) in enumerate(zip(conductance.unbind(1), current.unbind(1), spans, strict=True)):
+            if episodes:
+                v = begin_anew(episodes.reset[:, t], episodes.reset_state[0], v)
             change = partial(self._compute_change, pulling, driving)
             for _ in range(self.sub_steps):
                 v = solver(change, v, span / self.sub_steps)
             over_time.append(v)
-        return torch.stack(over_time, 1), v
+        states = torch.stack(over_time, 1)
+        return states, select_last(states, v, before, episodes and episodes.lengths)
 
     def _compute_outside(self, x: Tensor) -> tuple[Tensor, Tensor]:
         """Compute the conductance and current of the inputs and the leak."""

@@ -4,15 +4,16 @@ import math
 from typing import Any, ClassVar, TypeAlias
 
 import torch
-from jaxtyping import Float
+from jaxtyping import Bool, Float, Int
 from torch import Tensor
 
 from remanence._kernels.addressing import are_readable
 from remanence._torch import pytree
 from remanence.checks import positive_integer
-from remanence.errors import UserError
+from remanence.errors import UserError, describe_value
 from remanence.nn.structure import Device, Structured
 from remanence.ops import autocast
+from remanence.ops.episodes import Episodes, begin_anew, check_reset, find_real, mask_padding
 from remanence.ops.uncompiled import uncompiled
 
 State: TypeAlias = Any
@@ -71,6 +72,8 @@ class Memory(Structured):
         state: State = None,
         *,
         timespans: Float[Tensor, "batch time"] | None = None,
+        lengths: Int[Tensor, " batch"] | None = None,
+        reset: Bool[Tensor, "batch time"] | None = None,
     ) -> tuple[Float[Tensor, "batch time output"], State]:
         """Run over a sequence.
 
@@ -79,21 +82,36 @@ class Memory(Structured):
             state: what an earlier call returned; default: :meth:`initial_state`.
             timespans: how long each step lasts, [batch, time], in units of the time constants, at least 0; default: 1.
                 Only continuous-time layers take it.
+            lengths: the number of real steps of each sample of a padded batch, [batch], from 0 to time; default: all
+                are real. What stands behind them does not matter.
+            reset: before the steps at which it is true, [batch, time], a sample returns to :meth:`initial_state` (a new
+                episode, the next of several packed documents); gradients do not pass.
 
         Returns:
-            The output [batch, time, output_size], and the state after the last step.
+            The output [batch, time, output_size], 0 behind the real steps, and the state after the last real step.
 
         Raises:
             ValueError: a wrong shape or dtype, or ``timespans`` passed to a layer that is not a continuous-time layer.
         """
         self._check_input(x, "[batch, time, input_size]", 3)
+        batch, time = x.shape[:2]
+        state = self._check_state(state, batch)
+        real = None if lengths is None else find_real(lengths, batch, time, x.device)
+        if real is not None:
+            x = mask_padding(real, x)
+            timespans = mask_padding(real, timespans) if isinstance(timespans, Tensor) else timespans
         options = self._check_timespans(timespans, x)
-        state = self._check_state(state, x.shape[0])
+        if reset is not None:
+            check_reset(reset, batch, time)
+        if real is not None:
+            reset = ~real if reset is None else reset | ~real  # nothing grows there, and no gradient comes from there
         if 0 in x.shape[:2]:
             return x.new_zeros(*x.shape[:2], self.output_size), pytree.tree_map(torch.clone, state)
-        if self._is_too_narrow():
-            return self._in_float32(x, state, options)
-        return self._run(x, state, **options)
+        if reset is not None:
+            first = tuple(pytree.tree_leaves(self.initial_state(batch)))
+            options["episodes"] = Episodes(reset, first, lengths)
+        y, after = self._in_float32(x, state, options) if self._is_too_narrow() else self._run(x, state, **options)
+        return (y if real is None else mask_padding(real, y)), after
 
     def step(
         self,
@@ -138,7 +156,7 @@ class Memory(Structured):
     def _is_too_narrow(self) -> bool:
         return not self.in_low_precision and next(self.parameters()).dtype in (torch.bfloat16, torch.float16)
 
-    def _in_float32(self, x: Tensor, state: State, options: dict[str, Tensor]) -> tuple[Tensor, State]:
+    def _in_float32(self, x: Tensor, state: State, options: dict[str, Any]) -> tuple[Tensor, State]:
         """Run with parameters, input and state in float32; return the result in the dtype of x."""
         parameters = {name: parameter.float() for name, parameter in self.named_parameters()}
         wide = pytree.tree_map(torch.Tensor.float, state)
@@ -146,13 +164,23 @@ class Memory(Structured):
         return y.to(x.dtype), pytree.tree_map(lambda leaf: leaf.to(x.dtype), after)
 
     @uncompiled
-    def _run(self, x: Tensor, state: State) -> tuple[Tensor, State]:
-        outputs = []
+    def _run(self, x: Tensor, state: State, *, episodes: Episodes | None = None) -> tuple[Tensor, State]:
+        leaves, nesting = pytree.tree_flatten(state)
+        outputs, last = [], leaves
         # unbind: indexing x[:, t] would make the backward pass quadratic in time.
-        for x_t in x.unbind(1):
-            y_t, state = self._advance(x_t, state)
+        for t, x_t in enumerate(x.unbind(1)):
+            if episodes:
+                reset = episodes.reset[:, t]
+                leaves = [begin_anew(reset, first, s) for first, s in zip(episodes.reset_state, leaves, strict=True)]
+            y_t, after = self._advance(x_t, pytree.tree_unflatten(leaves, nesting))
+            leaves = pytree.tree_leaves(after)
+            if episodes is None or episodes.lengths is None:
+                last = leaves
+            else:
+                is_over = t >= episodes.lengths.to(x.device)
+                last = [begin_anew(is_over, before, s) for before, s in zip(last, leaves, strict=True)]
             outputs.append(y_t)
-        return torch.stack(outputs, 1), state
+        return torch.stack(outputs, 1), pytree.tree_unflatten(last, nesting)
 
     def _advance(self, x_t: Tensor, state: State) -> tuple[Tensor, State]:
         raise NotImplementedError
@@ -172,7 +200,7 @@ class Memory(Structured):
                 f"{name} expected x of {dtype}, as its parameters are, got {x.dtype}: convert with x.to({dtype})"
             )
 
-    def _check_timespans(self, timespans: Tensor | None, x: Tensor) -> dict[str, Tensor]:
+    def _check_timespans(self, timespans: Tensor | None, x: Tensor) -> dict[str, Any]:
         if timespans is None:
             return {}
         name = type(self).__name__
@@ -214,8 +242,3 @@ class Memory(Structured):
     def extra_repr(self) -> str:
         """Sizes, as `print(layer)` shows them."""
         return f"input_size={self.input_size}, hidden_size={self.hidden_size}, output_size={self.output_size}"
-
-
-def describe_value(value: Any) -> str:
-    """Describe a wrong argument: shape and dtype of a tensor, else the type."""
-    return f"{list(value.shape)} of {value.dtype} on {value.device}" if isinstance(value, Tensor) else repr(type(value))

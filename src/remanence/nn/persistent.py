@@ -12,6 +12,7 @@ from torch.nn import functional as F
 from remanence.errors import UserError
 from remanence.nn.memory import Memory
 from remanence.nn.structure import Device
+from remanence.ops.episodes import Episodes, as_options
 from remanence.ops.firing.schedule import Pointwise
 from remanence.ops.scan.operation import scan
 
@@ -79,8 +80,8 @@ class PersistentLinear(Memory):
         nn.init.uniform_(self.weight_ih, -bound, bound)
         nn.init.uniform_(self.bias, -bound, bound)
 
-    def _run(self, x: Tensor, state: Tensor) -> tuple[Tensor, Tensor]:
-        (n,), (final,) = scan(self._step, [self._drive(x)], [state], [self.bias])
+    def _run(self, x: Tensor, state: Tensor, *, episodes: Episodes | None = None) -> tuple[Tensor, Tensor]:
+        (n,), (final,) = scan(self._step, [self._drive(x)], [state], [self.bias], **as_options(episodes))
         return n, final
 
     def _advance(self, x_t: Tensor, state: Tensor) -> tuple[Tensor, Tensor]:

@@ -12,6 +12,7 @@ from torch.nn import functional as F
 from remanence.errors import UserError
 from remanence.nn.memory import Memory
 from remanence.nn.structure import Device
+from remanence.ops.episodes import Episodes, as_options
 from remanence.ops.scan.operation import scan
 
 GATES: dict[str, Callable[[Tensor], Tensor]] = {"tanh": torch.tanh, "sigmoid": torch.sigmoid}
@@ -90,8 +91,12 @@ class ReciprocalGated(Memory):
         c = self._zeros(batch_size, self.hidden_size)
         return c, torch.zeros_like(c)
 
-    def _run(self, x: Tensor, state: tuple[Tensor, Tensor]) -> tuple[Tensor, tuple[Tensor, Tensor]]:
-        (_, h), (last_c, last_h) = scan(self._step, self._compute_drives(x), state, self._params())
+    def _run(
+        self, x: Tensor, state: tuple[Tensor, Tensor], *, episodes: Episodes | None = None
+    ) -> tuple[Tensor, tuple[Tensor, Tensor]]:
+        (_, h), (last_c, last_h) = scan(
+            self._step, self._compute_drives(x), state, self._params(), **as_options(episodes)
+        )
         return h, (last_c, last_h)
 
     def _advance(self, x_t: Tensor, state: tuple[Tensor, Tensor]) -> tuple[Tensor, tuple[Tensor, Tensor]]:

@@ -7,6 +7,7 @@ from torch import Tensor
 
 from remanence._kernels import addressing
 from remanence.ops import autocast
+from remanence.ops.episodes import Episodes, as_options
 from remanence.ops.scan import scan
 from remanence.ops.scan.layout import Tensors
 from remanence.ops.scan.trace import Step
@@ -27,7 +28,13 @@ def is_compiled(x: Tensor, *others: Tensor, shortest: int = 1) -> bool:
 
 
 def run_step(
-    step: Step, inputs: Sequence[Tensor], state: Sequence[Tensor], params: Sequence[Tensor], *, shortest: int = 1
+    step: Step,
+    inputs: Sequence[Tensor],
+    state: Sequence[Tensor],
+    params: Sequence[Tensor],
+    *,
+    shortest: int = 1,
+    episodes: Episodes | None = None,
 ) -> tuple[Tensors, Tensors]:
     """Run :func:`remanence.scan`, without a warning where it is the plain loop: a layer has no other way there.
 
@@ -37,6 +44,7 @@ def run_step(
         state: likewise.
         params: likewise.
         shortest: time steps from which on it is compiled.
+        episodes: likewise.
     """
     backend = "auto" if is_compiled(*inputs, *state, *params, shortest=shortest) else "reference"
-    return scan(step, inputs, state, params, backend=backend)
+    return scan(step, inputs, state, params, backend=backend, **as_options(episodes))

@@ -13,6 +13,7 @@ from remanence.checks import positive_integer
 from remanence.errors import UserError
 from remanence.nn.memory import Memory, State
 from remanence.nn.structure import Device
+from remanence.ops.episodes import Episodes
 from remanence.ops.fast_weights import operation as evolution
 from remanence.ops.fast_weights import reference
 from remanence.ops.fast_weights.reference import NONLINEARITIES, Rule
@@ -202,13 +203,17 @@ class FastWeights(Memory):
         gain, shift, eps = (norm.weight, norm.bias, norm.eps) if isinstance(norm, nn.LayerNorm) else (None, None, 0.0)
         return Rule(self.weight_hh, gain, shift, λ, η, self.inner_steps, self.nonlinearity, eps)
 
-    def _run(self, x: Tensor, state: State) -> tuple[Tensor, State]:
+    def _run(self, x: Tensor, state: State, *, episodes: Episodes | None = None) -> tuple[Tensor, State]:
         dtype = self.bias.dtype  # under autocast products come in another
         h, A = (each.to(dtype) for each in state)
         drive = nn.functional.linear(x, self.weight_ih, self.bias).to(dtype)
-        y, last = self._carry(drive, h, A)
+        if episodes:
+            y, h, last = evolution.scan_steps(self._rule(), drive, h, A, episodes=episodes)
+        else:
+            y, last = self._carry(drive, h, A)
+            h = y[:, -1].clone()
         self._watch_growth(y, A, last)
-        return y, (y[:, -1].clone(), last)
+        return y, (h, last)
 
     @uncompiled
     def _carry(self, drive: Tensor, h: Tensor, A: Tensor) -> tuple[Tensor, Tensor]:

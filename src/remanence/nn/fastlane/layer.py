@@ -17,6 +17,7 @@ from remanence.nn.fastlane.stability import FastlaneOverflowWarning, compute_eff
 from remanence.nn.memory import Memory
 from remanence.nn.persistent import NONLINEARITIES, Nonlinearity, check_nonlinearity
 from remanence.nn.structure import Device
+from remanence.ops.episodes import Episodes
 from remanence.ops.firing.operation import fire
 from remanence.ops.firing.schedule import Schedule
 from remanence.wiring import Adjacency, Wiring, firing_order
@@ -202,15 +203,17 @@ class Fastlane(Memory):
         function = f if callable(f) else NONLINEARITIES[f]
         return Schedule(self.wiring, self._fixed["order"].array, function, self.ticks, 1 - self.leak)
 
-    def _run(self, x: Tensor, state: Tensor) -> tuple[Tensor, Tensor]:
+    def _run(self, x: Tensor, state: Tensor, *, episodes: Episodes | None = None) -> tuple[Tensor, Tensor]:
         # Neurons first, the batch last: a neuron works on rows of the batch.
         batch, time, _ = x.shape
         inputs = x.transpose(0, 1).reshape(time * batch, -1)
         drive = torch.addmm(self.bias[:, None], self.input_weights(), inputs.T).unflatten(1, (time, batch))
         weight = self._bound_weights()
+        if episodes:
+            episodes = episodes._replace(reset_state=tuple(s.T for s in episodes.reset_state))
         if weight.ndim == 1 and len(weight) > DENSE_FROM * self.hidden_size**2:
             weight = self.schedule.matrix(weight)
-        values, final = fire(self.schedule, drive, state.T, weight)
+        values, final = fire(self.schedule, drive, state.T, weight, episodes=episodes)
         self._watch_overflow(values.detach())
         read = values if self._reads_all else values.index_select(0, self.outputs)
         return read.flatten(1).T.contiguous().unflatten(0, (time, batch)).transpose(0, 1), final.T

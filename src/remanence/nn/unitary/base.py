@@ -10,11 +10,16 @@ from torch import Tensor, nn
 
 from remanence.nn.memory import Memory, State
 from remanence.nn.structure import Device
-from remanence.ops.rotations import reference
+from remanence.ops.episodes import Episodes
+from remanence.ops.rotations import dense, reference
 from remanence.ops.uncompiled import uncompiled
 
 Turn: TypeAlias = Callable[[Tensor], Tensor]
 """Takes states h, one in each row, to W h."""
+
+
+FEW = 256
+"""Up to so many units, a sequence is faster with W as a matrix than with two Fourier transforms a step."""
 
 
 class UnitaryMemory(Memory):
@@ -58,9 +63,15 @@ class UnitaryMemory(Memory):
         raise NotImplementedError
 
     @uncompiled
-    def _run(self, x: Tensor, state: State) -> tuple[Tensor, State]:
-        y = reference.run(self._turn(), x, torch.cat(state, 1), self.weight_ih, self.bias)
-        return y, split_halves(y[:, -1])
+    def _run(self, x: Tensor, state: State, *, episodes: Episodes | None = None) -> tuple[Tensor, State]:
+        before = torch.cat(state, 1).to(self.bias.dtype)
+        if episodes:
+            episodes = episodes._replace(reset_state=(torch.cat(episodes.reset_state, 1),))
+        if self.hidden_size <= FEW and x.shape[1] > 1:
+            y, last = dense.run(self.matrix(), x, before, self.weight_ih, self.bias, episodes=episodes)
+        else:
+            y, last = reference.run(self._turn(), x, before, self.weight_ih, self.bias, episodes=episodes)
+        return y, split_halves(last)
 
     def _advance(self, x_t: Tensor, state: State) -> tuple[Tensor, State]:
         y, state = self._run(x_t[:, None], state)

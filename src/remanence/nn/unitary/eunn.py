@@ -11,6 +11,7 @@ from remanence.errors import UserError
 from remanence.nn.memory import State
 from remanence.nn.structure import Device
 from remanence.nn.unitary.base import Turn, UnitaryMemory, split_halves
+from remanence.ops.episodes import Episodes
 from remanence.ops.rotations import reference
 from remanence.ops.rotations.mesh import Mesh, butterfly, tunable
 from remanence.ops.rotations.operation import evolve
@@ -110,7 +111,9 @@ class EUNN(UnitaryMemory):
     def _turn(self) -> Turn:
         return reference.rotations(self._mesh(), self.theta, self.phi, self.omega)
 
-    def _run(self, x: Tensor, state: State) -> tuple[Tensor, State]:
+    def _run(self, x: Tensor, state: State, *, episodes: Episodes | None = None) -> tuple[Tensor, State]:
+        if episodes:
+            return super()._run(x, state, episodes=episodes)
         angles = self.theta, self.phi, self.omega
         x, before = x.to(self.bias.dtype), torch.cat(state, 1).to(self.bias.dtype)
         y, final = evolve(self._mesh(), x, before, self.weight_ih, *angles, self.bias)

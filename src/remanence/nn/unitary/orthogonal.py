@@ -13,6 +13,7 @@ from remanence.errors import UserError
 from remanence.nn.elman import STEPS
 from remanence.nn.memory import Memory, State
 from remanence.nn.structure import Device
+from remanence.ops.episodes import Episodes
 from remanence.ops.recurrence import is_compiled, run_step
 from remanence.ops.scan.layout import Tensors
 
@@ -84,14 +85,15 @@ class OrthogonalRNN(Memory):
         """Return Q."""
         return self.recurrence.weight
 
-    def _run(self, x: Tensor, state: State) -> tuple[Tensor, State]:
+    def _run(self, x: Tensor, state: State, *, episodes: Episodes | None = None) -> tuple[Tensor, State]:
         Q = self.matrix()
-        if self.nonlinearity == "modrelu" or is_transformed() or is_compiled(x, state, Q, self.bias, shortest=SHORTEST):
+        is_step = self.nonlinearity == "modrelu" or bool(episodes) or is_transformed()
+        if is_step or is_compiled(x, state, Q, self.bias, shortest=SHORTEST):
             if self.nonlinearity == "modrelu":
                 drive, step, params = nn.functional.linear(x, self.weight_ih), modrelu_step, [Q, self.bias]
             else:
                 drive, step, params = nn.functional.linear(x, self.weight_ih, self.bias), STEPS[self.nonlinearity], [Q]
-            (y,), (h,) = run_step(step, [drive], [state], params, shortest=SHORTEST)
+            (y,), (h,) = run_step(step, [drive], [state], params, shortest=SHORTEST, episodes=episodes)
             return y, h
         fused = torch.rnn_tanh if self.nonlinearity == "tanh" else torch.rnn_relu
         weights = [self.weight_ih, Q, self.bias, torch.zeros_like(self.bias)]

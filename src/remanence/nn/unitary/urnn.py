@@ -5,14 +5,8 @@ import math
 import torch
 from torch import Tensor, nn
 
-from remanence.nn.memory import State
 from remanence.nn.structure import Device, draw_permutation
-from remanence.nn.unitary.base import Turn, UnitaryMemory, split_halves
-from remanence.ops.rotations import dense
-from remanence.ops.uncompiled import uncompiled
-
-FEW = 256
-"""Up to so many units, a sequence is faster with W as a matrix than with two Fourier transforms a step."""
+from remanence.nn.unitary.base import Turn, UnitaryMemory
 
 
 class UnitaryRNN(UnitaryMemory):
@@ -79,14 +73,6 @@ class UnitaryRNN(UnitaryMemory):
         super().reset_parameters()
         nn.init.uniform_(self.phases, -math.pi, math.pi)
         nn.init.uniform_(self.reflections, -1, 1)
-
-    @uncompiled
-    def _run(self, x: Tensor, state: State) -> tuple[Tensor, State]:
-        if self.hidden_size > FEW or x.shape[1] == 1:
-            return super()._run(x, state)
-        h = torch.cat(state, 1).to(self.bias.dtype)
-        y = dense.run(self.matrix(), x, h, self.weight_ih, self.bias)
-        return y, split_halves(y[:, -1])
 
     def _turn(self) -> Turn:
         d1, d2, d3 = torch.polar(torch.ones_like(self.phases), self.phases)

@@ -2,7 +2,8 @@
 
 from collections.abc import Sequence
 from dataclasses import dataclass
-from typing import Any
+from functools import partial
+from typing import Any, no_type_check
 
 import torch
 from jaxtyping import Float
@@ -10,8 +11,11 @@ from torch import Tensor
 
 from remanence._kernels import addressing, enter
 from remanence.ops.dispatch import record
+from remanence.ops.episodes import Episodes
 from remanence.ops.fast_weights import reference
 from remanence.ops.fast_weights.reference import Rule
+from remanence.ops.recurrence import run_step
+from remanence.ops.scan.layout import Tensors
 from remanence.ops.uncompiled import uncompiled
 
 ROUNDING = 64
@@ -40,6 +44,28 @@ def evolve(
     kernel = FastWeighting(rule[-3:])
     y, last = record(kernel, (*rule[:-3], drive, h, A))
     return y, last
+
+
+def scan_steps(
+    rule: Rule,
+    drive: Float[Tensor, "batch time hidden"],
+    h: Float[Tensor, "batch hidden"],
+    A: Float[Tensor, "batch hidden hidden"],
+    episodes: Episodes | None = None,
+) -> tuple[Float[Tensor, "batch time hidden"], Float[Tensor, "batch hidden"], Float[Tensor, "batch hidden hidden"]]:
+    """What :func:`reference.run` gives, for samples that begin anew and end early; also the last h."""
+    tensors = [x for x in rule[:-3] if x is not None]
+    step = partial(_step, rule.gain is not None, rule[-3:])
+    (y, _), (h, A) = run_step(step, [drive], [h, A], tensors, episodes=episodes)
+    return y, h, A
+
+
+@no_type_check  # a wrapper around it would count as something that may change: traced in every call
+def _step(is_normed: bool, settings: tuple[Any, ...], state: Tensors, inputs: Tensors, params: Tensors) -> Tensors:
+    (h, A), (drive,), (weight, *norm, decay, rate) = state, inputs, params
+    rule = Rule(weight, *(norm if is_normed else (None, None)), decay, rate, *settings)
+    h = reference.iterates(rule, drive, h, reference.reading(A), rule.inner_steps)[-1]
+    return h, reference.write(rule, A, h)
 
 
 @dataclass(frozen=True)

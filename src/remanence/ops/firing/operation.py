@@ -14,6 +14,7 @@ from torch import Tensor
 from remanence._kernels import enter, triton_place
 from remanence.ops import autocast
 from remanence.ops.dispatch import BackendName, choose, record, warn_once
+from remanence.ops.episodes import Episodes, select_last
 from remanence.ops.firing import reference
 from remanence.ops.firing.schedule import Pointwise, Schedule
 from remanence.ops.scan.gpu import DTYPES
@@ -29,6 +30,7 @@ def fire(
     state: Float[Tensor, "neurons batch"],
     weight: Tensor,
     backend: BackendName = "auto",
+    episodes: Episodes | None = None,
 ) -> tuple[Float[Tensor, "neurons time batch"], Float[Tensor, "neurons batch"]]:
     """Values after each time step, and after the last.
 
@@ -38,13 +40,14 @@ def fire(
         state: values before the first step.
         weight: one for each edge, or a matrix [receivers, senders].
         backend: ``"reference"``, the plain loop; ``"cpu"``, ``"gpu"``; or ``"auto"``, the fastest that applies.
+        episodes: where samples begin anew, at [neurons, batch], and end.
     """
     tensors = autocast.widen((drive, state, weight))
     traces: list[TracedStep] = []
     options = {name: partial(_refuses, name, schedule, tensors[0], traces) for name in ("cpu", "gpu")}
     name = choose(backend, tensors, tensors[0], options, told=_tell)
-    if name == "reference":
-        return _looped(schedule, *tensors)
+    if name == "reference" or episodes:
+        return _looped(schedule, *tensors, episodes=episodes)
     values, last = record(Firing(schedule, name, traces[-1]), tensors)
     return values, last
 
@@ -61,9 +64,12 @@ def _refuses(name: str, schedule: Schedule, like: Tensor, traces: list[TracedSte
     return None
 
 
-def _looped(schedule: Schedule, drive: Tensor, state: Tensor, weight: Tensor) -> tuple[Tensor, Tensor]:
-    values = reference.fire(schedule, schedule.levels, drive, state, schedule.matrix(weight))
-    return values, values[:, -1].clone()
+def _looped(
+    schedule: Schedule, drive: Tensor, state: Tensor, weight: Tensor, episodes: Episodes | None = None
+) -> tuple[Tensor, Tensor]:
+    values = reference.fire(schedule, schedule.levels, drive, state, schedule.matrix(weight), episodes=episodes)
+    last = select_last(values.permute(2, 1, 0), values[:, -1].T, state.T, episodes and episodes.lengths)
+    return values, last.T.clone()
 
 
 def _tell(why: str) -> None:

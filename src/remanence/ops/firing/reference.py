@@ -6,6 +6,7 @@ import torch
 from jaxtyping import Float
 from torch import Tensor
 
+from remanence.ops.episodes import Episodes
 from remanence.ops.firing.schedule import Schedule
 
 
@@ -15,6 +16,7 @@ def fire(
     drive: Float[Tensor, "neurons time batch"],
     state: Float[Tensor, "neurons batch"],
     matrix: Float[Tensor, "neurons neurons"],
+    episodes: Episodes | None = None,
 ) -> Float[Tensor, "neurons time batch"]:
     """Values after each time step.
 
@@ -24,11 +26,14 @@ def fire(
         drive: what the inputs and the bias add in each firing.
         state: values before the first step.
         matrix: weights [receivers, senders].
+        episodes: where samples begin anew.
     """
     n, over_time = state, []
     places = [torch.tensor(group, device=drive.device) for group in groups]
     rows = [matrix[place] for place in places]
-    for drive_t in drive.unbind(1):
+    for t, drive_t in enumerate(drive.unbind(1)):
+        if episodes:
+            n = torch.where(episodes.reset[:, t], episodes.reset_state[0], n)
         for _ in range(schedule.ticks):
             for place, row in zip(places, rows, strict=True):
                 fired = schedule.function(schedule.keep * n[place] + row @ n + drive_t[place])

@@ -11,6 +11,7 @@ from remanence._kernels import addressing, enter
 from remanence.errors import UserError
 from remanence.ops import autocast
 from remanence.ops.dispatch import BackendName, choose, record
+from remanence.ops.episodes import Episodes
 from remanence.ops.ltc import dense, gpu, reference, sparse
 from remanence.ops.ltc.edges import Edges, Strengths
 from remanence.ops.ltc.evolution import Evolution
@@ -63,6 +64,7 @@ def evolve(
     sub_steps: int,
     timespans: Float[Tensor, "batch time"] | None = None,
     backend: BackendName = "auto",
+    episodes: Episodes | None = None,
 ) -> tuple[Float[Tensor, "batch time neurons"], Float[Tensor, "batch neurons"]]:
     """Liquid neurons over time, by the semi-implicit Euler rule::
 
@@ -82,6 +84,7 @@ def evolve(
         sub_steps: K.
         timespans: how long each step lasts, in units of C / conductance; default: 1.
         backend: as in :func:`arriving`.
+        episodes: where samples begin anew and end; the state behind their ends is whatever it is.
 
     Returns:
         The state after every step and after the last.
@@ -98,9 +101,9 @@ def evolve(
     _check(given, timed=timespans is not None)
     if given.conductance.shape[1] == 0:
         return given.conductance, given.v
-    layout = None if _asks_too_much(given) else _layout(backend, given.tensors, v.shape[0], edges)
+    layout = None if episodes or _asks_too_much(given) else _layout(backend, given.tensors, v.shape[0], edges)
     if layout is None:
-        return reference.evolve(given)
+        return reference.evolve(given, episodes=episodes)
     kernel = Evolving(layout, edges, sub_steps)
     states, last = record(kernel, given.tensors)
     return states, last

@@ -3,6 +3,7 @@
 import torch
 from torch import Tensor
 
+from remanence.ops.episodes import Episodes, begin_anew, select_last
 from remanence.ops.ltc.edges import Edges, Strengths
 from remanence.ops.ltc.evolution import Evolution
 
@@ -22,11 +23,14 @@ def _sums(values: Tensor, edges: Edges) -> Tensor:
     return zeros.index_add(-1, edges.receiver.to(values.device), values)
 
 
-def evolve(given: Evolution) -> tuple[Tensor, Tensor]:
+def evolve(given: Evolution, episodes: Episodes | None = None) -> tuple[Tensor, Tensor]:
     """States over time and the last one."""
     v, over_time = given.v, []
     deltas = given.delta.expand(-1, given.conductance.shape[1]).unbind(1)
-    for pulling, driving, delta in zip(given.conductance.unbind(1), given.current.unbind(1), deltas, strict=True):
+    over_steps = zip(given.conductance.unbind(1), given.current.unbind(1), deltas, strict=True)
+    for t, (pulling, driving, delta) in enumerate(over_steps):
+        if episodes:
+            v = begin_anew(episodes.reset[:, t], episodes.reset_state[0], v)
         delta = delta[:, None]
         for _ in range(given.sub_steps):
             opened, drive = arriving(v, given.edges, given.strengths)
@@ -34,4 +38,5 @@ def evolve(given: Evolution) -> tuple[Tensor, Tensor]:
             change = (drive + driving - conductance * v) / (given.capacitance + delta * conductance)
             v = v + delta * change  # with Δ = 0 it is v, exactly
         over_time.append(v)
-    return torch.stack(over_time, 1), v
+    states = torch.stack(over_time, 1)
+    return states, select_last(states, v, given.v, episodes and episodes.lengths)

@@ -7,6 +7,7 @@ from jaxtyping import Complex, Float
 from torch import Tensor
 
 from remanence.ops import autocast
+from remanence.ops.episodes import Episodes
 from remanence.ops.recurrence import run_step
 from remanence.ops.rotations.reference import SMALLEST
 from remanence.ops.scan.layout import Tensors
@@ -18,15 +19,16 @@ def run(
     state: Float[Tensor, "batch parts"],
     weight_ih: Float[Tensor, "parts inputs"],
     bias: Float[Tensor, " hidden"],
-) -> Float[Tensor, "batch time parts"]:
+    episodes: Episodes | None = None,
+) -> tuple[Float[Tensor, "batch time parts"], Float[Tensor, "batch parts"]]:
     """What :func:`remanence.ops.rotations.reference.run` gives if ``turn`` multiplies with W."""
     drive = torch.nn.functional.linear(x, weight_ih).to(bias.dtype)
     # (a + ib)(c + id) for rows [a | b].
     real, imaginary = W.real.T, W.imag.T
     matrix = torch.cat([torch.cat([real, imaginary], 1), torch.cat([-imaginary, real], 1)])
     with autocast.off(x.device):  # rounded to 16 bits, W would not be unitary
-        (y,), _ = run_step(_step, [drive], [state], [matrix, bias])
-    return y
+        (y,), (last,) = run_step(_step, [drive], [state], [matrix, bias], episodes=episodes)
+    return y, last
 
 
 @no_type_check  # a wrapper around it would count as something that may change: traced in every call

@@ -6,6 +6,7 @@ import torch
 from jaxtyping import Complex, Float
 from torch import Tensor
 
+from remanence.ops.episodes import Episodes, begin_anew, select_last
 from remanence.ops.rotations.mesh import Mesh
 
 SMALLEST = 1e-5
@@ -24,8 +25,9 @@ def run(
     state: Float[Tensor, "batch parts"],
     weight_ih: Float[Tensor, "parts inputs"],
     bias: Float[Tensor, " hidden"],
-) -> Float[Tensor, "batch time parts"]:
-    """``h_t = modReLU(W h_{t-1} + V x_t)`` after each time step; parts are the real parts, then the imaginary.
+    episodes: Episodes | None = None,
+) -> tuple[Float[Tensor, "batch time parts"], Float[Tensor, "batch parts"]]:
+    """``h_t = modReLU(W h_{t-1} + V x_t)`` after each time step, and after the last; parts are real, then imaginary.
 
     Args:
         turn: takes h, one in each row, to W h.
@@ -33,14 +35,18 @@ def run(
         state: h before the first step.
         weight_ih: V.
         bias: of modReLU.
+        episodes: where samples begin anew and end.
     """
     drive = torch.nn.functional.linear(x, weight_ih).to(bias.dtype)  # there are no complex numbers of 16 bits
     h, states = _complex(state), []
-    for drive_t in _complex(drive).unbind(1):
+    for t, drive_t in enumerate(_complex(drive).unbind(1)):
+        if episodes:
+            h = begin_anew(episodes.reset[:, t], _complex(*episodes.reset_state), h)
         h = modrelu(turn(h) + drive_t, bias)
         states.append(h)
     over_time = torch.stack(states, 1)
-    return torch.cat([over_time.real, over_time.imag], -1)
+    y = torch.cat([over_time.real, over_time.imag], -1)
+    return y, select_last(y, y[:, -1], state, episodes and episodes.lengths)
 
 
 def _complex(parts: Tensor) -> Tensor:

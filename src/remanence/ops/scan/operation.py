@@ -7,13 +7,14 @@ from functools import partial
 from typing import TYPE_CHECKING, Any, Literal, TypeAlias, TypeVar
 
 import torch
-from jaxtyping import Bool, Float
+from jaxtyping import Bool, Float, Int
 from torch import Tensor
 
 from remanence._kernels import enter
 from remanence.errors import UserError
 from remanence.ops import autocast
 from remanence.ops.dispatch import choose, record, warn_once
+from remanence.ops.episodes import check_reset, find_real, mask_padding, select_last
 from remanence.ops.scan import reference
 from remanence.ops.scan.backend import MODULES, load
 from remanence.ops.scan.fingerprint import fingerprint
@@ -41,6 +42,8 @@ def scan(
     params: Sequence[Float[Tensor, "*_"]] | Float[Tensor, "params channels"] = (),
     *,
     reset: Bool[Tensor, "batch time"] | None = None,
+    reset_state: Sequence[Float[Tensor, "batch *_"]] | None = None,
+    lengths: Int[Tensor, " batch"] | None = None,
     backend: BackendName = "auto",
     checkpoint_every: int | None = None,
 ) -> tuple[tuple[Float[Tensor, "batch time *_"], ...], tuple[Float[Tensor, "batch *_"], ...]]:
@@ -63,8 +66,12 @@ def scan(
         state: before the first step, [batch, ...] each.
         params: of any shape; or, for a pointwise step, all of them in one tensor [params, channels]. What a step
             computes from params alone is computed once, not at every time step.
-        reset: before the steps at which it is true, a sample returns to its state before the first step (a new
-            episode, the next of several packed documents); gradients do not pass.
+        reset: before the steps at which it is true, a sample returns to ``reset_state`` (a new episode, the next of
+            several packed documents); gradients do not pass.
+        reset_state: what a reset returns to, [batch, ...] each; default: ``state``.
+        lengths: the number of real steps of each sample of a padded batch, from 0 to time; default: all are real. What
+            stands behind them does not matter, the states there are 0, and the final state is that after the last real
+            step.
         backend: ``"reference"``, the plain loop; ``"cpu"``, loops compiled by LLVM; ``"gpu"``, a Triton kernel;
             ``"newton"``, all time steps at once; or ``"auto"``, the fastest that applies.
         checkpoint_every: keep only every k-th state for the backward pass and compute the others anew; default: keep
@@ -86,16 +93,53 @@ def scan(
         >>> h.shape, torch.equal(h[:, -1], final)
         (torch.Size([4, 100, 8]), True)
     """
+    if reset is None and lengths is None:
+        return _scan(step, inputs, state, params, backend, checkpoint_every)
+    return _scan_episodes(step, inputs, state, params, reset, reset_state, lengths, backend, checkpoint_every)
+
+
+@uncompiled
+def _scan_episodes(
+    step: Step,
+    inputs: Many,
+    state: Sequence[Tensor],
+    params: Many,
+    reset: Tensor | None,
+    reset_state: Sequence[Tensor] | None,
+    lengths: Tensor | None,
+    backend: str,
+    every: int | None,
+) -> tuple[Tensors, Tensors]:
+    """Run a scan whose sequences begin anew or end early: a step that resets, over inputs that are masked."""
+    inputs, state, params = _widen(group(inputs)), autocast.widen(state), _widen(group(params))
+    like, _ = _check(inputs, state, params, every)
+    batch, time = like.shape[:2]
     if reset is not None:
-        step, inputs = with_reset(step, inputs, tuple(state), reset)
-    return _scan(step, inputs, state, params, backend, checkpoint_every)
+        check_reset(reset, batch, time)
+    real = None if lengths is None else find_real(lengths, batch, time, like.device)
+    if real is not None:
+        inputs = (
+            mask_padding(real, inputs) if isinstance(inputs, Tensor) else tuple(mask_padding(real, x) for x in inputs)
+        )
+        reset = ~real if reset is None else reset | ~real  # nothing grows there, and no gradient comes from there
+    assert reset is not None
+    first = state if reset_state is None else autocast.widen(reset_state)
+    if [s.shape for s in first] != [s.shape for s in state]:
+        shapes = [[list(s.shape) for s in each] for each in (state, first)]
+        raise UserError(f"reset_state must be like state, {shapes[0]}, got {shapes[1]}")
+    step, inputs = with_reset(step, inputs, first, reset)
+    states, final = _scan(step, inputs, state, params, backend, every)
+    if real is None:
+        return states, final
+    final = tuple(select_last(*each, lengths) for each in zip(states, final, state, strict=True))
+    return tuple(mask_padding(real, over_time) for over_time in states), final
 
 
 @uncompiled
 def _scan(
     step: Step, inputs: Many, state: Sequence[Tensor], params: Many, backend: str, every: int | None
 ) -> tuple[Tensors, Tensors]:
-    inputs, state, params = _widened(group(inputs)), autocast.widen(state), _widened(group(params))
+    inputs, state, params = _widen(group(inputs)), autocast.widen(state), _widen(group(params))
     like, counts = _check(inputs, state, params, every)
     if like.shape[1] == 0:
         return tuple(s.new_empty(len(s), 0, *s.shape[1:]) for s in state), tuple(s.clone() for s in state)
@@ -244,7 +288,7 @@ def _kept(step: Step, of: Hashable, trace: Callable[[], Traced]) -> Traced:
     return found
 
 
-def _widened(given: Group) -> Group:
+def _widen(given: Group) -> Group:
     return autocast.widen((given,))[0] if isinstance(given, Tensor) else autocast.widen(given)
 
 

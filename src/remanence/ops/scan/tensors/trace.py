@@ -114,7 +114,7 @@ class TracedTensorStep:
         groups = []
         for kind, shapes in zip(kinds, (states, inputs, params, states), strict=False):
             lead = () if kind == "param" else (batch,)
-            tensors = tuple(torch.ones(*lead, *shape, dtype=self.dtype) for shape in shapes)
+            tensors = tuple(torch.ones((*lead, *shape), dtype=self.dtype) for shape in shapes)
             for index, tensor in enumerate(tensors):
                 recorder.placeholder(kind, index, tensor)
             groups.append(tensors)

@@ -1,0 +1,86 @@
+"""Where the sequences of a batch begin anew and where they end."""
+
+from typing import Any, NamedTuple
+
+import torch
+from jaxtyping import Bool, Int
+from torch import Tensor
+
+from remanence._kernels.addressing import are_readable
+from remanence.errors import UserError, describe_value
+
+
+class Episodes(NamedTuple):
+    """Where the samples of a batch begin anew and end.
+
+    Attributes:
+        reset: [batch, time], bool: before these steps the state returns to ``reset_state``; true behind the real steps.
+        reset_state: what it returns to, [batch, ...] each.
+        lengths: the number of real steps of each sample, [batch]; None: all are real.
+    """
+
+    reset: Bool[Tensor, "batch time"]
+    reset_state: tuple[Tensor, ...]
+    lengths: Int[Tensor, " batch"] | None = None
+
+
+def as_options(episodes: Episodes | None) -> dict[str, Any]:
+    """Return episodes as the keyword arguments of :func:`remanence.scan`."""
+    return {} if episodes is None else episodes._asdict()
+
+
+def check_reset(reset: Tensor, batch: int, time: int) -> None:
+    """Raise a ``ValueError`` for a reset of another shape or dtype."""
+    if not isinstance(reset, Tensor) or reset.dtype != torch.bool or reset.shape != (batch, time):
+        raise UserError(f"reset must be [batch, time] = {[batch, time]} of torch.bool, got {describe_value(reset)}")
+
+
+def find_real(lengths: Tensor, batch: int, time: int, device: torch.device) -> Tensor:
+    """Return which steps of a padded batch are real, [batch, time].
+
+    Args:
+        lengths: real steps of each sample, [batch], integers from 0 to ``time``.
+        batch: samples.
+        time: steps.
+        device: of the result.
+
+    Raises:
+        ValueError: lengths of another shape or dtype, or out of range.
+    """
+    fits = isinstance(lengths, Tensor) and lengths.dtype in (torch.int64, torch.int32) and lengths.shape == (batch,)
+    if not fits:
+        raise UserError(f"lengths must be [batch] = {[batch]} of torch.int64, got {describe_value(lengths)}")
+    if are_readable(lengths) and bool(((lengths < 0) | (lengths > time)).any()):
+        raise UserError(f"lengths must be from 0 to {time}, the steps of x, got {lengths.tolist()}")
+    return torch.arange(time, device=device) < lengths.to(device)[:, None]
+
+
+def select_last(over_time: Tensor, last: Tensor, before: Tensor, lengths: Tensor | None) -> Tensor:
+    """Return the state after the last real step of each sample; where there is none, the one before the first.
+
+    Args:
+        over_time: [batch, time, ...].
+        last: of these, [batch, ...]: what is returned without ``lengths``.
+        before: [batch, ...].
+        lengths: [batch], or None.
+    """
+    if lengths is None:
+        return last
+    lengths = lengths.to(over_time.device, torch.int64)
+    place = align(lengths - 1, over_time).clamp(min=0).expand(-1, 1, *over_time.shape[2:])
+    return torch.where(align(lengths > 0, before), over_time.gather(1, place)[:, 0], before)
+
+
+def mask_padding(real: Tensor, values: Tensor) -> Tensor:
+    """Return values [batch, time, ...], 0 where a step is not real; no gradient flows back there."""
+    return torch.where(real.reshape(*real.shape, *[1] * (values.ndim - 2)), values, 0)
+
+
+def begin_anew(reset: Tensor, first: Tensor, state: Tensor) -> Tensor:
+    """Return ``first`` for the samples that are reset, [batch], and ``state`` for the others."""
+    return torch.where(align(reset, state), first, state)
+
+
+def align(values: Tensor, like: Tensor) -> Tensor:
+    """Return values [batch] (or more, pointwise) with as many dimensions as ``like`` has."""
+    return values if values.ndim == like.ndim else values.reshape(-1, *[1] * (like.ndim - 1))
