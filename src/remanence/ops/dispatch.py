@@ -15,7 +15,7 @@ from torch import Tensor
 
 from remanence._kernels import addressing
 from remanence.errors import UserError
-from remanence.ops import again
+from remanence.ops import double_backward
 
 Optionals: TypeAlias = Sequence[Tensor | None]
 BackendName: TypeAlias = Literal["auto", "reference", "cpu", "gpu"]
@@ -149,6 +149,6 @@ class _Recorded(torch.autograd.Function):
         saved = ctx.saved_tensors  # once: under torch.utils.checkpoint a second access would compute all a second time
         tensors, kept = saved[: ctx.count], saved[ctx.count :]
         grads = addressing.resolve(above)
-        if again.is_needed(grads):
-            return None, *again.gradients(ctx.kernel.reference, grads, tensors)
+        if double_backward.needs_reference(grads):
+            return None, *double_backward.differentiate_reference(ctx.kernel.reference, grads, tensors)
         return None, *ctx.kernel.backward(tensors, kept, grads, ctx.needs_input_grad[1:])

@@ -74,7 +74,7 @@ def test_float32_and_threads(threads, batch):
 
 @pytest.mark.parametrize("size", [1, 2, 5, 8])
 def test_narrow_registers(size, monkeypatch):
-    monkeypatch.setattr("remanence._kernels.kernel.register", lambda bits: 128 // bits)
+    monkeypatch.setattr("remanence._kernels.kernel.vector_width", lambda bits: 128 // bits)
     assert_same(*drawn(size, 6, 2))
 
 

@@ -96,14 +96,14 @@ COMPILE = """
 import sys, triton
 from triton.backends.compiler import GPUTarget
 from triton.compiler import ASTSource
-from remanence._kernels.generated import functions
+from remanence._kernels.source_text import load_functions
 from remanence.ops.ltc.triton_source import TEXT
 
 numbers, capability = sys.argv[1], int(sys.argv[2])
 real = getattr(triton.language, {"fp32": "float32", "fp64": "float64"}[numbers])
 constants = {"ROWS": 32, "COLUMNS": 32, "REAL": real}
 for name in ("arriving_forward", "arriving_backward", "evolve_forward", "evolve_backward"):
-    kernel = functions(TEXT, False)[name]
+    kernel = load_functions(TEXT, False)[name]
     types = {arg: f"*{numbers}" if arg.endswith("_at") else "i32" for arg in kernel.arg_names}
     described = ASTSource(kernel, types | dict.fromkeys(constants, "constexpr"), constexprs=constants)
     assert triton.compile(described, target=GPUTarget("cuda", capability, 32), options={"num_warps": 4}).asm["cubin"]

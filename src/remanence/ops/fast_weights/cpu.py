@@ -8,7 +8,7 @@ from torch import Tensor
 from torch.nn import functional as F
 
 from remanence._kernels.buffers import allocate
-from remanence._kernels.enter import enter, lane_count, part_count
+from remanence._kernels.launch import count_parts, launch, vector_width
 from remanence.ops.fast_weights import cpu_backward, cpu_forward
 from remanence.ops.fast_weights.cpu_parts import COLUMNS
 from remanence.ops.fast_weights.reference import Rule
@@ -47,10 +47,10 @@ def forward(rule: Rule, drive: Tensor, h: Tensor, A: Tensor, *, keep: bool) -> t
         allocate(batch, segments, width, width, dtype=dtype),
     )
     y, last = allocate(batch, time, size, dtype=dtype), _padded(A, 2, width)
-    work = torch.zeros(part_count(batch), 3 * width + lane_count(dtype), dtype=dtype)
+    work = torch.zeros(count_parts(batch), 3 * width + vector_width(dtype), dtype=dtype)
     shared = _shared(rule, rule.weight_hh.T, kept, y, work, size, every if keep else 0)
     own = drive.contiguous(), _padded(h, 1, width), last
-    enter(cpu_forward.forward(rule.gain is not None, rule.nonlinearity), dtype, batch, *shared, *own)
+    launch(cpu_forward.forward(rule.gain is not None, rule.nonlinearity), dtype, batch, *shared, *own)
     return y, last[:, :size, :size].contiguous(), kept
 
 
@@ -69,17 +69,17 @@ def backward(
         rates: whether those of λ and η are wanted.
     """
     batch, time, size = y.shape
-    dtype, width, every, lanes = y.dtype, _width(y), _segment(time), lane_count(y.dtype)
+    dtype, width, every, lanes = y.dtype, _width(y), _segment(time), vector_width(y.dtype)
     of_y = torch.zeros_like(y) if of_y is None else of_y.contiguous()
     G = y.new_zeros(batch, width, width) if of_A is None else _padded(of_A + of_A.mT, 2, width)
     of_h, of_drive = y.new_zeros(batch, width), allocate(batch, time, size, dtype=dtype)
-    parts = part_count(batch)
+    parts = count_parts(batch)
     sums = torch.zeros(parts, 2 * width + 2 * lanes, dtype=dtype)
     rows = 2 * rule.inner_steps + 5 + every * width
     work = torch.zeros(parts, rows * width + 2 * lanes, dtype=dtype)
     shared = _shared(rule, rule.weight_hh, kept, y, work, size, every)
     source = cpu_backward.backward(rule.gain is not None, rule.nonlinearity, rates)
-    enter(source, dtype, batch, *shared, of_y, of_h, G, of_drive, sums)
+    launch(source, dtype, batch, *shared, of_y, of_h, G, of_drive, sums)
     before = torch.cat([h[:, None], y[:, :-1]], 1)
     of_weight = of_drive.flatten(0, 1).T @ before.flatten(0, 1)
     total = sums.sum(0)
@@ -94,7 +94,7 @@ def _segment(time: int) -> int:
 
 
 def _width(x: Tensor) -> int:
-    step = max(lane_count(x.dtype), COLUMNS)
+    step = max(vector_width(x.dtype), COLUMNS)
     return -(-x.shape[-1] // step) * step
 
 
@@ -119,4 +119,4 @@ def _shared(
     step = kept.u.stride(1) * item if kept.u.shape[1] > 1 or time == 1 else 0
     weights = _padded(matrix, 2, width), _padded(gain, 1, width), _padded(shift, 1, width), numbers
     rows = kept.u, kept.u.stride(0) * item, step, kept.scale, kept.marks
-    return (size, width // lane_count(y.dtype), time, rule.inner_steps, every, *weights, *rows, y, work)
+    return (size, width // vector_width(y.dtype), time, rule.inner_steps, every, *weights, *rows, y, work)

@@ -2,8 +2,8 @@
 
 import functools
 
-from remanence._kernels.generated import filled
-from remanence._kernels.source import Source
+from remanence._kernels.kernel_source import KernelSource
+from remanence._kernels.source_text import fill_template
 from remanence.ops.fast_weights.cpu_parts import product, source, unit_value
 
 _BACKWARD = """\
@@ -150,7 +150,7 @@ _OF_DECAY = "add_total(sums + 2 * row + LANES * SIZE, value * load_full(A + j * 
 
 
 @functools.cache
-def backward(norm: bool, nonlinearity: str, rates: bool) -> Source:
+def backward(norm: bool, nonlinearity: str, rates: bool) -> KernelSource:
     """From ``above``, the gradient of y, and those of the last h and of the last A (plus its transpose) in ``gh`` and
     ``g``, to ``gdrive``, the gradient of the first h in ``gh``, and sums.
 
@@ -159,7 +159,7 @@ def backward(norm: bool, nonlinearity: str, rates: bool) -> Source:
     unit = unit_value(norm, nonlinearity)
     through = {"of_norm": _OF_NORM, "through_norm": _THROUGH_NORM} if norm else {"of_norm": "", "through_norm": ""}
     parts = {
-        "unsettle": filled(_UNSETTLE, unit_value=unit, passed=_SLOPE[nonlinearity], **through),
+        "unsettle": fill_template(_UNSETTLE, unit_value=unit, passed=_SLOPE[nonlinearity], **through),
         "unit_value": unit,
         "from_G": product("G", "h"),
         "from_gz": product("A", "gz"),

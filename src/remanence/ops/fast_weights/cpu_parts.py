@@ -10,8 +10,8 @@ none), ``v`` the units; ``G`` the gradient of A plus its transpose; a ``g`` befo
 address.
 """
 
-from remanence._kernels.generated import filled
-from remanence._kernels.source import HEAD, Source
+from remanence._kernels.kernel_source import HEAD, KernelSource
+from remanence._kernels.source_text import fill_template
 
 COLUMNS = 4
 """How many columns of a product are summed side by side; rows and columns are padded to a multiple of it."""
@@ -61,7 +61,7 @@ def unit_value(norm: bool, nonlinearity: str) -> str:
     return _UNIT_VALUE[norm] + _NONLINEARITY[nonlinearity]
 
 
-def source(name: str, body: str, own: str, **parts: str) -> Source:
+def source(name: str, body: str, own: str, **parts: str) -> KernelSource:
     """A function of the shared arguments and its own."""
     arguments = (*HEAD, *f"{_SIZES} {_SHARED} {own}".split())
-    return Source(filled(_START + body, name=name, arguments=", ".join(arguments), **parts), arguments)
+    return KernelSource(fill_template(_START + body, name=name, arguments=", ".join(arguments), **parts), arguments)

@@ -8,7 +8,7 @@ import torch
 from jaxtyping import Float
 from torch import Tensor
 
-from remanence._kernels import addressing, enter
+from remanence._kernels import addressing, launch
 from remanence.ops.dispatch import record
 from remanence.ops.fast_weights import reference
 from remanence.ops.fast_weights.reference import Rule
@@ -20,7 +20,7 @@ ROUNDING = 64
 
 def fits(rule: Rule, drive: Tensor, h: Tensor, A: Tensor) -> bool:
     """Whether the kernel applies: to numbers on a CPU, and to an A that it could itself have written."""
-    plain = enter.refuses(drive) is None and drive.numel() > 0
+    plain = launch.refuses(drive) is None and drive.numel() > 0
     return plain and not A.requires_grad and addressing.refuses((*rule[:-3], drive, h, A)) is None and _symmetric(A)
 
 

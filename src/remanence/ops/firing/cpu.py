@@ -5,8 +5,8 @@ import torch
 from torch import Tensor
 
 from remanence._kernels.buffers import allocate
-from remanence._kernels.enter import enter, lane_count, part_count
-from remanence._kernels.source import Source
+from remanence._kernels.kernel_source import KernelSource
+from remanence._kernels.launch import count_parts, launch, vector_width
 from remanence.ops.firing import cpu_source
 from remanence.ops.firing.schedule import Schedule
 from remanence.ops.scan.trace import TracedStep
@@ -40,7 +40,18 @@ def of_weight(schedule: Schedule, weight: Tensor, values: Tensor, grads: Tensor)
     first, sender, new, _ = schedule.senders
     sums = torch.zeros(len(sender), dtype=grads.dtype)
     lists = (first, sender, new)
-    enter(_WEIGH, grads.dtype, neurons, steps, batch, values, grads, *lists, sums, lanes=2 * lane_count(grads.dtype))
+    launch(
+        _WEIGH,
+        grads.dtype,
+        neurons,
+        steps,
+        batch,
+        values,
+        grads,
+        *lists,
+        sums,
+        block_width=2 * vector_width(grads.dtype),
+    )
     return sums
 
 
@@ -58,7 +69,7 @@ def _sweep(
     lanes = _lanes(batch, like.dtype, dense)
     units = -(-batch // lanes)
     keep = torch.tensor([schedule.keep], dtype=like.dtype)
-    work = torch.empty(part_count(units), rows + cpu_source.ROWS, lanes, dtype=like.dtype)
+    work = torch.empty(count_parts(units), rows + cpu_source.ROWS, lanes, dtype=like.dtype)
     if dense:
         graph = (_packed(weight.T if back else weight, order, rows),)
     else:
@@ -66,10 +77,10 @@ def _sweep(
         graph = (weight[edge], first, torch.from_numpy(np.argsort(order))[other])
     sizes, places = (neurons, time, schedule.ticks, batch), torch.from_numpy(np.resize(order, rows))
     source = _source(function, back, dense)
-    enter(source, like.dtype, units, *sizes, places, keep, work, *own, *graph, lanes=lanes)
+    launch(source, like.dtype, units, *sizes, places, keep, work, *own, *graph, block_width=lanes)
 
 
-def _source(function: TracedStep, back: bool, dense: bool) -> Source:
+def _source(function: TracedStep, back: bool, dense: bool) -> KernelSource:
     key = ("fastlane", back, dense)
     if key not in function.kernels:
         write = cpu_source.backward if back else cpu_source.forward
@@ -79,7 +90,7 @@ def _source(function: TracedStep, back: bool, dense: bool) -> Source:
 
 def _lanes(batch: int, dtype: torch.dtype, dense: bool) -> int:
     """As many as every thread still gets some of: edges are looked up once for all lanes, blocks have sums for each."""
-    one = lane_count(dtype)
+    one = vector_width(dtype)
     for lanes in (2 * one,) if dense else (4 * one, 2 * one):
         if batch > lanes * (torch.get_num_threads() - 1) and batch > lanes // 2:
             return lanes

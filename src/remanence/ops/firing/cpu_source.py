@@ -8,8 +8,8 @@ receivers in that of senders.
 Names: ``k`` a neuron's place in the order, ``a`` the neuron, ``s`` a firing; ``at`` is an address.
 """
 
-from remanence._kernels.generated import filled
-from remanence._kernels.source import HEAD, Source
+from remanence._kernels.kernel_source import HEAD, KernelSource
+from remanence._kernels.source_text import fill_template
 from remanence.ops.scan.cpu_body import Body
 from remanence.ops.scan.trace import TracedStep
 
@@ -132,7 +132,7 @@ def forward({arguments}):
 """
 
 
-def forward(function: TracedStep, *, dense: bool) -> Source:
+def forward(function: TracedStep, *, dense: bool) -> KernelSource:
     """From ``drive`` to ``values``, of which the first are given, and ``before``, the arguments of f."""
     body = Body(function.forward)
     fire = ["h0 = total", *body.once, *body.every_step, f"n = {body.vector(function.forward.outputs[0])}"]
@@ -141,7 +141,7 @@ def forward(function: TracedStep, *, dense: bool) -> Source:
     return _source("forward", ("drive", "values", "before"), _START, step, fire, dense)
 
 
-def backward(function: TracedStep, *, dense: bool) -> Source:
+def backward(function: TracedStep, *, dense: bool) -> KernelSource:
     """From ``above``, gradients of the values after each time step, to ``grads``, those of the arguments of f."""
     graph = function.vjp((True,))
     body = Body(graph)
@@ -151,25 +151,27 @@ def backward(function: TracedStep, *, dense: bool) -> Source:
     return _source("backward", ("above", "grads", "before"), "", step, fire, dense)
 
 
-def weigh() -> Source:
+def weigh() -> KernelSource:
     """Gradients of the weights of edges: sums over time and batch of gradient times value heard."""
     arguments = (*HEAD, *"steps batch values_at grads_at first_at sender_at new_at sums_at".split())
-    return Source(_WEIGH.replace("CHUNK", "16").format(arguments=", ".join(arguments)), arguments)
+    return KernelSource(_WEIGH.replace("CHUNK", "16").format(arguments=", ".join(arguments)), arguments)
 
 
-def _source(name: str, own: tuple[str, ...], start: str, step: str, fire: list[str], dense: bool) -> Source:
+def _source(name: str, own: tuple[str, ...], start: str, step: str, fire: list[str], dense: bool) -> KernelSource:
     tensors = ("order", "keep", "work", *own, "weight", *(() if dense else ("first", "heard")))
     arguments = (*HEAD, *SIZES, *(f"{tensor}_at" for tensor in tensors))
     parts = {"arriving": f"load({_at(own[0], 's // ticks', 'time')}, heard)", "fire": "\n".join(fire)}
-    sweep = _blocks(filled(_TRIANGLE, **parts)) if dense else filled(_SPARSE, two_edges=_TWO_EDGES, **parts)
-    text = filled(_KERNEL, name=name, arguments=", ".join(arguments), start=start, step=step, sweep=sweep)
-    return Source(text.replace("ROWS", str(ROWS)), arguments)
+    sweep = (
+        _blocks(fill_template(_TRIANGLE, **parts)) if dense else fill_template(_SPARSE, two_edges=_TWO_EDGES, **parts)
+    )
+    text = fill_template(_KERNEL, name=name, arguments=", ".join(arguments), start=start, step=step, sweep=sweep)
+    return KernelSource(text.replace("ROWS", str(ROWS)), arguments)
 
 
 def _blocks(triangle: str) -> str:
     """What the neurons of a block hear from all others, added up in registers; then, one by one, from each other."""
     others = [f"total{r} = muladd(broadcast(at + {r} * SIZE), value, total{r})" for r in range(ROWS)]
-    return filled(
+    return fill_template(
         _DENSE,
         zeros="\n".join(f"total{r} = lanes(0.0)" for r in range(ROWS)),
         others=_OTHERS + "\n".join(others),

@@ -7,7 +7,7 @@ import torch
 from torch import Tensor
 
 from remanence._kernels import triton_place
-from remanence._kernels.generated import functions
+from remanence._kernels.source_text import load_functions
 from remanence.ops.firing.gpu_source import backward_source, forward_source
 from remanence.ops.firing.schedule import Schedule
 from remanence.ops.scan.trace import TracedStep
@@ -72,14 +72,14 @@ def _launch(
 
 
 def _kernel(function: TracedStep, back: bool) -> Any:
-    interpreted = triton_place.interpreted()
+    interpreted = triton_place.is_interpreted()
     key = ("fastlane on gpu", back, interpreted)
     if key not in function.kernels:
         if back:
             text = backward_source(function.vjp((True,)), function.dtype)
         else:
             text = forward_source(function.forward, function.dtype)
-        function.kernels[key] = functions(text, interpreted)["backward" if back else "forward"]
+        function.kernels[key] = load_functions(text, interpreted)["backward" if back else "forward"]
     return function.kernels[key]
 
 

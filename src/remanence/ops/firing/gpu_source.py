@@ -7,7 +7,7 @@ those of the firing before.
 
 import torch
 
-from remanence._kernels.generated import filled
+from remanence._kernels.source_text import fill_template
 from remanence.ops.scan.graph import Graph
 from remanence.ops.scan.triton_step import call, placeholders, real_type, step_function, tuple_of
 
@@ -56,7 +56,7 @@ def {name}(
 def forward_source(graph: Graph, dtype: torch.dtype) -> str:
     """The kernel ``forward``, from ``drive`` to ``held``, the values, of which the first are given, and ``before``."""
     real = real_type(dtype)
-    return filled(
+    return fill_template(
         _MODULE,
         function=step_function("function", graph, real),
         name="forward",
@@ -80,7 +80,7 @@ def forward_source(graph: Graph, dtype: torch.dtype) -> str:
 def backward_source(graph: Graph, dtype: torch.dtype) -> str:
     """The kernel ``backward``, from ``above`` to ``held``, the gradients of f's arguments."""
     real = real_type(dtype)
-    return filled(
+    return fill_template(
         _MODULE,
         function=step_function("function", graph, real),
         name="backward",

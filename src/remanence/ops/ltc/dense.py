@@ -5,7 +5,7 @@ from torch import Tensor
 from torch.nn import functional as F
 
 from remanence._kernels.buffers import allocate
-from remanence._kernels.enter import enter, lane_count, part_count
+from remanence._kernels.launch import count_parts, launch, vector_width
 from remanence.ops.ltc import dense_source
 from remanence.ops.ltc.edges import Edges, Strengths
 from remanence.ops.ltc.evolution import Evolution, Gradients, Kept
@@ -16,7 +16,7 @@ def cost(edges: Edges, samples: int, dtype: torch.dtype) -> int:
     """How many registers of synapses the slowest thread computes."""
     many = _many(samples)
     units = -(-samples // many)
-    return -(-units // part_count(units)) * many * edges.senders * -(-edges.receivers // lane_count(dtype))
+    return -(-units // count_parts(units)) * many * edges.senders * -(-edges.receivers // vector_width(dtype))
 
 
 def _many(samples: int) -> int:
@@ -32,7 +32,7 @@ def arriving(x: Tensor, edges: Edges, strengths: Strengths) -> tuple[Tensor, Ten
     sums = [allocate(samples, edges.receivers, dtype=x.dtype) for _ in range(2)]
     planes = _planes(edges, forward_terms(strengths))
     source, units = dense_source.arriving_forward(many), -(-samples // many)
-    enter(source, x.dtype, units, samples, edges.senders, edges.receivers, x.contiguous(), planes, *sums)
+    launch(source, x.dtype, units, samples, edges.senders, edges.receivers, x.contiguous(), planes, *sums)
     return sums[0], sums[1]
 
 
@@ -49,7 +49,7 @@ def arriving_backward(
     planes = _planes(edges, backward_terms(strengths))
     sizes = samples, edges.senders, edges.receivers
     kernel = dense_source.arriving_backward(many)
-    enter(kernel, x.dtype, units, *sizes, x.contiguous(), planes, *above, of_x, sums, scratch)
+    launch(kernel, x.dtype, units, *sizes, x.contiguous(), planes, *above, of_x, sums, scratch)
     return of_x, _of_synapses(sums, edges, strengths)
 
 
@@ -66,7 +66,7 @@ def evolve(given: Evolution, keep: bool) -> tuple[Tensor, Kept]:
     kept = Kept(allocate(batch, rows + 1, width, dtype=dtype), allocate(batch, rows, width, dtype=dtype))
     states = allocate(batch, time, neurons, dtype=dtype)
     outside = [value for x in _rows((given.conductance, given.current)) for value in (x, *_strides(x))]
-    enter(
+    launch(
         dense_source.evolve_forward(many),
         dtype,
         -(-batch // many),
@@ -94,9 +94,9 @@ def evolve_backward(given: Evolution, kept: Kept, grads: tuple[Tensor, Tensor]) 
     of_v = allocate(batch, neurons, dtype=dtype)
     of_conductance, of_current = (allocate(batch, time, neurons, dtype=dtype) for _ in range(2))
     of_moved = torch.zeros(batch, time, dtype=dtype)
-    of_capacitance = torch.zeros(part_count(units), _padded(edges, dtype), dtype=dtype)
+    of_capacitance = torch.zeros(count_parts(units), _padded(edges, dtype), dtype=dtype)
     sums, scratch = _sums(edges, dtype, units), _scratch(edges, dtype, units, 5 * many)
-    enter(
+    launch(
         dense_source.evolve_backward(many),
         dtype,
         units,
@@ -120,7 +120,7 @@ def _outside(given: Evolution, planes: Tensor, kept: Kept) -> list[Tensor | int]
 
 
 def _padded(edges: Edges, dtype: torch.dtype) -> int:
-    lanes = lane_count(dtype)
+    lanes = vector_width(dtype)
     return -(-edges.receivers // lanes) * lanes
 
 
@@ -144,11 +144,11 @@ def _planes(edges: Edges, terms: Tensor) -> Tensor:
 
 
 def _sums(edges: Edges, dtype: torch.dtype, units: int) -> Tensor:
-    return torch.zeros(part_count(units), 4, edges.senders, _padded(edges, dtype), dtype=dtype)
+    return torch.zeros(count_parts(units), 4, edges.senders, _padded(edges, dtype), dtype=dtype)
 
 
 def _scratch(edges: Edges, dtype: torch.dtype, units: int, rows: int) -> Tensor:
-    return torch.empty(part_count(units), rows, _padded(edges, dtype), dtype=dtype)
+    return torch.empty(count_parts(units), rows, _padded(edges, dtype), dtype=dtype)
 
 
 def _of_synapses(sums: Tensor, edges: Edges, strengths: Strengths) -> Strengths:

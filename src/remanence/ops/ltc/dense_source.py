@@ -9,7 +9,7 @@ import functools
 from collections.abc import Sequence
 from textwrap import indent
 
-from remanence._kernels.source import HEAD, Source
+from remanence._kernels.kernel_source import HEAD, KernelSource
 
 _SUMS = """\
 c$ = lanes(0.0)
@@ -81,16 +81,16 @@ for block in range(blocks):
 """
 
 
-def _function(name: str, arguments: Sequence[str], body: str, many: int) -> Source:
+def _function(name: str, arguments: Sequence[str], body: str, many: int) -> KernelSource:
     lines = []
     for line in body.replace("MANY", str(many)).splitlines():
         lines += [line.replace("$", str(m)) for m in range(many)] if "$" in line else [line]
     text = f"def {name}(\n    {', '.join(arguments)},\n):\n" + indent("\n".join(lines), "    ") + "\n"
-    return Source(text, tuple(arguments))
+    return KernelSource(text, tuple(arguments))
 
 
 @functools.cache
-def arriving_forward(many: int) -> Source:
+def arriving_forward(many: int) -> KernelSource:
     """Sums at every receiver, for samples x [samples, senders]."""
     arguments = (*HEAD, *"samples senders receivers x_at edge_at c_at q_at".split())
     body = _UNIT + _SAMPLE + "    x$ = x_at + n$ * senders * SIZE\n"
@@ -104,7 +104,7 @@ def arriving_forward(many: int) -> Source:
 
 
 @functools.cache
-def arriving_backward(many: int) -> Source:
+def arriving_backward(many: int) -> KernelSource:
     """Gradients of x, added at dx_at, and sums for those of the synapses, from those of both sums."""
     arguments = (
         *HEAD,
@@ -130,7 +130,7 @@ _OUTSIDE = "delta_at delta_sample delta_step capacitance_at edge_at kept_at kept
 
 
 @functools.cache
-def evolve_forward(many: int) -> Source:
+def evolve_forward(many: int) -> KernelSource:
     """States of neurons over time; those of all sub-steps are kept, or of the last two if ``mask`` is 1."""
     outside = "v_at p_at p_sample p_step q_at q_sample q_step"
     arguments = (*HEAD, *f"{_NEURONS} mask {outside} {_OUTSIDE} y_at".split())
@@ -166,7 +166,7 @@ if k == steps - 1:
 
 
 @functools.cache
-def evolve_backward(many: int) -> Source:
+def evolve_backward(many: int) -> KernelSource:
     """Gradients of the first state, of what comes from outside and of C, -Δ times that of Δ, sums for the synapses."""
     results = "dv_at dp_at dq_at moved_at dcapacitance_at sum_at scratch_at"
     above = "gy_at gy_sample gy_step g_at g_sample"

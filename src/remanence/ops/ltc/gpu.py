@@ -6,7 +6,7 @@ import torch
 from torch import Tensor
 
 from remanence._kernels import triton_place
-from remanence._kernels.generated import functions
+from remanence._kernels.source_text import load_functions
 from remanence.ops.ltc.edges import Edges, Strengths
 from remanence.ops.ltc.evolution import Evolution, Gradients, Kept
 from remanence.ops.ltc.terms import backward_terms, forward_terms, gradients
@@ -89,7 +89,7 @@ def evolve_backward(given: Evolution, kept: Kept, grads: tuple[Tensor, Tensor]) 
 
 def _launch(name: str, grid: tuple[int, ...], like: Tensor, *arguments: Tensor | int, **tiles: Any) -> None:
     with torch.cuda.device_of(like):
-        functions(TEXT, triton_place.interpreted())[name][grid](*arguments, **tiles, num_warps=4)
+        load_functions(TEXT, triton_place.is_interpreted())[name][grid](*arguments, **tiles, num_warps=4)
 
 
 def _tiles(edges: Edges, dtype: torch.dtype) -> dict[str, Any]:

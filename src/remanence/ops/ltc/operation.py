@@ -7,7 +7,7 @@ import torch
 from jaxtyping import Float
 from torch import Tensor
 
-from remanence._kernels import addressing, enter
+from remanence._kernels import addressing, launch
 from remanence.errors import UserError
 from remanence.ops import autocast
 from remanence.ops.dispatch import BackendName, choose, record
@@ -146,7 +146,7 @@ def _fit(name: str, tensor: Tensor, shape: Sequence[int], like: Tensor) -> None:
 def _layout(backend: str, tensors: Sequence[Tensor], samples: int, edges: Edges) -> ModuleType | None:
     """The kernels that run, or None for the reference."""
     like = tensors[0]
-    options = {"cpu": lambda: enter.refuses(like), "gpu": lambda: gpu.refuses(like)}
+    options = {"cpu": lambda: launch.refuses(like), "gpu": lambda: gpu.refuses(like)}
     name = choose(backend, tensors, like, options)
     return {"reference": None, "gpu": gpu}.get(name) if name != "cpu" else _cheapest(edges, samples, like.dtype)
 

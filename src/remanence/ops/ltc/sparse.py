@@ -5,7 +5,7 @@ from torch import Tensor
 from torch.nn import functional as F
 
 from remanence._kernels.buffers import allocate
-from remanence._kernels.enter import enter, lane_count, part_count
+from remanence._kernels.launch import count_parts, launch, vector_width
 from remanence.ops.ltc import sparse_source
 from remanence.ops.ltc.edges import Edges, Strengths
 from remanence.ops.ltc.evolution import Evolution, Gradients, Kept
@@ -14,8 +14,8 @@ from remanence.ops.ltc.terms import backward_terms, forward_terms, gradients
 
 def cost(edges: Edges, samples: int, dtype: torch.dtype) -> float:
     """How many registers of synapses the slowest thread computes, as :func:`remanence.ops.ltc.dense.cost` counts."""
-    units = -(-samples // lane_count(dtype))
-    return 1.4 * -(-units // part_count(units)) * len(edges)
+    units = -(-samples // vector_width(dtype))
+    return 1.4 * -(-units // count_parts(units)) * len(edges)
 
 
 def arriving(x: Tensor, edges: Edges, strengths: Strengths) -> tuple[Tensor, Tensor]:
@@ -24,7 +24,7 @@ def arriving(x: Tensor, edges: Edges, strengths: Strengths) -> tuple[Tensor, Ten
     units, lanes = len(values), values.shape[-1]
     sums = [allocate(units, edges.receivers, lanes, dtype=x.dtype) for _ in range(2)]
     graph = _graph(edges, forward_terms(strengths), lanes)
-    enter(sparse_source.arriving_forward(), x.dtype, units, edges.senders, edges.receivers, *graph, values, *sums)
+    launch(sparse_source.arriving_forward(), x.dtype, units, edges.senders, edges.receivers, *graph, values, *sums)
     conductance, current = (_from_lanes(each, len(x)) for each in sums)
     return conductance, current
 
@@ -40,7 +40,7 @@ def arriving_backward(
     graph = _graph(edges, backward_terms(strengths), lanes)
     above = [_to_lanes(grad) for grad in grads]
     sizes = edges.senders, edges.receivers
-    enter(sparse_source.arriving_backward(), x.dtype, units, *sizes, *graph, values, *above, of_values, sums)
+    launch(sparse_source.arriving_backward(), x.dtype, units, *sizes, *graph, values, *above, of_values, sums)
     return _from_lanes(of_values, len(x)), gradients(sums.sum((0, -1)).t(), strengths)
 
 
@@ -54,7 +54,7 @@ def evolve(given: Evolution, keep: bool) -> tuple[Tensor, Kept]:
         allocate(units, rows + 1, neurons, lanes, dtype=dtype), allocate(units, rows, neurons, lanes, dtype=dtype)
     )
     states = allocate(units, time, neurons, lanes, dtype=dtype)
-    enter(
+    launch(
         sparse_source.evolve_forward(),
         dtype,
         units,
@@ -74,10 +74,10 @@ def evolve_backward(given: Evolution, kept: Kept, grads: tuple[Tensor, Tensor]) 
     of_v = allocate(units, neurons, lanes, dtype=dtype)
     of_outside = [allocate(units, time, neurons, lanes, dtype=dtype) for _ in range(2)]
     of_moved = torch.empty(units, time, lanes, dtype=dtype)
-    of_capacitance = torch.zeros(part_count(units), neurons, lanes, dtype=dtype)
-    scratch = torch.empty(part_count(units), 3, neurons, lanes, dtype=dtype)
+    of_capacitance = torch.zeros(count_parts(units), neurons, lanes, dtype=dtype)
+    scratch = torch.empty(count_parts(units), 3, neurons, lanes, dtype=dtype)
     sums = _sums(given.edges, dtype, units, lanes)
-    enter(
+    launch(
         sparse_source.evolve_backward(),
         dtype,
         units,
@@ -93,7 +93,7 @@ def evolve_backward(given: Evolution, kept: Kept, grads: tuple[Tensor, Tensor]) 
 
 def _to_lanes(x: Tensor, value: float = 0.0) -> Tensor:
     """[samples, ...] as [units, ..., lanes]; what is missing in the last unit is ``value``."""
-    lanes = lane_count(x.dtype)
+    lanes = vector_width(x.dtype)
     missing = -len(x) % lanes
     if missing:
         x = F.pad(x, (0, 0) * (x.ndim - 1) + (0, missing), value=value)
@@ -117,4 +117,4 @@ def _outside(given: Evolution, kept: Kept) -> list[Tensor | int]:
 
 
 def _sums(edges: Edges, dtype: torch.dtype, units: int, lanes: int) -> Tensor:
-    return torch.zeros(part_count(units), len(edges), 4, lanes, dtype=dtype)
+    return torch.zeros(count_parts(units), len(edges), 4, lanes, dtype=dtype)

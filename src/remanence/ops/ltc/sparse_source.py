@@ -10,7 +10,7 @@ import functools
 from collections.abc import Sequence
 from textwrap import indent
 
-from remanence._kernels.source import HEAD, Source
+from remanence._kernels.kernel_source import HEAD, KernelSource
 
 _SUMS = """\
 c = lanes(0.0)
@@ -46,16 +46,16 @@ for unit in range(begin, end):
 """
 
 
-def _function(name: str, arguments: Sequence[str], unit: str) -> Source:
+def _function(name: str, arguments: Sequence[str], unit: str) -> KernelSource:
     text = f"def {name}(\n    {', '.join(arguments)},\n):\n" + indent(_START + indent(unit, "    "), "    ")
-    return Source(text, tuple(arguments))
+    return KernelSource(text, tuple(arguments))
 
 
 _GRAPH = "edges starts_at sender_at edge_at"
 
 
 @functools.cache
-def arriving_forward() -> Source:
+def arriving_forward() -> KernelSource:
     """Sums at every receiver, for values x [units, senders, LANES]."""
     arguments = (*HEAD, *f"senders receivers {_GRAPH} x_at c_at q_at".split())
     unit = """\
@@ -71,7 +71,7 @@ for i in range(receivers):
 
 
 @functools.cache
-def arriving_backward() -> Source:
+def arriving_backward() -> KernelSource:
     """Gradients of x, added at dx_at, and sums for those of the synapses, from those of both sums."""
     arguments = (*HEAD, *f"senders receivers {_GRAPH} x_at gc_at gq_at dx_at sum_at".split())
     unit = """\
@@ -89,7 +89,7 @@ _KEPT = "delta_at capacitance_at kept_at kept_unit den_at den_unit"
 
 
 @functools.cache
-def evolve_forward() -> Source:
+def evolve_forward() -> KernelSource:
     """States of neurons over time; those of all sub-steps are kept, or of the last two if ``mask`` is 1.
 
     What comes from outside and the states lie as [units, time, neurons, LANES], Δ as [units, time, LANES].
@@ -126,7 +126,7 @@ if k == steps - 1:
 
 
 @functools.cache
-def evolve_backward() -> Source:
+def evolve_backward() -> KernelSource:
     """Gradients of the first state, of what comes from outside and of C, -Δ times that of Δ, sums for the synapses."""
     results = "dv_at dp_at dq_at moved_at dcapacitance_at sum_at scratch_at"
     arguments = (*HEAD, *f"{_NEURONS} {_GRAPH} {_KEPT} gy_at g_at {results}".split())

@@ -10,9 +10,9 @@ Names: ``k`` a coordinate, ``r`` a rotation of the coordinates a and b, ``w`` th
 ``_re`` and ``_im`` parts; a ``g`` before a name its gradient; ``at`` is an address.
 """
 
-from remanence._kernels.generated import filled
-from remanence._kernels.interleave import transposed
-from remanence._kernels.source import HEAD, Source
+from remanence._kernels.interleave import write_transpose
+from remanence._kernels.kernel_source import HEAD, KernelSource
+from remanence._kernels.source_text import fill_template
 from remanence.ops.rotations.reference import SMALLEST
 
 SIZES = ("size", "rotations", "time", "batch")
@@ -165,14 +165,14 @@ ratio = broadcast(bias_at + k * SIZE) / modulus
 """
 
 
-def forward(lanes: int) -> Source:
+def forward(lanes: int) -> KernelSource:
     """From ``drive`` and ``state`` to ``y``, and ``turned``, which is W h before the drive is added."""
     read = [f"x{i} = load_full(held + (k + {i}) * width)" for i in range(lanes)]
     write = [f"store({_sample(i)}, x{i}, {_exists(i)})" for i in range(lanes)]
     return _source("forward", _FORWARD, lanes, read, write, "state_at", "y_at")
 
 
-def backward(lanes: int) -> Source:
+def backward(lanes: int) -> KernelSource:
     """From ``above`` and ``gfinal``, gradients of the states after each time step and after the last, to ``grads`` of
     the drive and ``gstate``; those of parameters in sums.
 
@@ -196,9 +196,9 @@ def _exists(i: int) -> str:
     return f"first(left if unit * LANES + {i} < batch else 0)"
 
 
-def _source(name: str, body: str, lanes: int, read: list[str], write: list[str], *own: str) -> Source:
+def _source(name: str, body: str, lanes: int, read: list[str], write: list[str], *own: str) -> KernelSource:
     arguments = (*HEAD, *SIZES, *SHARED, *own)
-    parts = {"rotation": _ROTATION, "places": _PLACES, "modulus": _MODULUS, "transposed": transposed(lanes)}
+    parts = {"rotation": _ROTATION, "places": _PLACES, "modulus": _MODULUS, "transposed": write_transpose(lanes)}
     parts |= {"read": "\n".join(read), "write": "\n".join(write)}
-    text = filled(_HEAD + body, name=name, arguments=", ".join(arguments), **parts)
-    return Source(text.replace("SMALLEST", repr(SMALLEST**2)), arguments)
+    text = fill_template(_HEAD + body, name=name, arguments=", ".join(arguments), **parts)
+    return KernelSource(text.replace("SMALLEST", repr(SMALLEST**2)), arguments)

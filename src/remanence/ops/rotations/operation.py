@@ -7,7 +7,7 @@ from typing import Literal
 from jaxtyping import Float
 from torch import Tensor
 
-from remanence._kernels import enter
+from remanence._kernels import launch
 from remanence.ops.dispatch import choose, record
 from remanence.ops.rotations import reference
 from remanence.ops.rotations.mesh import Mesh
@@ -41,7 +41,7 @@ def evolve(
     """
     tensors = (x, state, weight_ih, theta, phi, omega, bias)
     kernel = Turning(mesh)
-    if choose(backend, tensors, x, {"cpu": lambda: enter.refuses(x)}) == "reference":
+    if choose(backend, tensors, x, {"cpu": lambda: launch.refuses(x)}) == "reference":
         return kernel.reference(*tensors)
     y, last = record(kernel, tensors)
     return y, last

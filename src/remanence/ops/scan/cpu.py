@@ -10,7 +10,7 @@ from torch import Tensor
 
 from remanence._kernels import kernel, threads
 from remanence._kernels.buffers import allocate
-from remanence._kernels.enter import BITS
+from remanence._kernels.launch import BITS
 from remanence.ops.scan import cpu_source
 from remanence.ops.scan.cpu_source import PlacedSource
 from remanence.ops.scan.layout import INPUTS, Gradients, Group, Optionals, Tensors, parts
@@ -99,7 +99,7 @@ class _Work:
 
 def _lanes(bits: int) -> int:
     """How many channels are computed together: two registers full, so that one's latency hides the other's."""
-    return 2 * kernel.register(bits)
+    return 2 * kernel.vector_width(bits)
 
 
 def _compiled(traced: TracedStep, needs: tuple[bool, ...] | None) -> tuple[PlacedSource, kernel.Kernel]:

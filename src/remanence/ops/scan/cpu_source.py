@@ -8,7 +8,7 @@ sequence. Names: ``x`` inputs, ``h`` states, ``p`` parameters, ``y`` states over
 from collections.abc import Iterable, Sequence
 from dataclasses import dataclass
 
-from remanence._kernels.source import HEAD, Source
+from remanence._kernels.kernel_source import HEAD, KernelSource
 from remanence.ops.scan.cpu_body import Body, with_fewer_divisions
 from remanence.ops.scan.sums import factored
 from remanence.ops.scan.trace import TracedStep
@@ -43,7 +43,7 @@ class Place:
 
 
 @dataclass(frozen=True)
-class PlacedSource(Source):
+class PlacedSource(KernelSource):
     """A function whose arguments behind :data:`SIZES` are those of tensors.
 
     Attributes:

@@ -19,7 +19,7 @@ import torch
 from torch import Tensor
 
 from remanence._kernels import triton_place
-from remanence._kernels.generated import functions
+from remanence._kernels.source_text import load_functions
 from remanence.ops.scan.graph import Graph
 from remanence.ops.scan.layout import PARAMS, Gradients, Group, Tensors, parts
 from remanence.ops.scan.trace import TracedStep
@@ -121,11 +121,11 @@ class _Kernel:
 
 def _kernel(traced: TracedStep, variant: tuple[Any, ...], write: Callable[[], tuple[Graph, str]]) -> _Kernel:
     """A variant of a kernel, made at first use; its first part is the kernel's name."""
-    interpreted = triton_place.interpreted()
+    interpreted = triton_place.is_interpreted()
     key = ("gpu", interpreted, *variant)
     if key not in traced.kernels:
         graph, text = write()
-        traced.kernels[key] = _Kernel(functions(text, interpreted)[variant[0]], _steps_at_once(graph))
+        traced.kernels[key] = _Kernel(load_functions(text, interpreted)[variant[0]], _steps_at_once(graph))
     return traced.kernels[key]
 
 

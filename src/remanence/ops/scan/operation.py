@@ -10,7 +10,7 @@ import torch
 from jaxtyping import Bool, Float
 from torch import Tensor
 
-from remanence._kernels import enter
+from remanence._kernels import launch
 from remanence.errors import UserError
 from remanence.ops import autocast
 from remanence.ops.dispatch import choose, record, warn_once
@@ -133,7 +133,7 @@ class _Given:
         if why is not None or self.traced is None:
             return why
         if isinstance(self.traced, TracedTensorStep):
-            why = enter.refuses(self.like)
+            why = launch.refuses(self.like)
         else:
             why = load(name).refuses(self.traced, self.like)
         if why is None and torch.is_grad_enabled():

@@ -11,7 +11,7 @@ from collections.abc import Sequence
 
 import torch
 
-from remanence._kernels.generated import filled
+from remanence._kernels.source_text import fill_template
 from remanence.ops.scan.graph import Graph
 from remanence.ops.scan.triton_step import call, placeholders, real_type, step_function, tuple_of
 
@@ -202,7 +202,7 @@ def _module(
         *(f"{name}_at += row * {name}_batch + channel * {name}_channel" for name in strided),
         *(f"{name}_at += row * time * channels + channel" for name in (*histories, *contiguous)),
     ]
-    return filled(
+    return fill_template(
         _MODULE,
         numbers=textwrap.fill(" ".join([*strides, *_SIZES]), 110),
         pointers=textwrap.fill(" ".join(pointers), 110),

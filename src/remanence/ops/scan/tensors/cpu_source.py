@@ -9,8 +9,8 @@ where each lies.
 from collections.abc import Sequence
 from dataclasses import dataclass
 
-from remanence._kernels.interleave import transposed
-from remanence._kernels.source import HEAD, Source
+from remanence._kernels.interleave import write_transpose
+from remanence._kernels.kernel_source import HEAD, KernelSource
 from remanence.ops.scan.tensors.graph import Shape, TensorGraph, size_of
 from remanence.ops.scan.tensors.schedule import Planner
 from remanence.ops.scan.tensors.writer import Constant, Writer, allocate, in_a_row, indented
@@ -28,7 +28,7 @@ ARGUMENTS = (
 
 
 @dataclass(frozen=True)
-class TensorSource(Source):
+class TensorSource(KernelSource):
     """A kernel, and where it expects what.
 
     Attributes:
@@ -65,7 +65,7 @@ def _turners(lanes: int) -> str:
         "for j in range(0, length, LANES):",
         "    inside = first(length - j)",
         *(f"    x{lane} = load(at{lane} + j * SIZE, inside)" for lane in range(lanes)),
-        *indented(transposed(lanes).splitlines()),
+        *indented(write_transpose(lanes).splitlines()),
         *(f"    store_full(target + (j + {lane}) * ROW, where(valid, x{lane}, 0.0))" for lane in range(lanes)),
     ]
     outwards = [
@@ -73,7 +73,7 @@ def _turners(lanes: int) -> str:
         "for j in range(0, length, LANES):",
         "    inside = first(length - j)",
         *(f"    x{lane} = load_full(target + (j + {lane}) * ROW)" for lane in range(lanes)),
-        *indented(transposed(lanes).splitlines()),
+        *indented(write_transpose(lanes).splitlines()),
         *(f"    store(at{lane} + j * SIZE, x{lane}, inside)" for lane in reversed(range(lanes))),
     ]
     arguments = "address, stride, length, target, sample, batch"

@@ -5,7 +5,7 @@ from dataclasses import dataclass
 import torch
 
 from remanence._kernels import kernel
-from remanence._kernels.enter import BITS
+from remanence._kernels.launch import BITS
 from remanence.ops.scan.tensors import cpu_source
 from remanence.ops.scan.tensors.cpu_source import TensorSource
 from remanence.ops.scan.tensors.graph import TensorGraph, find_needed, part_of
@@ -33,13 +33,13 @@ class Compiled:
 
 def lanes_for(dtype: torch.dtype, batch: int, threads: int) -> int:
     """Samples of a block: two registers of them if that leaves a block for every thread."""
-    register = kernel.register(BITS[dtype])
+    register = kernel.vector_width(BITS[dtype])
     return 2 * register if batch > register * threads else register
 
 
 def block_for(dtype: torch.dtype, lanes: int) -> int:
     """Results of a product that are computed together: as many as leave registers for the factors."""
-    width = kernel.register(BITS[dtype])
+    width = kernel.vector_width(BITS[dtype])
     registers = 32 if width * BITS[dtype] == 512 else 16
     return (registers - 3) // (lanes // width) - (registers == 16 and lanes == width)
 
