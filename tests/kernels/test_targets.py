@@ -59,11 +59,11 @@ def test_features_can_be_taken_away(monkeypatch):
 
 
 def test_a_kernel_for_another_processor_is_another_kernel(monkeypatch):
-    monkeypatch.setattr(kernel, "_machine", lambda: ("one", ""))
+    monkeypatch.setattr(kernel, "_choose_processor", lambda: ("one", ""))
 
     source = KernelSource("def forward(): pass", ())
     first = kernel.cache_key(source, 32, 4)
-    monkeypatch.setattr(kernel, "_machine", lambda: ("another", ""))
+    monkeypatch.setattr(kernel, "_choose_processor", lambda: ("another", ""))
     assert kernel.cache_key(source, 32, 4) != first
 
 

@@ -37,7 +37,7 @@ def wanted(rule, drive, h):
 
 
 def assert_same(rule, drive, h, A, tolerance=1e-9):
-    assert evolution.fits(rule, drive, h, A)
+    assert evolution.can_run(rule, drive, h, A)
     expected, found = (run(rule, drive, h, A) for run in (reference.run, evolution.evolve))
     torch.testing.assert_close(found, expected, rtol=tolerance, atol=tolerance * expected[1].abs().max().item())
     above = [torch.randn_like(each) for each in expected]

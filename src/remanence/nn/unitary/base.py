@@ -10,8 +10,8 @@ from torch import Tensor, nn
 
 from remanence.nn.memory import Memory, State
 from remanence.nn.structure import Device
+from remanence.ops.eager import run_eagerly
 from remanence.ops.rotations import reference
-from remanence.ops.uncompiled import uncompiled
 
 Turn: TypeAlias = Callable[[Tensor], Tensor]
 """Takes states h, one in each row, to W h."""
@@ -57,7 +57,7 @@ class UnitaryMemory(Memory):
     def _turn(self) -> Turn:
         raise NotImplementedError
 
-    @uncompiled
+    @run_eagerly
     def _run(self, x: Tensor, state: State) -> tuple[Tensor, State]:
         y = reference.run(self._turn(), x, torch.cat(state, 1), self.weight_ih, self.bias)
         return y, split_halves(y[:, -1])

@@ -8,8 +8,8 @@ from torch import Tensor, nn
 from remanence.nn.memory import State
 from remanence.nn.structure import Device, draw_permutation
 from remanence.nn.unitary.base import Turn, UnitaryMemory, split_halves
+from remanence.ops.eager import run_eagerly
 from remanence.ops.rotations import dense
-from remanence.ops.uncompiled import uncompiled
 
 FEW = 256
 """Up to so many units, a sequence is faster with W as a matrix than with two Fourier transforms a step."""
@@ -80,7 +80,7 @@ class UnitaryRNN(UnitaryMemory):
         nn.init.uniform_(self.phases, -math.pi, math.pi)
         nn.init.uniform_(self.reflections, -1, 1)
 
-    @uncompiled
+    @run_eagerly
     def _run(self, x: Tensor, state: State) -> tuple[Tensor, State]:
         if self.hidden_size > FEW or x.shape[1] == 1:
             return super()._run(x, state)

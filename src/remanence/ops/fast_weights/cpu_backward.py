@@ -1,4 +1,4 @@
-"""The way back: see :mod:`remanence.ops.fast_weights.cpu_parts`."""
+"""The backward kernel: see :mod:`remanence.ops.fast_weights.cpu_parts`."""
 
 import functools
 
@@ -151,10 +151,12 @@ _OF_DECAY = "add_total(sums + 2 * row + LANES * SIZE, value * load_full(A + j * 
 
 @functools.cache
 def backward(norm: bool, nonlinearity: str, rates: bool) -> KernelSource:
-    """From ``above``, the gradient of y, and those of the last h and of the last A (plus its transpose) in ``gh`` and
-    ``g``, to ``gdrive``, the gradient of the first h in ``gh``, and sums.
+    """Write the backward kernel.
 
-    The sums of a part are padded rows: of the gain and of the shift; then, in a register each, twice those of η and λ.
+    It reads ``above``, the gradient of y, and in ``gh`` and ``g`` those of the last h and of the last A plus its
+    transpose. It writes ``gdrive``, the gradient of the first h to ``gh``, and sums.
+
+    The sums of a part are padded rows: of the gain and of the shift; then twice those of η and λ, in a register each.
     """
     unit = unit_value(norm, nonlinearity)
     through = {"of_norm": _OF_NORM, "through_norm": _THROUGH_NORM} if norm else {"of_norm": "", "through_norm": ""}

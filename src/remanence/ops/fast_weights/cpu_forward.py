@@ -1,4 +1,4 @@
-"""The way forward: see :mod:`remanence.ops.fast_weights.cpu_parts`."""
+"""The forward kernel: see :mod:`remanence.ops.fast_weights.cpu_parts`."""
 
 import functools
 
@@ -93,7 +93,10 @@ _WRITTEN = "written = muladd(decay, load_full(place), rate * (v_j * load_full(v 
 
 @functools.cache
 def forward(norm: bool, nonlinearity: str) -> KernelSource:
-    """From ``drive``, and h and A in their places, to ``y``, ``u``, ``scale``, ``marks``; h and A become the last."""
+    """Write the forward kernel.
+
+    It reads ``drive``, h and A, writes ``y``, ``u``, ``scale`` and ``marks``, and overwrites h and A by the last ones.
+    """
     settle = fill_template(_SETTLE, norm=_NORM if norm else _COPY, unit_value=unit_value(norm, nonlinearity))
     products = {"from_h": product("matrix_at", "h"), "from_v": product("A", "v")}
     return source("forward", _FORWARD, "drive_at h_at a_at", settle=settle, written=_WRITTEN, **products)

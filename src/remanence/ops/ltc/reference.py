@@ -1,21 +1,21 @@
-"""The plain formulas: slow, obvious, the truth that the kernels are tested against."""
+"""The plain formulas: slow and obvious; the kernels are tested against them."""
 
 import torch
 from torch import Tensor
 
-from remanence.ops.ltc.edges import Edges, Strengths
+from remanence.ops.ltc.edges import Edges, SynapseParameters
 from remanence.ops.ltc.evolution import Evolution
 
 
-def arriving(x: Tensor, edges: Edges, strengths: Strengths) -> tuple[Tensor, Tensor]:
-    """Σ conductance and Σ conductance · E at each receiver, from senders x [..., senders]."""
-    weight, slope, threshold, potential = strengths
+def sum_synapses(x: Tensor, edges: Edges, parameters: SynapseParameters) -> tuple[Tensor, Tensor]:
+    """Compute Σ conductance and Σ conductance · E of each receiver, from senders x [..., senders]."""
+    weight, slope, threshold, potential = parameters
     senders = x.index_select(-1, edges.sender.to(x.device))
     conductance = weight * torch.sigmoid(slope * (senders - threshold))
-    return _sums(conductance, edges), _sums(conductance * potential, edges)
+    return _sum_by_receiver(conductance, edges), _sum_by_receiver(conductance * potential, edges)
 
 
-def _sums(values: Tensor, edges: Edges) -> Tensor:
+def _sum_by_receiver(values: Tensor, edges: Edges) -> Tensor:
     if edges.full:
         return values.unflatten(-1, (edges.receivers, edges.senders)).sum(-1)
     zeros = values.new_zeros(*values.shape[:-1], edges.receivers)
@@ -23,13 +23,13 @@ def _sums(values: Tensor, edges: Edges) -> Tensor:
 
 
 def evolve(given: Evolution) -> tuple[Tensor, Tensor]:
-    """States over time and the last one."""
+    """Compute the states over time and the last one."""
     v, over_time = given.v, []
     deltas = given.delta.expand(-1, given.conductance.shape[1]).unbind(1)
     for pulling, driving, delta in zip(given.conductance.unbind(1), given.current.unbind(1), deltas, strict=True):
         delta = delta[:, None]
         for _ in range(given.sub_steps):
-            opened, drive = arriving(v, given.edges, given.strengths)
+            opened, drive = sum_synapses(v, given.edges, given.parameters)
             conductance = opened + pulling
             change = (drive + driving - conductance * v) / (given.capacitance + delta * conductance)
             v = v + delta * change  # with Δ = 0 it is v, exactly

@@ -1,4 +1,4 @@
-"""Complex networks with W as a matrix, in real numbers: the fewest operations a step, where units are few."""
+"""Complex networks with W as a matrix of real numbers: the fewest operations per step if there are few units."""
 
 from typing import no_type_check
 
@@ -19,12 +19,12 @@ def run(
     weight_ih: Float[Tensor, "parts inputs"],
     bias: Float[Tensor, " hidden"],
 ) -> Float[Tensor, "batch time parts"]:
-    """What :func:`remanence.ops.rotations.reference.run` gives if ``turn`` multiplies with W."""
+    """Compute what :func:`remanence.ops.rotations.reference.run` does with a ``turn`` that multiplies by W."""
     drive = torch.nn.functional.linear(x, weight_ih).to(bias.dtype)
     # (a + ib)(c + id) for rows [a | b].
     real, imaginary = W.real.T, W.imag.T
     matrix = torch.cat([torch.cat([real, imaginary], 1), torch.cat([-imaginary, real], 1)])
-    with autocast.off(x.device):  # rounded to 16 bits, W would not be unitary
+    with autocast.disable(x.device):  # W would not be unitary if it were rounded to 16 bits
         (y,), _ = run_step(_step, [drive], [state], [matrix, bias])
     return y
 

@@ -1,4 +1,4 @@
-"""Complex networks as plain loops: what the kernels are compared with."""
+"""Complex networks as plain loops, the reference for the kernels."""
 
 from collections.abc import Callable
 
@@ -9,7 +9,7 @@ from torch import Tensor
 from remanence.ops.rotations.mesh import Mesh
 
 SMALLEST = 1e-5
-"""Below this modulus modReLU scales as it does there: with a bias above 0 its factor has no bound."""
+"""Below this modulus the factor of modReLU stays constant: with a positive bias it would have no bound."""
 
 
 def modrelu(z: Complex[Tensor, "... hidden"], bias: Float[Tensor, " hidden"]) -> Complex[Tensor, "... hidden"]:
@@ -25,41 +25,43 @@ def run(
     weight_ih: Float[Tensor, "parts inputs"],
     bias: Float[Tensor, " hidden"],
 ) -> Float[Tensor, "batch time parts"]:
-    """``h_t = modReLU(W h_{t-1} + V x_t)`` after each time step; parts are the real parts, then the imaginary.
+    """Compute ``h_t = modReLU(W h_{t-1} + V x_t)`` for each time step; parts are the real parts, then the imaginary.
 
     Args:
-        turn: takes h, one in each row, to W h.
+        turn: maps h, one in each row, to W h.
         x: the input.
         state: h before the first step.
         weight_ih: V.
         bias: of modReLU.
     """
     drive = torch.nn.functional.linear(x, weight_ih).to(bias.dtype)  # there are no complex numbers of 16 bits
-    h, states = _complex(state), []
-    for drive_t in _complex(drive).unbind(1):
+    h, states = _to_complex(state), []
+    for drive_t in _to_complex(drive).unbind(1):
         h = modrelu(turn(h) + drive_t, bias)
         states.append(h)
     over_time = torch.stack(states, 1)
     return torch.cat([over_time.real, over_time.imag], -1)
 
 
-def _complex(parts: Tensor) -> Tensor:
+def _to_complex(parts: Tensor) -> Tensor:
     real, imaginary = parts.chunk(2, -1)
     return torch.complex(real, imaginary)
 
 
-def rotations(
+def make_rotation(
     mesh: Mesh,
     theta: Float[Tensor, " rotations"],
     phi: Float[Tensor, " rotations"],
     omega: Float[Tensor, " hidden"],
 ) -> Callable[[Tensor], Tensor]:
-    """Takes h, one in each row, to ``D F_L ... F_1 h``; a layer is ``F h = own * h + other * h[partner]``.
+    """Return the function that maps h, one in each row, to ``D F_L ... F_1 h``.
+
+    A layer is ``F h = own * h + other * h[partner]``.
 
     Args:
-        mesh: who is turned with whom.
-        theta: by how much.
-        phi: the phase that the second of a pair gets before.
+        mesh: the pairs of coordinates that are rotated.
+        theta: angles of the rotations.
+        phi: phases of the second coordinates before the rotation.
         omega: phases of D.
     """
     a, b = mesh.places.unbind(1)

@@ -7,7 +7,7 @@ import torch
 from torch import Tensor
 
 from remanence.ops.scan import reference
-from remanence.ops.scan.backend import Backend
+from remanence.ops.scan.backend import ScanBackend
 from remanence.ops.scan.layout import INPUTS, PARAMS, Gradients, Group, Layout, Tensors, parts
 from remanence.ops.scan.trace import TracedStep
 
@@ -23,7 +23,7 @@ class FusedLoop:
         every: keep every so many states; None: all.
     """
 
-    backend: Backend
+    backend: ScanBackend
     traced: TracedStep
     layout: Layout
     every: int | None
@@ -32,19 +32,25 @@ class FusedLoop:
         """States over time, and those after the last step."""
         state, inputs, params = self.layout.split(tensors)
         states = self.backend.forward(self.traced, inputs, state, params)
-        kept: Tensors = ()
+        residuals: Tensors = ()
         if needs is not None:
             every = self.every
-            kept = states if every is None else tuple(over_time[:, every - 1 :: every].clone() for over_time in states)
-        return (*states, *last(states)), kept
+            residuals = (
+                states if every is None else tuple(over_time[:, every - 1 :: every].clone() for over_time in states)
+            )
+        return (*states, *last(states)), residuals
 
     def backward(
-        self, tensors: Sequence[Tensor], kept: Sequence[Tensor], grads: Sequence[Tensor | None], needs: Sequence[bool]
+        self,
+        tensors: Sequence[Tensor],
+        residuals: Sequence[Tensor],
+        grads: Sequence[Tensor | None],
+        needs: Sequence[bool],
     ) -> Sequence[Tensor | None]:
         """Gradients of states, inputs and params."""
         state, inputs, params = self.layout.split(tensors)
         above = grads[: len(state)], grads[len(state) :]
-        arguments = (self.traced, self.layout.spread(needs), (inputs, state, params), tuple(kept))
+        arguments = (self.traced, self.layout.spread(needs), (inputs, state, params), tuple(residuals))
         if self.every is None:
             return self.layout.joined(self.backend.backward(*arguments, *above))
         return self.layout.joined(_by_segments(self.backend, *arguments, *above, self.every))
@@ -62,7 +68,7 @@ def last(states: Tensors) -> Tensors:
 
 
 def _by_segments(
-    backend: Backend,
+    backend: ScanBackend,
     traced: TracedStep,
     needs: Sequence[bool],
     primals: tuple[Tensors, Tensors, Group],

@@ -36,7 +36,7 @@ def refuses(traced: TracedStep, like: Tensor) -> str | None:
 def forward(traced: TracedStep, inputs: Tensors, state: Tensors, params: Group) -> Tensors:
     """States after every step, [batch, time, channels] each."""
     kernel = _kernel(traced, ("forward",), lambda: (traced.forward, forward_source(traced.forward, traced.dtype)))
-    states = tuple(_empty(inputs[0].shape, s.dtype, s.device) for s in state)
+    states = tuple(_allocate(inputs[0].shape, s.dtype, s.device) for s in state)
     arguments = _sequences("input", inputs) | _plain("initial", state) | _plain("param", parts(params, PARAMS))
     kernel.launch(inputs[0], arguments | _plain("states", states))
     return states
@@ -62,12 +62,12 @@ def backward(
     kernel = _kernel(traced, ("backward", tuple(needs), above, final), source)
     like = inputs[0]
     of_states, of_inputs = (
-        [_empty(x.shape, x.dtype, x.device) if need else None for x, need in zip(group, need_group, strict=True)]
+        [_allocate(x.shape, x.dtype, x.device) if need else None for x, need in zip(group, need_group, strict=True)]
         for group, need_group in zip((state, inputs), places, strict=False)
     )
     # All in one, so that one kernel sums them over the batch.
     real, (batch, _, channels) = torch.promote_types(like.dtype, torch.float32), like.shape
-    of_lanes = _empty((sum(places[2]), batch, channels), real, like.device)
+    of_lanes = _allocate((sum(places[2]), batch, channels), real, like.device)
     of_params = _unstacked(places[2], of_lanes)
     kernel.launch(
         like,
@@ -134,7 +134,7 @@ def _steps_at_once(graph: Graph) -> int:
     return min(8, -(-256 // max(1, graph.operations())))
 
 
-def _empty(shape: Sequence[int], dtype: torch.dtype, device: torch.device) -> Tensor:
+def _allocate(shape: Sequence[int], dtype: torch.dtype, device: torch.device) -> Tensor:
     """Memory for a kernel to write, all of it."""
     return torch.empty(shape, dtype=dtype, device=device)
 

@@ -25,7 +25,7 @@ import torch
 from torch import Tensor
 
 from remanence.ops.scan import linear, loop
-from remanence.ops.scan.backend import Backend, load
+from remanence.ops.scan.backend import ScanBackend, load
 from remanence.ops.scan.counts import count
 from remanence.ops.scan.interpreter import evaluate
 from remanence.ops.scan.jacobian import approximate, exact
@@ -111,10 +111,10 @@ def _cotangents(traced: TracedStep, system: System, path: Tensor, grad: Tensor) 
     return cotangents, grad[..., :-1, :].abs() + found.abs() + products
 
 
-def _fused(traced: TracedStep, like: Tensor) -> Backend:
+def _fused(traced: TracedStep, like: Tensor) -> ScanBackend:
     """The fused loop where one applies, the plain one otherwise."""
     try:
         fused = load("gpu" if like.device.type == "cuda" else "cpu")
     except ImportError:
-        return cast(Backend, loop)
-    return cast(Backend, loop) if fused.refuses(traced, like) else fused
+        return cast(ScanBackend, loop)
+    return cast(ScanBackend, loop) if fused.refuses(traced, like) else fused

@@ -14,6 +14,7 @@ from remanence._kernels import launch
 from remanence.errors import UserError
 from remanence.ops import autocast
 from remanence.ops.dispatch import choose, record, warn_once
+from remanence.ops.eager import run_eagerly
 from remanence.ops.scan import reference
 from remanence.ops.scan.backend import MODULES, load
 from remanence.ops.scan.fingerprint import fingerprint
@@ -23,7 +24,6 @@ from remanence.ops.scan.resets import with_reset
 from remanence.ops.scan.tensors.graph import Shape
 from remanence.ops.scan.tensors.trace import Shapes, TracedTensorStep
 from remanence.ops.scan.trace import Step, TracedStep, UntraceableError
-from remanence.ops.uncompiled import uncompiled
 
 Many: TypeAlias = Sequence[Tensor] | Tensor
 Traced = TypeVar("Traced")
@@ -91,7 +91,7 @@ def scan(
     return _scan(step, inputs, state, params, backend, checkpoint_every)
 
 
-@uncompiled
+@run_eagerly
 def _scan(
     step: Step, inputs: Many, state: Sequence[Tensor], params: Many, backend: str, every: int | None
 ) -> tuple[Tensors, Tensors]:
@@ -102,7 +102,7 @@ def _scan(
     tensors = (*state, *flat(inputs), *flat(params))
     given = _Given(step, parts(inputs, INPUTS), state, parts(params, PARAMS), like)
     options = {name: partial(given.refuses, name) for name in MODULES}
-    name = choose(backend, tensors, like, options, what="this step", told=partial(_tell, step))
+    name = choose(backend, tensors, like, options, what="this step", on_refusal=partial(_tell, step))
     if name == "reference":
         return reference.scan(step, given.inputs, state, given.params)
     if isinstance(given.traced, TracedTensorStep):

@@ -37,15 +37,15 @@ class TensorLoop:
         else:
             recorded, compiled = self.traced.backward, both_of(self.traced, self._lanes(state))[0]
         states, saved = cpu.forward(compiled, inputs, state, _free(recorded, params))
-        kept: tuple[Tensor | None, ...] = ()
+        residuals: tuple[Tensor | None, ...] = ()
         if needs is not None and self.every is None:
-            kept = (*states, saved)
+            residuals = (*states, saved)
         elif needs is not None and self.every is not None:
-            kept = tuple(over_time[:, self.every - 1 :: self.every].clone() for over_time in states)
-        return (*states, *last(states)), kept
+            residuals = tuple(over_time[:, self.every - 1 :: self.every].clone() for over_time in states)
+        return (*states, *last(states)), residuals
 
     def backward(
-        self, tensors: Sequence[Tensor], kept: Sequence[Any], grads: Sequence[Tensor | None], needs: Sequence[bool]
+        self, tensors: Sequence[Tensor], residuals: Sequence[Any], grads: Sequence[Tensor | None], needs: Sequence[bool]
     ) -> Sequence[Tensor | None]:
         """Gradients of states, inputs and params."""
         state, inputs, params = self.traced.split(tensors)
@@ -54,12 +54,12 @@ class TensorLoop:
         free = [values.of(ref) for ref in recorded.free]
         above = grads[: len(state)], grads[len(state) :]
         if self.every is None:
-            *states, saved = kept
+            *states, saved = residuals
             # The number of threads may be another one now: what was kept says how many samples a block has.
             back = both_of(self.traced, self._lanes(state) if saved is None else saved.shape[-1])[1]
             of_state, of_inputs, totals = cpu.backward(back, inputs, state, free, tuple(states), saved, *above)
         else:
-            of_state, of_inputs, totals = self._by_segments(inputs, state, free, kept, *above)
+            of_state, of_inputs, totals = self._by_segments(inputs, state, free, residuals, *above)
         for index, total in enumerate(totals):
             values.put_total(index, total)
         recorded.after.run_on(values)
