@@ -116,7 +116,7 @@ def every_operation():
         results.append(emitter.real(builder.apply(op, *operands[: row.operands])))
     constants = [emitter.mul(reals[0], emitter.number(0.1)), emitter.maximum(reals[0], emitter.number(0.1))]
     truth_constants = [emitter.where(builder.add("and", truths[0], builder.constant(True)), *reals[:2])]
-    return builder.graph([*results, *constants, *truth_constants, emitter.number(0.1), emitter.number(torch.inf)])
+    return builder.build_graph([*results, *constants, *truth_constants, emitter.number(0.1), emitter.number(torch.inf)])
 
 
 @pytest.mark.parametrize("dtype", [torch.float32, torch.float64])

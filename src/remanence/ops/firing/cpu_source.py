@@ -167,7 +167,7 @@ def weight_gradient() -> KernelSource:
 
 def _write_kernel(name: str, own: tuple[str, ...], start: str, step: str, fire: list[str], dense: bool) -> KernelSource:
     tensors = ("order", "keep", "work", *own, "weight", *(() if dense else ("first", "heard")))
-    arguments = (*HEAD, *SIZES, *(f"{tensor}_address" for tensor in tensors))
+    arguments = (*HEAD, *SIZES, *(f"{tensor}_at" for tensor in tensors))
     parts = {"arriving": f"load({_address(own[0], 's // ticks', 'time')}, heard)", "fire": "\n".join(fire)}
     sweep = (
         _write_dense_sweep(fill_template(_TRIANGLE, **parts))
@@ -192,4 +192,4 @@ def _write_dense_sweep(triangle: str) -> str:
 
 def _address(name: str, place: str = "s", places: str = "steps") -> str:
     """Return the address of the row of a neuron at a firing in [neurons, firings, batch]."""
-    return f"{name}_address + (a * ({places}) + {place}) * row + offset"
+    return f"{name}_at + (a * ({places}) + {place}) * row + offset"

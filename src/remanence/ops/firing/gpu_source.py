@@ -9,7 +9,7 @@ import torch
 
 from remanence._kernels.source_text import fill_template
 from remanence.ops.scan.graph import Graph
-from remanence.ops.scan.triton_step import call, placeholders, real_type, step_function, tuple_of
+from remanence.ops.scan.triton_step import list_placeholders, real_type, write_call, write_step_function, write_tuple
 
 _MODULE = """\
 import triton
@@ -58,7 +58,7 @@ def forward_source(graph: Graph, dtype: torch.dtype) -> str:
     real = real_type(dtype)
     return fill_template(
         _MODULE,
-        function=step_function("function", graph, real),
+        function=write_step_function("function", graph, real),
         name="forward",
         arguments="drive_at, held_at, before_at",
         real=real,
@@ -70,7 +70,7 @@ def forward_source(graph: Graph, dtype: torch.dtype) -> str:
         ),
         fire=_write_lines(
             "state0 = total",
-            f"{tuple_of(['n'])} = {call('function', [*placeholders(graph), 'BLOCK'])}",
+            f"{write_tuple(['n'])} = {write_call('function', [*list_placeholders(graph), 'BLOCK'])}",
             "tl.store(held_at + (a * rows + s + 1) * batch + lane, n, live)",
             "tl.store(before_at + (a * steps + s) * batch + lane, total, live)",
         ),
@@ -82,7 +82,7 @@ def backward_source(graph: Graph, dtype: torch.dtype) -> str:
     real = real_type(dtype)
     return fill_template(
         _MODULE,
-        function=step_function("function", graph, real),
+        function=write_step_function("function", graph, real),
         name="backward",
         arguments="above_at, held_at, before_at",
         real=real,
@@ -97,7 +97,7 @@ def backward_source(graph: Graph, dtype: torch.dtype) -> str:
         fire=_write_lines(
             f"state0 = tl.load(before_at + own, live, 0.0).to({real})",
             "cotangent0 = total",
-            f"{tuple_of(['n'])} = {call('function', [*placeholders(graph), 'BLOCK'])}",
+            f"{write_tuple(['n'])} = {write_call('function', [*list_placeholders(graph), 'BLOCK'])}",
             "tl.store(held_at + own, n, live)",
         ),
     )

@@ -18,7 +18,7 @@ from remanence.ops.eager import run_eagerly
 from remanence.ops.firing import reference
 from remanence.ops.firing.schedule import Pointwise, Schedule
 from remanence.ops.scan.gpu import DTYPES
-from remanence.ops.scan.operation import trace_of
+from remanence.ops.scan.operation import trace_step
 from remanence.ops.scan.trace import TracedStep, UntraceableError
 
 
@@ -72,7 +72,7 @@ def _warn(why: str) -> None:
 
 def _trace(schedule: Schedule, dtype: torch.dtype) -> TracedStep:
     """Trace the nonlinearity as a step, from which the kernels are generated."""
-    return trace_of(partial(_pointwise, schedule.function), (1, 0, 0), torch.empty(2, 1, 3, dtype=dtype))
+    return trace_step(partial(_pointwise, schedule.function), (1, 0, 0), torch.empty(2, 1, 3, dtype=dtype))
 
 
 @no_type_check  # as of the steps of a scan

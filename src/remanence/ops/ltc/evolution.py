@@ -18,7 +18,7 @@ class Evolution(NamedTuple):
         current: Q.
         delta: Δ, the duration of a sub-step; [1, 1] if it is the same for all.
         capacitance: C.
-        strengths: w, γ, μ and E.
+        parameters: w, γ, μ and E.
         edges: who is connected to whom.
         sub_steps: K.
     """

@@ -27,7 +27,7 @@ def sum_synapses(
     Args:
         x: the senders, [..., senders].
         edges: who is connected to whom.
-        strengths: w, γ, μ and E of each of them.
+        parameters: w, γ, μ and E of each of them.
         backend: ``"reference"``, the plain formula; ``"cpu"``, kernels compiled by LLVM; ``"gpu"``, Triton kernels; or
             ``"auto"``, the fastest that applies.
 
@@ -78,7 +78,7 @@ def evolve(
         current: Q, the sum of these conductances times their potentials.
         capacitance: C.
         edges: who is connected to whom.
-        strengths: w, γ, μ and E of each of them.
+        parameters: w, γ, μ and E of each of them.
         sub_steps: K.
         timespans: the duration of each step, in units of C / conductance; default: 1.
         backend: as in :func:`sum_synapses`.

@@ -19,8 +19,8 @@ from remanence.ops.scan import reference
 from remanence.ops.scan.backend import MODULES, load
 from remanence.ops.scan.fingerprint import fingerprint
 from remanence.ops.scan.fused import FusedLoop
-from remanence.ops.scan.layout import INPUTS, PARAMS, Group, Layout, Tensors, flat, group, parts
-from remanence.ops.scan.resets import with_reset
+from remanence.ops.scan.layout import INPUTS, PARAMS, Group, Layout, Tensors, as_group, list_tensors, unbind_group
+from remanence.ops.scan.resets import add_reset
 from remanence.ops.scan.tensors.graph import Shape
 from remanence.ops.scan.tensors.trace import Shapes, TracedTensorStep
 from remanence.ops.scan.trace import Step, TracedStep, UntraceableError
@@ -87,7 +87,7 @@ def scan(
         (torch.Size([4, 100, 8]), True)
     """
     if reset is not None:
-        step, inputs = with_reset(step, inputs, tuple(state), reset)
+        step, inputs = add_reset(step, inputs, tuple(state), reset)
     return _scan(step, inputs, state, params, backend, checkpoint_every)
 
 
@@ -95,14 +95,14 @@ def scan(
 def _scan(
     step: Step, inputs: Many, state: Sequence[Tensor], params: Many, backend: str, every: int | None
 ) -> tuple[Tensors, Tensors]:
-    inputs, state, params = _widened(group(inputs)), autocast.widen(state), _widened(group(params))
+    inputs, state, params = _widen(as_group(inputs)), autocast.widen(state), _widen(as_group(params))
     like, counts = _check(inputs, state, params, every)
     if like.shape[1] == 0:
         return tuple(s.new_empty(len(s), 0, *s.shape[1:]) for s in state), tuple(s.clone() for s in state)
-    tensors = (*state, *flat(inputs), *flat(params))
-    given = _Given(step, parts(inputs, INPUTS), state, parts(params, PARAMS), like)
+    tensors = (*state, *list_tensors(inputs), *list_tensors(params))
+    given = _ScanArguments(step, unbind_group(inputs, INPUTS), state, unbind_group(params, PARAMS), like)
     options = {name: partial(given.refuses, name) for name in MODULES}
-    name = choose(backend, tensors, like, options, what="this step", on_refusal=partial(_tell, step))
+    name = choose(backend, tensors, like, options, what="this step", on_refusal=partial(_warn, step))
     if name == "reference":
         return reference.scan(step, given.inputs, state, given.params)
     if isinstance(given.traced, TracedTensorStep):
@@ -117,7 +117,7 @@ def _scan(
 
 
 @dataclass
-class _Given:
+class _ScanArguments:
     """The arguments of a scan, and the trace of its step once there is one."""
 
     step: Step
@@ -148,7 +148,7 @@ class _Given:
             return why
         shapes = _inner_shapes(self.state, 1), _inner_shapes(self.inputs, 2), _inner_shapes(self.params, 0)
         try:
-            self.traced = trace_of_tensors(self.step, shapes, self.like.dtype)
+            self.traced = trace_tensor_step(self.step, shapes, self.like.dtype)
         except UntraceableError as error:
             return str(error)
         return None
@@ -166,7 +166,7 @@ class _Given:
             return "its tensors are not all [batch, channels]: there are kernels for CPUs only"
         counts = len(self.state), len(self.inputs), len(self.params)
         try:
-            self.traced = trace_of(self.step, counts, self.like)
+            self.traced = trace_step(self.step, counts, self.like)
         except UntraceableError as error:
             return str(error)
         return None
@@ -177,7 +177,7 @@ def _inner_shapes(tensors: Tensors, lead: int) -> tuple[Shape, ...]:
     return tuple(tuple(x.shape[lead:]) for x in tensors)
 
 
-def _tell(step: Step, why: str) -> None:
+def _warn(step: Step, why: str) -> None:
     name = getattr(step, "__qualname__", type(step).__name__)
     warn_once(f"scan runs {name} as a plain loop over time: {why}")
 
@@ -197,8 +197,10 @@ def scan_source(
     Raises:
         ValueError: the step cannot be traced; the message names the operation.
     """
-    like, counts = _check(group(inputs), tuple(state), group(params), None)
-    given = _Given(step, parts(group(inputs), INPUTS), tuple(state), parts(group(params), PARAMS), like)
+    like, counts = _check(as_group(inputs), tuple(state), as_group(params), None)
+    given = _ScanArguments(
+        step, unbind_group(as_group(inputs), INPUTS), tuple(state), unbind_group(as_group(params), PARAMS), like
+    )
     why = given.trace(backend)
     if why is not None or given.traced is None:
         raise UserError(f"this step cannot be fused: {why}")
@@ -213,19 +215,19 @@ _TRACES: OrderedDict[Hashable, Any] = OrderedDict()
 _KEEP = 256
 
 
-def trace_of(step: Step, counts: tuple[int, int, int], like: Tensor) -> TracedStep:
+def trace_step(step: Step, counts: tuple[int, int, int], like: Tensor) -> TracedStep:
     """The trace of a pointwise step, from the last time if nothing that the step depends on has changed."""
     batch, _, channels = like.shape
     key = (counts, batch, channels, like.dtype)
-    return _kept(step, key, lambda: TracedStep(step, counts, batch, channels, like.dtype))
+    return _reuse_trace(step, key, lambda: TracedStep(step, counts, batch, channels, like.dtype))
 
 
-def trace_of_tensors(step: Step, shapes: Shapes, dtype: torch.dtype) -> TracedTensorStep:
+def trace_tensor_step(step: Step, shapes: Shapes, dtype: torch.dtype) -> TracedTensorStep:
     """The trace of a step on tensors of any shape, likewise."""
-    return _kept(step, (shapes, dtype), lambda: TracedTensorStep(step, shapes, dtype))
+    return _reuse_trace(step, (shapes, dtype), lambda: TracedTensorStep(step, shapes, dtype))
 
 
-def _kept(step: Step, of: Hashable, trace: Callable[[], Traced]) -> Traced:
+def _reuse_trace(step: Step, of: Hashable, trace: Callable[[], Traced]) -> Traced:
     print_ = fingerprint(step)
     if print_ is None:
         return trace()
@@ -244,7 +246,7 @@ def _kept(step: Step, of: Hashable, trace: Callable[[], Traced]) -> Traced:
     return found
 
 
-def _widened(given: Group) -> Group:
+def _widen(given: Group) -> Group:
     return autocast.widen((given,))[0] if isinstance(given, Tensor) else autocast.widen(given)
 
 
@@ -258,9 +260,9 @@ def _check(inputs: Group, state: Tensors, params: Group, every: int | None) -> t
     counts = len(state), inputs.shape[INPUTS] if together else len(inputs), len(params)
     if like is None or 0 in counts[:2]:
         raise UserError(f"scan needs at least one input and one state, got {counts[1]} and {counts[0]}")
-    _fit("inputs", flat(inputs), like.shape[:2], like)
-    _fit("state", state, like.shape[:1], like)
-    _fit("params", flat(params), (), like)
+    _check_group("inputs", list_tensors(inputs), like.shape[:2], like)
+    _check_group("state", state, like.shape[:1], like)
+    _check_group("params", list_tensors(params), (), like)
     if isinstance(params, Tensor) and params.shape[1:] != like.shape[-1:]:
         expected = [counts[2], like.shape[-1]]
         raise UserError(f"scan expected params[0] to be {expected} in one tensor, got {list(params.shape)}")
@@ -269,7 +271,7 @@ def _check(inputs: Group, state: Tensors, params: Group, every: int | None) -> t
     return like.select(INPUTS, 0) if together else like, counts
 
 
-def _fit(name: str, tensors: Tensors, lead: Sequence[int], like: Tensor) -> None:
+def _check_group(name: str, tensors: Tensors, lead: Sequence[int], like: Tensor) -> None:
     """Refuse a tensor whose shape does not begin like this, or not of the dtype and on the device of the inputs."""
     dtype, device = like.dtype, like.device
     for index, tensor in enumerate(tensors):

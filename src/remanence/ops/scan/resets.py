@@ -6,11 +6,11 @@ import torch
 from torch import Tensor
 
 from remanence.errors import UserError
-from remanence.ops.scan.layout import INPUTS, Tensors, parts
+from remanence.ops.scan.layout import INPUTS, Tensors, unbind_group
 from remanence.ops.scan.trace import Step
 
 
-def with_reset(
+def add_reset(
     step: Step, inputs: Sequence[Tensor] | Tensor, state: Tensors, reset: Tensor
 ) -> tuple[Step, tuple[Tensor, ...]]:
     """A step that begins anew where ``reset`` is true, and what it takes: the inputs, the reset, the first state.
@@ -24,7 +24,7 @@ def with_reset(
     Raises:
         ValueError: a reset of another shape or dtype.
     """
-    given = parts(inputs if isinstance(inputs, Tensor) else tuple(inputs), INPUTS)
+    given = unbind_group(inputs if isinstance(inputs, Tensor) else tuple(inputs), INPUTS)
     fits = isinstance(reset, Tensor) and reset.dtype == torch.bool and given and reset.shape == given[0].shape[:2]
     if not fits:
         expected = f"[batch, time] = {list(given[0].shape[:2])}" if given else "[batch, time]"
@@ -35,17 +35,17 @@ def with_reset(
     if like.ndim == 3 and all(s.shape[1:] == like.shape[2:] for s in state):  # as a pointwise step has it
         now = now[..., None].expand(like.shape)
     first = [s[:, None].expand(len(s), time, *s.shape[1:]) for s in state]
-    return _resetting(step, len(given)), (*given, now, *first)
+    return _wrap_step(step, len(given)), (*given, now, *first)
 
 
-def _resetting(step: Step, count: int) -> Step:
+def _wrap_step(step: Step, count: int) -> Step:
     def run(state: Tensors, inputs: Tensors, params: Tensors) -> Tensors:
         now, first = inputs[count], inputs[count + 1 :]
-        begun = tuple(torch.where(_like(now, s) != 0, s0, s) for s, s0 in zip(state, first, strict=True))
+        begun = tuple(torch.where(_broadcast_reset(now, s) != 0, s0, s) for s, s0 in zip(state, first, strict=True))
         return step(begun, inputs[:count], params)
 
     return run
 
 
-def _like(now: Tensor, state: Tensor) -> Tensor:
+def _broadcast_reset(now: Tensor, state: Tensor) -> Tensor:
     return now if now.ndim == state.ndim else now.reshape(-1, *[1] * (state.ndim - 1))
