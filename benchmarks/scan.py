@@ -29,7 +29,7 @@ from _interleaved import medians, samples
 from torch import nn
 
 from remanence._kernels import kernel
-from remanence._kernels.source import HEAD, Source
+from remanence._kernels.kernel_source import HEAD, KernelSource
 from remanence._kernels.threads import run as run_kernel
 from remanence.nn import CFF
 from remanence.ops.scan import cpu_source, scan
@@ -230,7 +230,7 @@ def by_threads(repeats: int) -> None:
 
 def multiply_adds(repeats: int, threads: int) -> float:
     """Fused multiply-adds of so many threads in a second: twenty registers, nothing but that."""
-    lanes, count = 2 * kernel.register(32), 100_000
+    lanes, count = 2 * kernel.vector_width(32), 100_000
     rows = [f"    c{i} = load(x0_at + {4 * lanes * i}, inside)" for i in range(10)]
     adds = [f"        c{i} = muladd(c{i}, a, b)" for i in range(10)]
     stores = [f"    store(x0_at + {4 * lanes * i}, c{i}, inside)" for i in range(10)]
@@ -238,7 +238,7 @@ def multiply_adds(repeats: int, threads: int) -> float:
     text = "\n".join([start, *rows, "    for _ in range(time):", *adds, *stores, ""])
     place = cpu_source.Place("x", 0, 0)
     arguments = (*HEAD, *cpu_source.SIZES, *place.arguments)
-    code = kernel.build(Source(f"def forward({', '.join(arguments)}):\n{text}", arguments), 32, lanes)
+    code = kernel.build(KernelSource(f"def forward({', '.join(arguments)}):\n{text}", arguments), 32, lanes)
     x = torch.rand(10 * lanes) / 2
     seconds: list[float] = []
     for _ in range(repeats):
@@ -314,7 +314,7 @@ def in_child(what: str) -> None:
         traced.vjp(needs)
         middle = time.perf_counter()
         for source in (cpu_source.forward(traced), cpu_source.backward(traced, needs)):
-            kernel.build(source, 32, 2 * kernel.register(32))
+            kernel.build(source, 32, 2 * kernel.vector_width(32))
         print(f"{middle - start:.2f} {time.perf_counter() - middle:.2f}")
     else:
         scan_alone(1)()

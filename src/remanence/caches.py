@@ -5,17 +5,21 @@ from pathlib import Path
 
 
 def directory() -> Path | None:
-    """``REMANENCE_CACHE_DIR``, else ``remanence`` in the user's cache directory; None if the user has no home."""
-    return chosen_directory() or _own()
+    """Return the cache folder: ``REMANENCE_CACHE_DIR``, else ``remanence`` in the user's cache directory.
+
+    Returns:
+        None if the user has no home directory.
+    """
+    return configured_directory() or _default_directory()
 
 
-def chosen_directory() -> Path | None:
-    """``REMANENCE_CACHE_DIR``; None if it is not set."""
+def configured_directory() -> Path | None:
+    """Return the folder in ``REMANENCE_CACHE_DIR``, or None if that is not set."""
     chosen = os.environ.get("REMANENCE_CACHE_DIR")
     return Path(chosen) if chosen else None
 
 
-def _own() -> Path | None:
+def _default_directory() -> Path | None:
     base = Path(os.environ.get("XDG_CACHE_HOME", ""))
     if not base.is_absolute():  # the XDG specification: such a path is to be ignored
         try:

@@ -39,12 +39,12 @@ def source():
 
 @pytest.fixture(scope="module")
 def code(source):
-    return kernel._compile(source, 32, 2 * kernel.register(32))
+    return kernel._compile(source, 32, 2 * kernel.vector_width(32))
 
 
 @pytest.fixture
 def parts(source):
-    return kernel.identity(source, 32, 8)
+    return kernel.cache_key(source, 32, 8)
 
 
 @pytest.fixture(autouse=True)
@@ -97,7 +97,7 @@ def no_root(tmp_path):
 
 def refused(parts, why):
     """Not loaded, and said once why."""
-    with pytest.warns(UserWarning, match=f"compiled kernels are not kept.*{why}.*REMANENCE_CACHE_DIR"):
+    with pytest.warns(UserWarning, match=f"compiled kernels are not cached.*{why}.*REMANENCE_CACHE_DIR"):
         assert cache.load(parts) is None
     with warnings.catch_warnings(action="error"):
         assert cache.load(parts) is None
@@ -168,7 +168,7 @@ class TestWhatOthersCouldHaveWritten:
 
 class TestWhatIsNotWhatWasSaved:
     def test_the_code_of_another_kernel(self, source, directory, file, parts, code):
-        cache.save(kernel.identity(source, 64, 8), code)
+        cache.save(kernel.cache_key(source, 64, 8), code)
         (other,) = set(directory.iterdir()) - {file}
         other.replace(file)
         assert cache.load(parts) is None
@@ -213,8 +213,8 @@ WRONG = {
 
 def build_in_spite_of_everything():
     source = make_source()
-    parts = kernel.identity(source, 32, 8)
-    code = kernel._compile(source, 32, 2 * kernel.register(32))
+    parts = kernel.cache_key(source, 32, 8)
+    code = kernel._compile(source, 32, 2 * kernel.vector_width(32))
     for what, wrong in WRONG.items():
         sys.stdout.write(f"{what}\n")
         sys.stdout.flush()
@@ -335,7 +335,7 @@ class TestPlace:
 def test_the_key_covers_every_file_that_the_compiler_runs():
     """What is called while a kernel is lowered lies in the folder whose files are all part of the key."""
     folder = Path(cache.__file__).parent
-    texts = set(cache._versions())
+    texts = set(cache._read_versions())
     assert {path.read_text(encoding="utf-8") for path in folder.glob("*.py")} < texts
     seen, open_ = set(), [Path(compiler.__file__), Path(kernel.__file__)]
     while open_:

@@ -8,20 +8,20 @@ from hypothesis import given, settings
 from hypothesis import strategies as st
 
 from remanence._kernels import compiler
-from remanence._kernels.enter import enter
-from remanence._kernels.source import HEAD, Source
+from remanence._kernels.kernel_source import HEAD, KernelSource
+from remanence._kernels.launch import launch
 
 
-def kernel(lines: str, *arguments: str) -> Source:
+def kernel(lines: str, *arguments: str) -> KernelSource:
     names = (*HEAD, *arguments)
     body = "\n".join(f"    {line}" for line in lines.splitlines())
-    return Source(f"def forward({', '.join(names)}):\n{body}\n", names)
+    return KernelSource(f"def forward({', '.join(names)}):\n{body}\n", names)
 
 
 def run(lines: str, **values: int) -> list[float]:
     """What the lines store behind ``at``, numbers of 64 bits; they are given the values by name."""
     out = torch.full((16,), -1.0, dtype=torch.float64)
-    enter(kernel(lines, "at", *values), torch.float64, 1, out, *values.values())
+    launch(kernel(lines, "at", *values), torch.float64, 1, out, *values.values())
     return out.tolist()
 
 
@@ -95,7 +95,7 @@ def forward(part, begin, end, at):
     twice(at + SIZE, 4)
 """
     out = torch.zeros(4, dtype=torch.float64)
-    enter(Source(text, (*HEAD, "at")), torch.float64, 1, out)
+    launch(KernelSource(text, (*HEAD, "at")), torch.float64, 1, out)
     assert out.tolist() == [6.0, 8.0, 0.0, 0.0]
 
 
@@ -114,5 +114,5 @@ def test_literals_fill_every_lane():
 )
 def test_the_rest_of_python_is_refused_with_the_line(line):
     with pytest.raises(SyntaxError, match="language of kernels") as error:
-        compiler.lowered(kernel("y = 1\n" + line), 64, 4)
+        compiler.lower(kernel("y = 1\n" + line), 64, 4)
     assert error.value.lineno == 3

@@ -90,7 +90,7 @@ def test_two_processes_at_once(source, directory):
         child.join(timeout=120)
     assert [child.exitcode for child in children] == [0, 0]
     assert [file.suffix for file in directory.iterdir()] == [".o"]
-    assert cache.load(kernel.identity(source, 32, 8)) is not None
+    assert cache.load(kernel.cache_key(source, 32, 8)) is not None
 
 
 SCRIPT = """

@@ -3,7 +3,7 @@
 import numpy as np
 import pytest
 
-from remanence._kernels.interleave import transposed
+from remanence._kernels.interleave import write_transpose
 
 
 @pytest.mark.parametrize("lanes", [2, 4, 8, 16, 32])
@@ -13,5 +13,5 @@ def test_rows_become_columns(lanes):
     names = {f"x{i}": row for i, row in enumerate(block)}
     names["interleave_low"] = lambda x, y: np.stack([x[:half], y[:half]], 1).ravel()
     names["interleave_high"] = lambda x, y: np.stack([x[half:], y[half:]], 1).ravel()
-    exec(transposed(lanes), names)
+    exec(write_transpose(lanes), names)
     assert np.array_equal([names[f"x{i}"] for i in range(lanes)], block.T)

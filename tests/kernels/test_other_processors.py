@@ -42,8 +42,8 @@ def sources():
 
 def instructions(source, triple, cpu):
     """All of a kernel, in order, with what they work on; its object file is looked at, too."""
-    machine = targets.machine(cpu, "", triple)
-    module = kernel.optimised(source, 32, 8, machine)
+    machine = targets.create_machine(cpu, "", triple)
+    module = kernel.optimise(source, 32, 8, machine)
     assert object_file.is_whole(machine.emit_object(module))
     return re.findall(r"^\s+([a-z][\w.]*)[ \t]*([^\n]*)$", machine.emit_assembly(module), re.MULTILINE)
 
@@ -83,5 +83,5 @@ def test_the_family_of_a_process():
 @pytest.mark.parametrize("triple", ["x86_64-unknown-linux-gnu", "aarch64-unknown-linux-gnu"])
 def test_features_of_x86_are_asked_for_on_x86_alone(monkeypatch, triple):
     monkeypatch.setattr(llvm, "get_process_triple", lambda: triple)
-    _, features = targets.chosen()
+    _, features = targets.choose_processor()
     assert ("-prefer-256-bit" in features.split(",")) == (triple == "x86_64-unknown-linux-gnu")

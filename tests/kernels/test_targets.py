@@ -9,7 +9,7 @@ import llvmlite.binding as llvm
 import pytest
 
 from remanence._kernels import kernel, targets
-from remanence._kernels.source import Source
+from remanence._kernels.kernel_source import KernelSource
 
 ROOT = Path(__file__).parents[2]
 NEEDS = {
@@ -36,7 +36,7 @@ def test_kernels_for_another_processor(cpu):
     features = llvm.get_host_cpu_features()
     if missing := [feature for feature in NEEDS[cpu] if not features.get(feature)]:
         pytest.skip(f"this processor cannot run code for {cpu}: it lacks {', '.join(missing)}")
-    if targets.vector_bits(*targets.chosen()) == WIDTHS[cpu]:
+    if targets.vector_bits(*targets.choose_processor()) == WIDTHS[cpu]:
         pytest.skip("all other tests ran with registers of this width")
     done = run(["-m", "pytest", "-q", "-p", "no:cacheprovider", *ESSENTIAL], NUMBA_CPU_NAME=cpu)
     assert done.returncode == 0, done.stdout[-3000:] + done.stderr[-1000:]
@@ -46,7 +46,7 @@ def test_kernels_for_another_processor(cpu):
 @pytest.mark.parametrize("cpu", WIDTHS)
 def test_the_width_of_the_registers_follows_the_processor(cpu, monkeypatch):
     monkeypatch.setenv("NUMBA_CPU_NAME", cpu)
-    name, features = targets.chosen()
+    name, features = targets.choose_processor()
     assert name == cpu
     assert targets.vector_bits(name, features) == WIDTHS[cpu]
 
@@ -55,16 +55,16 @@ def test_the_width_of_the_registers_follows_the_processor(cpu, monkeypatch):
 def test_features_can_be_taken_away(monkeypatch):
     monkeypatch.setenv("NUMBA_CPU_NAME", "haswell")
     monkeypatch.setenv("NUMBA_CPU_FEATURES", "-avx2")
-    assert targets.vector_bits(*targets.chosen()) == 128
+    assert targets.vector_bits(*targets.choose_processor()) == 128
 
 
 def test_a_kernel_for_another_processor_is_another_kernel(monkeypatch):
-    monkeypatch.setattr(kernel, "_machine", lambda: ("one", ""))
+    monkeypatch.setattr(kernel, "_choose_processor", lambda: ("one", ""))
 
-    source = Source("def forward(): pass", ())
-    first = kernel.identity(source, 32, 4)
-    monkeypatch.setattr(kernel, "_machine", lambda: ("another", ""))
-    assert kernel.identity(source, 32, 4) != first
+    source = KernelSource("def forward(): pass", ())
+    first = kernel.cache_key(source, 32, 4)
+    monkeypatch.setattr(kernel, "_choose_processor", lambda: ("another", ""))
+    assert kernel.cache_key(source, 32, 4) != first
 
 
 @only_x86

@@ -93,7 +93,7 @@ def test_the_fused_loop_equals_the_plain_one(options, batch, time):
     c = c if "mixed_memory" in options else None
     stages = layer._make_stages(x.transpose(0, 1), timespans.t()[..., None])
     states, last_h, last_c = chain.run(stages, h, c)
-    expected, carried = chain.loop(stages, h, c)
+    expected, carried = chain.run_loop(stages, h, c)
     wanted = [x, timespans, *layer.parameters()]
     results = [(states, expected), (last_h, expected[-1])]
     if c is not None:

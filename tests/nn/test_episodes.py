@@ -56,7 +56,8 @@ def gradients(layer, y, state, x, before):
     """Of a sum with weights of outputs and states, by inputs, states and parameters."""
     leaves = [y, *pytree.tree_leaves(state)]
     generator = torch.Generator().manual_seed(5)
-    loss = sum((leaf * torch.rand(leaf.shape, generator=generator, dtype=leaf.dtype)).sum() for leaf in leaves)
+    terms = [(leaf * torch.rand(leaf.shape, generator=generator, dtype=leaf.dtype)).sum() for leaf in leaves]
+    loss = torch.stack(terms).sum()
     wanted = [x, *pytree.tree_leaves(before), *layer.parameters()]
     found = torch.autograd.grad(loss, wanted, allow_unused=True)
     return [torch.zeros_like(w) if g is None else g for g, w in zip(found, wanted, strict=True)]
@@ -86,6 +87,7 @@ def test_padding_does_not_matter(layer):
     assert_same((y, last), (expected, final), rtol=0, atol=0)
     y.sum().backward()
     assert not y[padding].any()
+    assert x.grad is not None
     assert not x.grad[padding].any()
     for gradient in (x.grad, *(parameter.grad for parameter in layer.parameters())):
         assert gradient is None or torch.isfinite(gradient).all()

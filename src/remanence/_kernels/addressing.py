@@ -1,4 +1,4 @@
-"""Whether a kernel may be given the addresses of tensors: the one place that decides it."""
+"""Decides whether a kernel may read tensors by their addresses."""
 
 from collections.abc import Iterable, Sequence
 from typing import Any
@@ -14,40 +14,42 @@ _IN_FUNCTORCH = "torch.func transforms the call"
 
 
 def refuses(tensors: Iterable[Tensor | None]) -> str | None:
-    """Why no kernel may read these tensors by their addresses, or None.
+    """Return why no kernel may read these tensors by their addresses, or None if one may.
 
-    A kernel reads memory. It does not see what PyTorch does around an operation: a trace would record nothing, a fake
-    tensor has no memory, and the memory of a batch under ``vmap``, of a subclass or of a negated view does not hold
-    what its operations would give. In all these cases the plain loop of PyTorch operations is right.
+    A kernel reads memory and does not see what PyTorch does around an operation. A trace would record nothing; a fake
+    tensor has no memory; and the memory of a batch under ``vmap``, of a tensor subclass or of a negated view does not
+    hold the values that the tensor represents. In all these cases the reference, made of PyTorch operations, must run.
 
     Args:
-        tensors: all that the kernel is given; None is passed over.
+        tensors: all tensors that the kernel would read; None is skipped.
     """
     if torch.compiler.is_exporting():
         return "torch.export records the call"
     if torch.compiler.is_compiling():
-        return None  # what is compiled calls kernels outside of its graph, and they ask again
+        return None  # compiled code calls kernels outside of its graph, where this function is called again
     return _refuses_mode() or refuses_memory(tensors)
 
 
 def are_readable(*tensors: Tensor) -> bool:
-    """Whether Python may look at the numbers in these tensors, and decide by them."""
+    """Return whether Python may read the values of these tensors to decide what to compute."""
     return not torch.compiler.is_compiling() and refuses(tensors) is None
 
 
 def is_transformed() -> bool:
-    """Whether ``torch.func`` or forward-mode differentiation transforms the call: PyTorch's fused LSTM has no rules for
-    them."""
+    """Return whether ``torch.func`` or forward-mode differentiation transforms the call.
+
+    PyTorch's fused LSTM has no rules for either.
+    """
     return _torch.is_in_functorch() or _torch.is_in_forward_mode()
 
 
 def resolve(grads: Sequence[Tensor | None]) -> tuple[Any, ...]:
-    """The gradients, with a negation that is still pending in a view (as complex tensors have them) carried out."""
+    """Carry out pending negations in the gradients; views of complex tensors can have them."""
     return tuple(None if grad is None else grad.resolve_neg() for grad in grads)
 
 
 def _refuses_mode() -> str | None:
-    """What is watching operations."""
+    """Return which tracing or dispatch mode observes PyTorch's operations, or None."""
     if _torch.is_traced():
         return "torch.jit.trace records the call"
     if _torch.is_dispatched():
@@ -56,7 +58,7 @@ def _refuses_mode() -> str | None:
 
 
 def refuses_memory(tensors: Iterable[Tensor | None]) -> str | None:
-    """Why the memory of these tensors, if they have one, does not hold their numbers, or None."""
+    """Return why the memory of one of these tensors does not hold its values, or None."""
     dual = _torch.is_in_forward_mode()
     for tensor in tensors:
         if tensor is None:

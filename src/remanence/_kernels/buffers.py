@@ -1,4 +1,8 @@
-"""Memory for results, kept for the next call of the same size: fresh pages cost more than the loops that fill them."""
+"""A pool of buffers for results.
+
+The memory of a result is reused by the next call that needs the same size: fresh pages cost more than the loops that
+fill them.
+"""
 
 import mmap
 from typing import Any
@@ -8,13 +12,13 @@ import torch
 from torch import Tensor
 
 SMALLEST = 2**16
-"""Bytes from which on it pays."""
+"""Smaller buffers, in bytes, are not pooled."""
 
-KEPT = 2**27
-"""How many bytes may lie idle."""
+IDLE_LIMIT = 2**27
+"""How many bytes of unused buffers the pool keeps."""
 
 HUGE = 2**22
-"""Bytes from which on memory comes in huge pages where the system has them: one fault for what else takes 512."""
+"""From this many bytes on, a buffer consists of huge pages if the system has them: one page fault instead of 512."""
 
 DTYPES: dict[torch.dtype, Any] = {torch.float32: np.float32, torch.float64: np.float64}
 
@@ -22,7 +26,7 @@ _idle: dict[int, list[np.ndarray]] = {}
 
 
 class _Loan(np.ndarray):
-    """An array that gives its memory back once the tensor made of it, and every view of that, is gone."""
+    """An array that returns its memory to the pool once its tensor and all views of that tensor are gone."""
 
     def __del__(self) -> None:
         if isinstance(self.base, np.ndarray):
@@ -30,7 +34,7 @@ class _Loan(np.ndarray):
 
 
 def allocate(*shape: int, dtype: torch.dtype) -> Tensor:
-    """A tensor of whatever was in its memory before."""
+    """Return an uninitialized tensor, with memory from the pool if it is large enough."""
     empty = torch.empty
     count = 1
     for size in shape:
@@ -42,21 +46,23 @@ def allocate(*shape: int, dtype: torch.dtype) -> Tensor:
         memory = _idle[size].pop()
     except (KeyError, IndexError):
         memory = (
-            _huge(size) if size >= HUGE and hasattr(mmap, "MADV_HUGEPAGE") else empty(size, dtype=torch.uint8).numpy()
+            _map_pages(size)
+            if size >= HUGE and hasattr(mmap, "MADV_HUGEPAGE")
+            else empty(size, dtype=torch.uint8).numpy()
         )
     return torch.from_numpy(np.ndarray.__new__(_Loan, shape, DTYPES[dtype], memory))
 
 
-def _huge(size: int) -> np.ndarray:
-    """Fresh memory, private to this process and to what it forks."""
+def _map_pages(size: int) -> np.ndarray:
+    """Map fresh memory that is private to this process and its forks."""
     pages = mmap.mmap(-1, size, flags=mmap.MAP_PRIVATE | mmap.MAP_ANONYMOUS)
     pages.madvise(mmap.MADV_HUGEPAGE)
     return np.frombuffer(pages, np.uint8)
 
 
 def _give_back(memory: np.ndarray) -> None:
-    if memory.nbytes > KEPT:
+    if memory.nbytes > IDLE_LIMIT:
         return
-    if memory.nbytes + sum(size * len(arrays) for size, arrays in list(_idle.items())) > KEPT:
+    if memory.nbytes + sum(size * len(arrays) for size, arrays in list(_idle.items())) > IDLE_LIMIT:
         _idle.clear()
     _idle.setdefault(memory.nbytes, []).append(memory)

@@ -1,4 +1,7 @@
-"""Compiled kernels on disk: machine code, so read from nobody else's folder and nobody else's file."""
+"""A cache of compiled kernels on disk.
+
+It contains machine code, so it is only read from folders and files that no other user can write.
+"""
 
 import functools
 import hashlib
@@ -17,10 +20,14 @@ _DIGEST = 32
 
 
 def load(parts: Sequence[str]) -> bytes | None:
-    """What was saved for these parts; None if nothing was, if it is damaged, or if others could have written it."""
-    name, key = _name(parts)
-    with _told():
-        folder = _checked()
+    """Return the code that was saved under these parts of a key.
+
+    Returns:
+        None if nothing was saved, if the file is damaged, or if another user could have written it.
+    """
+    name, key = _make_key(parts)
+    with _report_failures():
+        folder = _check_folder()
         if folder is None:
             return None
         content = private.read(folder / name)
@@ -31,30 +38,33 @@ def load(parts: Sequence[str]) -> bytes | None:
 
 
 def save(parts: Sequence[str], code: bytes) -> None:
-    """Keep code for the next process, if there is a folder for it that can be written, and by nobody else."""
-    name, key = _name(parts)
-    with _told():
+    """Save code for other processes, if there is a cache folder that this user, and nobody else, can write."""
+    name, key = _make_key(parts)
+    with _report_failures():
         place = caches.directory()
         if place is not None:
             private.make(place)
-        folder = _checked()
+        folder = _check_folder()
         if folder is not None:
-            _write(folder / name, hashlib.sha256(key + code).digest() + code)
+            _write_file(folder / name, hashlib.sha256(key + code).digest() + code)
 
 
-def _checked() -> Path | None:
-    """The folder, which nobody else can write; a folder that the user chose is left as the user made it."""
+def _check_folder() -> Path | None:
+    """Return the cache folder after checking that nobody else can write it.
+
+    The permissions of the default folder are tightened first; those of a configured folder are left alone.
+    """
     folder = caches.directory()
     if folder is None:
         return None
-    if caches.chosen_directory() is None:
-        with suppress(OSError):  # then the check says why
+    if caches.configured_directory() is None:
+        with suppress(OSError):  # the check below reports why
             private.tighten(folder)
     private.check(folder)
     return folder
 
 
-def _write(path: Path, content: bytes) -> None:
+def _write_file(path: Path, content: bytes) -> None:
     handle, temporary = tempfile.mkstemp(dir=path.parent, prefix=path.name)
     try:
         with os.fdopen(handle, "wb") as file:
@@ -66,36 +76,39 @@ def _write(path: Path, content: bytes) -> None:
 
 
 @contextmanager
-def _told() -> Iterator[None]:
-    """Do without where the folder does not serve, and say so once where others meddle, or the user chose it."""
+def _report_failures() -> Iterator[None]:
+    """Ignore a cache folder that cannot be used; warn once if others can write it or the user configured it."""
     try:
         yield
     except FileNotFoundError:
         return
     except OSError as error:
-        if isinstance(error, private.NotPrivateError) or caches.chosen_directory() is not None:
+        if isinstance(error, private.NotPrivateError) or caches.configured_directory() is not None:
             _warn(str(error))
 
 
 @functools.cache
 def _warn(reason: str) -> None:
     warnings.warn(
-        f"compiled kernels are not kept, and compiled again by every process: {reason}. Mend that, or set "
+        f"compiled kernels are not cached, so every process compiles them again: {reason}. Fix that, or set "
         "REMANENCE_CACHE_DIR to a folder that only you can write",
         stacklevel=2,
     )
 
 
-def _name(parts: Sequence[str]) -> tuple[str, bytes]:
-    """Of the file, and what the digest in it is also of: the code of another kernel is not that of this one."""
+def _make_key(parts: Sequence[str]) -> tuple[str, bytes]:
+    """Return the name of the file, and the key that is also part of the digest inside it.
+
+    A file that was renamed to that of another kernel therefore fails the check of its digest.
+    """
     key = hashlib.sha256()
-    for part in (*_versions(), *parts):
+    for part in (*_read_versions(), *parts):
         key.update(hashlib.sha256(part.encode()).digest())
     return f"{key.hexdigest()[:40]}.o", key.digest()
 
 
 @functools.cache
-def _versions() -> tuple[str, ...]:
-    """Of the compilers, and of our own code that they run: all of it that stands here."""
+def _read_versions() -> tuple[str, ...]:
+    """Return the versions of the compiler and the text of all modules in this package, which generate code."""
     texts = (path.read_text(encoding="utf-8") for path in sorted(Path(__file__).parent.glob("*.py")))
     return (importlib.metadata.version("llvmlite"), *texts)

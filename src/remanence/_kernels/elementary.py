@@ -68,14 +68,14 @@ NEARLY_LINEAR = {32: 2.0**-13, 64: 2.0**-28}
 """Below this tanh(x) is x, which -2 |x| and what follows would round, or lose below the normal numbers."""
 
 
-def _clamped(x: Vector, low: float, high: float) -> Vector:
-    """Between two bounds; NaN stays."""
+def _clamp(x: Vector, low: float, high: float) -> Vector:
+    """Clamp x to two bounds; NaN stays NaN."""
     x = (x < low).where(low, x)
     return (x > high).where(high, x)
 
 
-def _reduced(x: Vector) -> tuple[Vector, Vector]:
-    """n, with its bits shifted up as if into the exponent, and r, such that x = n ln 2 + r."""
+def _reduce(x: Vector) -> tuple[Vector, Vector]:
+    """Split x = n ln 2 + r; return n, with its bits shifted up to where the exponent is, and r."""
     magic = ROUNDING[x.bits]
     high, low = LN2[x.bits]
     shifted = x.muladd(LOG2E, magic)
@@ -84,12 +84,12 @@ def _reduced(x: Vector) -> tuple[Vector, Vector]:
     return shifted.as_integers() << MANTISSA[x.bits], r
 
 
-def _expm1_near_0(r: Vector) -> Vector:
+def _compute_expm1_near_0(r: Vector) -> Vector:
     return (r * r).muladd(r.polynomial(*EXPM1[r.bits]), r)
 
 
-def _exp_in_range(x: Vector, sign: float = 1.0) -> tuple[Vector, Vector]:
-    """Two factors of exp(sign x), a power of 2 and the rest, to a few ulp, where it is a normal number."""
+def _factor_exp(x: Vector, sign: float = 1.0) -> tuple[Vector, Vector]:
+    """Return two factors of exp(sign x), a power of 2 and the rest, to a few ulp, where it is a normal number."""
     magic = ROUNDING[x.bits] + BIAS[x.bits]  # the lowest bits of the sum are the exponent of 2**n as a number has it
     shifted = x.muladd(sign * LOG2E, magic)
     n = shifted - magic
@@ -99,8 +99,8 @@ def _exp_in_range(x: Vector, sign: float = 1.0) -> tuple[Vector, Vector]:
     return (shifted.as_integers() << MANTISSA[x.bits]).as_floats(), r.polynomial(*coefficients)
 
 
-def _halves(n: Vector) -> tuple[Vector, Vector]:
-    """2**(n // 2) and 2**(n - n // 2), for n shifted up as :func:`_reduced` gives it."""
+def _split_power(n: Vector) -> tuple[Vector, Vector]:
+    """Return 2**(n // 2) and 2**(n - n // 2), for n shifted up as :func:`_reduce` returns it."""
     places = MANTISSA[n.bits]
     first = (n >> places + 1) << places
     one = BIAS[n.bits] << places
@@ -109,34 +109,34 @@ def _halves(n: Vector) -> tuple[Vector, Vector]:
 
 def exp(x: Vector) -> Vector:
     """The exponential, right down to the smallest number and up to infinity."""
-    n, r = _reduced(_clamped(x, SMALLEST_EXPONENT[x.bits], LARGEST_EXPONENT[x.bits]))
-    first, second = _halves(n)
-    return (1.0 + _expm1_near_0(r)) * first * second
+    n, r = _reduce(_clamp(x, SMALLEST_EXPONENT[x.bits], LARGEST_EXPONENT[x.bits]))
+    first, second = _split_power(n)
+    return (1.0 + _compute_expm1_near_0(r)) * first * second
 
 
 def expm1(x: Vector) -> Vector:
     """exp(x) - 1 without cancellation near 0."""
     lowest = -18.0 if x.bits == 32 else -40.0
-    n, r = _reduced(_clamped(x, lowest, LARGEST_EXPONENT[x.bits]))
-    first, second = _halves(n)
-    small = _expm1_near_0(r)
+    n, r = _reduce(_clamp(x, lowest, LARGEST_EXPONENT[x.bits]))
+    first, second = _split_power(n)
+    small = _compute_expm1_near_0(r)
     result = small.muladd(first, first - 1.0 / second) * second
-    return x.compared("==", 0.0).where(x, result)
+    return x.compare("==", 0.0).where(x, result)
 
 
 def sigmoid(x: Vector) -> Vector:
     """1 / (1 + exp(-x)); 0 where that is below the normal numbers."""
     lowest = -87.0 if x.bits == 32 else -708.0
-    power, fraction = _exp_in_range(_clamped(x, lowest, -lowest), -1.0)
+    power, fraction = _factor_exp(_clamp(x, lowest, -lowest), -1.0)
     return (x < lowest).where(0.0, 1.0 / fraction.muladd(power, 1.0))
 
 
 def tanh(x: Vector) -> Vector:
     """The hyperbolic tangent, from expm1(-2 |x|); x itself where it is that to half an ulp."""
     largest = 20.0 if x.bits == 32 else 44.0
-    n, r = _reduced(_clamped(-2.0 * abs(x), -largest, largest))
+    n, r = _reduce(_clamp(-2.0 * abs(x), -largest, largest))
     power = (n + (BIAS[x.bits] << MANTISSA[x.bits])).as_floats()
-    minus = _expm1_near_0(r).muladd(power, power - 1.0)  # expm1(-2 |x|), between -1 and 0
+    minus = _compute_expm1_near_0(r).muladd(power, power - 1.0)  # expm1(-2 |x|), between -1 and 0
     result = (-minus / (minus + 2.0)).intrinsic("copysign", x)
     return (abs(x) < NEARLY_LINEAR[x.bits]).where(x, result)
 
@@ -160,28 +160,28 @@ def log(x: Vector) -> Vector:
     high, low = LN2[x.bits]
     rest = s.muladd(halved + correction, k * low)
     result = k.muladd(high, f - (halved - rest))
-    result = x.compared("==", 0.0).where(-math.inf, result)
+    result = x.compare("==", 0.0).where(-math.inf, result)
     result = (x < 0.0).where(math.nan, result)
-    return (x.is_nan() | x.compared("==", math.inf)).where(x, result)
+    return (x.is_nan() | x.compare("==", math.inf)).where(x, result)
 
 
 def log1p(x: Vector) -> Vector:
-    """log(1 + x) without loss near 0: what the sum rounded away is put back to first order."""
+    """log(1 + x) without loss near 0: what the sum rounds away is added again, to first order."""
     total = 1.0 + x
     lost = ((total - 1.0) - x) / total
-    result = log(total) - (abs(total).compared("==", 0.0) | total.is_infinite()).where(0.0, lost)
-    return x.compared("==", 0.0).where(x, result)
+    result = log(total) - (abs(total).compare("==", 0.0) | total.is_infinite()).where(0.0, lost)
+    return x.compare("==", 0.0).where(x, result)
 
 
 def erf(x: Vector) -> Vector:
     """The error function: 1 - exp(a polynomial) away from 0; in float64 the C library's."""
     if x.bits == 64:
-        return x.each("erf")
+        return x.map_library_function("erf")
     size, square = abs(x), x * x
     near = x * (1.0 + square.polynomial(*ERF_NEAR))  # the sum first: x times less than 1 may be too small to be normal
     # Where size is beyond 4 the result is 1; the polynomial must not leave its way down.
     size = (size > 4.0).where(4.0, size)
-    power, fraction = _exp_in_range(size.muladd(size.polynomial(*ERF_FAR), -size))
+    power, fraction = _factor_exp(size.muladd(size.polynomial(*ERF_FAR), -size))
     far = 1.0 - power * fraction
     return (abs(x) > 0.927734375).where(far.intrinsic("copysign", x), near)
 
@@ -208,18 +208,18 @@ _FUNCTIONS: dict[str, Callable[..., Vector]] = {
     **{f.__name__: f for f in (minimum, maximum, sign, exp, expm1, log, log1p, sigmoid, tanh, erf)},
 }
 _LIBRARY = {"round": "rint"}
-"""What LLVM calls an operation, where it is not by its own name."""
+"""LLVM's names of operations, where they differ from ours."""
 
 
 def emit(op: str, *operands: Vector) -> Vector:
-    """The instructions of an operation of the table, or of ``muladd``.
+    """Write the instructions of an operation of the table, or of ``muladd``.
 
-    They are those of a sign of Python's, a function above, or a call of LLVM's library.
+    An operation is a Python operator, a function of this module, or an intrinsic function of LLVM.
     """
     x, *others = operands
     row = OPERATIONS.get(op)
     if row is not None and row.sign is not None and row.is_boolean and not row.takes_booleans:
-        return x.compared(row.sign, *others)
+        return x.compare(row.sign, *others)
     if row is not None and row.method is not None:
         return row.method(*operands)
     return _FUNCTIONS[op](*operands) if op in _FUNCTIONS else x.intrinsic(_LIBRARY.get(op, op), *others)

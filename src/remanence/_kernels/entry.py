@@ -1,4 +1,4 @@
-"""The function that threads enter: it takes parts of the work until none is left."""
+"""The entry function of a kernel, which every thread calls: it takes parts of the work until none is left."""
 
 from collections.abc import Sequence
 
@@ -59,20 +59,20 @@ _ARM = {
 """The bit FZ (operands and results) of the register FPCR."""
 
 FLUSH = {"x86": _X86, "arm": _ARM}
-"""Numbers too small to be normal count as 0 while a kernel runs, on processors of these families.
+"""While a kernel runs, subnormal numbers count as 0 on processors of these families.
 
-Gradients that vanish pass through them, and many CPUs take a hundred cycles for an operation on one.
+Vanishing gradients become subnormal, and many CPUs take a hundred cycles for an operation on such a number.
 """
 
 
-def text(kernel: str, arguments: Sequence[str], family: str) -> str:
-    """The function in LLVM's language; any number of threads may enter it with the same block.
+def write_entry(kernel: str, arguments: Sequence[str], family: str) -> str:
+    """Write the entry function as LLVM assembly; any number of threads may call it with the same argument block.
 
-    The block: the counter of parts taken, how many parts, how many units (a block of lanes of a sample) they share,
-    then what the kernel takes after ``part, begin, end``.
+    The block contains the counter of parts that were taken, the number of parts, the number of units of work, and then
+    the arguments of the kernel after ``part, begin, end``.
 
     Args:
-        kernel: the name of the function that does the work.
+        kernel: the name of the kernel's function.
         arguments: those of the kernel after the first three.
         family: of processors, see :data:`FLUSH`.
     """

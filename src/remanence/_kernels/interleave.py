@@ -1,4 +1,4 @@
-"""For kernels that turn a block of memory round: two vectors, number by number in turn."""
+"""Functions for kernels that transpose a block of memory: interleave the numbers of two vectors."""
 
 from collections.abc import Callable
 from typing import Any
@@ -6,10 +6,10 @@ from typing import Any
 from llvmlite import ir
 
 
-def functions(kind: ir.VectorType) -> dict[str, Callable[..., Any]]:
-    """What the text of a kernel may call, by name, for vectors of a kind."""
+def make_functions(kind: ir.VectorType) -> dict[str, Callable[..., Any]]:
+    """Return functions that the text of a kernel may call, by name, for a vector type."""
 
-    def taking(begin: int) -> Callable[..., Any]:
+    def make_interleave(begin: int) -> Callable[..., Any]:
         order = [half * kind.count + begin + lane for lane in range(kind.count // 2) for half in (0, 1)]
 
         def interleave(builder: Any, x: Any, y: Any) -> Any:
@@ -18,14 +18,14 @@ def functions(kind: ir.VectorType) -> dict[str, Callable[..., Any]]:
 
         return interleave
 
-    return {"interleave_low": taking(0), "interleave_high": taking(kind.count // 2)}
+    return {"interleave_low": make_interleave(0), "interleave_high": make_interleave(kind.count // 2)}
 
 
-def transposed(lanes: int) -> str:
-    """Lines that turn x0, x1, ..., as many as lanes, round: what was number j of vector i becomes number i of vector j.
+def write_transpose(lanes: int) -> str:
+    """Write lines that transpose x0, x1, ..., as many as lanes: number j of vector i becomes number i of vector j.
 
-    A round moves the first bit of the vector's number behind the last bit of the place in it, and that of the place
-    behind the vector's; after as many rounds as bits the two have changed places.
+    One round moves the highest bit of the index of the vector below the lowest bit of the index in it, and the highest
+    bit of the latter below the lowest of the former. After as many rounds as there are bits the two are exchanged.
     """
     names = [f"x{i}" for i in range(lanes)]
     once = [

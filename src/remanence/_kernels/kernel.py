@@ -1,4 +1,4 @@
-"""From the source of a kernel to machine code that any thread may call."""
+"""Compile the source of a kernel to machine code that any thread may call."""
 
 import ctypes
 import functools
@@ -8,17 +8,18 @@ from dataclasses import dataclass
 import llvmlite.binding as llvm
 
 from remanence._kernels import cache, entry, targets
-from remanence._kernels.compiler import lowered
-from remanence._kernels.source import Source
+from remanence._kernels.compiler import lower
+from remanence._kernels.kernel_source import KernelSource
 
 
 @dataclass(frozen=True)
 class Kernel:
-    """Compiled code.
+    """A compiled kernel.
 
     Attributes:
         address: of a C function, ``void (int64 *block)``.
         engine: keeps the code in memory.
+        call: the function as a Python callable.
     """
 
     address: int
@@ -27,55 +28,55 @@ class Kernel:
 
 
 @functools.cache
-def register(bits: int) -> int:
-    """How many numbers a vector register holds."""
-    return targets.vector_bits(*_machine()) // bits
+def vector_width(bits: int) -> int:
+    """Return how many numbers of so many bits a vector register holds."""
+    return targets.vector_bits(*_choose_processor()) // bits
 
 
-def build(source: Source, bits: int, lanes: int) -> Kernel:
-    """Machine code of a kernel for numbers of so many bits, from the disk if it was compiled before.
+def build(source: KernelSource, bits: int, lanes: int) -> Kernel:
+    """Compile a kernel, or load it from disk if it was compiled before.
 
     Args:
-        source: the function.
-        bits: of a number.
-        lanes: numbers that are computed together.
+        source: the kernel.
+        bits: width of a number, 32 or 64.
+        lanes: how many numbers are computed together.
     """
-    parts = identity(source, bits, lanes)
+    parts = cache_key(source, bits, lanes)
     code = cache.load(parts)
-    kernel = _loaded(code) if code is not None else None
+    kernel = _load(code) if code is not None else None
     if kernel is None:
         code = _compile(source, bits, lanes)
         cache.save(parts, code)
-        kernel = _loaded(code)
+        kernel = _load(code)
     assert kernel is not None
     return kernel
 
 
-def identity(source: Source, bits: int, lanes: int) -> tuple[str, ...]:
-    """What the machine code of a kernel depends on, the versions of the packages that compile it apart."""
+def cache_key(source: KernelSource, bits: int, lanes: int) -> tuple[str, ...]:
+    """Return what the machine code of a kernel depends on, except for the versions of the compiler."""
     system = llvm.get_process_triple(), f"LLVM {llvm.llvm_version_info}"  # a home directory may serve several
-    return (source.text, f"{bits} bits, {lanes} lanes", *_machine(), *system)
+    return (source.text, f"{bits} bits, {lanes} lanes", *_choose_processor(), *system)
 
 
 @functools.cache
-def _machine() -> tuple[str, str]:
-    return targets.chosen()
+def _choose_processor() -> tuple[str, str]:
+    return targets.choose_processor()
 
 
-def _target() -> llvm.TargetMachine:
-    return targets.machine(*_machine())
+def _create_machine() -> llvm.TargetMachine:
+    return targets.create_machine(*_choose_processor())
 
 
-def _compile(source: Source, bits: int, lanes: int) -> bytes:
-    """An object file."""
-    machine = _target()
-    return machine.emit_object(optimised(source, bits, lanes, machine))
+def _compile(source: KernelSource, bits: int, lanes: int) -> bytes:
+    """Compile a kernel to an object file."""
+    machine = _create_machine()
+    return machine.emit_object(optimise(source, bits, lanes, machine))
 
 
-def optimised(source: Source, bits: int, lanes: int, machine: llvm.TargetMachine) -> llvm.ModuleRef:
-    """A kernel and the function that threads enter, ready for this machine to be written down."""
-    text, name = lowered(source, bits, lanes)
-    module = llvm.parse_assembly(text + entry.text(name, source.arguments[3:], targets.family(machine.triple)))
+def optimise(source: KernelSource, bits: int, lanes: int, machine: llvm.TargetMachine) -> llvm.ModuleRef:
+    """Translate a kernel and its entry function to an optimised module for a target machine."""
+    text, name = lower(source, bits, lanes)
+    module = llvm.parse_assembly(text + entry.write_entry(name, source.arguments[3:], targets.family(machine.triple)))
     module.triple, module.data_layout = machine.triple, str(machine.target_data)
     module.get_function(name).linkage = llvm.Linkage.internal
     options = llvm.create_pipeline_tuning_options(speed_level=2)
@@ -85,10 +86,10 @@ def optimised(source: Source, bits: int, lanes: int, machine: llvm.TargetMachine
     return module
 
 
-def _loaded(code: bytes) -> Kernel | None:
-    """A kernel ready to be called; None if this is the code of something else."""
-    _machine()
-    engine = llvm.create_mcjit_compiler(llvm.parse_assembly(""), _target())
+def _load(code: bytes) -> Kernel | None:
+    """Load an object file; return None if it does not contain a kernel."""
+    _choose_processor()
+    engine = llvm.create_mcjit_compiler(llvm.parse_assembly(""), _create_machine())
     engine.add_object_file(llvm.ObjectFileRef.from_data(code))
     engine.finalize_object()
     address = engine.get_function_address(entry.NAME)

@@ -1,27 +1,27 @@
-"""Whether bytes are an object file: LLVM, asked to load anything else, ends the process."""
+"""Checks object files before LLVM loads them: given anything else, LLVM ends the process."""
 
 import struct
 
-_ELF = {b"\x7fELF\x02\x01": "<", b"\x7fELF\x02\x02": ">"}  # and in which order the bytes of a number are
+_ELF = {b"\x7fELF\x02\x01": "<", b"\x7fELF\x02\x02": ">"}  # with the byte order of numbers
 _MACH = b"\xcf\xfa\xed\xfe"
-_COFF = (b"\x64\x86", b"\x64\xaa")  # of x86-64 and of ARM64
+_COFF = (b"\x64\x86", b"\x64\xaa")  # x86-64 and ARM64
 
 
 def is_whole(code: bytes) -> bool:
-    """Whether these bytes begin as an object file of 64 bits does, and go on as far as its tables reach."""
+    """Return whether these bytes begin like a 64-bit object file and are as long as its header says."""
     try:
-        end = _end(code)
+        end = _find_end(code)
     except struct.error:
         return False
     return end is not None and end <= len(code)
 
 
-def _end(code: bytes) -> int | None:
-    """Where the last table ends that the header names; None if this is no header, or it names none."""
+def _find_end(code: bytes) -> int | None:
+    """Return where the last table that the header names ends; None if there is no header or no table."""
     if order := _ELF.get(code[:6]):  # Linux and most others: the table of sections is last
         (start,), (size, count) = struct.unpack_from(f"{order}Q", code, 40), struct.unpack_from(f"{order}HH", code, 58)
         return start + size * count if count else None
-    if code.startswith(_MACH):  # macOS: what lies where stands behind the header
+    if code.startswith(_MACH):  # macOS: load commands follow the header
         count, size = struct.unpack_from("<II", code, 16)
         return 32 + size if count else None
     if code.startswith(_COFF):  # Windows: symbols, then a table of strings that begins with its size

@@ -1,8 +1,7 @@
-"""The one table of elementary operations: what a traced step may be made of, and what each is to every backend.
+"""The table of elementary operations that a traced step may contain, with their implementation in every backend.
 
-A new operation is a row here; if it is no instruction or library function of the compiler's, also a function of its
-name in :mod:`remanence._kernels.elementary`. That a function of PyTorch is one of these, or several of them, says
-:mod:`remanence.ops.scan.aten`.
+A new operation is a row here. If LLVM has no such instruction or library function, add a function of that name to
+:mod:`remanence._kernels.elementary`. :mod:`remanence.ops.scan.aten` translates PyTorch's operators to these operations.
 """
 
 import operator
@@ -22,9 +21,9 @@ class Operation:
         name: in a graph.
         operands: how many.
         function: on tensors.
-        triton: its expression; ``{0}`` is the first operand, ``{real}`` the type of the arithmetic.
-        sign: Python's, between two operands or before one; None: it is called by its name.
-        method: what Python calls for that sign.
+        triton: its Triton expression; ``{0}`` is the first operand, ``{real}`` the type of the arithmetic.
+        sign: the Python operator, between two operands or before one; None: the operation is a function call.
+        method: the function of :mod:`operator` for that sign.
         is_boolean: whether the result is a truth value.
         takes_booleans: whether all its operands are truth values.
     """
@@ -40,13 +39,13 @@ class Operation:
 
 
 def _infix(name: str, sign: str, method: str = "", *, is_boolean: bool = False, logical: bool = False) -> Operation:
-    """An operation that Python writes between two operands, and Triton too."""
+    """Return an operation that is an infix operator in Python and in Triton."""
     function, python = getattr(torch, f"logical_{name}" if logical else name), getattr(operator, method or name)
     return Operation(name, 2, function, f"{{0}} {sign} {{1}}", sign, python, is_boolean or logical, logical)
 
 
-def _called(name: str, triton: str, operands: int = 1) -> Operation:
-    """An operation that is called by its name."""
+def _function(name: str, triton: str, operands: int = 1) -> Operation:
+    """Return an operation that is a function call."""
     return Operation(name, operands, getattr(torch, name), triton)
 
 
@@ -62,17 +61,17 @@ _ROWS = (
     _infix("or", "|", "or_", logical=True),
     _infix("xor", "^", logical=True),
     Operation("not", 1, torch.logical_not, "~{0}", "~", operator.invert, is_boolean=True, takes_booleans=True),
-    _called("where", "tl.where({0}, {1}, {2})", 3),
-    _called("minimum", "tl.minimum({0}, {1}, propagate_nan=tl.PropagateNan.ALL)", 2),
-    _called("maximum", "tl.maximum({0}, {1}, propagate_nan=tl.PropagateNan.ALL)", 2),
-    _called("pow", "libdevice.pow({0}, {1})", 2),
-    _called("sign", "({0} > 0.0).to({real}) - ({0} < 0.0).to({real})"),
-    _called("round", "libdevice.nearbyint({0})"),
-    # To 2e-6 of its value in float32, and a fifth of a step cheaper than libdevice's exp.
-    _called("sigmoid", "1.0 / (1.0 + tl.exp(-{0}))"),
-    *(_called(name, f"tl.{name}({{0}})") for name in ("abs", "sqrt", "log", "sin", "cos", "erf", "floor", "ceil")),
-    # Of exp Triton has an approximate one only, of the others none.
-    *(_called(name, f"libdevice.{name}({{0}})") for name in ("exp", "expm1", "log1p", "tanh", "atan", "trunc")),
+    _function("where", "tl.where({0}, {1}, {2})", 3),
+    _function("minimum", "tl.minimum({0}, {1}, propagate_nan=tl.PropagateNan.ALL)", 2),
+    _function("maximum", "tl.maximum({0}, {1}, propagate_nan=tl.PropagateNan.ALL)", 2),
+    _function("pow", "libdevice.pow({0}, {1})", 2),
+    _function("sign", "({0} > 0.0).to({real}) - ({0} < 0.0).to({real})"),
+    _function("round", "libdevice.nearbyint({0})"),
+    # Accurate to 2e-6 of its value in float32; with libdevice's exp a step takes a fifth longer.
+    _function("sigmoid", "1.0 / (1.0 + tl.exp(-{0}))"),
+    *(_function(name, f"tl.{name}({{0}})") for name in ("abs", "sqrt", "log", "sin", "cos", "erf", "floor", "ceil")),
+    # Triton's own exp is approximate, and it has none of the others.
+    *(_function(name, f"libdevice.{name}({{0}})") for name in ("exp", "expm1", "log1p", "tanh", "atan", "trunc")),
 )
 
 OPERATIONS = {row.name: row for row in _ROWS}

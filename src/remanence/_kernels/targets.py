@@ -1,7 +1,7 @@
-"""Which processor machine code is written for: this one, or the one that Numba's variables name.
+"""The processor that kernels are compiled for: this one, or the one that Numba's environment variables name.
 
-``NUMBA_CPU_NAME`` is a name of LLVM's, such as ``x86-64-v2``, ``haswell`` or ``skylake-avx512``; ``NUMBA_CPU_FEATURES``
-are features of LLVM's, such as ``+avx2,-fma``. A name without features means what that processor has.
+``NUMBA_CPU_NAME`` is an LLVM processor name, such as ``x86-64-v2``, ``haswell`` or ``skylake-avx512``.
+``NUMBA_CPU_FEATURES`` are LLVM features, such as ``+avx2,-fma``. A name without features means those of that processor.
 """
 
 import functools
@@ -20,40 +20,40 @@ define void @add(ptr %a) {
 
 
 def family(triple: str) -> str:
-    """``"x86"`` or ``"arm"`` (64 bits each) or whatever else LLVM's name of a system begins with."""
+    """Return the processor family of an LLVM target triple: ``"x86"`` or ``"arm"`` (64 bits each), or its own name."""
     processor = triple.partition("-")[0]
     return {"x86_64": "x86", "amd64": "x86", "aarch64": "arm", "arm64": "arm"}.get(processor, processor)
 
 
 def is_x86() -> bool:
-    """Whether this process is one for processors of the x86-64 family.
+    """Return whether this process runs x86-64 code.
 
-    Not asked of :mod:`platform`, which names the machine: an ARM machine may run such a process, by translation.
+    :mod:`platform` names the machine instead, and an ARM machine may run such a process by translation.
     """
     return family(llvm.get_process_triple()) == "x86"
 
 
-def chosen() -> tuple[str, str]:
-    """Name and features of the processor that kernels are compiled for."""
+def choose_processor() -> tuple[str, str]:
+    """Return name and features of the processor that kernels are compiled for."""
     llvm.initialize_native_target()
     llvm.initialize_native_asmprinter()
     name, features = os.environ.get("NUMBA_CPU_NAME"), os.environ.get("NUMBA_CPU_FEATURES")
     if not name:
         name = llvm.get_host_cpu_name()
         features = llvm.get_host_cpu_features().flatten() if features is None else features
-    # A tuning of the compiler's, not a feature: narrow vectors where the processor has wide ones.
+    # This is a tuning option, not a feature: without it LLVM prefers narrow vectors on some processors.
     tuning = ["-prefer-256-bit"] if is_x86() else []
     return name, ",".join([part for part in (features or "").split(",") if part] + tuning)
 
 
-def machine(name: str, features: str, triple: str | None = None) -> llvm.TargetMachine:
-    """What writes machine code for this processor, on the system of that triple (default: this one)."""
+def create_machine(name: str, features: str, triple: str | None = None) -> llvm.TargetMachine:
+    """Create LLVM's code generator for a processor, on the system of a triple (default: this one)."""
     target = llvm.Target.from_triple(triple or llvm.get_process_triple())
     return target.create_target_machine(cpu=name, features=features, opt=2, reloc="pic", codemodel="small", jit=True)
 
 
 @functools.cache
 def vector_bits(name: str, features: str) -> int:
-    """Width of this processor's vector registers, by the code that LLVM writes to add whole numbers."""
-    assembly = machine(name, features).emit_assembly(llvm.parse_assembly(_ADD))
+    """Return the width of a processor's vector registers, as seen in the code that LLVM generates for an addition."""
+    assembly = create_machine(name, features).emit_assembly(llvm.parse_assembly(_ADD))
     return 512 if "%zmm" in assembly else 256 if "%ymm" in assembly else 128

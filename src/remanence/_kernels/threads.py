@@ -1,4 +1,4 @@
-"""Several threads in one kernel: those of PyTorch, or our own where these would hang."""
+"""Runs a kernel on several threads: PyTorch's OpenMP threads, or a pool of our own where these would hang."""
 
 import ctypes
 import functools
@@ -15,11 +15,11 @@ _forked = False
 
 
 def run(kernel: Kernel, block: int, threads: int) -> None:
-    """Enter a kernel with so many threads, all given the address of its block, and wait until they are done."""
+    """Call a kernel on so many threads, each with the address of the argument block, and wait until all are done."""
     if threads == 1:
         kernel.call(block)
-    elif _forked or (parallel := _gomp_parallel()) is None:
-        pool = _pool(os.getpid())
+    elif _forked or (parallel := _find_gomp_parallel()) is None:
+        pool = _get_pool(os.getpid())
         others = [pool.submit(kernel.call, block) for _ in range(threads - 1)]
         kernel.call(block)
         wait(others)
@@ -28,8 +28,8 @@ def run(kernel: Kernel, block: int, threads: int) -> None:
 
 
 @functools.cache
-def _gomp_parallel() -> Any:
-    """``GOMP_parallel`` of the OpenMP that PyTorch runs on, whose threads are awake already; None if it has another."""
+def _find_gomp_parallel() -> Any:
+    """Return ``GOMP_parallel`` of PyTorch's GNU OpenMP, whose threads are already running; None if it has another."""
     packages = Path(torch.__file__).parent.parent
     for path in (*packages.glob("torch/lib/libgomp*"), *packages.glob("torch.libs/libgomp*")):
         try:
@@ -43,8 +43,8 @@ def _gomp_parallel() -> Any:
 
 
 @functools.cache
-def _pool(process: int) -> ThreadPoolExecutor:
-    """Threads of our own; they do not survive a fork, so each process has its own."""
+def _get_pool(process: int) -> ThreadPoolExecutor:
+    """Return this process's thread pool; threads do not survive a fork, so each process has its own."""
     return ThreadPoolExecutor(max_workers=os.cpu_count(), thread_name_prefix="remanence")
 
 
@@ -54,5 +54,5 @@ def _remember_fork() -> None:
 
 
 if hasattr(os, "register_at_fork"):
-    # OpenMP's threads do not survive a fork, and entering it again in the child hangs.
+    # OpenMP's threads do not survive a fork, and a parallel region in the child hangs.
     os.register_at_fork(after_in_child=_remember_fork)

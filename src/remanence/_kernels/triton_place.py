@@ -1,4 +1,4 @@
-"""Where Triton runs."""
+"""Whether Triton can run on a tensor."""
 
 import importlib.util
 import os
@@ -8,17 +8,17 @@ import torch
 from torch import Tensor
 
 
-def interpreted() -> bool:
-    """Whether Triton's interpreter stands in for a GPU (``TRITON_INTERPRET=1``)."""
+def is_interpreted() -> bool:
+    """Return whether Triton's interpreter runs kernels instead of a GPU (``TRITON_INTERPRET=1``)."""
     return os.environ.get("TRITON_INTERPRET", "0") == "1"
 
 
 def refuses(like: Tensor, dtypes: Collection[torch.dtype]) -> str | None:
-    """Why Triton cannot run a kernel for these dtypes on tensors like this, or None."""
+    """Return why Triton cannot run a kernel for these dtypes on tensors like this one, or None if it can."""
     if importlib.util.find_spec("triton") is None:
         return "it needs triton, which comes with the CUDA builds of PyTorch (https://pytorch.org/get-started)"
     if like.dtype not in dtypes:
         return f"its tensors are {like.dtype}, and it computes with {', '.join(map(str, dtypes))}"
-    if like.device.type != "cuda" and not (like.device.type == "cpu" and interpreted()):
+    if like.device.type != "cuda" and not (like.device.type == "cpu" and is_interpreted()):
         return f"its tensors are on {like.device}, and it runs on CUDA GPUs"
     return None

@@ -1,4 +1,4 @@
-"""Vectors of numbers as Python values: an operator on them writes LLVM instructions."""
+"""Vectors of numbers as Python values, whose operators write LLVM instructions."""
 
 import math
 from typing import Any, TypeAlias, Union
@@ -11,12 +11,12 @@ _FLOATS = {32: ir.FloatType(), 64: ir.DoubleType()}
 
 
 def vector_type(bits: int, count: int) -> ir.VectorType:
-    """So many numbers of so many bits."""
+    """Return the LLVM type of a vector of ``count`` numbers of ``bits`` bits."""
     return ir.VectorType(_FLOATS[bits], count)
 
 
 class Vector:
-    """Lanes that are computed together: numbers, whole numbers of the same width, or truth values.
+    """A vector of numbers, of whole numbers of the same width, or of truth values.
 
     Args:
         builder: where the instructions go.
@@ -35,16 +35,16 @@ class Vector:
 
     @staticmethod
     def bits_of(kind: ir.VectorType) -> int:
-        """Width of a lane of vectors of a kind."""
+        """Return the width of a lane of a vector type."""
         return next((bits for bits, element in _FLOATS.items() if element == kind.element), None) or kind.element.width
 
     @property
     def is_float(self) -> bool:
-        """Numbers, neither whole numbers nor truth values."""
+        """Whether the lanes are floating-point numbers."""
         return not isinstance(self.element, ir.IntType)
 
     def like(self, number: Operand) -> "Vector":
-        """The same number in every lane; a vector as it is."""
+        """Return a vector of this type with a number in every lane; a vector is returned unchanged."""
         if isinstance(number, Vector):
             return number
         constant = ir.Constant(self.element, number if self.is_float else int(number))
@@ -55,7 +55,7 @@ class Vector:
         return Vector(self.builder, getattr(self.builder, instruction)(self.value, *values))
 
     def intrinsic(self, name: str, *others: Operand) -> "Vector":
-        """One of LLVM's own functions, on vectors of this type."""
+        """Call an intrinsic function of LLVM on vectors of this type."""
         kind = f"v{self.count}{'f' if self.is_float else 'i'}{self.bits}"
         values = [self.value, *(self.like(other).value for other in others)]
         function_type = ir.FunctionType(self.value.type, [self.value.type] * len(values))
@@ -64,8 +64,8 @@ class Vector:
         function = module.globals.get(full) or ir.Function(module, function_type, full)
         return Vector(self.builder, self.builder.call(function, values))
 
-    def each(self, name: str) -> "Vector":
-        """A function of the C library, lane by lane."""
+    def map_library_function(self, name: str) -> "Vector":
+        """Call a function of the C library for every lane."""
         module = self.builder.module
         function_type = ir.FunctionType(self.element, [self.element])
         function = module.globals.get(name) or ir.Function(module, function_type, name)
@@ -124,57 +124,57 @@ class Vector:
     def __rshift__(self, places: int) -> "Vector":
         return self._emit("ashr", places)
 
-    def compared(self, how: str, other: Operand) -> "Vector":
-        """Truth values of ``self how other``; with NaN false, but for ``!=``."""
+    def compare(self, how: str, other: Operand) -> "Vector":
+        """Compare lane by lane, ``self how other``; a comparison with NaN is false, except ``!=``."""
         builder = self.builder
         floats = builder.fcmp_unordered if how == "!=" else builder.fcmp_ordered
         compare = floats if self.is_float else builder.icmp_signed
         return Vector(builder, compare(how, self.value, self.like(other).value))
 
     def __lt__(self, other: Operand) -> "Vector":
-        return self.compared("<", other)
+        return self.compare("<", other)
 
     def __gt__(self, other: Operand) -> "Vector":
-        return self.compared(">", other)
+        return self.compare(">", other)
 
     def where(self, yes: Operand, no: Operand) -> "Vector":
-        """``yes`` in the lanes in which this is true, else ``no``; one of the two is a vector."""
+        """Select ``yes`` in the lanes where this vector is true and ``no`` elsewhere; one of the two is a vector."""
         pattern = yes if isinstance(yes, Vector) else no
         assert isinstance(pattern, Vector)
         chosen = self.builder.select(self.value, pattern.like(yes).value, pattern.like(no).value)
         return Vector(self.builder, chosen)
 
     def as_integers(self) -> "Vector":
-        """The bits of the numbers, read as whole numbers."""
+        """Reinterpret the bits of the numbers as whole numbers."""
         return self._bitcast(ir.IntType(self.bits))
 
     def as_floats(self) -> "Vector":
-        """The bits of whole numbers, read as numbers."""
+        """Reinterpret the bits of whole numbers as floating-point numbers."""
         return self._bitcast(_FLOATS[self.bits])
 
     def _bitcast(self, element: ir.Type) -> "Vector":
         return Vector(self.builder, self.builder.bitcast(self.value, ir.VectorType(element, self.count)))
 
     def to_floats(self) -> "Vector":
-        """Whole numbers as numbers."""
+        """Convert whole numbers to floating-point numbers."""
         kind = ir.VectorType(_FLOATS[self.bits], self.count)
         return Vector(self.builder, self.builder.sitofp(self.value, kind))
 
     def muladd(self, factor: Operand, term: Operand) -> "Vector":
-        """``self * factor + term``, rounded once where the CPU can."""
+        """Return ``self * factor + term``, rounded once if the CPU has such an instruction."""
         return self.intrinsic("fmuladd", factor, term)
 
     def polynomial(self, *coefficients: float) -> "Vector":
-        """``c[0] + c[1] x + c[2] x² + ...``"""
+        """Evaluate ``c[0] + c[1] x + c[2] x² + ...``."""
         total = self.like(coefficients[-1])
         for coefficient in reversed(coefficients[:-1]):
             total = total.muladd(self, coefficient)
         return total
 
     def is_nan(self) -> "Vector":
-        """Where it is not a number."""
-        return self.compared("!=", self)
+        """Return which lanes are NaN."""
+        return self.compare("!=", self)
 
     def is_infinite(self) -> "Vector":
-        """Where it is plus or minus infinity."""
-        return abs(self).compared("==", math.inf)
+        """Return which lanes are plus or minus infinity."""
+        return abs(self).compare("==", math.inf)

@@ -8,7 +8,7 @@ from remanence.errors import UserError
 from remanence.nn.flip_flop_step import Neuron
 from remanence.nn.synapses import Synapses
 from remanence.ops.episodes import Episodes
-from remanence.ops.ltc import Edges, Strengths, evolve
+from remanence.ops.ltc import Edges, SynapseParameters, evolve
 from remanence.wiring import Wiring
 
 SHARE = 0.2
@@ -88,8 +88,8 @@ class Lateral(Synapses):
         """
         both = Neuron(*(torch.cat(fields) for fields in zip(*neurons, strict=True)))
         rate, current = outside
-        between = self.strengths
-        of_pairs = Strengths(
+        between = self.synapse_parameters
+        of_pairs = SynapseParameters(
             weight=torch.cat([both.mutual, both.onto_itself, between.weight / capacitance.flatten()[self.receiver]]),
             slope=torch.cat([both.mutual_slope, both.onto_itself_slope, between.slope]),
             threshold=torch.cat(
@@ -111,7 +111,7 @@ class Lateral(Synapses):
             current + both.leak_current,
             torch.ones_like(both.leak),
             self.network,
-            Strengths(*(values[self.order] for values in of_pairs)),
+            SynapseParameters(*(values[self.order] for values in of_pairs)),
             sub_steps=sub_steps,
             timespans=timespans,
             episodes=episodes,

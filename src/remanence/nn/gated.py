@@ -62,7 +62,7 @@ class LSTM(Memory):
             y, (h, c) = self.rnn(x, (h[None], c[None]))
             return y, (h[0], c[0])
         dtype = torch.get_autocast_dtype(x.device.type)
-        with autocast.off(x.device):
+        with autocast.disable(x.device):
             y, (h, c) = self.rnn(x.float(), (h[None].float(), c[None].float()))
         return y.to(dtype), (h[0].to(dtype), c[0].to(dtype))
 

@@ -170,7 +170,7 @@ class LTC(Memory):
                 current,
                 self.log_capacitance.exp(),
                 self.synapses.edges,
-                self.synapses.strengths,
+                self.synapses.synapse_parameters,
                 sub_steps=self.sub_steps,
                 timespans=timespans,
                 episodes=episodes,

@@ -13,8 +13,8 @@ from remanence.checks import positive_integer
 from remanence.errors import UserError, describe_value
 from remanence.nn.structure import Device, Structured
 from remanence.ops import autocast
+from remanence.ops.eager import run_eagerly
 from remanence.ops.episodes import Episodes, begin_anew, check_reset, find_real, mask_padding
-from remanence.ops.uncompiled import uncompiled
 
 State: TypeAlias = Any
 """A tensor or a tuple of tensors, the batch always first."""
@@ -163,7 +163,7 @@ class Memory(Structured):
         y, after = torch.func.functional_call(self, parameters, (x.float(), wide), options)
         return y.to(x.dtype), pytree.tree_map(lambda leaf: leaf.to(x.dtype), after)
 
-    @uncompiled
+    @run_eagerly
     def _run(self, x: Tensor, state: State, *, episodes: Episodes | None = None) -> tuple[Tensor, State]:
         leaves, nesting = pytree.tree_flatten(state)
         outputs, last = [], leaves
@@ -195,7 +195,7 @@ class Memory(Structured):
         if x.ndim != ndim or x.shape[-1] != self.input_size:
             raise UserError(f"{name} expected x {layout} with input_size {self.input_size}, got {list(x.shape)}")
         dtype = next(self.parameters()).dtype
-        if not x.is_floating_point() or (x.dtype != dtype and not autocast.is_on(x.device)):
+        if not x.is_floating_point() or (x.dtype != dtype and not autocast.is_enabled(x.device)):
             raise UserError(
                 f"{name} expected x of {dtype}, as its parameters are, got {x.dtype}: convert with x.to({dtype})"
             )
@@ -233,7 +233,7 @@ class Memory(Structured):
         if given != expected:
             raise UserError(f"{type(self).__name__} expected a state of shape {expected}, got {given}")
         for leaf, wanted in zip(pytree.tree_leaves(state), pytree.tree_leaves(initial), strict=True):
-            if leaf.dtype != wanted.dtype and not autocast.is_on(wanted.device):
+            if leaf.dtype != wanted.dtype and not autocast.is_enabled(wanted.device):
                 raise UserError(
                     f"{type(self).__name__} expected a state of {wanted.dtype}, as its parameters are, got {leaf.dtype}"
                 )

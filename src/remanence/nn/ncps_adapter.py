@@ -117,4 +117,4 @@ def _copy_to_cell(synapses: Synapses, cell: Any, prefix: str) -> None:
     getattr(cell, f"{prefix}w")[at] = synapses.log_weight.exp()
     getattr(cell, f"{prefix}sigma")[at] = synapses.slope
     getattr(cell, f"{prefix}mu")[at] = synapses.threshold
-    getattr(cell, f"{prefix}erev")[at] = synapses.strengths.potential
+    getattr(cell, f"{prefix}erev")[at] = synapses.synapse_parameters.potential

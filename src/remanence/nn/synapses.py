@@ -6,7 +6,7 @@ from jaxtyping import Float, Int8
 from torch import Tensor, nn
 
 from remanence.nn.structure import Structured
-from remanence.ops.ltc import Edges, Strengths, arriving
+from remanence.ops.ltc import Edges, SynapseParameters, sum_synapses
 
 
 class Synapses(Structured):
@@ -56,16 +56,16 @@ class Synapses(Structured):
         return self._edges
 
     @property
-    def strengths(self) -> Strengths:
+    def synapse_parameters(self) -> SynapseParameters:
         """w, γ, μ and E of each synapse."""
         potential = self.sign * self.log_potential.exp()
-        return Strengths(self.log_weight.exp(), self.slope, self.threshold, potential)
+        return SynapseParameters(self.log_weight.exp(), self.slope, self.threshold, potential)
 
     def forward(
         self, source: Float[Tensor, "*batch senders"]
     ) -> tuple[Float[Tensor, "*batch receivers"], Float[Tensor, "*batch receivers"]]:
         """Compute what each receiver gets: Σ conductance, and Σ conductance · E."""
-        return arriving(source, self.edges, self.strengths)
+        return sum_synapses(source, self.edges, self.synapse_parameters)
 
     def extra_repr(self) -> str:
         """Sizes, as `print(layer)` shows them."""

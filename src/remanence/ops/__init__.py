@@ -1,1 +1,1 @@
-"""Operations over whole sequences, each with a plain reference beside its kernels; :mod:`dispatch` chooses."""
+"""Operations over whole sequences, each with a plain reference and kernels; :mod:`dispatch` chooses between them."""

@@ -1,9 +1,9 @@
 """Recurrences that alternate matrix products with pointwise functions, run as one node of the autograd graph.
 
 Autograd alone would record every operation of every time step, and add up the gradient of each matrix step by step.
-Here the loop runs unrecorded; then the derivatives of all pointwise functions are taken for all time steps at once (by
-autograd), the loop backwards is a product and a matrix product for each stage, and the gradients of a matrix over all
-time steps are one matrix product.
+Here the forward loop is not recorded. In the backward pass autograd differentiates all pointwise functions for all time
+steps at once, the loop is one product and one matrix product per stage, and the gradient of each matrix over all time
+steps is one matrix product.
 """
 
 from collections.abc import Callable, Sequence
@@ -18,21 +18,21 @@ from torch import Tensor
 from remanence._kernels import addressing
 from remanence.ops import autocast
 from remanence.ops.dispatch import record
+from remanence.ops.eager import run_eagerly
 from remanence.ops.scan.layout import Tensors
 from remanence.ops.scan.trace import Step
-from remanence.ops.uncompiled import uncompiled
 
 
 class Stage(NamedTuple):
-    """``f(W z + b)``, where z is what the stage before gave; the first one gets the state.
+    """``f(W z + b)``, where z is the result of the previous stage, or the state for the first stage.
 
     Attributes:
         weight: W, [blocks * size, size of z].
-        bias: b, [blocks * size], or [time, batch, blocks * size] if something drives the stage.
-        size: channels of the result.
+        bias: b, [blocks * size], or [time, batch, blocks * size] if the stage is driven by an input.
+        size: number of channels of the result.
         function: f(a, *extra), from a [..., blocks, size] ([..., size] if there is one block) to [..., size], pointwise
             over all but the blocks.
-        extra: what else f takes, of [time, batch, ...] or the same for all steps ([size]).
+        extra: further arguments of f, [time, batch, ...], or [size] if they are the same for all steps.
     """
 
     weight: Tensor
@@ -45,7 +45,7 @@ class Stage(NamedTuple):
 def as_step(
     stages: Sequence[Stage], h: Tensor, c: Tensor | None = None
 ) -> tuple[Step, list[Tensor], list[Tensor], list[Tensor]]:
-    """One step of the stages, as :func:`remanence.scan` takes it.
+    """Turn stages into a step for :func:`remanence.scan`.
 
     Args:
         stages: as in :func:`run`.
@@ -53,7 +53,7 @@ def as_step(
         c: likewise.
 
     Returns:
-        The step, and its inputs, [batch, time, ...] each, state and params.
+        The step; its inputs, [batch, time, ...] each; its state; its params.
     """
     layout, inputs, params = [], [], []
     for stage in stages:
@@ -86,19 +86,19 @@ def _step(
     return (h, *rest)
 
 
-@uncompiled
+@run_eagerly
 def run(stages: Sequence[Stage], h: Tensor, c: Tensor | None = None) -> tuple[Tensor, Tensor, Tensor | None]:
-    """Run the stages over time; the last one's result is the state h.
+    """Run the stages over time; the result of the last stage is the state h.
 
     Args:
-        stages: at least one, and at least one of them driven, which says how many time steps there are.
+        stages: at least one of them is driven, and so determines the number of time steps.
         h: the state before the first step, [batch, size].
-        c: a second state, which the first stage keeps: then its f is ``(a, c, *extra) -> (z, c)``.
+        c: a second state, which the first stage updates: then its f is ``(a, c, *extra) -> (z, c)``.
 
     Returns:
-        h after every step, [time, batch, size]; h after the last, and c, or None.
+        h after every step, [time, batch, size]; h after the last step; c after the last step, or None.
     """
-    with autocast.off(h.device):
+    with autocast.disable(h.device):
         chain = Chain(tuple((stage.size, stage.function, len(stage.extra)) for stage in stages))
         tensors = (h, c, *(tensor for stage in stages for tensor in (stage.weight, stage.bias, *stage.extra)))
         if addressing.refuses(tensors) is not None:
@@ -107,16 +107,16 @@ def run(stages: Sequence[Stage], h: Tensor, c: Tensor | None = None) -> tuple[Te
         return states, last, last_c
 
 
-def loop(
+def run_loop(
     stages: Sequence[Stage], h: Tensor, c: Tensor | None = None, sums: Sequence[Tensor] = ()
 ) -> tuple[Tensor, Tensor | None]:
-    """The plain loop, the reference for :func:`run`.
+    """Run the plain loop, the reference for :func:`run`.
 
     Args:
-        stages: as there.
+        stages: as in :func:`run`.
         h: likewise.
         c: likewise.
-        sums: for each stage what to write its a into, [time, batch, blocks * size]; without: they are not kept.
+        sums: for each stage a tensor into which its a is written, [time, batch, blocks * size]; or none.
 
     Returns:
         h and c after every step, [time, batch, size].
@@ -125,18 +125,18 @@ def loop(
     plan = [
         (
             s.weight.t().contiguous(),
-            _by_time(s.bias),
-            _blocks(s, batch),
+            _iterate_over_time(s.bias),
+            _block_shape(s, batch),
             s.function,
-            [_by_time(e) for e in s.extra],
-            kept,
+            [_iterate_over_time(e) for e in s.extra],
+            outs,
         )
-        for s, kept in zip(stages, [_by_time(kept) for kept in sums] or [repeat(None)] * len(stages), strict=True)
+        for s, outs in zip(stages, [_iterate_over_time(a) for a in sums] or [repeat(None)] * len(stages), strict=True)
     ]
     states, carried = [], []
     for _ in range(_duration(stages)):
-        for index, (weight, bias, shape, function, extra, kept) in enumerate(plan):
-            a = torch.addmm(next(bias), h, weight, out=next(kept))
+        for index, (weight, bias, shape, function, extra, outs) in enumerate(plan):
+            a = torch.addmm(next(bias), h, weight, out=next(outs))
             if shape:
                 a = a.view(shape)
             others = [next(each) for each in extra] if extra else extra
@@ -149,8 +149,8 @@ def loop(
     return torch.stack(states), torch.stack(carried) if carried else None
 
 
-def _blocks(stage: Stage, *leading: int) -> tuple[int, ...]:
-    """The shape of a as the stage's function wants it; () if there is one block and nothing to reshape."""
+def _block_shape(stage: Stage, *leading: int) -> tuple[int, ...]:
+    """Return the shape of a that the function of a stage takes; () if there is one block and nothing to reshape."""
     return () if len(stage.weight) == stage.size else (*leading, len(stage.weight) // stage.size, stage.size)
 
 
@@ -158,55 +158,57 @@ def _duration(stages: Sequence[Stage]) -> int:
     return next(len(stage.bias) for stage in stages if stage.bias.ndim == 3)
 
 
-def _by_time(tensor: Tensor) -> Any:
+def _iterate_over_time(tensor: Tensor) -> Any:
     return iter(tensor.unbind(0)) if tensor.ndim == 3 else repeat(tensor)
 
 
-def _ends(states: Tensor, carried: Tensor | None) -> tuple[Tensor, Tensor, Tensor | None]:
-    """What :func:`run` returns; copies of the last states do not keep the whole sequence alive."""
+def _collect(states: Tensor, carried: Tensor | None) -> tuple[Tensor, Tensor, Tensor | None]:
+    """Return the results of :func:`run`; the last states are copies that do not keep the whole sequence alive."""
     return states, states[-1].clone(), None if carried is None else carried[-1].clone()
 
 
 @dataclass(frozen=True)
 class Chain:
-    """Stages over time, of (h, c, weight, bias and extra of each), as :func:`remanence.ops.dispatch.record` runs them.
+    """Stages over time, with tensors (h, c, weight, bias and extra of each stage).
+
+    An :class:`remanence.ops.dispatch.OperationKernel`.
 
     Attributes:
-        layout: size and function of each stage, and how many tensors its function takes besides.
+        layout: for each stage its size, its function and the number of further arguments of the function.
     """
 
     layout: tuple[tuple[int, Callable[..., Any], int], ...]
 
     def forward(self, tensors: Sequence[Any], needs: Sequence[bool] | None) -> tuple[tuple[Any, ...], tuple[Any, ...]]:
-        """h over time, the last h and the last c."""
+        """Compute h over time, the last h and the last c."""
         h, c, *flat = tensors
         stages = self._stages(flat)
         if needs is None:
-            return _ends(*loop(stages, h, c)), ()
+            return _collect(*run_loop(stages, h, c)), ()
         time = _duration(stages)
         sums = [h.new_empty(time, len(h), len(stage.weight)) for stage in stages]
-        states, carried = loop(stages, h, c, sums)
-        return _ends(states, carried), (*sums, states, carried)
+        states, carried = run_loop(stages, h, c, sums)
+        return _collect(states, carried), (*sums, states, carried)
 
     def backward(
-        self, tensors: Sequence[Any], kept: Sequence[Any], grads: Sequence[Any], needs: Sequence[bool]
+        self, tensors: Sequence[Any], residuals: Sequence[Any], grads: Sequence[Any], needs: Sequence[bool]
     ) -> list[Tensor | None]:
-        """Gradients of all that was given."""
+        """Compute the gradients of all arguments."""
         h, c, *flat = tensors
-        *sums, states, carried = kept
+        *sums, states, carried = residuals
         above, g, gc = grads
         above = torch.zeros_like(states) if above is None else above
         g = torch.zeros_like(h) if g is None else g
         gc = torch.zeros_like(c) if gc is None and c is not None else gc
         before = torch.cat([h[None], states[:-1]])
         c_before = None if c is None else torch.cat([c[None], carried[:-1]])
-        with autocast.off(h.device):
+        with autocast.disable(h.device):
             return _backward(self._stages(flat), before, c_before, sums, (above, g, gc), needs[2:])
 
     def reference(self, h: Tensor, c: Tensor | None, *flat: Tensor) -> tuple[Tensor, Tensor, Tensor | None]:
-        """The plain loop."""
-        with autocast.off(h.device):
-            return _ends(*loop(self._stages(flat), h, c))
+        """Run the plain loop."""
+        with autocast.disable(h.device):
+            return _collect(*run_loop(self._stages(flat), h, c))
 
     def _stages(self, flat: Sequence[Tensor]) -> list[Stage]:
         rest = iter(flat)
@@ -224,26 +226,26 @@ def _backward(
     grads: Sequence[Any],
     needs: Sequence[bool],
 ) -> list[Tensor | None]:
-    """Gradients of h, c, and of weight, bias and extra of every stage, from h, c and a over time."""
-    sums = [a.view(_blocks(stage, *a.shape[:2]) or a.shape) for stage, a in zip(stages, sums, strict=True)]
+    """Compute the gradients of h, c, and of weight, bias and extra of every stage, from h, c and a over time."""
+    sums = [a.view(_block_shape(stage, *a.shape[:2]) or a.shape) for stage, a in zip(stages, sums, strict=True)]
     wanted, results, slopes = iter(needs), [h], []
     needed = [[next(wanted) for _ in range(2 + len(stage.extra))][2:] for stage in stages]
     for index, (stage, a) in enumerate(zip(stages, sums, strict=True)):
-        result, slope = _slopes(stage, a, c if index == 0 else None)
+        result, slope = _differentiate(stage, a, c if index == 0 else None)
         results.append(result)
         slopes.append(slope)
-    kept: list[list[Tensor] | None] = [[] if any(need) else None for need in needed]
-    gradients: list[Tensor | None] = [*_backward_loop(stages, slopes, kept, *grads)]
-    for stage, a, z, (da, *_), g, need in zip(stages, sums, results[:-1], slopes, kept, needed, strict=True):
+    result_grads: list[list[Tensor] | None] = [[] if any(need) else None for need in needed]
+    gradients: list[Tensor | None] = [*_backward_loop(stages, slopes, result_grads, *grads)]
+    for stage, a, z, (da, *_), g, need in zip(stages, sums, results[:-1], slopes, result_grads, needed, strict=True):
         da = da.flatten(2)
         gradients.append(da.flatten(0, 1).t() @ z.flatten(0, 1))
         gradients.append(da if stage.bias.ndim == 3 else da.sum((0, 1)))
-        gradients += [None] * len(need) if g is None else _of_extra(stage, a, torch.stack(g[::-1]), need)
+        gradients += [None] * len(need) if g is None else _extra_gradients(stage, a, torch.stack(g[::-1]), need)
     return gradients
 
 
-def _slopes(stage: Stage, a: Tensor, c: Tensor | None) -> tuple[Tensor, list[Tensor]]:
-    """The result z of a stage over time, and its derivative by a; with c: of z and of the new c by a and by c."""
+def _differentiate(stage: Stage, a: Tensor, c: Tensor | None) -> tuple[Tensor, list[Tensor]]:
+    """Compute the result z of a stage over time, and dz/da; with c also dz/dc, and the derivatives of the new c."""
     with torch.enable_grad():
         leaves = [x.detach().requires_grad_() for x in (a, c) if x is not None]
         results = stage.function(*leaves, *(e.detach() for e in stage.extra))
@@ -256,23 +258,26 @@ def _slopes(stage: Stage, a: Tensor, c: Tensor | None) -> tuple[Tensor, list[Ten
 def _backward_loop(
     stages: Sequence[Stage],
     slopes: Sequence[Sequence[Tensor]],
-    kept: Sequence[list[Tensor] | None],
+    result_grads: Sequence[list[Tensor] | None],
     above: Tensor,
     g: Tensor,
     gc: Tensor | None,
 ) -> tuple[Tensor, Tensor | None]:
-    """Gradients of the first h and c; slopes by a become gradients of a, kept gets those of z, the last one first."""
+    """Run backwards over time; return the gradients of the first h and c.
+
+    The slopes dz/da become the gradients of a, in place; those of z are appended to ``result_grads``, last step first.
+    """
     g = g + above[-1]
     earlier = [torch.zeros_like(g), *above[:-1].unbind(0)]
     plan = []
-    for stage, (by_a, *with_c), keep in zip(stages, slopes, kept, strict=True):
+    for stage, (by_a, *with_c), z_grads in zip(stages, slopes, result_grads, strict=True):
         whole, blocks = by_a.flatten(2).unbind(0), by_a.unbind(0)  # the same memory
-        plan.append((stage.weight, whole, blocks, [x.unbind(0) for x in with_c], keep, bool(_blocks(stage))))
+        plan.append((stage.weight, whole, blocks, [x.unbind(0) for x in with_c], z_grads, bool(_block_shape(stage))))
     for t in reversed(range(len(earlier))):
         for index in reversed(range(len(plan))):
-            weight, whole, blocks, with_c, keep, several = plan[index]
-            if keep is not None:
-                keep.append(g)
+            weight, whole, blocks, with_c, z_grads, several = plan[index]
+            if z_grads is not None:
+                z_grads.append(g)
             da = blocks[t].mul_(g.unsqueeze(1) if several else g)
             if index:
                 g = torch.mm(whole[t], weight)
@@ -285,7 +290,7 @@ def _backward_loop(
     return g, gc
 
 
-def _of_extra(stage: Stage, a: Tensor, g: Tensor, needed: Sequence[bool]) -> list[Tensor | None]:
+def _extra_gradients(stage: Stage, a: Tensor, g: Tensor, needed: Sequence[bool]) -> list[Tensor | None]:
     with torch.enable_grad():
         extra = [e.detach().requires_grad_(need) for e, need in zip(stage.extra, needed, strict=True)]
         found = iter(torch.autograd.grad(stage.function(a, *extra), [e for e in extra if e.requires_grad], g))

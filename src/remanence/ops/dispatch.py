@@ -1,8 +1,8 @@
-"""The one way from an operation to its kernels.
+"""Chooses the backend of an operation, and records its kernels in the autograd graph.
 
-:func:`choose` says which backend runs; :func:`record` runs a kernel as a node of the autograd graph. A transform or a
-trace around the call (``torch.func``, ``torch.export``, ``torch.jit.trace``, fake tensors) is given the plain
-reference; so is a second derivative.
+:func:`choose` returns the backend that runs; :func:`record` runs a kernel as a node of the autograd graph. Under a
+transform or a trace (``torch.func``, ``torch.export``, ``torch.jit.trace``, fake tensors) the reference runs instead of
+a kernel. It also computes second derivatives.
 """
 
 import sys
@@ -15,7 +15,7 @@ from torch import Tensor
 
 from remanence._kernels import addressing
 from remanence.errors import UserError
-from remanence.ops import again
+from remanence.ops import double_backward
 
 Optionals: TypeAlias = Sequence[Tensor | None]
 BackendName: TypeAlias = Literal["auto", "reference", "cpu", "gpu"]
@@ -26,34 +26,37 @@ class UntraceableWarning(UserWarning):
 
 
 @runtime_checkable
-class Implementation(Protocol):
-    """A fast way to compute an operation, and its gradients."""
+class OperationKernel(Protocol):
+    """A kernel that computes an operation and its gradients, as :func:`record` puts it in the autograd graph.
+
+    The kernel of a scan is a loop around a traced step, which a :class:`remanence.ops.scan.backend.ScanBackend` runs.
+    """
 
     def forward(self, tensors: Sequence[Any], needs: Sequence[bool] | None) -> tuple[tuple[Any, ...], Optionals]:
-        """The results, and what the way back has to keep.
+        """Compute the results, and the residuals: what the backward pass needs besides ``tensors``.
 
         Args:
-            tensors: what the operation is given; some may be None.
-            needs: whether the gradient of each is asked for; None: there will be no way back.
+            tensors: the arguments of the operation; some may be None.
+            needs: for each argument, whether its gradient is needed; None if there is no backward pass.
         """
         ...
 
     def backward(
-        self, tensors: Sequence[Any], kept: Sequence[Any], grads: Sequence[Any], needs: Sequence[bool]
+        self, tensors: Sequence[Any], residuals: Sequence[Any], grads: Sequence[Any], needs: Sequence[bool]
     ) -> Sequence[Any]:
-        """A gradient for each of ``tensors``, or None.
+        """Compute a gradient for each of ``tensors``; None where none is needed.
 
         Args:
-            tensors: what :meth:`forward` was given.
-            kept: what it kept.
-            grads: of the results; None: nothing depends on one.
-            needs: as there.
+            tensors: the arguments of :meth:`forward`.
+            residuals: what :meth:`forward` saved.
+            grads: gradients of the results; None where nothing depends on a result.
+            needs: as in :meth:`forward`.
         """
         ...
 
     @property
     def reference(self) -> Callable[..., Sequence[Any]]:
-        """Gives the results in plain PyTorch from the same tensors: where the gradient is differentiated again."""
+        """A function that computes the results in plain PyTorch from the same tensors, for second derivatives."""
         ...
 
 
@@ -64,39 +67,39 @@ def choose(
     options: Mapping[str, Callable[[], str | None]],
     *,
     what: str = "this",
-    told: Callable[[str], None] | None = None,
+    on_refusal: Callable[[str], None] | None = None,
 ) -> str:
-    """The name of the backend that runs: one of the options, or ``"reference"``.
+    """Return the name of the backend that runs: one of the options, or ``"reference"``.
 
     Args:
-        backend: what the user wants; ``"auto"``: the kernel for the device, if it can run.
-        tensors: all that a kernel would be given.
+        backend: the backend that the user asks for; ``"auto"``: the kernel for the device, if it can run.
+        tensors: all tensors that a kernel would read.
         like: one of them, with the device and the dtype.
-        options: backends by name, each with a function that says why it cannot run, or gives None.
-        what: is to be run, in an error.
-        told: called with the reason why the kernel for the device cannot run, where it is not a transform's.
+        options: backends by name, each with a function that returns why it cannot run, or None.
+        what: names the operation in an error message.
+        on_refusal: called with the reason if ``"auto"`` falls back to the reference, unless a transform is the reason.
 
     Raises:
-        ValueError: an unknown backend, or one that was asked for and cannot run.
+        ValueError: the backend is unknown, or was asked for explicitly and cannot run.
     """
     names = ("auto", "reference", *options)
     if backend not in names:
         raise UserError(f"unknown backend {backend!r}: use {', '.join(names)}")
-    name = _fastest(like) if backend == "auto" else backend
+    name = _pick_fastest(like) if backend == "auto" else backend
     if name not in options or like.numel() == 0:
         return "reference"
-    watched = addressing.refuses(tensors)
-    why = watched or options[name]()
+    transformed = addressing.refuses(tensors)
+    why = transformed or options[name]()
     if why is None:
         return name
     if backend != "auto":
         raise UserError(f"backend {backend!r} cannot run {what}: {why}")
-    if watched is None and told is not None:
-        told(why)
+    if transformed is None and on_refusal is not None:
+        on_refusal(why)
     return "reference"
 
 
-def _fastest(like: Tensor) -> str:
+def _pick_fastest(like: Tensor) -> str:
     if like.device.type == "cpu":
         return "cpu" if like.dtype in (torch.float32, torch.float64) else "reference"
     return "gpu" if like.device.type == "cuda" else "reference"
@@ -106,14 +109,14 @@ _WARNED: set[str] = set()
 
 
 def warn_once(message: str) -> None:
-    """Say once in a process that something runs as a plain loop."""
+    """Warn once per process that something runs as a plain loop."""
     if message not in _WARNED:
         _WARNED.add(message)
-        warnings.warn(message, UntraceableWarning, stacklevel=_outside())
+        warnings.warn(message, UntraceableWarning, stacklevel=_find_stack_level())
 
 
-def _outside() -> int:
-    """How many calls up the first one is that is not this library's."""
+def _find_stack_level() -> int:
+    """Return the stack level of the first caller outside of this library, for a warning."""
     level, frame = 1, sys._getframe(1)
     while frame.f_back is not None and str(frame.f_globals.get("__name__", "")).partition(".")[0] in _INSIDE:
         level, frame = level + 1, frame.f_back
@@ -123,32 +126,32 @@ def _outside() -> int:
 _INSIDE = ("remanence", "torch", "jaxtyping", "beartype", "functools", "contextlib")
 
 
-def record(kernel: Implementation, tensors: Sequence[Any]) -> tuple[Any, ...]:
-    """The results of a kernel, as a node of the autograd graph where one of the tensors requires a gradient.
+def record(kernel: OperationKernel, tensors: Sequence[Any]) -> tuple[Any, ...]:
+    """Run a kernel; if one of the tensors requires a gradient, as a node of the autograd graph.
 
     Args:
-        kernel: what computes.
-        tensors: what it is given; some may be None.
+        kernel: computes the operation.
+        tensors: the arguments of the operation; some may be None.
     """
     if torch.is_grad_enabled() and any(tensor is not None and tensor.requires_grad for tensor in tensors):
-        return _Recorded.apply(kernel, *tensors)
+        return _KernelFunction.apply(kernel, *tensors)
     return kernel.forward(tensors, None)[0]
 
 
-class _Recorded(torch.autograd.Function):
+class _KernelFunction(torch.autograd.Function):
     @staticmethod
-    def forward(ctx: Any, kernel: Implementation, *tensors: Any) -> tuple[Any, ...]:
-        results, kept = kernel.forward(tensors, ctx.needs_input_grad[1:])
+    def forward(ctx: Any, kernel: OperationKernel, *tensors: Any) -> tuple[Any, ...]:
+        results, residuals = kernel.forward(tensors, ctx.needs_input_grad[1:])
         ctx.kernel, ctx.count = kernel, len(tensors)
-        ctx.save_for_backward(*tensors, *kept)
+        ctx.save_for_backward(*tensors, *residuals)
         ctx.set_materialize_grads(False)
         return results
 
     @staticmethod
     def backward(ctx: Any, *above: Tensor | None) -> tuple[Tensor | None, ...]:
-        saved = ctx.saved_tensors  # once: under torch.utils.checkpoint a second access would compute all a second time
-        tensors, kept = saved[: ctx.count], saved[ctx.count :]
+        saved = ctx.saved_tensors  # read once: under torch.utils.checkpoint a second access recomputes everything
+        tensors, residuals = saved[: ctx.count], saved[ctx.count :]
         grads = addressing.resolve(above)
-        if again.is_needed(grads):
-            return None, *again.gradients(ctx.kernel.reference, grads, tensors)
-        return None, *ctx.kernel.backward(tensors, kept, grads, ctx.needs_input_grad[1:])
+        if double_backward.needs_reference(grads):
+            return None, *double_backward.differentiate_reference(ctx.kernel.reference, grads, tensors)
+        return None, *ctx.kernel.backward(tensors, residuals, grads, ctx.needs_input_grad[1:])

@@ -1,4 +1,4 @@
-"""Layers whose step contains matrices: as a scan where that is faster, else as PyTorch computes them."""
+"""Steps that contain matrix products: run as a scan where that is faster, else as PyTorch computes them."""
 
 from collections.abc import Sequence
 
@@ -19,10 +19,9 @@ def is_compiled(x: Tensor, *others: Tensor, shortest: int = 1) -> bool:
     Args:
         x: an input, [batch, time, ...].
         others: state and parameters.
-        shortest: time steps from which on that is faster than what PyTorch has, as measured: a call of a scan costs as
-            much as some of these.
+        shortest: the fewest time steps for which a scan was measured to be faster than PyTorch.
     """
-    if x.device.type != "cpu" or x.dtype not in (torch.float32, torch.float64) or autocast.is_on(x.device):
+    if x.device.type != "cpu" or x.dtype not in (torch.float32, torch.float64) or autocast.is_enabled(x.device):
         return False
     return x.shape[1] >= shortest and addressing.refuses((x, *others)) is None
 
@@ -36,10 +35,10 @@ def run_step(
     shortest: int = 1,
     episodes: Episodes | None = None,
 ) -> tuple[Tensors, Tensors]:
-    """Run :func:`remanence.scan`, without a warning where it is the plain loop: a layer has no other way there.
+    """Run :func:`remanence.scan` for a layer; it does not warn where the step runs as a plain loop.
 
     Args:
-        step: as there.
+        step: as in :func:`remanence.scan`.
         inputs: likewise.
         state: likewise.
         params: likewise.

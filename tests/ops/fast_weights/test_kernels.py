@@ -37,7 +37,7 @@ def wanted(rule, drive, h):
 
 
 def assert_same(rule, drive, h, A, tolerance=1e-9):
-    assert evolution.fits(rule, drive, h, A)
+    assert evolution.can_run(rule, drive, h, A)
     expected, found = (run(rule, drive, h, A) for run in (reference.run, evolution.evolve))
     torch.testing.assert_close(found, expected, rtol=tolerance, atol=tolerance * expected[1].abs().max().item())
     above = [torch.randn_like(each) for each in expected]
@@ -74,7 +74,7 @@ def test_float32_and_threads(threads, batch):
 
 @pytest.mark.parametrize("size", [1, 2, 5, 8])
 def test_narrow_registers(size, monkeypatch):
-    monkeypatch.setattr("remanence._kernels.kernel.register", lambda bits: 128 // bits)
+    monkeypatch.setattr("remanence._kernels.kernel.vector_width", lambda bits: 128 // bits)
     assert_same(*drawn(size, 6, 2))
 
 

@@ -8,7 +8,7 @@ import pytest
 import torch
 
 from remanence import wiring
-from remanence._kernels.generated import functions
+from remanence._kernels.source_text import load_functions
 from remanence.ops.firing import gpu
 from remanence.ops.firing.gpu_source import backward_source, forward_source
 from remanence.ops.firing.operation import fire
@@ -80,7 +80,7 @@ def test_compiles_for_gpus_that_are_not_here(dtype, monkeypatch, tmp_path):
         ("forward", forward_source(function.forward, dtype)),
         ("backward", backward_source(function.vjp((True,)), dtype)),
     ):
-        kernel = functions(source, False)[name]
+        kernel = load_functions(source, False)[name]
         pointers = {arg for arg in kernel.arg_names if arg.endswith("_at")}
         types = {arg: "*i64" if arg[:-3] in of_integers else f"*{number}" for arg in pointers}
         types = {arg: types.get(arg, "i32") for arg in kernel.arg_names}

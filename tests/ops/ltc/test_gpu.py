@@ -49,10 +49,10 @@ def assert_equal(function, leaves, dtype):
 
 @pytest.mark.parametrize("dtype", [torch.float32, torch.float64], ids=str)
 @pytest.mark.parametrize(("receivers", "senders", "batch", "density", "time"), SHAPES)
-def test_arriving_equals_the_formula(device, dtype, receivers, senders, batch, density, time):
-    edges, strengths = synapses(receivers, senders, density, dtype, device)
+def test_sums_over_synapses_equal_the_formula(device, dtype, receivers, senders, batch, density, time):
+    edges, parameters = synapses(receivers, senders, density, dtype, device)
     x = leaf(batch, time, senders, dtype=dtype, device=device)
-    assert_equal(lambda backend: synaptic.arriving(x, edges, strengths, backend=backend), [x, *strengths], dtype)
+    assert_equal(lambda backend: synaptic.sum_synapses(x, edges, parameters, backend=backend), [x, *parameters], dtype)
 
 
 def test_what_is_not_finite_spreads_along_synapses(device):
@@ -61,16 +61,16 @@ def test_what_is_not_finite_spreads_along_synapses(device):
 
 @pytest.mark.parametrize("dtype", [torch.float32, torch.float64], ids=str)
 def test_steps_of_no_length(device, dtype):
-    edges, strengths = synapses(5, 5, 0.5, dtype, device)
+    edges, parameters = synapses(5, 5, 0.5, dtype, device)
     v, capacitance = leaf(3, 5, dtype=dtype, device=device), leaf(5, dtype=dtype, shift=0.5, device=device)
     p, q = (leaf(3, 3, 5, dtype=dtype, shift=0.1, device=device) for _ in range(2))
     timespans = torch.tensor([[0, 0, 0], [0.5, 0, 2], [1, 1, 0]], dtype=dtype, device=device)
 
     def run(backend):
         options = {"sub_steps": 2, "timespans": timespans, "backend": backend}
-        return synaptic.evolve(v, p, q, capacitance, edges, strengths, **options)
+        return synaptic.evolve(v, p, q, capacitance, edges, parameters, **options)
 
-    assert_equal(run, [v, p, q, capacitance, *strengths], dtype)
+    assert_equal(run, [v, p, q, capacitance, *parameters], dtype)
     assert torch.equal(run("gpu")[1][0], v[0])
 
 
@@ -78,16 +78,16 @@ def test_steps_of_no_length(device, dtype):
 @pytest.mark.parametrize("dtype", [torch.float32, torch.float64], ids=str)
 @pytest.mark.parametrize(("neurons", "_", "batch", "density", "time"), SHAPES)
 def test_evolve_equals_the_loop(device, dtype, neurons, _, batch, density, time, timed):
-    edges, strengths = synapses(neurons, neurons, density, dtype, device)
+    edges, parameters = synapses(neurons, neurons, density, dtype, device)
     v = leaf(batch, neurons, dtype=dtype, device=device)
     capacitance = leaf(neurons, dtype=dtype, shift=0.5, device=device)
     p, q = (leaf(batch, time, neurons, dtype=dtype, shift=0.1, device=device) for _ in range(2))
     spans = leaf(batch, time, dtype=dtype, shift=0.2, device=device) if timed else None
-    leaves = [v, p, q, capacitance, *strengths, *([spans] if timed else [])]
+    leaves = [v, p, q, capacitance, *parameters, *([spans] if timed else [])]
 
     def run(backend):
         options = {"sub_steps": 2, "timespans": spans, "backend": backend}
-        return synaptic.evolve(v, p, q, capacitance, edges, strengths, **options)
+        return synaptic.evolve(v, p, q, capacitance, edges, parameters, **options)
 
     assert_equal(run, leaves, dtype)
 
@@ -96,14 +96,14 @@ COMPILE = """
 import sys, triton
 from triton.backends.compiler import GPUTarget
 from triton.compiler import ASTSource
-from remanence._kernels.generated import functions
+from remanence._kernels.source_text import load_functions
 from remanence.ops.ltc.triton_source import TEXT
 
 numbers, capability = sys.argv[1], int(sys.argv[2])
 real = getattr(triton.language, {"fp32": "float32", "fp64": "float64"}[numbers])
 constants = {"ROWS": 32, "COLUMNS": 32, "REAL": real}
-for name in ("arriving_forward", "arriving_backward", "evolve_forward", "evolve_backward"):
-    kernel = functions(TEXT, False)[name]
+for name in ("sum_synapses_forward", "sum_synapses_backward", "evolve_forward", "evolve_backward"):
+    kernel = load_functions(TEXT, False)[name]
     types = {arg: f"*{numbers}" if arg.endswith("_at") else "i32" for arg in kernel.arg_names}
     described = ASTSource(kernel, types | dict.fromkeys(constants, "constexpr"), constexprs=constants)
     assert triton.compile(described, target=GPUTarget("cuda", capability, 32), options={"num_warps": 4}).asm["cubin"]
@@ -128,6 +128,6 @@ def test_a_layer_on_a_gpu_equals_the_one_on_the_cpu():
 
 def test_what_it_cannot_run_is_refused(monkeypatch):
     monkeypatch.delenv("TRITON_INTERPRET", raising=False)
-    edges, strengths = synapses(3, 3, 1.0, torch.float32)
+    edges, parameters = synapses(3, 3, 1.0, torch.float32)
     with pytest.raises(ValueError, match="backend 'gpu' cannot run this: its tensors are on cpu, and it runs on CUDA"):
-        synaptic.arriving(torch.rand(2, 3), edges, strengths, backend="gpu")
+        synaptic.sum_synapses(torch.rand(2, 3), edges, parameters, backend="gpu")

@@ -7,7 +7,7 @@ from hypothesis import strategies as st
 
 from remanence import nn
 from remanence.ops.rotations import cpu
-from remanence.ops.rotations.mesh import butterfly, tunable
+from remanence.ops.rotations.mesh import butterfly_mesh, tunable_mesh
 from remanence.ops.rotations.operation import evolve
 
 
@@ -39,7 +39,7 @@ def assert_same(mesh, tensors, tolerance=1e-9):
     seed=st.integers(0, 99),
 )
 def test_random_networks(hidden, time, batch, capacity, seed):
-    mesh = tunable(hidden, capacity) if capacity else butterfly(hidden)
+    mesh = tunable_mesh(hidden, capacity) if capacity else butterfly_mesh(hidden)
     assert_same(mesh, drawn(mesh, time, batch, seed=seed))
 
 
@@ -47,7 +47,7 @@ def test_random_networks(hidden, time, batch, capacity, seed):
 def test_float32_and_threads(threads, batch):
     torch.set_num_threads(threads)
     try:
-        mesh = tunable(33, 33)
+        mesh = tunable_mesh(33, 33)
         tensors = drawn(mesh, 10, batch, dtype=torch.float32)
         with torch.no_grad():
             tensors[-1].abs_().mul_(0.3)  # near ReLU's bend a rounding turns a unit on or off
@@ -57,7 +57,7 @@ def test_float32_and_threads(threads, batch):
 
 
 def test_any_strides():
-    mesh = butterfly(7)
+    mesh = butterfly_mesh(7)
     x, state, *rest = drawn(mesh, 5, 6)
     turned = x.detach().permute(2, 1, 0).contiguous().permute(2, 1, 0).requires_grad_()
     repeated = torch.randn(1, 5, 3, dtype=torch.float64).expand(6, 5, 3).requires_grad_()
@@ -66,7 +66,7 @@ def test_any_strides():
 
 
 def test_gradients_of_one_result_alone():
-    mesh = tunable(5, 2)
+    mesh = tunable_mesh(5, 2)
     tensors = drawn(mesh, 4, 3)
     results = [evolve(mesh, *tensors, backend=backend) for backend in ("reference", "cpu")]
     for place in (0, 1):
@@ -75,7 +75,7 @@ def test_gradients_of_one_result_alone():
 
 
 def test_units_at_zero_and_silent_ones():
-    mesh = tunable(6, 6)
+    mesh = tunable_mesh(6, 6)
     tensors = drawn(mesh, 5, 3)
     with torch.no_grad():
         for tensor in tensors[:2]:
@@ -92,12 +92,12 @@ def test_what_lies_in_fresh_memory_does_not_matter(monkeypatch):
         return torch.full(shape, float("nan"), dtype=dtype)
 
     monkeypatch.setattr(cpu, "allocate", poisoned)
-    mesh = tunable(5, 3)
+    mesh = tunable_mesh(5, 3)
     assert_same(mesh, drawn(mesh, 4, 9))
 
 
 def test_gradgradcheck():
-    mesh = tunable(3, 2)
+    mesh = tunable_mesh(3, 2)
     tensors = drawn(mesh, 2, 2)
     assert torch.autograd.gradcheck(lambda *given: evolve(mesh, *given), tensors)
     assert torch.autograd.gradgradcheck(lambda *given: evolve(mesh, *given), tensors)

@@ -9,7 +9,7 @@ import pytest
 import torch
 
 import remanence
-from remanence._kernels.enter import enter
+from remanence._kernels.launch import launch
 from remanence.ops.scan import UntraceableWarning, scan
 
 
@@ -238,7 +238,7 @@ def test_an_explicit_backend_says_what_it_cannot_read(backend):
 @pytest.mark.unchecked
 def test_a_kernel_is_not_given_the_address_of_a_tensor_without_memory():
     with pytest.raises(RuntimeError, match="no plain memory"):
-        enter(None, torch.float32, 1, torch.empty(3, device="meta"))  # pyright: ignore[reportArgumentType]
+        launch(None, torch.float32, 1, torch.empty(3, device="meta"))  # pyright: ignore[reportArgumentType]
 
 
 def test_double_backward_where_one_input_comes_from_another():

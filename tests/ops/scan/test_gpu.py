@@ -13,7 +13,7 @@ import remanence
 from remanence._kernels.operations import OPERATIONS
 from remanence.ops.scan import gpu, scan
 from remanence.ops.scan.aten import Emitter
-from remanence.ops.scan.backend import Backend
+from remanence.ops.scan.backend import ScanBackend
 from remanence.ops.scan.graph import Builder
 from remanence.ops.scan.interpreter import evaluate
 from remanence.ops.scan.trace import TracedStep
@@ -82,7 +82,7 @@ def compare(step, inputs, state, params, rtol=1e-9, loss=sum_of_squares, **optio
 
 
 def test_is_a_backend():
-    assert isinstance(gpu, Backend)
+    assert isinstance(gpu, ScanBackend)
 
 
 @settings(max_examples=10, deadline=None, suppress_health_check=[HealthCheck.function_scoped_fixture])
@@ -116,7 +116,7 @@ def every_operation():
         results.append(emitter.real(builder.apply(op, *operands[: row.operands])))
     constants = [emitter.mul(reals[0], emitter.number(0.1)), emitter.maximum(reals[0], emitter.number(0.1))]
     truth_constants = [emitter.where(builder.add("and", truths[0], builder.constant(True)), *reals[:2])]
-    return builder.graph([*results, *constants, *truth_constants, emitter.number(0.1), emitter.number(torch.inf)])
+    return builder.build_graph([*results, *constants, *truth_constants, emitter.number(0.1), emitter.number(torch.inf)])
 
 
 @pytest.mark.parametrize("dtype", [torch.float32, torch.float64])

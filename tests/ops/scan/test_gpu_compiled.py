@@ -6,7 +6,7 @@ import pytest
 import torch
 from grammar import BINARY, UNARY
 
-from remanence._kernels.generated import functions
+from remanence._kernels.source_text import load_functions
 from remanence.ops.scan import gpu, scan
 from remanence.ops.scan.trace import TracedStep
 from remanence.ops.scan.triton_source import backward_source, forward_source
@@ -39,7 +39,7 @@ def compiler(monkeypatch, tmp_path):
     from triton.compiler import ASTSource
 
     def compiled(name, source, dtype, capability):
-        kernel = functions(source, False)[name]
+        kernel = load_functions(source, False)[name]
         pointers = {arg: TYPES[dtype] for arg in kernel.arg_names if arg.endswith("_at")}
         pointers |= {arg: TYPES[torch.promote_types(dtype, torch.float32)] for arg in pointers if "d_param" in arg}
         types = {arg: f"*{pointers[arg]}" if arg in pointers else "i32" for arg in kernel.arg_names}
@@ -67,7 +67,7 @@ def test_no_other_size_or_alignment_compiles_anew(monkeypatch):
     monkeypatch.delenv("TRITON_INTERPRET", raising=False)
     traced = TracedStep(everything, (1, 1, 1), 2, 3, torch.float32)
     source = backward_source(traced.vjp((True, True, True)), torch.float32, ([True],) * 3, [True], [True])
-    parameters = functions(source, False)["backward"].params
+    parameters = load_functions(source, False)["backward"].params
     numbers = {parameter.name for parameter in parameters if parameter.do_not_specialize}
     assert numbers > {"time", "channels", "lanes", "input0_batch", "above0_time"}
     for parameter in parameters:

@@ -23,7 +23,7 @@ def test_holds_only_what_is_still_needed(monkeypatch):
     for _ in range(50):
         place = builder.apply("sin", place)
     x = torch.rand(5, dtype=torch.float64)
-    early, late = interpreter.evaluate(builder.graph([first, place]), {"state": [x]}, x)
+    early, late = interpreter.evaluate(builder.build_graph([first, place]), {"state": [x]}, x)
     assert max(most) == 3  # the early result, an operand and what is made of it
     expected = x
     for _ in range(51):

@@ -6,7 +6,7 @@ from hypothesis import given, settings
 
 from remanence.ops.scan.graph import Graph
 from remanence.ops.scan.interpreter import evaluate
-from remanence.ops.scan.sums import factored
+from remanence.ops.scan.sums import factor_sums
 from remanence.ops.scan.trace import TracedStep
 
 
@@ -14,7 +14,7 @@ def both_totals(graph: Graph, first: int, values):
     """The totals over five steps, term by term, and factored."""
     like = values["param"][0]
     direct = [x.expand(5, like.shape[0]).sum(0) for x in evaluate(graph, values, like)[first:]]
-    sums = factored(graph, first)
+    sums = factor_sums(graph, first)
     results = evaluate(sums.graph, values, like)
     terms = [x.expand(5, like.shape[0]).sum(0) for x in evaluate(Graph(sums.graph.nodes, sums.terms), values, like)]
     by_position = dict(zip(sums.graph.outputs, results, strict=True))
@@ -50,6 +50,6 @@ def test_functions_of_parameters_leave_the_loop():
     traced = TracedStep(rates, (1, 1, 3), 5, 7, torch.float64)
     graph = traced.vjp((True,) * 5)
     torch.testing.assert_close(*both_totals(graph, 2, drawn((1, 1, 3))))
-    sums = factored(graph, 2)
+    sums = factor_sums(graph, 2)
     assert len(sums.terms) == 2  # Σ g (v - h - 2 x), and Σ g for v
     assert [len(total) for total in sums.totals] == [1, 1, 1]

@@ -13,11 +13,11 @@ from remanence.checks import positive_integer
 from remanence.errors import UserError
 from remanence.nn.memory import Memory, State
 from remanence.nn.structure import Device
+from remanence.ops.eager import run_eagerly
 from remanence.ops.episodes import Episodes
 from remanence.ops.fast_weights import operation as evolution
 from remanence.ops.fast_weights import reference
 from remanence.ops.fast_weights.reference import NONLINEARITIES, Rule
-from remanence.ops.uncompiled import uncompiled
 
 
 class FastWeightsGrowthWarning(RuntimeWarning):
@@ -167,7 +167,7 @@ class FastWeights(Memory):
         h, A = state
         drive = nn.functional.linear(x_t, self.weight_ih, self.bias)
         count = self.inner_steps if steps is None else steps
-        return torch.stack(reference.iterates(self._rule(), drive, h, reference.reading(A), count), 1)
+        return torch.stack(reference.iterate(self._rule(), drive, h, reference.make_read(A), count), 1)
 
     def write(
         self, A: Float[Tensor, "batch hidden hidden"], h: Float[Tensor, "batch hidden"]
@@ -215,13 +215,13 @@ class FastWeights(Memory):
         self._watch_growth(y, A, last)
         return y, (h, last)
 
-    @uncompiled
+    @run_eagerly
     def _carry(self, drive: Tensor, h: Tensor, A: Tensor) -> tuple[Tensor, Tensor]:
         """Compute the hidden states of all time steps and the last A, in the cheapest form."""
         auto, time = self.form == "auto", drive.shape[1]
         attends = self.form == "attention" or (auto and time <= self.hidden_size // 6)
         rule = self._rule()
-        fused = auto and not attends and evolution.fits(rule, drive, h, A)
+        fused = auto and not attends and evolution.can_run(rule, drive, h, A)
         if attends or (auto and not fused and time <= self.hidden_size // 2):
             return self._attend(rule, drive, h, A)
         return (evolution.evolve if fused else reference.run)(rule, drive, h, A)
@@ -250,7 +250,7 @@ class FastWeights(Memory):
             return past + torch.bmm(H.mT, similarity)[..., 0]
 
         for drive_t in drive.unbind(1):
-            h = reference.iterates(rule, drive_t, h, read, self.inner_steps)[-1]
+            h = reference.iterate(rule, drive_t, h, read, self.inner_steps)[-1]
             outputs.append(h)
         H = torch.stack(outputs, 1)
         strength = rule.rate * powers[:-1].flip(0)[:, None]

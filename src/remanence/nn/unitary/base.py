@@ -10,9 +10,9 @@ from torch import Tensor, nn
 
 from remanence.nn.memory import Memory, State
 from remanence.nn.structure import Device
+from remanence.ops.eager import run_eagerly
 from remanence.ops.episodes import Episodes
 from remanence.ops.rotations import dense, reference
-from remanence.ops.uncompiled import uncompiled
 
 Turn: TypeAlias = Callable[[Tensor], Tensor]
 """Takes states h, one in each row, to W h."""
@@ -62,7 +62,7 @@ class UnitaryMemory(Memory):
     def _turn(self) -> Turn:
         raise NotImplementedError
 
-    @uncompiled
+    @run_eagerly
     def _run(self, x: Tensor, state: State, *, episodes: Episodes | None = None) -> tuple[Tensor, State]:
         before = torch.cat(state, 1).to(self.bias.dtype)
         if episodes:

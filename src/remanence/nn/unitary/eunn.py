@@ -13,7 +13,7 @@ from remanence.nn.structure import Device
 from remanence.nn.unitary.base import Turn, UnitaryMemory, split_halves
 from remanence.ops.episodes import Episodes
 from remanence.ops.rotations import reference
-from remanence.ops.rotations.mesh import Mesh, butterfly, tunable
+from remanence.ops.rotations.mesh import Mesh, butterfly_mesh, tunable_mesh
 from remanence.ops.rotations.operation import evolve
 
 
@@ -91,7 +91,7 @@ class EUNN(UnitaryMemory):
             raise UserError(f"the FFT style has log₂ hidden_size layers: omit capacity (got {capacity})")
         self.style = style
         layers = positive_integer("capacity", 2 if capacity is None else capacity)
-        mesh = butterfly(hidden_size) if style == "fft" else tunable(hidden_size, layers)
+        mesh = butterfly_mesh(hidden_size) if style == "fft" else tunable_mesh(hidden_size, layers)
         self.fix("places", mesh.places.numpy())
         self.fix("partner", mesh.partner.numpy())
         self.theta = nn.Parameter(torch.empty(len(mesh.places)))
@@ -109,7 +109,7 @@ class EUNN(UnitaryMemory):
         return Mesh(self.places, self.partner)
 
     def _turn(self) -> Turn:
-        return reference.rotations(self._mesh(), self.theta, self.phi, self.omega)
+        return reference.make_rotation(self._mesh(), self.theta, self.phi, self.omega)
 
     def _run(self, x: Tensor, state: State, *, episodes: Episodes | None = None) -> tuple[Tensor, State]:
         if episodes:

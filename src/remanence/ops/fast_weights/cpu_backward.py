@@ -1,9 +1,9 @@
-"""The way back: see :mod:`remanence.ops.fast_weights.cpu_parts`."""
+"""The backward kernel: see :mod:`remanence.ops.fast_weights.cpu_parts`."""
 
 import functools
 
-from remanence._kernels.generated import filled
-from remanence._kernels.source import Source
+from remanence._kernels.kernel_source import KernelSource
+from remanence._kernels.source_text import fill_template
 from remanence.ops.fast_weights.cpu_parts import product, source, unit_value
 
 _BACKWARD = """\
@@ -150,16 +150,18 @@ _OF_DECAY = "add_total(sums + 2 * row + LANES * SIZE, value * load_full(A + j * 
 
 
 @functools.cache
-def backward(norm: bool, nonlinearity: str, rates: bool) -> Source:
-    """From ``above``, the gradient of y, and those of the last h and of the last A (plus its transpose) in ``gh`` and
-    ``g``, to ``gdrive``, the gradient of the first h in ``gh``, and sums.
+def backward(norm: bool, nonlinearity: str, rates: bool) -> KernelSource:
+    """Write the backward kernel.
 
-    The sums of a part are padded rows: of the gain and of the shift; then, in a register each, twice those of η and λ.
+    It reads ``above``, the gradient of y, and in ``gh`` and ``g`` those of the last h and of the last A plus its
+    transpose. It writes ``gdrive``, the gradient of the first h to ``gh``, and sums.
+
+    The sums of a part are padded rows: of the gain and of the shift; then twice those of η and λ, in a register each.
     """
     unit = unit_value(norm, nonlinearity)
     through = {"of_norm": _OF_NORM, "through_norm": _THROUGH_NORM} if norm else {"of_norm": "", "through_norm": ""}
     parts = {
-        "unsettle": filled(_UNSETTLE, unit_value=unit, passed=_SLOPE[nonlinearity], **through),
+        "unsettle": fill_template(_UNSETTLE, unit_value=unit, passed=_SLOPE[nonlinearity], **through),
         "unit_value": unit,
         "from_G": product("G", "h"),
         "from_gz": product("A", "gz"),

@@ -1,9 +1,9 @@
-"""The way forward: see :mod:`remanence.ops.fast_weights.cpu_parts`."""
+"""The forward kernel: see :mod:`remanence.ops.fast_weights.cpu_parts`."""
 
 import functools
 
-from remanence._kernels.generated import filled
-from remanence._kernels.source import Source
+from remanence._kernels.kernel_source import KernelSource
+from remanence._kernels.source_text import fill_template
 from remanence.ops.fast_weights.cpu_parts import product, source, unit_value
 
 _FORWARD = """\
@@ -92,8 +92,11 @@ _WRITTEN = "written = muladd(decay, load_full(place), rate * (v_j * load_full(v 
 
 
 @functools.cache
-def forward(norm: bool, nonlinearity: str) -> Source:
-    """From ``drive``, and h and A in their places, to ``y``, ``u``, ``scale``, ``marks``; h and A become the last."""
-    settle = filled(_SETTLE, norm=_NORM if norm else _COPY, unit_value=unit_value(norm, nonlinearity))
+def forward(norm: bool, nonlinearity: str) -> KernelSource:
+    """Write the forward kernel.
+
+    It reads ``drive``, h and A, writes ``y``, ``u``, ``scale`` and ``marks``, and overwrites h and A by the last ones.
+    """
+    settle = fill_template(_SETTLE, norm=_NORM if norm else _COPY, unit_value=unit_value(norm, nonlinearity))
     products = {"from_h": product("matrix_at", "h"), "from_v": product("A", "v")}
     return source("forward", _FORWARD, "drive_at h_at a_at", settle=settle, written=_WRITTEN, **products)

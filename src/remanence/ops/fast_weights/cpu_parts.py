@@ -1,17 +1,17 @@
 """Fast weights over time as the source of kernels.
 
 A kernel takes one sample through all of time, its units side by side in vector registers. Vectors, and the rows of
-matrices, are padded with zeros to whole registers; a product takes column after column (A is symmetric, of W the kernel
-is given the transpose), four at a time so that their sums do not wait for one another. A is kept every few steps; the
-way back makes those between two of them again, and holds them all while it passes.
+matrices, are padded with zeros to whole registers. A product reads column after column (A is symmetric, and the kernel
+gets the transpose of W), four at a time so that their sums do not depend on one another. A is saved every few steps;
+the backward kernel recomputes those between two of them, and keeps them for as long as it needs them.
 
-Names: ``z`` what goes into the layer norm, ``u`` what comes out of it before gain and shift (z itself, where there is
-none), ``v`` the units; ``G`` the gradient of A plus its transpose; a ``g`` before a name its gradient; ``at`` is an
+Names: ``z`` the argument of the layer norm, ``u`` its result before gain and shift (z itself, if there is no layer
+norm), ``v`` the units; ``G`` the gradient of A plus its transpose; a ``g`` before a name its gradient; ``at`` is an
 address.
 """
 
-from remanence._kernels.generated import filled
-from remanence._kernels.source import HEAD, Source
+from remanence._kernels.kernel_source import HEAD, KernelSource
+from remanence._kernels.source_text import fill_template
 
 COLUMNS = 4
 """How many columns of a product are summed side by side; rows and columns are padded to a multiple of it."""
@@ -52,16 +52,16 @@ _NONLINEARITY = {"relu": "value = maximum(value, 0.0)\n", "tanh": "value = tanh(
 
 
 def product(matrix: str, vector: str) -> str:
-    """Lines that make ``total``, a block of the matrix's product with the vector, added to ``s0``."""
+    """Write lines that compute ``total``, a block of the product of the matrix with the vector, added to ``s0``."""
     return _PRODUCT.format(matrix=matrix, vector=vector).replace("COLUMNS", str(COLUMNS))
 
 
 def unit_value(norm: bool, nonlinearity: str) -> str:
-    """Lines that make ``value``, a block of the units, of what came out of the layer norm at ``u``."""
+    """Write lines that compute ``value``, a block of the units, from the result of the layer norm at ``u``."""
     return _UNIT_VALUE[norm] + _NONLINEARITY[nonlinearity]
 
 
-def source(name: str, body: str, own: str, **parts: str) -> Source:
-    """A function of the shared arguments and its own."""
+def source(name: str, body: str, own: str, **parts: str) -> KernelSource:
+    """Write a kernel that takes the shared arguments and its own."""
     arguments = (*HEAD, *f"{_SIZES} {_SHARED} {own}".split())
-    return Source(filled(_START + body, name=name, arguments=", ".join(arguments), **parts), arguments)
+    return KernelSource(fill_template(_START + body, name=name, arguments=", ".join(arguments), **parts), arguments)

@@ -1,4 +1,4 @@
-"""Fast weights as a plain loop: what the kernel is compared with."""
+"""Fast weights as a plain loop, the reference for the kernel."""
 
 from collections.abc import Callable
 from typing import Literal, NamedTuple
@@ -10,15 +10,15 @@ from torch import Tensor
 NONLINEARITIES = {"relu": torch.relu, "tanh": torch.tanh}
 
 Read = Callable[[Tensor], Tensor]
-"""Takes v [batch, hidden] to A v."""
+"""A function that maps v [batch, hidden] to A v."""
 
 
 class Rule(NamedTuple):
-    """What happens in a time step, apart from the input.
+    """The update of a time step, except for the input.
 
     Attributes:
         weight_hh: W.
-        gain: of the layer norm; None: there is none.
+        gain: of the layer norm; None if there is no layer norm.
         shift: of the layer norm.
         decay: λ, one number.
         rate: η, one number.
@@ -37,20 +37,20 @@ class Rule(NamedTuple):
     eps: float
 
 
-def normed(rule: Rule, z: Float[Tensor, "batch hidden"]) -> Float[Tensor, "batch hidden"]:
-    """What the layer norm makes of z; NaN where the squares overflow, which torch takes for a scale of 0 in float32."""
+def normalize(rule: Rule, z: Float[Tensor, "batch hidden"]) -> Float[Tensor, "batch hidden"]:
+    """Apply the layer norm to z; NaN where the squares overflow, for which torch uses a scale of 0 in float32."""
     size = z.shape[-1]
     squares = z.detach().var(-1, correction=size - 1, keepdim=True)  # the sum, for it is divided by 1
     return torch.nn.functional.layer_norm(z, (size,), rule.gain, rule.shift, rule.eps) + 0 * squares
 
 
-def iterates(
+def iterate(
     rule: Rule, drive: Float[Tensor, "batch hidden"], h: Float[Tensor, "batch hidden"], read: Read, steps: int
 ) -> list[Tensor]:
-    """The inner loop over s, h⁰ ... h^steps; the boundary conditions W h + C x + b stay in force throughout."""
+    """Run the inner loop over s; return h⁰ ... h^steps. W h + C x + b stays the same in all iterations."""
 
     def f(z: Tensor) -> Tensor:
-        return NONLINEARITIES[rule.nonlinearity](z if rule.gain is None else normed(rule, z))
+        return NONLINEARITIES[rule.nonlinearity](z if rule.gain is None else normalize(rule, z))
 
     boundary = drive + torch.nn.functional.linear(h, rule.weight_hh)
     found = [f(boundary)]
@@ -59,15 +59,15 @@ def iterates(
     return found
 
 
-def reading(A: Float[Tensor, "batch hidden hidden"]) -> Read:
-    """Takes v to A v."""
+def make_read(A: Float[Tensor, "batch hidden hidden"]) -> Read:
+    """Return the function that maps v to A v."""
     return lambda v: torch.bmm(A, v[..., None])[..., 0]
 
 
 def write(
     rule: Rule, A: Float[Tensor, "batch hidden hidden"], h: Float[Tensor, "batch hidden"]
 ) -> Float[Tensor, "batch hidden hidden"]:
-    """λ A + η h hᵀ."""
+    """Compute λ A + η h hᵀ."""
     return rule.decay * A + rule.rate * h[:, :, None] * h[:, None, :]
 
 
@@ -77,17 +77,17 @@ def run(
     h: Float[Tensor, "batch hidden"],
     A: Float[Tensor, "batch hidden hidden"],
 ) -> tuple[Float[Tensor, "batch time hidden"], Float[Tensor, "batch hidden hidden"]]:
-    """Hidden states after each time step, and A after the last: A is carried along, O(hidden²) a step.
+    """Compute the hidden states after each time step, and A after the last; a step costs O(hidden²).
 
     Args:
-        rule: what happens in a step.
+        rule: the update of a time step.
         drive: C x + b.
         h: before the first step.
         A: before the first step.
     """
     outputs = []
     for drive_t in drive.unbind(1):
-        h = iterates(rule, drive_t, h, reading(A), rule.inner_steps)[-1]
+        h = iterate(rule, drive_t, h, make_read(A), rule.inner_steps)[-1]
         A = write(rule, A, h)
         outputs.append(h)
     return torch.stack(outputs, 1), A

@@ -5,8 +5,8 @@ import torch
 from torch import Tensor
 
 from remanence._kernels.buffers import allocate
-from remanence._kernels.enter import enter, lane_count, part_count
-from remanence._kernels.source import Source
+from remanence._kernels.kernel_source import KernelSource
+from remanence._kernels.launch import count_parts, launch, vector_width
 from remanence.ops.firing import cpu_source
 from remanence.ops.firing.schedule import Schedule
 from remanence.ops.scan.trace import TracedStep
@@ -15,7 +15,7 @@ from remanence.ops.scan.trace import TracedStep
 def forward(
     schedule: Schedule, function: TracedStep, drive: Tensor, state: Tensor, weight: Tensor
 ) -> tuple[Tensor, Tensor]:
-    """Values before the first firing and after every one, [neurons, firings + 1, batch]; f's arguments in each."""
+    """Compute the values before the first firing and after each, [neurons, firings + 1, batch], and f's arguments."""
     neurons, time, batch = drive.shape
     steps = time * schedule.ticks
     values = allocate(neurons, steps + 1, batch, dtype=drive.dtype)
@@ -26,50 +26,61 @@ def forward(
 
 
 def backward(schedule: Schedule, function: TracedStep, above: Tensor, before: Tensor, weight: Tensor) -> Tensor:
-    """Gradients of f's arguments in every firing, from those of the values after each time step."""
+    """Compute the gradients of f's arguments in every firing, from those of the values after each time step."""
     grads = allocate(*before.shape, dtype=before.dtype)
     _sweep(schedule, function, weight, above, (above.contiguous(), grads, before), back=True)
     return grads
 
 
-def of_weight(schedule: Schedule, weight: Tensor, values: Tensor, grads: Tensor) -> Tensor:
-    """Gradients of the weights, from values and gradients of f's arguments in every firing."""
+def weight_gradient(schedule: Schedule, weight: Tensor, values: Tensor, grads: Tensor) -> Tensor:
+    """Compute the gradients of the weights from the values and the gradients of f's arguments in every firing."""
     if weight.ndim == 2:
-        return schedule.of_weight(values, grads)
+        return schedule.weight_gradient(values, grads)
     neurons, steps, batch = grads.shape
     first, sender, new, _ = schedule.senders
     sums = torch.zeros(len(sender), dtype=grads.dtype)
     lists = (first, sender, new)
-    enter(_WEIGH, grads.dtype, neurons, steps, batch, values, grads, *lists, sums, lanes=2 * lane_count(grads.dtype))
+    launch(
+        _WEIGH,
+        grads.dtype,
+        neurons,
+        steps,
+        batch,
+        values,
+        grads,
+        *lists,
+        sums,
+        block_width=2 * vector_width(grads.dtype),
+    )
     return sums
 
 
-_WEIGH = cpu_source.weigh()
+_WEIGH = cpu_source.weight_gradient()
 
 
 def _sweep(
     schedule: Schedule, function: TracedStep, weight: Tensor, like: Tensor, own: tuple[Tensor, ...], *, back: bool
 ) -> None:
-    """Enter a kernel with the tensors that are its own."""
+    """Launch the forward or the backward kernel, with its own tensors."""
     neurons, time, batch = like.shape
     order = schedule.order[::-1] if back else schedule.order
     rows = -(-neurons // cpu_source.ROWS) * cpu_source.ROWS
     dense = weight.ndim == 2
-    lanes = _lanes(batch, like.dtype, dense)
+    lanes = _choose_block_width(batch, like.dtype, dense)
     units = -(-batch // lanes)
     keep = torch.tensor([schedule.keep], dtype=like.dtype)
-    work = torch.empty(part_count(units), rows + cpu_source.ROWS, lanes, dtype=like.dtype)
+    work = torch.empty(count_parts(units), rows + cpu_source.ROWS, lanes, dtype=like.dtype)
     if dense:
-        graph = (_packed(weight.T if back else weight, order, rows),)
+        graph = (_pack(weight.T if back else weight, order, rows),)
     else:
         first, other, _, edge = schedule.receivers if back else schedule.senders
         graph = (weight[edge], first, torch.from_numpy(np.argsort(order))[other])
     sizes, places = (neurons, time, schedule.ticks, batch), torch.from_numpy(np.resize(order, rows))
-    source = _source(function, back, dense)
-    enter(source, like.dtype, units, *sizes, places, keep, work, *own, *graph, lanes=lanes)
+    source = _get_source(function, back, dense)
+    launch(source, like.dtype, units, *sizes, places, keep, work, *own, *graph, block_width=lanes)
 
 
-def _source(function: TracedStep, back: bool, dense: bool) -> Source:
+def _get_source(function: TracedStep, back: bool, dense: bool) -> KernelSource:
     key = ("fastlane", back, dense)
     if key not in function.kernels:
         write = cpu_source.backward if back else cpu_source.forward
@@ -77,17 +88,17 @@ def _source(function: TracedStep, back: bool, dense: bool) -> Source:
     return function.kernels[key]
 
 
-def _lanes(batch: int, dtype: torch.dtype, dense: bool) -> int:
-    """As many as every thread still gets some of: edges are looked up once for all lanes, blocks have sums for each."""
-    one = lane_count(dtype)
+def _choose_block_width(batch: int, dtype: torch.dtype, dense: bool) -> int:
+    """Return how many samples are computed together: as many as still leave work for every thread."""
+    one = vector_width(dtype)
     for lanes in (2 * one,) if dense else (4 * one, 2 * one):
         if batch > lanes * (torch.get_num_threads() - 1) and batch > lanes // 2:
             return lanes
     return one
 
 
-def _packed(matrix: Tensor, order: np.ndarray, rows: int) -> Tensor:
-    """Weights in the order of firing, [blocks of receivers, senders, receivers of a block], filled up with 0."""
+def _pack(matrix: Tensor, order: np.ndarray, rows: int) -> Tensor:
+    """Arrange weights in the order of firing, [blocks of receivers, senders, receivers of a block], padded with 0."""
     place = torch.from_numpy(order.copy())
     size = len(matrix)
     square = matrix.new_zeros(rows, rows)

@@ -1,21 +1,21 @@
 """The firing of neurons as the source of kernels.
 
-A kernel takes ``LANES`` samples through all of time. The values of the neurons lie in ``held``, a row of lanes each, in
-the order of firing; what a neuron hears is read there, so that it is new where the sender has fired already and old
-where it has not. The way back is the same sweep in the opposite order, with gradients in the place of values and
-receivers in that of senders.
+A kernel takes ``LANES`` samples through all of time. The values of the neurons are stored in ``held``, a row of lanes
+each, in the order of firing. A neuron reads its senders there, so it reads the new value of a sender that has already
+fired and the old value of one that has not. The backward kernel is the same sweep in reverse order, with gradients
+instead of values and receivers instead of senders.
 
 Names: ``k`` a neuron's place in the order, ``a`` the neuron, ``s`` a firing; ``at`` is an address.
 """
 
-from remanence._kernels.generated import filled
-from remanence._kernels.source import HEAD, Source
+from remanence._kernels.kernel_source import HEAD, KernelSource
+from remanence._kernels.source_text import fill_template
 from remanence.ops.scan.cpu_body import Body
 from remanence.ops.scan.trace import TracedStep
 
 SIZES = ("neurons", "time", "ticks", "batch")
 ROWS = 8
-"""Neurons of a dense graph that add up together what the others say."""
+"""How many neurons of a dense graph add up the values of the others together."""
 
 _KERNEL = """\
 def {name}({arguments}):
@@ -132,44 +132,56 @@ def forward({arguments}):
 """
 
 
-def forward(function: TracedStep, *, dense: bool) -> Source:
-    """From ``drive`` to ``values``, of which the first are given, and ``before``, the arguments of f."""
+def forward(function: TracedStep, *, dense: bool) -> KernelSource:
+    """Write the kernel from ``drive`` to ``values``, the first of which are given, and ``before``, f's arguments."""
     body = Body(function.forward)
     fire = ["h0 = total", *body.once, *body.every_step, f"n = {body.vector(function.forward.outputs[0])}"]
-    fire += [f"store({_at('values', 's + 1', 'steps + 1')}, n, inside)", f"store({_at('before')}, h0, inside)"]
+    fire += [
+        f"store({_address('values', 's + 1', 'steps + 1')}, n, inside)",
+        f"store({_address('before')}, h0, inside)",
+    ]
     step = "s = i\nread = samples"
-    return _source("forward", ("drive", "values", "before"), _START, step, fire, dense)
+    return _write_kernel("forward", ("drive", "values", "before"), _START, step, fire, dense)
 
 
-def backward(function: TracedStep, *, dense: bool) -> Source:
-    """From ``above``, gradients of the values after each time step, to ``grads``, those of the arguments of f."""
+def backward(function: TracedStep, *, dense: bool) -> KernelSource:
+    """Write the kernel from ``above``, gradients of the values over time, to ``grads``, those of f's arguments."""
     graph = function.vjp((True,))
     body = Body(graph)
-    fire = ["g0 = total", f"h0 = load({_at('before')}, inside)"]
-    fire += [*body.once, *body.every_step, f"n = {body.vector(graph.outputs[0])}", f"store({_at('grads')}, n, inside)"]
+    fire = ["g0 = total", f"h0 = load({_address('before')}, inside)"]
+    fire += [
+        *body.once,
+        *body.every_step,
+        f"n = {body.vector(graph.outputs[0])}",
+        f"store({_address('grads')}, n, inside)",
+    ]
     step = "s = steps - 1 - i\nread = samples if i % ticks == 0 else 0  # outputs are what the last firing left"
-    return _source("backward", ("above", "grads", "before"), "", step, fire, dense)
+    return _write_kernel("backward", ("above", "grads", "before"), "", step, fire, dense)
 
 
-def weigh() -> Source:
-    """Gradients of the weights of edges: sums over time and batch of gradient times value heard."""
+def weight_gradient() -> KernelSource:
+    """Write the kernel for the gradients of the weights: sums over time and batch of gradient times the value read."""
     arguments = (*HEAD, *"steps batch values_at grads_at first_at sender_at new_at sums_at".split())
-    return Source(_WEIGH.replace("CHUNK", "16").format(arguments=", ".join(arguments)), arguments)
+    return KernelSource(_WEIGH.replace("CHUNK", "16").format(arguments=", ".join(arguments)), arguments)
 
 
-def _source(name: str, own: tuple[str, ...], start: str, step: str, fire: list[str], dense: bool) -> Source:
+def _write_kernel(name: str, own: tuple[str, ...], start: str, step: str, fire: list[str], dense: bool) -> KernelSource:
     tensors = ("order", "keep", "work", *own, "weight", *(() if dense else ("first", "heard")))
     arguments = (*HEAD, *SIZES, *(f"{tensor}_at" for tensor in tensors))
-    parts = {"arriving": f"load({_at(own[0], 's // ticks', 'time')}, heard)", "fire": "\n".join(fire)}
-    sweep = _blocks(filled(_TRIANGLE, **parts)) if dense else filled(_SPARSE, two_edges=_TWO_EDGES, **parts)
-    text = filled(_KERNEL, name=name, arguments=", ".join(arguments), start=start, step=step, sweep=sweep)
-    return Source(text.replace("ROWS", str(ROWS)), arguments)
+    parts = {"arriving": f"load({_address(own[0], 's // ticks', 'time')}, heard)", "fire": "\n".join(fire)}
+    sweep = (
+        _write_dense_sweep(fill_template(_TRIANGLE, **parts))
+        if dense
+        else fill_template(_SPARSE, two_edges=_TWO_EDGES, **parts)
+    )
+    text = fill_template(_KERNEL, name=name, arguments=", ".join(arguments), start=start, step=step, sweep=sweep)
+    return KernelSource(text.replace("ROWS", str(ROWS)), arguments)
 
 
-def _blocks(triangle: str) -> str:
-    """What the neurons of a block hear from all others, added up in registers; then, one by one, from each other."""
+def _write_dense_sweep(triangle: str) -> str:
+    """Write a sweep that adds up the values of all other neurons in registers, then, one by one, those of the block."""
     others = [f"total{r} = muladd(broadcast(at + {r} * SIZE), value, total{r})" for r in range(ROWS)]
-    return filled(
+    return fill_template(
         _DENSE,
         zeros="\n".join(f"total{r} = lanes(0.0)" for r in range(ROWS)),
         others=_OTHERS + "\n".join(others),
@@ -178,6 +190,6 @@ def _blocks(triangle: str) -> str:
     )
 
 
-def _at(name: str, place: str = "s", places: str = "steps") -> str:
-    """Where the row of a neuron at a firing lies in [neurons, firings, batch]."""
+def _address(name: str, place: str = "s", places: str = "steps") -> str:
+    """Return the address of the row of a neuron at a firing in [neurons, firings, batch]."""
     return f"{name}_at + (a * ({places}) + {place}) * row + offset"

@@ -7,7 +7,7 @@ import torch
 from torch import Tensor
 
 from remanence._kernels import triton_place
-from remanence._kernels.generated import functions
+from remanence._kernels.source_text import load_functions
 from remanence.ops.firing.gpu_source import backward_source, forward_source
 from remanence.ops.firing.schedule import Schedule
 from remanence.ops.scan.trace import TracedStep
@@ -18,25 +18,25 @@ LANES, BLOCK = 16, 256
 def forward(
     schedule: Schedule, function: TracedStep, drive: Tensor, state: Tensor, weight: Tensor
 ) -> tuple[Tensor, Tensor]:
-    """Values before the first firing and after every one, [neurons, firings + 1, batch]; f's arguments in each."""
+    """Compute the values before the first firing and after each, [neurons, firings + 1, batch], and f's arguments."""
     neurons, time, batch = drive.shape
     steps = time * schedule.ticks
-    values, before = _empty(drive, neurons, steps + 1, batch), _empty(drive, neurons, steps, batch)
+    values, before = _allocate(drive, neurons, steps + 1, batch), _allocate(drive, neurons, steps, batch)
     values[:, 0] = state
     _launch(schedule, function, weight, drive, {"drive_at": drive, "held_at": values, "before_at": before}, back=False)
     return values, before
 
 
 def backward(schedule: Schedule, function: TracedStep, above: Tensor, before: Tensor, weight: Tensor) -> Tensor:
-    """Gradients of f's arguments in every firing, from those of the values after each time step."""
-    grads = _empty(before, *before.shape)
+    """Compute the gradients of f's arguments in every firing, from those of the values after each time step."""
+    grads = _allocate(before, *before.shape)
     _launch(schedule, function, weight, above, {"above_at": above, "held_at": grads, "before_at": before}, back=True)
     return grads
 
 
-def of_weight(schedule: Schedule, weight: Tensor, values: Tensor, grads: Tensor) -> Tensor:
-    """Gradients of the weights."""
-    matrix = schedule.of_weight(values, grads)
+def weight_gradient(schedule: Schedule, weight: Tensor, values: Tensor, grads: Tensor) -> Tensor:
+    """Compute the gradients of the weights."""
+    matrix = schedule.weight_gradient(values, grads)
     if weight.ndim == 2:
         return matrix
     receiver, sender = torch.from_numpy(schedule.edges).to(weight.device).unbind(1)
@@ -68,21 +68,21 @@ def _launch(
     tensors["weight_at"] = weight[edge.to(weight.device)]
     sizes = {"time": time, "ticks": schedule.ticks, "batch": batch, "levels": len(levels)}
     with torch.cuda.device_of(like):
-        _kernel(function, back)[(-(-batch // LANES),)](**tensors, **sizes, BLOCK=BLOCK, LANES=LANES)
+        _get_kernel(function, back)[(-(-batch // LANES),)](**tensors, **sizes, BLOCK=BLOCK, LANES=LANES)
 
 
-def _kernel(function: TracedStep, back: bool) -> Any:
-    interpreted = triton_place.interpreted()
+def _get_kernel(function: TracedStep, back: bool) -> Any:
+    interpreted = triton_place.is_interpreted()
     key = ("fastlane on gpu", back, interpreted)
     if key not in function.kernels:
         if back:
             text = backward_source(function.vjp((True,)), function.dtype)
         else:
             text = forward_source(function.forward, function.dtype)
-        function.kernels[key] = functions(text, interpreted)["backward" if back else "forward"]
+        function.kernels[key] = load_functions(text, interpreted)["backward" if back else "forward"]
     return function.kernels[key]
 
 
-def _empty(like: Tensor, *shape: int) -> Tensor:
-    """Memory for a kernel to write, all of it."""
+def _allocate(like: Tensor, *shape: int) -> Tensor:
+    """Return an uninitialized tensor, all of which a kernel will write."""
     return torch.empty(shape, dtype=like.dtype, device=like.device)

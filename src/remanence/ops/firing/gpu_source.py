@@ -1,15 +1,15 @@
 """The firing of neurons as Triton source.
 
 A program takes ``LANES`` samples through all of time. The neurons of a level fire together, ``BLOCK // LANES`` at once;
-then all threads of the program wait for each other. Values are heard from where they were written, the new ones or
-those of the firing before.
+then all threads of the program wait for each other. A neuron reads the values of its senders from memory: the new ones,
+or those of the previous firing.
 """
 
 import torch
 
-from remanence._kernels.generated import filled
+from remanence._kernels.source_text import fill_template
 from remanence.ops.scan.graph import Graph
-from remanence.ops.scan.triton_step import call, placeholders, real_type, step_function, tuple_of
+from remanence.ops.scan.triton_step import list_placeholders, real_type, write_call, write_step_function, write_tuple
 
 _MODULE = """\
 import triton
@@ -56,21 +56,21 @@ def {name}(
 def forward_source(graph: Graph, dtype: torch.dtype) -> str:
     """The kernel ``forward``, from ``drive`` to ``held``, the values, of which the first are given, and ``before``."""
     real = real_type(dtype)
-    return filled(
+    return fill_template(
         _MODULE,
-        function=step_function("function", graph, real),
+        function=write_step_function("function", graph, real),
         name="forward",
         arguments="drive_at, held_at, before_at",
         real=real,
         firing="i",
-        begin=_lines(
+        begin=_write_lines(
             "rows = steps + 1",
             f"total = keep * tl.load(held_at + (a * rows + s) * batch + lane, live, 0.0).to({real})",
             f"total += tl.load(drive_at + (a * time + s // ticks) * batch + lane, live, 0.0).to({real})",
         ),
-        fire=_lines(
+        fire=_write_lines(
             "state0 = total",
-            f"{tuple_of(['n'])} = {call('function', [*placeholders(graph), 'BLOCK'])}",
+            f"{write_tuple(['n'])} = {write_call('function', [*list_placeholders(graph), 'BLOCK'])}",
             "tl.store(held_at + (a * rows + s + 1) * batch + lane, n, live)",
             "tl.store(before_at + (a * steps + s) * batch + lane, total, live)",
         ),
@@ -78,30 +78,30 @@ def forward_source(graph: Graph, dtype: torch.dtype) -> str:
 
 
 def backward_source(graph: Graph, dtype: torch.dtype) -> str:
-    """The kernel ``backward``, from ``above`` to ``held``, the gradients of f's arguments."""
+    """Write the kernel ``backward``, from ``above`` to ``held``, the gradients of f's arguments."""
     real = real_type(dtype)
-    return filled(
+    return fill_template(
         _MODULE,
-        function=step_function("function", graph, real),
+        function=write_step_function("function", graph, real),
         name="backward",
         arguments="above_at, held_at, before_at",
         real=real,
         firing="steps - 1 - i",
-        begin=_lines(
+        begin=_write_lines(
             "rows = steps",
             "own = (a * rows + s) * batch + lane",
             f"total = keep * tl.load(held_at + own + batch, live & (i > 0), 0.0).to({real})",
             "arrives = live & (i % ticks == 0)  # outputs are what the last firing left",
             f"total += tl.load(above_at + (a * time + s // ticks) * batch + lane, arrives, 0.0).to({real})",
         ),
-        fire=_lines(
+        fire=_write_lines(
             f"state0 = tl.load(before_at + own, live, 0.0).to({real})",
             "cotangent0 = total",
-            f"{tuple_of(['n'])} = {call('function', [*placeholders(graph), 'BLOCK'])}",
+            f"{write_tuple(['n'])} = {write_call('function', [*list_placeholders(graph), 'BLOCK'])}",
             "tl.store(held_at + own, n, live)",
         ),
     )
 
 
-def _lines(*lines: str) -> str:
+def _write_lines(*lines: str) -> str:
     return "\n".join(lines)

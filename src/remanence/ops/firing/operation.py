@@ -1,4 +1,4 @@
-"""Which loop fires the neurons."""
+"""Chooses the loop that fires the neurons."""
 
 import importlib
 from collections.abc import Sequence
@@ -11,19 +11,19 @@ import torch
 from jaxtyping import Float
 from torch import Tensor
 
-from remanence._kernels import enter, triton_place
+from remanence._kernels import launch, triton_place
 from remanence.ops import autocast
 from remanence.ops.dispatch import BackendName, choose, record, warn_once
+from remanence.ops.eager import run_eagerly
 from remanence.ops.episodes import Episodes, select_last
 from remanence.ops.firing import reference
 from remanence.ops.firing.schedule import Pointwise, Schedule
 from remanence.ops.scan.gpu import DTYPES
-from remanence.ops.scan.operation import trace_of
+from remanence.ops.scan.operation import trace_step
 from remanence.ops.scan.trace import TracedStep, UntraceableError
-from remanence.ops.uncompiled import uncompiled
 
 
-@uncompiled
+@run_eagerly
 def fire(
     schedule: Schedule,
     drive: Float[Tensor, "neurons time batch"],
@@ -32,11 +32,11 @@ def fire(
     backend: BackendName = "auto",
     episodes: Episodes | None = None,
 ) -> tuple[Float[Tensor, "neurons time batch"], Float[Tensor, "neurons batch"]]:
-    """Values after each time step, and after the last.
+    """Fire neurons over time; return the values after each time step, and after the last.
 
     Args:
-        schedule: who fires when, and how.
-        drive: what the inputs and the bias add in each firing.
+        schedule: the order of firing and the nonlinearity.
+        drive: the sum of inputs and bias, which is added in each firing.
         state: values before the first step.
         weight: one for each edge, or a matrix [receivers, senders].
         backend: ``"reference"``, the plain loop; ``"cpu"``, ``"gpu"``; or ``"auto"``, the fastest that applies.
@@ -45,26 +45,26 @@ def fire(
     tensors = autocast.widen((drive, state, weight))
     traces: list[TracedStep] = []
     options = {name: partial(_refuses, name, schedule, tensors[0], traces) for name in ("cpu", "gpu")}
-    name = choose(backend, tensors, tensors[0], options, told=_tell)
+    name = choose(backend, tensors, tensors[0], options, on_refusal=_warn)
     if name == "reference" or episodes:
-        return _looped(schedule, *tensors, episodes=episodes)
-    values, last = record(Firing(schedule, name, traces[-1]), tensors)
+        return _run_reference(schedule, *tensors, episodes=episodes)
+    values, last = record(FiringKernel(schedule, name, traces[-1]), tensors)
     return values, last
 
 
 def _refuses(name: str, schedule: Schedule, like: Tensor, traces: list[TracedStep]) -> str | None:
-    """Why a backend cannot fire, or None; the trace of the nonlinearity joins the traces."""
-    why = triton_place.refuses(like, DTYPES) if name == "gpu" else enter.refuses(like)
+    """Return why a backend cannot run, or None; the trace of the nonlinearity is appended to ``traces``."""
+    why = triton_place.refuses(like, DTYPES) if name == "gpu" else launch.refuses(like)
     if why is not None:
         return why
     try:
-        traces.append(_traced(schedule, like.dtype))
+        traces.append(_trace(schedule, like.dtype))
     except UntraceableError as error:
         return f"its nonlinearity cannot be fused: {error}"
     return None
 
 
-def _looped(
+def _run_reference(
     schedule: Schedule, drive: Tensor, state: Tensor, weight: Tensor, episodes: Episodes | None = None
 ) -> tuple[Tensor, Tensor]:
     values = reference.fire(schedule, schedule.levels, drive, state, schedule.matrix(weight), episodes=episodes)
@@ -72,13 +72,13 @@ def _looped(
     return values, last.T.clone()
 
 
-def _tell(why: str) -> None:
+def _warn(why: str) -> None:
     warn_once(f"Fastlane runs as a plain loop: {why}")
 
 
-def _traced(schedule: Schedule, dtype: torch.dtype) -> TracedStep:
-    """The nonlinearity as a step, which its kernels are made of."""
-    return trace_of(partial(_pointwise, schedule.function), (1, 0, 0), torch.empty(2, 1, 3, dtype=dtype))
+def _trace(schedule: Schedule, dtype: torch.dtype) -> TracedStep:
+    """Trace the nonlinearity as a step, from which the kernels are generated."""
+    return trace_step(partial(_pointwise, schedule.function), (1, 0, 0), torch.empty(2, 1, 3, dtype=dtype))
 
 
 @no_type_check  # as of the steps of a scan
@@ -87,13 +87,15 @@ def _pointwise(f: Pointwise, state: tuple[Tensor, ...], inputs: Any, params: Any
 
 
 @dataclass(frozen=True)
-class Firing:
-    """The firing of neurons, of (drive, state, weight), as :func:`remanence.ops.dispatch.record` runs it.
+class FiringKernel:
+    """The firing of neurons, with tensors (drive, state, weight).
+
+    An :class:`remanence.ops.dispatch.OperationKernel`.
 
     Attributes:
-        schedule: who fires when, and how.
-        backend: whose kernels.
-        function: the nonlinearity, traced.
+        schedule: the order of firing and the nonlinearity.
+        backend: ``"cpu"`` or ``"gpu"``.
+        function: the traced nonlinearity.
     """
 
     schedule: Schedule
@@ -103,23 +105,23 @@ class Firing:
     def forward(
         self, tensors: Sequence[Tensor], needs: Sequence[bool] | None
     ) -> tuple[tuple[Tensor, ...], tuple[Tensor, ...]]:
-        """Values after each time step, and after the last."""
+        """Compute the values after each time step, and after the last."""
         drive, state, weight = tensors
         values, before = self._module.forward(self.schedule, self.function, drive, state, weight)
         if needs is not None:
-            self.function.vjp((True,))  # now: what has no derivative is better refused here than in the backward pass
+            self.function.vjp((True,))  # fails here, not in the backward pass, if there is no derivative
         ticks = self.schedule.ticks
         return (values[:, ticks::ticks], values[:, -1].clone()), (values, before)
 
     def backward(
         self,
         tensors: Sequence[Tensor],
-        kept: Sequence[Tensor],
+        residuals: Sequence[Tensor],
         grads: Sequence[Tensor | None],
         needs: Sequence[bool],
     ) -> list[Tensor | None]:
-        """Gradients of drive, state and weight."""
-        schedule, (drive, _, weight), (values, before) = self.schedule, tensors, kept
+        """Compute the gradients of drive, state and weight."""
+        schedule, (drive, _, weight), (values, before) = self.schedule, tensors, residuals
         of_values, final = grads
         of_values = torch.zeros_like(drive) if of_values is None else of_values
         if final is not None:
@@ -128,15 +130,15 @@ class Firing:
         fired = self._module.backward(schedule, self.function, of_values, before, weight)
         return [
             fired if schedule.ticks == 1 else fired.unflatten(1, (-1, schedule.ticks)).sum(2),
-            schedule.of_state(weight, fired[:, 0]) if needs[1] else None,
-            self._module.of_weight(schedule, weight, values, fired) if needs[2] else None,
+            schedule.state_gradient(weight, fired[:, 0]) if needs[1] else None,
+            self._module.weight_gradient(schedule, weight, values, fired) if needs[2] else None,
         ]
 
     def reference(self, drive: Tensor, state: Tensor, weight: Tensor) -> tuple[Tensor, Tensor]:
-        """The plain loop."""
-        return _looped(self.schedule, drive, state, weight)
+        """Run the plain loop."""
+        return _run_reference(self.schedule, drive, state, weight)
 
     @property
     def _module(self) -> ModuleType:
-        """Imported at first use: a compiler comes with it."""
+        """The module with the kernels; imported at first use, since it loads a compiler."""
         return importlib.import_module(f"remanence.ops.firing.{self.backend}")

@@ -1,4 +1,4 @@
-"""The plain loop: slow, obvious, the truth that the kernels are tested against."""
+"""The plain loop: slow and obvious; the kernels are tested against it."""
 
 from collections.abc import Sequence
 
@@ -18,12 +18,12 @@ def fire(
     matrix: Float[Tensor, "neurons neurons"],
     episodes: Episodes | None = None,
 ) -> Float[Tensor, "neurons time batch"]:
-    """Values after each time step.
+    """Compute the values after each time step.
 
     Args:
-        schedule: how they fire.
-        groups: who fires together; a group of one for each neuron, in their order, is the definition itself.
-        drive: what the inputs and the bias add in each firing.
+        schedule: the nonlinearity and the number of firings.
+        groups: neurons that fire together; one group for each neuron, in firing order, is the definition itself.
+        drive: the sum of inputs and bias, which is added in each firing.
         state: values before the first step.
         matrix: weights [receivers, senders].
         episodes: where samples begin anew.

@@ -1,4 +1,4 @@
-"""What stays the same from call to call: who fires when, and how."""
+"""The order of firing and the nonlinearity, which stay the same from call to call."""
 
 from collections.abc import Callable
 from dataclasses import dataclass
@@ -17,10 +17,10 @@ Pointwise: TypeAlias = Callable[[Tensor], Tensor]
 
 @dataclass(frozen=True)
 class Schedule:
-    """The firing of a network, but for its weights.
+    """How a network fires, except for its weights.
 
     Attributes:
-        wiring: who hears whom.
+        wiring: which neurons are connected.
         order: the neuron that fires first, second, ...
         function: f.
         ticks: firings of each neuron in a time step.
@@ -44,7 +44,11 @@ class Schedule:
         return self.wiring.edges
 
     def matrix(self, weight: Tensor) -> Tensor:
-        """Weights as [receivers, senders], 0 where there is no edge: from one for each edge, or from such a matrix."""
+        """Return weights as [receivers, senders], 0 where there is no edge.
+
+        Args:
+            weight: one weight for each edge, or a matrix [receivers, senders].
+        """
         if weight.ndim == 2:
             return torch.where(torch.eye(len(weight), dtype=torch.bool, device=weight.device), 0, weight)
         receiver, sender = torch.from_numpy(self.edges).to(weight.device).unbind(1)
@@ -52,43 +56,43 @@ class Schedule:
 
     @cached_property
     def rank(self) -> np.ndarray:
-        """The place of each neuron in the order."""
+        """The position of each neuron in the order."""
         return np.argsort(self.order)
 
     @cached_property
     def fed_forward(self) -> Tensor:
-        """Whether the sender fires before the receiver, so that its new value is heard: [receivers, senders]."""
+        """Whether the sender fires before the receiver, which then reads its new value: [receivers, senders]."""
         return torch.from_numpy(self.rank[:, None] > self.rank)
 
     @cached_property
     def senders(self) -> tuple[Tensor, Tensor, Tensor, Tensor]:
-        """Who is heard: where the edges into each neuron begin; for each edge its sender, 1 if the new value of that is
-        heard, 0 if the one of the firing before; the edge itself.
+        """Edges sorted by receiver: where those of each neuron start; for each edge its sender, 1 if the receiver reads
+        the new value of that or 0 if it reads the value of the previous firing, and the edge itself.
         """
         receiver, sender = self.edges.T
         new = self.rank[receiver] > self.rank[sender]
-        return _begins(receiver, len(self.order)), _int64(sender), _int64(new), torch.arange(len(sender))
+        return _find_starts(receiver, len(self.order)), _to_int64(sender), _to_int64(new), torch.arange(len(sender))
 
     @cached_property
     def receivers(self) -> tuple[Tensor, Tensor, Tensor, Tensor]:
-        """Who hears: where the edges out of each neuron begin; for each its receiver, 0 if that hears the value in the
-        same firing, 1 if in the firing after; the edge itself.
+        """Edges sorted by sender: where those of each neuron start; for each edge its receiver, 0 if that reads the
+        value in the same firing or 1 if it does in the next, and the edge itself.
         """
         receiver, sender = self.edges.T
         edge = np.argsort(sender, kind="stable")
         receiver, sender = receiver[edge], sender[edge]
         late = self.rank[receiver] < self.rank[sender]
-        return _begins(sender, len(self.order)), _int64(receiver), _int64(late), _int64(edge)
+        return _find_starts(sender, len(self.order)), _to_int64(receiver), _to_int64(late), _to_int64(edge)
 
-    def of_weight(self, values: Tensor, grads: Tensor) -> Tensor:
-        """Gradients of a matrix of weights: sums over time and batch of gradient times value heard."""
+    def weight_gradient(self, values: Tensor, grads: Tensor) -> Tensor:
+        """Compute the gradients of a matrix of weights: sums over time and batch of gradient times the value read."""
         batch = grads.shape[2]
         flat, heard = grads.flatten(1), values.flatten(1)
         new, old = flat @ heard[:, batch:].T, flat @ heard[:, :-batch].T
         return torch.where(self.fed_forward.to(grads.device), new, old).fill_diagonal_(0)
 
-    def of_state(self, weight: Tensor, grads: Tensor) -> Tensor:
-        """Gradients of the values before the first firing, from those of f's arguments there, [neurons, batch]."""
+    def state_gradient(self, weight: Tensor, grads: Tensor) -> Tensor:
+        """Compute the gradients of the values before the first firing, from those of f's arguments there."""
         if weight.ndim == 2:
             old = torch.where(self.fed_forward.to(weight.device), 0, self.matrix(weight))
             return torch.addmm(grads, old.T, grads, beta=self.keep)
@@ -98,9 +102,9 @@ class Schedule:
         return (self.keep * grads).index_add(0, sender, old * grads[receiver])
 
 
-def _begins(sorted_neurons: np.ndarray, neurons: int) -> Tensor:
-    return _int64(np.searchsorted(sorted_neurons, np.arange(neurons + 1)))
+def _find_starts(sorted_neurons: np.ndarray, neurons: int) -> Tensor:
+    return _to_int64(np.searchsorted(sorted_neurons, np.arange(neurons + 1)))
 
 
-def _int64(array: np.ndarray) -> Tensor:
+def _to_int64(array: np.ndarray) -> Tensor:
     return torch.from_numpy(np.ascontiguousarray(array, dtype=np.int64))

@@ -1,12 +1,12 @@
 """Sums over synapses, and the recurrence of liquid neurons: plain formulas, and kernels that are tested against them.
 
-``edges`` says who is connected to whom, ``reference`` holds the formulas. Where most synapses are there ``dense`` runs
-``dense_source`` (receivers in vector registers), where few are ``sparse`` runs ``sparse_source`` (samples in vector
-registers, one synapse after the other); on GPUs ``gpu`` runs ``triton_source``. ``terms`` is what all need to know of a
-synapse, ``autograd`` joins them to PyTorch, ``dispatch`` chooses.
+``edges`` defines synapses and their parameters, ``reference`` contains the formulas. On CPUs ``dense`` runs
+``dense_source`` if most synapses exist (receivers in vector registers), and ``sparse`` runs ``sparse_source`` if few do
+(samples in vector registers, one synapse after the other). On GPUs ``gpu`` runs ``gpu_source``. ``terms`` are the
+coefficients of a synapse that all kernels use, ``autograd`` records them, and ``operation`` chooses.
 """
 
-from remanence.ops.ltc.edges import Edges, Strengths
-from remanence.ops.ltc.operation import arriving, evolve
+from remanence.ops.ltc.edges import Edges, SynapseParameters
+from remanence.ops.ltc.operation import evolve, sum_synapses
 
-__all__ = ["Edges", "Strengths", "arriving", "evolve"]
+__all__ = ["Edges", "SynapseParameters", "evolve", "sum_synapses"]

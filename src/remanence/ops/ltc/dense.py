@@ -1,141 +1,141 @@
-"""Sums over synapses, and neurons over time, where most synapses are there."""
+"""Kernels on CPUs for sums over synapses and for neurons over time, if most synapses exist."""
 
 import torch
 from torch import Tensor
 from torch.nn import functional as F
 
 from remanence._kernels.buffers import allocate
-from remanence._kernels.enter import enter, lane_count, part_count
+from remanence._kernels.launch import count_parts, launch, vector_width
 from remanence.ops.ltc import dense_source
-from remanence.ops.ltc.edges import Edges, Strengths
-from remanence.ops.ltc.evolution import Evolution, Gradients, Kept
-from remanence.ops.ltc.terms import backward_terms, forward_terms, gradients
+from remanence.ops.ltc.edges import Edges, SynapseParameters
+from remanence.ops.ltc.evolution import Evolution, Gradients, Residuals
+from remanence.ops.ltc.terms import backward_terms, forward_terms, parameter_gradients
 
 
 def cost(edges: Edges, samples: int, dtype: torch.dtype) -> int:
-    """How many registers of synapses the slowest thread computes."""
-    many = _many(samples)
+    """Return how many vector registers of synapses the slowest thread computes."""
+    many = _samples_per_unit(samples)
     units = -(-samples // many)
-    return -(-units // part_count(units)) * many * edges.senders * -(-edges.receivers // lane_count(dtype))
+    return -(-units // count_parts(units)) * many * edges.senders * -(-edges.receivers // vector_width(dtype))
 
 
-def _many(samples: int) -> int:
-    """Samples in a unit of work: so few that every thread has something to do."""
+def _samples_per_unit(samples: int) -> int:
+    """Return the number of samples in a unit of work, so few that every thread has something to do."""
     share = samples // torch.get_num_threads()
     return 4 if share >= 4 else 2 if share >= 2 else 1
 
 
-def arriving(x: Tensor, edges: Edges, strengths: Strengths) -> tuple[Tensor, Tensor]:
-    """Σ conductance and Σ conductance · E, [samples, receivers], from x [samples, senders]."""
+def sum_synapses(x: Tensor, edges: Edges, parameters: SynapseParameters) -> tuple[Tensor, Tensor]:
+    """Compute Σ conductance and Σ conductance · E, [samples, receivers], from x [samples, senders]."""
     samples = len(x)
-    many = _many(samples)
+    many = _samples_per_unit(samples)
     sums = [allocate(samples, edges.receivers, dtype=x.dtype) for _ in range(2)]
-    planes = _planes(edges, forward_terms(strengths))
-    source, units = dense_source.arriving_forward(many), -(-samples // many)
-    enter(source, x.dtype, units, samples, edges.senders, edges.receivers, x.contiguous(), planes, *sums)
+    planes = _make_planes(edges, forward_terms(parameters))
+    source, units = dense_source.sum_synapses_forward(many), -(-samples // many)
+    launch(source, x.dtype, units, samples, edges.senders, edges.receivers, x.contiguous(), planes, *sums)
     return sums[0], sums[1]
 
 
-def arriving_backward(
-    x: Tensor, edges: Edges, strengths: Strengths, grads: tuple[Tensor, Tensor]
-) -> tuple[Tensor, Strengths]:
-    """Gradients of x and of the synapses, from those of both sums."""
+def sum_synapses_backward(
+    x: Tensor, edges: Edges, parameters: SynapseParameters, grads: tuple[Tensor, Tensor]
+) -> tuple[Tensor, SynapseParameters]:
+    """Compute the gradients of x and of the parameters from those of both sums."""
     samples = len(x)
-    many = _many(samples)
+    many = _samples_per_unit(samples)
     units = -(-samples // many)
     of_x = x.new_zeros(x.shape)
-    sums, scratch = _sums(edges, x.dtype, units), _scratch(edges, x.dtype, units, 2 * many)
-    above = [value for grad in _rows(grads) for value in (grad, grad.stride(0) * x.itemsize)]
-    planes = _planes(edges, backward_terms(strengths))
+    sums, scratch = _allocate_sums(edges, x.dtype, units), _allocate_scratch(edges, x.dtype, units, 2 * many)
+    above = [value for grad in _with_unit_stride(grads) for value in (grad, grad.stride(0) * x.itemsize)]
+    planes = _make_planes(edges, backward_terms(parameters))
     sizes = samples, edges.senders, edges.receivers
-    kernel = dense_source.arriving_backward(many)
-    enter(kernel, x.dtype, units, *sizes, x.contiguous(), planes, *above, of_x, sums, scratch)
-    return of_x, _of_synapses(sums, edges, strengths)
+    kernel = dense_source.sum_synapses_backward(many)
+    launch(kernel, x.dtype, units, *sizes, x.contiguous(), planes, *above, of_x, sums, scratch)
+    return of_x, _parameter_gradients(sums, edges, parameters)
 
 
-def evolve(given: Evolution, keep: bool) -> tuple[Tensor, Kept]:
-    """States over time, [batch, time, neurons]; see :func:`remanence.ops.ltc.reference.evolve`.
+def evolve(given: Evolution, save_residuals: bool) -> tuple[Tensor, Residuals]:
+    """Compute the states over time, [batch, time, neurons], as :func:`remanence.ops.ltc.reference.evolve` does.
 
     Args:
         given: all arguments.
-        keep: whether the way back will be gone; else only the last two states are kept.
+        save_residuals: whether there will be a backward pass; if not, only the last two states are kept.
     """
     batch, time, neurons = given.conductance.shape
-    dtype, many, width = given.v.dtype, _many(batch), _padded(given.edges, given.v.dtype)
-    rows = time * given.sub_steps if keep else 2
-    kept = Kept(allocate(batch, rows + 1, width, dtype=dtype), allocate(batch, rows, width, dtype=dtype))
+    dtype, many, width = given.v.dtype, _samples_per_unit(batch), _padded_width(given.edges, given.v.dtype)
+    rows = time * given.sub_steps if save_residuals else 2
+    residuals = Residuals(allocate(batch, rows + 1, width, dtype=dtype), allocate(batch, rows, width, dtype=dtype))
     states = allocate(batch, time, neurons, dtype=dtype)
-    outside = [value for x in _rows((given.conductance, given.current)) for value in (x, *_strides(x))]
-    enter(
+    outside = [value for x in _with_unit_stride((given.conductance, given.current)) for value in (x, *_byte_strides(x))]
+    launch(
         dense_source.evolve_forward(many),
         dtype,
         -(-batch // many),
-        *(batch, time, given.sub_steps, neurons, -1 if keep else 1),
+        *(batch, time, given.sub_steps, neurons, -1 if save_residuals else 1),
         given.v.contiguous(),
         *outside,
-        *_outside(given, _planes(given.edges, forward_terms(given.strengths)), kept),
+        *_shared_arguments(given, _make_planes(given.edges, forward_terms(given.parameters)), residuals),
         states,
     )
-    return states, kept
+    return states, residuals
 
 
-def evolve_backward(given: Evolution, kept: Kept, grads: tuple[Tensor, Tensor]) -> Gradients:
-    """Gradients of what was given.
+def evolve_backward(given: Evolution, residuals: Residuals, grads: tuple[Tensor, Tensor]) -> Gradients:
+    """Compute the gradients of the arguments.
 
     Args:
-        given: as for :func:`evolve`.
-        kept: what that kept.
-        grads: of the states over time, and of the last state.
+        given: the arguments of :func:`evolve`.
+        residuals: what :func:`evolve` saved.
+        grads: gradients of the states over time, and of the last state.
     """
-    of_states, of_last = _rows(grads)
+    of_states, of_last = _with_unit_stride(grads)
     batch, time, neurons = of_states.shape
-    edges, dtype, many = given.edges, of_states.dtype, _many(batch)
+    edges, dtype, many = given.edges, of_states.dtype, _samples_per_unit(batch)
     units = -(-batch // many)
     of_v = allocate(batch, neurons, dtype=dtype)
     of_conductance, of_current = (allocate(batch, time, neurons, dtype=dtype) for _ in range(2))
     of_moved = torch.zeros(batch, time, dtype=dtype)
-    of_capacitance = torch.zeros(part_count(units), _padded(edges, dtype), dtype=dtype)
-    sums, scratch = _sums(edges, dtype, units), _scratch(edges, dtype, units, 5 * many)
-    enter(
+    of_capacitance = torch.zeros(count_parts(units), _padded_width(edges, dtype), dtype=dtype)
+    sums, scratch = _allocate_sums(edges, dtype, units), _allocate_scratch(edges, dtype, units, 5 * many)
+    launch(
         dense_source.evolve_backward(many),
         dtype,
         units,
         *(batch, time, given.sub_steps, neurons),
-        *_outside(given, _planes(edges, backward_terms(given.strengths)), kept),
-        *(of_states, *_strides(of_states), of_last, of_last.stride(0) * dtype.itemsize),
+        *_shared_arguments(given, _make_planes(edges, backward_terms(given.parameters)), residuals),
+        *(of_states, *_byte_strides(of_states), of_last, of_last.stride(0) * dtype.itemsize),
         *(of_v, of_conductance, of_current, of_moved, of_capacitance, sums, scratch),
     )
-    of_synapses = _of_synapses(sums, edges, given.strengths)
+    of_synapses = _parameter_gradients(sums, edges, given.parameters)
     return Gradients(of_v, of_conductance, of_current, of_moved, of_capacitance.sum(0)[:neurons], of_synapses)
 
 
-def _outside(given: Evolution, planes: Tensor, kept: Kept) -> list[Tensor | int]:
-    """The arguments that both ways have in common."""
+def _shared_arguments(given: Evolution, planes: Tensor, residuals: Residuals) -> list[Tensor | int]:
+    """Return the arguments that the forward and the backward kernel share."""
     delta, capacitance = given.delta, given.capacitance
     size = delta.itemsize
     steps = [0 if length == 1 else stride * size for length, stride in zip(delta.shape, delta.stride(), strict=True)]
     padded = F.pad(capacitance, (0, planes.shape[-1] - len(capacitance)), value=1.0)
-    rows = [value for x in kept for value in (x, x.stride(0) * size)]
+    rows = [value for x in residuals for value in (x, x.stride(0) * size)]
     return [delta, *steps, padded, planes, *rows]
 
 
-def _padded(edges: Edges, dtype: torch.dtype) -> int:
-    lanes = lane_count(dtype)
+def _padded_width(edges: Edges, dtype: torch.dtype) -> int:
+    lanes = vector_width(dtype)
     return -(-edges.receivers // lanes) * lanes
 
 
-def _rows(tensors: tuple[Tensor, ...]) -> list[Tensor]:
-    """The same with neighbouring channels side by side."""
+def _with_unit_stride(tensors: tuple[Tensor, ...]) -> list[Tensor]:
+    """Return the tensors with neighbouring channels adjacent in memory."""
     return [x if x.stride(-1) == 1 else x.contiguous() for x in tensors]
 
 
-def _strides(x: Tensor) -> tuple[int, int]:
+def _byte_strides(x: Tensor) -> tuple[int, int]:
     return x.stride(0) * x.itemsize, x.stride(1) * x.itemsize
 
 
-def _planes(edges: Edges, terms: Tensor) -> Tensor:
-    """Terms of synapses as [terms, senders, padded receivers], 0 where there is no synapse."""
-    planes = torch.zeros(len(terms), edges.senders, _padded(edges, terms.dtype), dtype=terms.dtype)
+def _make_planes(edges: Edges, terms: Tensor) -> Tensor:
+    """Arrange terms of synapses as [terms, senders, padded receivers], 0 where there is no synapse."""
+    planes = torch.zeros(len(terms), edges.senders, _padded_width(edges, terms.dtype), dtype=terms.dtype)
     if edges.full:
         planes[..., : edges.receivers] = terms.view(-1, edges.receivers, edges.senders).mT
     else:
@@ -143,16 +143,16 @@ def _planes(edges: Edges, terms: Tensor) -> Tensor:
     return planes
 
 
-def _sums(edges: Edges, dtype: torch.dtype, units: int) -> Tensor:
-    return torch.zeros(part_count(units), 4, edges.senders, _padded(edges, dtype), dtype=dtype)
+def _allocate_sums(edges: Edges, dtype: torch.dtype, units: int) -> Tensor:
+    return torch.zeros(count_parts(units), 4, edges.senders, _padded_width(edges, dtype), dtype=dtype)
 
 
-def _scratch(edges: Edges, dtype: torch.dtype, units: int, rows: int) -> Tensor:
-    return torch.empty(part_count(units), rows, _padded(edges, dtype), dtype=dtype)
+def _allocate_scratch(edges: Edges, dtype: torch.dtype, units: int, rows: int) -> Tensor:
+    return torch.empty(count_parts(units), rows, _padded_width(edges, dtype), dtype=dtype)
 
 
-def _of_synapses(sums: Tensor, edges: Edges, strengths: Strengths) -> Strengths:
+def _parameter_gradients(sums: Tensor, edges: Edges, parameters: SynapseParameters) -> SynapseParameters:
     planes = sums.sum(0)
     if edges.full:
-        return gradients(planes[..., : edges.receivers].mT.flatten(1), strengths)
-    return gradients(planes[:, edges.sender, edges.receiver], strengths)
+        return parameter_gradients(planes[..., : edges.receivers].mT.flatten(1), parameters)
+    return parameter_gradients(planes[:, edges.sender, edges.receiver], parameters)

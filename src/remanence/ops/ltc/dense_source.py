@@ -1,7 +1,7 @@
-"""Kernels for wirings with most synapses there: receivers side by side in vector registers, senders one by one.
+"""Kernels for wirings in which most synapses exist: receivers side by side in vector registers, senders one by one.
 
-A unit of work is a few samples, for which the parameters of a synapse are loaded once; a line of a template that has a
-``$`` in it stands for one line for each of them. Synapses lie in planes [senders, receivers], receivers padded to whole
+A unit of work is a few samples, for which the parameters of a synapse are loaded once; a template line with a ``$``
+becomes one line for each of them. Synapses are stored in planes [senders, receivers], receivers padded to whole
 registers. The units of a part add up the gradients of the parameters in memory of their own.
 """
 
@@ -9,7 +9,7 @@ import functools
 from collections.abc import Sequence
 from textwrap import indent
 
-from remanence._kernels.source import HEAD, Source
+from remanence._kernels.kernel_source import HEAD, KernelSource
 
 _SUMS = """\
 c$ = lanes(0.0)
@@ -24,9 +24,9 @@ for j in range(senders):
     c$ = muladd(weight, s$, c$)
     q$ = muladd(drive, s$, q$)
 """
-"""Conductances c and currents q that arrive at a block of receivers from senders at address x.
+"""Conductances c and currents q of a block of receivers, from senders at address x.
 
-The slope is 0 where there is no synapse; what is infinite or NaN does not pass there.
+The slope is 0 where there is no synapse, so infinite and NaN values do not spread there.
 """
 
 _PULL = """\
@@ -60,7 +60,7 @@ for j in range(senders):
         store_full(place + 3 * plane, sum_u)
     add_total(dx$ + j * SIZE, d$)
 """
-"""From gradients gc and gq of the two sums: those of the senders, added at dx, and what those of the synapses need."""
+"""From gradients gc and gq of the two sums: those of the senders, added at dx, and the sums for the parameters."""
 
 _UNIT = """\
 blocks = (receivers + LANES - 1) // LANES
@@ -72,7 +72,7 @@ for unit in range(begin, end):
 _SAMPLE = """\
     n$ = unit * MANY + $ if unit * MANY + $ < samples else samples - 1
 """
-"""What is missing in the last unit repeats the last sample: the same numbers, written to the same place."""
+"""The last unit repeats the last sample if samples are missing: the same numbers are written to the same place."""
 
 _BLOCK = """\
 for block in range(blocks):
@@ -81,17 +81,17 @@ for block in range(blocks):
 """
 
 
-def _function(name: str, arguments: Sequence[str], body: str, many: int) -> Source:
+def _write_kernel(name: str, arguments: Sequence[str], body: str, many: int) -> KernelSource:
     lines = []
     for line in body.replace("MANY", str(many)).splitlines():
         lines += [line.replace("$", str(m)) for m in range(many)] if "$" in line else [line]
     text = f"def {name}(\n    {', '.join(arguments)},\n):\n" + indent("\n".join(lines), "    ") + "\n"
-    return Source(text, tuple(arguments))
+    return KernelSource(text, tuple(arguments))
 
 
 @functools.cache
-def arriving_forward(many: int) -> Source:
-    """Sums at every receiver, for samples x [samples, senders]."""
+def sum_synapses_forward(many: int) -> KernelSource:
+    """Write the kernel that computes the sums of every receiver, for samples x [samples, senders]."""
     arguments = (*HEAD, *"samples senders receivers x_at edge_at c_at q_at".split())
     body = _UNIT + _SAMPLE + "    x$ = x_at + n$ * senders * SIZE\n"
     block = _BLOCK + indent(
@@ -100,12 +100,12 @@ def arriving_forward(many: int) -> Source:
         + "store(q_at + n$ * receivers * SIZE + offset, q$, inside)\n",
         "    ",
     )
-    return _function("forward", arguments, body + indent(block, "    "), many)
+    return _write_kernel("forward", arguments, body + indent(block, "    "), many)
 
 
 @functools.cache
-def arriving_backward(many: int) -> Source:
-    """Gradients of x, added at dx_at, and sums for those of the synapses, from those of both sums."""
+def sum_synapses_backward(many: int) -> KernelSource:
+    """Write the kernel for the gradients of x, added at dx_at, and the sums for the gradients of the parameters."""
     arguments = (
         *HEAD,
         *"samples senders receivers x_at edge_at gc_at gc_row gq_at gq_row dx_at sum_at scratch_at".split(),
@@ -122,7 +122,7 @@ for block in range(blocks):
     store_full(gq$_at + offset, load(gq_at + n$ * gq_row + offset, first(count$ - block * LANES)))
 """
     body = _UNIT + _SAMPLE + indent(unit + _PULL, "    ")
-    return _function("backward", arguments, body, many)
+    return _write_kernel("backward", arguments, body, many)
 
 
 _NEURONS = "samples time steps receivers"
@@ -130,8 +130,11 @@ _OUTSIDE = "delta_at delta_sample delta_step capacitance_at edge_at kept_at kept
 
 
 @functools.cache
-def evolve_forward(many: int) -> Source:
-    """States of neurons over time; those of all sub-steps are kept, or of the last two if ``mask`` is 1."""
+def evolve_forward(many: int) -> KernelSource:
+    """Write the kernel for the states of neurons over time.
+
+    It keeps the states of all sub-steps, or of the last two if ``mask`` is 1.
+    """
     outside = "v_at p_at p_sample p_step q_at q_sample q_step"
     arguments = (*HEAD, *f"{_NEURONS} mask {outside} {_OUTSIDE} y_at".split())
     start = """\
@@ -162,12 +165,12 @@ if k == steps - 1:
         "    for k in range(steps):\n" + indent(sub_step + _BLOCK + indent(_SUMS + update, "    "), "        ")
     )
     body = _UNIT.replace("plane", "senders = receivers\nplane", 1) + _SAMPLE + indent(start + loop, "    ")
-    return _function("forward", arguments, body, many)
+    return _write_kernel("forward", arguments, body, many)
 
 
 @functools.cache
-def evolve_backward(many: int) -> Source:
-    """Gradients of the first state, of what comes from outside and of C, -Δ times that of Δ, sums for the synapses."""
+def evolve_backward(many: int) -> KernelSource:
+    """Write the kernel for the gradients of the first state, P, Q and C, -Δ times that of Δ, and sums for synapses."""
     results = "dv_at dp_at dq_at moved_at dcapacitance_at sum_at scratch_at"
     above = "gy_at gy_sample gy_step g_at g_sample"
     arguments = (*HEAD, *f"{_NEURONS} {_OUTSIDE} {above} {results}".split())
@@ -231,4 +234,4 @@ for block in range(blocks):
         begin + "for again in range(steps):\n" + indent(sub_step + _PULL, "    ") + finish, "    "
     )
     body = _UNIT.replace("plane", "senders = receivers\nplane", 1) + _SAMPLE + indent(start + loop + close, "    ")
-    return _function("backward", arguments, body, many)
+    return _write_kernel("backward", arguments, body, many)

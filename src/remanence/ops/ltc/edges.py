@@ -1,4 +1,4 @@
-"""Which synapses there are, and how strong they are."""
+"""Synapses: who is connected to whom, and with which parameters."""
 
 from dataclasses import dataclass
 from functools import cached_property
@@ -11,8 +11,8 @@ from torch import Tensor
 from remanence.errors import UserError
 
 
-class Strengths(NamedTuple):
-    """What a synapse from j to i does: a conductance ``w_ij σ(γ_ij (v_j - μ_ij))`` that pulls i towards ``E_ij``.
+class SynapseParameters(NamedTuple):
+    """Parameters of synapses. One from j to i is a conductance ``w_ij σ(γ_ij (v_j - μ_ij))`` towards ``E_ij``.
 
     Attributes:
         weight: w, [edges], not negative.
@@ -33,13 +33,13 @@ class Edges:
 
     Attributes:
         receiver: [edges], in ascending order.
-        sender: [edges], in ascending order for each receiver, none twice.
-        receivers: how many receivers there are.
-        senders: likewise.
-        ordered: whether it is known that they are in this order and range; default: look.
+        sender: [edges], in ascending order for each receiver, without duplicates.
+        receivers: number of receivers.
+        senders: number of senders.
+        ordered: skip the check of order and range, because they are known to be right.
 
     Raises:
-        ValueError: edges in another order, or to or from a neuron that is not there.
+        ValueError: the edges are in another order, or name a neuron that does not exist.
     """
 
     receiver: Int64[Tensor, " edges"]
@@ -65,7 +65,7 @@ class Edges:
                 raise UserError(f"{name} must be 0 to {size - 1}, got {int(places.min())} to {int(places.max())}")
         place = receiver * self.senders + sender
         if not (place[1:] > place[:-1]).all():
-            raise UserError("edges must be sorted by receiver, then by sender, and none be there twice")
+            raise UserError("edges must be sorted by receiver, then by sender, and none may occur twice")
 
     @property
     def full(self) -> bool:

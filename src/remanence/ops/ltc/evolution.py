@@ -1,4 +1,4 @@
-"""What is given where neurons are followed over time."""
+"""The arguments, the gradients and the residuals of :func:`remanence.ops.ltc.evolve`."""
 
 from collections.abc import Sequence
 from typing import NamedTuple
@@ -6,7 +6,7 @@ from typing import NamedTuple
 from jaxtyping import Float
 from torch import Tensor
 
-from remanence.ops.ltc.edges import Edges, Strengths
+from remanence.ops.ltc.edges import Edges, SynapseParameters
 
 
 class Evolution(NamedTuple):
@@ -16,9 +16,9 @@ class Evolution(NamedTuple):
         v: the state before the first step.
         conductance: P.
         current: Q.
-        delta: Δ, how long a sub-step lasts; [1, 1] if all last equally long.
+        delta: Δ, the duration of a sub-step; [1, 1] if it is the same for all.
         capacitance: C.
-        strengths: w, γ, μ and E.
+        parameters: w, γ, μ and E.
         edges: who is connected to whom.
         sub_steps: K.
     """
@@ -28,27 +28,27 @@ class Evolution(NamedTuple):
     current: Float[Tensor, "batch time neurons"]
     delta: Float[Tensor, "batch_or_1 time_or_1"]
     capacitance: Float[Tensor, " neurons"]
-    strengths: Strengths
+    parameters: SynapseParameters
     edges: Edges
     sub_steps: int
 
     @property
     def tensors(self) -> tuple[Tensor, ...]:
-        """All that may require a gradient."""
-        return *self[:5], *self.strengths
+        """All tensors that may require a gradient."""
+        return *self[:5], *self.parameters
 
     @classmethod
-    def of(cls, tensors: Sequence[Tensor], edges: Edges, sub_steps: int) -> "Evolution":
-        """The other way round."""
-        v, conductance, current, delta, capacitance, *strengths = tensors
-        return cls(v, conductance, current, delta, capacitance, Strengths(*strengths), edges, sub_steps)
+    def from_tensors(cls, tensors: Sequence[Tensor], edges: Edges, sub_steps: int) -> "Evolution":
+        """Build the arguments from :attr:`tensors`."""
+        v, conductance, current, delta, capacitance, *parameters = tensors
+        return cls(v, conductance, current, delta, capacitance, SynapseParameters(*parameters), edges, sub_steps)
 
 
 class Gradients(NamedTuple):
-    """Of the tensors of an :class:`Evolution`.
+    """Gradients of the tensors of an :class:`Evolution`.
 
     Attributes:
-        moved: -Δ times the gradient of Δ: the kernels know how far a sub-step went, not how fast.
+        moved: -Δ times the gradient of Δ: the kernels know how far v moved in a sub-step, not how fast.
     """
 
     v: Tensor
@@ -56,11 +56,16 @@ class Gradients(NamedTuple):
     current: Tensor
     moved: Tensor
     capacitance: Tensor
-    strengths: Strengths
+    parameters: SynapseParameters
 
 
-class Kept(NamedTuple):
-    """What the way back needs: the states before every sub-step and after the last, and C + Δ · conductance in each."""
+class Residuals(NamedTuple):
+    """What the backward pass needs.
+
+    Attributes:
+        states: the states before every sub-step and after the last.
+        denominators: C + Δ · conductance in every sub-step.
+    """
 
     states: Tensor
     denominators: Tensor

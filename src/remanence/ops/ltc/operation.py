@@ -1,4 +1,4 @@
-"""Which way sums over synapses are computed, and whether the arguments make sense."""
+"""Checks the arguments of sums over synapses and of liquid neurons over time, and chooses their kernels."""
 
 from collections.abc import Sequence
 from types import ModuleType
@@ -7,28 +7,28 @@ import torch
 from jaxtyping import Float
 from torch import Tensor
 
-from remanence._kernels import addressing, enter
+from remanence._kernels import addressing, launch
 from remanence.errors import UserError
 from remanence.ops import autocast
 from remanence.ops.dispatch import BackendName, choose, record
+from remanence.ops.eager import run_eagerly
 from remanence.ops.episodes import Episodes
 from remanence.ops.ltc import dense, gpu, reference, sparse
-from remanence.ops.ltc.edges import Edges, Strengths
+from remanence.ops.ltc.edges import Edges, SynapseParameters
 from remanence.ops.ltc.evolution import Evolution
-from remanence.ops.ltc.kernels import Arriving, Evolving
-from remanence.ops.uncompiled import uncompiled
+from remanence.ops.ltc.kernels import EvolutionKernel, SynapseSumKernel
 
 
-@uncompiled
-def arriving(
-    x: Float[Tensor, "*batch senders"], edges: Edges, strengths: Strengths, *, backend: BackendName = "auto"
+@run_eagerly
+def sum_synapses(
+    x: Float[Tensor, "*batch senders"], edges: Edges, parameters: SynapseParameters, *, backend: BackendName = "auto"
 ) -> tuple[Float[Tensor, "*batch receivers"], Float[Tensor, "*batch receivers"]]:
-    """What arrives at each receiver: Σ_j w_ij σ(γ_ij (x_j - μ_ij)), and the same with every term times E_ij.
+    """Sum over the synapses of each receiver: Σ_j w_ij σ(γ_ij (x_j - μ_ij)), and the same with every term times E_ij.
 
     Args:
         x: the senders, [..., senders].
         edges: who is connected to whom.
-        strengths: w, γ, μ and E of each of them.
+        parameters: w, γ, μ and E of each of them.
         backend: ``"reference"``, the plain formula; ``"cpu"``, kernels compiled by LLVM; ``"gpu"``, Triton kernels; or
             ``"auto"``, the fastest that applies.
 
@@ -39,34 +39,34 @@ def arriving(
         ValueError: shapes, dtypes or devices that do not fit together; an unknown backend, or one that cannot run on
             tensors like these.
     """
-    x, *rest = autocast.widen((x, *strengths))
-    strengths = Strengths(*rest)
-    _fit("x", x, (*x.shape[:-1], edges.senders), x)
-    _fit_strengths(edges, strengths, x)
-    layout = _layout(backend, (x, *strengths), x.numel() // max(1, x.shape[-1]), edges)
+    x, *rest = autocast.widen((x, *parameters))
+    parameters = SynapseParameters(*rest)
+    _check_tensor("x", x, (*x.shape[:-1], edges.senders), x)
+    _check_parameters(edges, parameters, x)
+    layout = _choose_layout(backend, (x, *parameters), x.numel() // max(1, x.shape[-1]), edges)
     if layout is None or x.ndim < 2:
-        return reference.arriving(x, edges, strengths)
-    kernel = Arriving(layout, edges)
-    sums = record(kernel, (x.flatten(0, -2), *strengths))
+        return reference.sum_synapses(x, edges, parameters)
+    kernel = SynapseSumKernel(layout, edges)
+    sums = record(kernel, (x.flatten(0, -2), *parameters))
     conductance, current = (each.unflatten(0, x.shape[:-1]) for each in sums)
     return conductance, current
 
 
-@uncompiled
+@run_eagerly
 def evolve(
     v: Float[Tensor, "batch neurons"],
     conductance: Float[Tensor, "batch time neurons"],
     current: Float[Tensor, "batch time neurons"],
     capacitance: Float[Tensor, " neurons"],
     edges: Edges,
-    strengths: Strengths,
+    parameters: SynapseParameters,
     *,
     sub_steps: int,
     timespans: Float[Tensor, "batch time"] | None = None,
     backend: BackendName = "auto",
     episodes: Episodes | None = None,
 ) -> tuple[Float[Tensor, "batch time neurons"], Float[Tensor, "batch neurons"]]:
-    """Liquid neurons over time, by the semi-implicit Euler rule::
+    """Advance liquid neurons over time by the semi-implicit Euler rule::
 
         C_i dv_i/dt = Q_i - P_i v_i + Σ_j w_ij σ(γ_ij (v_j - μ_ij)) (E_ij - v_i)
         v_i <- v_i + Δ (Q_i + Σ w σ(.) E - G_i v_i) / (C_i + Δ G_i)
@@ -76,14 +76,14 @@ def evolve(
 
     Args:
         v: the state before the first step.
-        conductance: P, all that pulls but for the synapses between the neurons: leak, inputs.
-        current: Q, the same times the potentials that it pulls towards.
+        conductance: P, the sum of all conductances except those of synapses between the neurons: leak and inputs.
+        current: Q, the sum of these conductances times their potentials.
         capacitance: C.
         edges: who is connected to whom.
-        strengths: w, γ, μ and E of each of them.
+        parameters: w, γ, μ and E of each of them.
         sub_steps: K.
         timespans: how long each step lasts, in units of C / conductance; default: 1.
-        backend: as in :func:`arriving`.
+        backend: as in :func:`sum_synapses`.
         episodes: where samples begin anew and end; the state behind their ends is whatever it is.
 
     Returns:
@@ -96,28 +96,30 @@ def evolve(
     spans = capacitance.new_ones(1, 1) if timespans is None else timespans.to(v.dtype)
     if sub_steps < 1:
         raise UserError(f"sub_steps must be at least 1, got {sub_steps}")
-    tensors = autocast.widen((v, conductance, current, spans / sub_steps, capacitance, *strengths))
-    given = Evolution.of(tensors, edges, sub_steps)
+    tensors = autocast.widen((v, conductance, current, spans / sub_steps, capacitance, *parameters))
+    given = Evolution.from_tensors(tensors, edges, sub_steps)
     _check(given, timed=timespans is not None)
     if given.conductance.shape[1] == 0:
         return given.conductance, given.v
-    layout = None if episodes or _asks_too_much(given) else _layout(backend, given.tensors, v.shape[0], edges)
+    layout = (
+        None if episodes or _would_lose_gradient(given) else _choose_layout(backend, given.tensors, v.shape[0], edges)
+    )
     if layout is None:
         return reference.evolve(given, episodes=episodes)
-    kernel = Evolving(layout, edges, sub_steps)
+    kernel = EvolutionKernel(layout, edges, sub_steps)
     states, last = record(kernel, given.tensors)
     return states, last
 
 
-def _asks_too_much(given: Evolution) -> bool:
-    """Whether the gradient of some Δ would be lost: a kernel divides by Δ how far a sub-step went."""
+def _would_lose_gradient(given: Evolution) -> bool:
+    """Return whether a kernel would lose the gradient of some Δ: it divides by Δ how far v moved in a sub-step."""
     delta = given.delta
     asked = delta.requires_grad and torch.is_grad_enabled() and addressing.are_readable(delta) and delta.numel() > 0
     return asked and bool(delta.min() < torch.finfo(delta.dtype).eps ** 0.5)
 
 
 def _check(given: Evolution, *, timed: bool) -> None:
-    """Refuse tensors that do not fit together: a kernel would read beyond them."""
+    """Check that the shapes fit together; otherwise a kernel would read out of bounds."""
     v, edges = given.v, given.edges
     if given.conductance.ndim != 3 or edges.receivers != edges.senders:
         raise UserError(
@@ -125,20 +127,20 @@ def _check(given: Evolution, *, timed: bool) -> None:
             f"{list(given.conductance.shape)} and {edges.receivers} receivers, {edges.senders} senders"
         )
     batch, time, neurons = given.conductance.shape[0], given.conductance.shape[1], edges.receivers
-    _fit("v", v, (batch, neurons), v)
-    _fit("conductance", given.conductance, (batch, time, neurons), v)
-    _fit("current", given.current, (batch, time, neurons), v)
-    _fit("timespans", given.delta, (batch, time) if timed else (1, 1), v)
-    _fit("capacitance", given.capacitance, (neurons,), v)
-    _fit_strengths(edges, given.strengths, v)
+    _check_tensor("v", v, (batch, neurons), v)
+    _check_tensor("conductance", given.conductance, (batch, time, neurons), v)
+    _check_tensor("current", given.current, (batch, time, neurons), v)
+    _check_tensor("timespans", given.delta, (batch, time) if timed else (1, 1), v)
+    _check_tensor("capacitance", given.capacitance, (neurons,), v)
+    _check_parameters(edges, given.parameters, v)
 
 
-def _fit_strengths(edges: Edges, strengths: Strengths, like: Tensor) -> None:
-    for name, values in strengths._asdict().items():
-        _fit(f"strengths.{name}", values, (len(edges),), like)
+def _check_parameters(edges: Edges, parameters: SynapseParameters, like: Tensor) -> None:
+    for name, values in parameters._asdict().items():
+        _check_tensor(f"parameters.{name}", values, (len(edges),), like)
 
 
-def _fit(name: str, tensor: Tensor, shape: Sequence[int], like: Tensor) -> None:
+def _check_tensor(name: str, tensor: Tensor, shape: Sequence[int], like: Tensor) -> None:
     if tensor.shape != tuple(shape) or tensor.dtype != like.dtype or tensor.device != like.device:
         raise UserError(
             f"expected {name} to be {list(shape)} of {like.dtype} on {like.device}, "
@@ -146,13 +148,13 @@ def _fit(name: str, tensor: Tensor, shape: Sequence[int], like: Tensor) -> None:
         )
 
 
-def _layout(backend: str, tensors: Sequence[Tensor], samples: int, edges: Edges) -> ModuleType | None:
-    """The kernels that run, or None for the reference."""
+def _choose_layout(backend: str, tensors: Sequence[Tensor], samples: int, edges: Edges) -> ModuleType | None:
+    """Return the module whose kernels run, or None for the reference."""
     like = tensors[0]
-    options = {"cpu": lambda: enter.refuses(like), "gpu": lambda: gpu.refuses(like)}
+    options = {"cpu": lambda: launch.refuses(like), "gpu": lambda: gpu.refuses(like)}
     name = choose(backend, tensors, like, options)
-    return {"reference": None, "gpu": gpu}.get(name) if name != "cpu" else _cheapest(edges, samples, like.dtype)
+    return {"reference": None, "gpu": gpu}.get(name) if name != "cpu" else _choose_cheapest(edges, samples, like.dtype)
 
 
-def _cheapest(edges: Edges, samples: int, dtype: torch.dtype) -> ModuleType:
+def _choose_cheapest(edges: Edges, samples: int, dtype: torch.dtype) -> ModuleType:
     return min((dense, sparse), key=lambda layout: layout.cost(edges, samples, dtype))

@@ -1,22 +1,22 @@
-"""The plain formulas: slow, obvious, the truth that the kernels are tested against."""
+"""The plain formulas: slow and obvious; the kernels are tested against them."""
 
 import torch
 from torch import Tensor
 
 from remanence.ops.episodes import Episodes, begin_anew, select_last
-from remanence.ops.ltc.edges import Edges, Strengths
+from remanence.ops.ltc.edges import Edges, SynapseParameters
 from remanence.ops.ltc.evolution import Evolution
 
 
-def arriving(x: Tensor, edges: Edges, strengths: Strengths) -> tuple[Tensor, Tensor]:
-    """Σ conductance and Σ conductance · E at each receiver, from senders x [..., senders]."""
-    weight, slope, threshold, potential = strengths
+def sum_synapses(x: Tensor, edges: Edges, parameters: SynapseParameters) -> tuple[Tensor, Tensor]:
+    """Compute Σ conductance and Σ conductance · E of each receiver, from senders x [..., senders]."""
+    weight, slope, threshold, potential = parameters
     senders = x.index_select(-1, edges.sender.to(x.device))
     conductance = weight * torch.sigmoid(slope * (senders - threshold))
-    return _sums(conductance, edges), _sums(conductance * potential, edges)
+    return _sum_by_receiver(conductance, edges), _sum_by_receiver(conductance * potential, edges)
 
 
-def _sums(values: Tensor, edges: Edges) -> Tensor:
+def _sum_by_receiver(values: Tensor, edges: Edges) -> Tensor:
     if edges.full:
         return values.unflatten(-1, (edges.receivers, edges.senders)).sum(-1)
     zeros = values.new_zeros(*values.shape[:-1], edges.receivers)
@@ -33,7 +33,7 @@ def evolve(given: Evolution, episodes: Episodes | None = None) -> tuple[Tensor, 
             v = begin_anew(episodes.reset[:, t], episodes.reset_state[0], v)
         delta = delta[:, None]
         for _ in range(given.sub_steps):
-            opened, drive = arriving(v, given.edges, given.strengths)
+            opened, drive = sum_synapses(v, given.edges, given.parameters)
             conductance = opened + pulling
             change = (drive + driving - conductance * v) / (given.capacitance + delta * conductance)
             v = v + delta * change  # with Δ = 0 it is v, exactly

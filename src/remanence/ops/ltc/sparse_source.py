@@ -10,7 +10,7 @@ import functools
 from collections.abc import Sequence
 from textwrap import indent
 
-from remanence._kernels.source import HEAD, Source
+from remanence._kernels.kernel_source import HEAD, KernelSource
 
 _SUMS = """\
 c = lanes(0.0)
@@ -46,24 +46,24 @@ for unit in range(begin, end):
 """
 
 
-def _function(name: str, arguments: Sequence[str], unit: str) -> Source:
+def _write_kernel(name: str, arguments: Sequence[str], unit: str) -> KernelSource:
     text = f"def {name}(\n    {', '.join(arguments)},\n):\n" + indent(_START + indent(unit, "    "), "    ")
-    return Source(text, tuple(arguments))
+    return KernelSource(text, tuple(arguments))
 
 
 _GRAPH = "edges starts_at sender_at edge_at"
 
 
 @functools.cache
-def arriving_forward() -> Source:
-    """Sums at every receiver, for values x [units, senders, LANES]."""
+def sum_synapses_forward() -> KernelSource:
+    """Write the kernel that computes the sums of every receiver, for values x [units, senders, LANES]."""
     arguments = (*HEAD, *f"senders receivers {_GRAPH} x_at c_at q_at".split())
     unit = """\
 x = x_at + unit * senders * width
 for i in range(receivers):
     place = (unit * receivers + i) * width
 """
-    return _function(
+    return _write_kernel(
         "forward",
         arguments,
         unit + indent(_SUMS, "    ") + "    store_full(c_at + place, c)\n    store_full(q_at + place, q)\n",
@@ -71,8 +71,8 @@ for i in range(receivers):
 
 
 @functools.cache
-def arriving_backward() -> Source:
-    """Gradients of x, added at dx_at, and sums for those of the synapses, from those of both sums."""
+def sum_synapses_backward() -> KernelSource:
+    """Write the kernel for the gradients of x, added at dx_at, and the sums for the gradients of the parameters."""
     arguments = (*HEAD, *f"senders receivers {_GRAPH} x_at gc_at gq_at dx_at sum_at".split())
     unit = """\
 x = x_at + unit * senders * width
@@ -81,7 +81,7 @@ for i in range(receivers):
     gc = load_full(gc_at + (unit * receivers + i) * width)
     gq = load_full(gq_at + (unit * receivers + i) * width)
 """
-    return _function("backward", arguments, unit + indent(_PULL, "    "))
+    return _write_kernel("backward", arguments, unit + indent(_PULL, "    "))
 
 
 _NEURONS = "time steps neurons"
@@ -89,10 +89,11 @@ _KEPT = "delta_at capacitance_at kept_at kept_unit den_at den_unit"
 
 
 @functools.cache
-def evolve_forward() -> Source:
-    """States of neurons over time; those of all sub-steps are kept, or of the last two if ``mask`` is 1.
+def evolve_forward() -> KernelSource:
+    """Write the kernel for the states of neurons over time.
 
-    What comes from outside and the states lie as [units, time, neurons, LANES], Δ as [units, time, LANES].
+    It keeps the states of all sub-steps, or of the last two if ``mask`` is 1. P, Q and the states are stored as [units,
+    time, neurons, LANES], Δ as [units, time, LANES].
     """
     arguments = (*HEAD, *f"{_NEURONS} mask {_GRAPH} {_KEPT} v_at p_at q_at y_at".split())
     unit = """\
@@ -122,12 +123,12 @@ store_full(then + place, new)
 if k == steps - 1:
     store_full(y_at + now + place, new)
 """
-    return _function("forward", arguments, unit + indent(_SUMS + update, " " * 12))
+    return _write_kernel("forward", arguments, unit + indent(_SUMS + update, " " * 12))
 
 
 @functools.cache
-def evolve_backward() -> Source:
-    """Gradients of the first state, of what comes from outside and of C, -Δ times that of Δ, sums for the synapses."""
+def evolve_backward() -> KernelSource:
+    """Write the kernel for the gradients of the first state, P, Q and C, -Δ times that of Δ, and sums for synapses."""
     results = "dv_at dp_at dq_at moved_at dcapacitance_at sum_at scratch_at"
     arguments = (*HEAD, *f"{_NEURONS} {_GRAPH} {_KEPT} gy_at g_at {results}".split())
     unit = """\
@@ -176,4 +177,4 @@ for back in range(time):
 for i in range(neurons):
     store_full(dv_at + unit * row + i * width, load_full(dx + i * width))
 """
-    return _function("backward", arguments, unit + indent(_PULL, " " * 12) + close)
+    return _write_kernel("backward", arguments, unit + indent(_PULL, " " * 12) + close)

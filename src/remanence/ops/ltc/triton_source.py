@@ -1,8 +1,8 @@
 """Kernels for GPUs: a program takes a sample through all of time; tiles of receivers by senders.
 
-What one thread writes and another reads, the states and the gradients of all neurons, goes through memory, with a
-barrier between. Programs of the way back take several samples each and add up the gradients of the synapses in memory
-of their own: no atomic additions, so the same call gives the same bits.
+The states and the gradients of all neurons, which one thread writes and another reads, go through memory, with a
+barrier between. Programs of the backward kernels take several samples each and add up the gradients of the synapses in
+memory of their own, without atomic additions, so that the same call always gives the same bits.
 """
 
 TEXT = '''\
@@ -71,7 +71,7 @@ def pull(
 
 
 @triton.jit
-def arriving_forward(
+def sum_synapses_forward(
     receivers, senders, x_at, planes_at, c_at, q_at,
     ROWS: tl.constexpr, COLUMNS: tl.constexpr, REAL: tl.constexpr,
 ):
@@ -83,7 +83,7 @@ def arriving_forward(
 
 
 @triton.jit(do_not_specialize=NUMBERS)
-def arriving_backward(
+def sum_synapses_backward(
     samples, receivers, senders, x_at, planes_at, gc_at, gq_at, dx_at, sums_at,
     ROWS: tl.constexpr, COLUMNS: tl.constexpr, REAL: tl.constexpr,
 ):

@@ -1,18 +1,17 @@
 """The evolution of an EUNN as the source of kernels.
 
-A kernel takes ``LANES`` samples through all of time. A coordinate is two rows of lanes, its real part, and its
-imaginary part ``half`` further on. Outputs and their gradients lie sample by sample, and are turned round in blocks of
-as many rows as lanes; the last block may reach beyond the rows that there are, into memory of our own. The way back
-starts each step from W h, which was kept, and undoes one rotation after the other, so that what was between them is
-there again when its gradient is due.
+A kernel takes ``LANES`` samples through all of time. A coordinate is two rows of lanes: its real part, and its
+imaginary part ``half`` bytes further. Outputs and their gradients are stored sample by sample, and are transposed in
+blocks of as many rows as lanes; the last block may extend into padding. The backward kernel starts each step from W h,
+which the forward kernel saved, and undoes one rotation after the other, which restores the intermediate values.
 
 Names: ``k`` a coordinate, ``r`` a rotation of the coordinates a and b, ``w`` the second one after its phase ``e``;
 ``_re`` and ``_im`` parts; a ``g`` before a name its gradient; ``at`` is an address.
 """
 
-from remanence._kernels.generated import filled
-from remanence._kernels.interleave import transposed
-from remanence._kernels.source import HEAD, Source
+from remanence._kernels.interleave import write_transpose
+from remanence._kernels.kernel_source import HEAD, KernelSource
+from remanence._kernels.source_text import fill_template
 from remanence.ops.rotations.reference import SMALLEST
 
 SIZES = ("size", "rotations", "time", "batch")
@@ -165,40 +164,40 @@ ratio = broadcast(bias_at + k * SIZE) / modulus
 """
 
 
-def forward(lanes: int) -> Source:
-    """From ``drive`` and ``state`` to ``y``, and ``turned``, which is W h before the drive is added."""
+def forward(lanes: int) -> KernelSource:
+    """Write the kernel from ``drive`` and ``state`` to ``y`` and ``turned``, which is W h before the drive is added."""
     read = [f"x{i} = load_full(held + (k + {i}) * width)" for i in range(lanes)]
-    write = [f"store({_sample(i)}, x{i}, {_exists(i)})" for i in range(lanes)]
-    return _source("forward", _FORWARD, lanes, read, write, "state_at", "y_at")
+    write = [f"store({_sample_address(i)}, x{i}, {_valid_mask(i)})" for i in range(lanes)]
+    return _write_kernel("forward", _FORWARD, lanes, read, write, "state_at", "y_at")
 
 
-def backward(lanes: int) -> Source:
-    """From ``above`` and ``gfinal``, gradients of the states after each time step and after the last, to ``grads`` of
-    the drive and ``gstate``; those of parameters in sums.
+def backward(lanes: int) -> KernelSource:
+    """Write the kernel from ``above`` and ``gfinal``, gradients of the states over time and of the last, to ``grads``
+    of the drive, ``gstate``, and sums for the parameters.
 
     The sums of a part are rows of lanes: for each rotation of θ and φ, then for each coordinate of b and ω.
     """
-    read = [f"x{i} = load({_sample(i)}, {_exists(i)})" for i in range(lanes)]
+    read = [f"x{i} = load({_sample_address(i)}, {_valid_mask(i)})" for i in range(lanes)]
     places = [f"held + back + (k + {i}) * width" for i in range(lanes)]
     write = [f"store_full({place}, load_full({place}) + x{i})" for i, place in enumerate(places)]
-    return _source(
+    return _write_kernel(
         "backward", _BACKWARD, lanes, read, write, "above_at", "gfinal_at", "grads_at", "gstate_at", "sum_at"
     )
 
 
-def _sample(i: int) -> str:
-    """Where a block of a sample begins."""
+def _sample_address(i: int) -> str:
+    """Return the address of a block of a sample."""
     return f"begins + {i} * sample"
 
 
-def _exists(i: int) -> str:
-    """What of it there is; the last samples of the last unit are not."""
+def _valid_mask(i: int) -> str:
+    """Return the mask of the block; it is empty for samples beyond the last."""
     return f"first(left if unit * LANES + {i} < batch else 0)"
 
 
-def _source(name: str, body: str, lanes: int, read: list[str], write: list[str], *own: str) -> Source:
+def _write_kernel(name: str, body: str, lanes: int, read: list[str], write: list[str], *own: str) -> KernelSource:
     arguments = (*HEAD, *SIZES, *SHARED, *own)
-    parts = {"rotation": _ROTATION, "places": _PLACES, "modulus": _MODULUS, "transposed": transposed(lanes)}
+    parts = {"rotation": _ROTATION, "places": _PLACES, "modulus": _MODULUS, "transposed": write_transpose(lanes)}
     parts |= {"read": "\n".join(read), "write": "\n".join(write)}
-    text = filled(_HEAD + body, name=name, arguments=", ".join(arguments), **parts)
-    return Source(text.replace("SMALLEST", repr(SMALLEST**2)), arguments)
+    text = fill_template(_HEAD + body, name=name, arguments=", ".join(arguments), **parts)
+    return KernelSource(text.replace("SMALLEST", repr(SMALLEST**2)), arguments)

@@ -1,4 +1,4 @@
-"""Complex networks with W as a matrix, in real numbers: the fewest operations a step, where units are few."""
+"""Complex networks with W as a matrix of real numbers: the fewest operations per step if there are few units."""
 
 from typing import no_type_check
 
@@ -26,7 +26,7 @@ def run(
     # (a + ib)(c + id) for rows [a | b].
     real, imaginary = W.real.T, W.imag.T
     matrix = torch.cat([torch.cat([real, imaginary], 1), torch.cat([-imaginary, real], 1)])
-    with autocast.off(x.device):  # rounded to 16 bits, W would not be unitary
+    with autocast.disable(x.device):  # rounded to 16 bits, W would not be unitary
         (y,), (last,) = run_step(_step, [drive], [state], [matrix, bias], episodes=episodes)
     return y, last
 

@@ -1,4 +1,4 @@
-"""Which coordinates each layer of rotations turns together."""
+"""Meshes: the pairs of coordinates that each layer of rotations turns."""
 
 from typing import NamedTuple
 
@@ -12,21 +12,21 @@ class Mesh(NamedTuple):
     """Layers of pairs; no coordinate is in two pairs of a layer.
 
     Attributes:
-        places: of each rotation, first layer first, where its two coordinates stand in ``partner``, counted row by row.
-        partner: in each layer with whom a coordinate is turned; alone, with itself.
+        places: for each rotation, first layer first, the flat positions of its two coordinates in ``partner``.
+        partner: for each layer the coordinate that each one is paired with; itself if it is not rotated.
     """
 
     places: Int64[Tensor, "rotations 2"]
     partner: Int64[Tensor, "layers hidden"]
 
 
-def tunable(hidden: int, capacity: int) -> Mesh:
-    """So many layers that turn neighbours: (0, 1), (2, 3), ..., and in every second layer (1, 2), (3, 4), ..."""
+def tunable_mesh(hidden: int, capacity: int) -> Mesh:
+    """Build layers that rotate neighbours: (0, 1), (2, 3), ..., and in every second layer (1, 2), (3, 4), ..."""
     return _mesh(hidden, [np.stack([a := np.arange(layer % 2, hidden - 1, 2), a + 1], 1) for layer in range(capacity)])
 
 
-def butterfly(hidden: int) -> Mesh:
-    """⌈log₂ hidden⌉ layers, as in a fast Fourier transform: half of all apart, a quarter, ..., neighbours."""
+def butterfly_mesh(hidden: int) -> Mesh:
+    """Build ⌈log₂ hidden⌉ layers, as in a fast Fourier transform: pairs at distance hidden / 2, hidden / 4, ..., 1."""
     everyone, layers = np.arange(hidden), []
     for distance in (2**power for power in reversed(range((hidden - 1).bit_length()))):
         a = everyone[(everyone // distance % 2 == 0) & (everyone + distance < hidden)]

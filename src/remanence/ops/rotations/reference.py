@@ -1,4 +1,4 @@
-"""Complex networks as plain loops: what the kernels are compared with."""
+"""Complex networks as plain loops, the reference for the kernels."""
 
 from collections.abc import Callable
 
@@ -10,7 +10,7 @@ from remanence.ops.episodes import Episodes, begin_anew, select_last
 from remanence.ops.rotations.mesh import Mesh
 
 SMALLEST = 1e-5
-"""Below this modulus modReLU scales as it does there: with a bias above 0 its factor has no bound."""
+"""Below this modulus the factor of modReLU stays constant: with a positive bias it would have no bound."""
 
 
 def modrelu(z: Complex[Tensor, "... hidden"], bias: Float[Tensor, " hidden"]) -> Complex[Tensor, "... hidden"]:
@@ -30,7 +30,7 @@ def run(
     """``h_t = modReLU(W h_{t-1} + V x_t)`` after each time step, and after the last; parts are real, then imaginary.
 
     Args:
-        turn: takes h, one in each row, to W h.
+        turn: maps h, one in each row, to W h.
         x: the input.
         state: h before the first step.
         weight_ih: V.
@@ -38,10 +38,10 @@ def run(
         episodes: where samples begin anew and end.
     """
     drive = torch.nn.functional.linear(x, weight_ih).to(bias.dtype)  # there are no complex numbers of 16 bits
-    h, states = _complex(state), []
-    for t, drive_t in enumerate(_complex(drive).unbind(1)):
+    h, states = _to_complex(state), []
+    for t, drive_t in enumerate(_to_complex(drive).unbind(1)):
         if episodes:
-            h = begin_anew(episodes.reset[:, t], _complex(*episodes.reset_state), h)
+            h = begin_anew(episodes.reset[:, t], _to_complex(*episodes.reset_state), h)
         h = modrelu(turn(h) + drive_t, bias)
         states.append(h)
     over_time = torch.stack(states, 1)
@@ -49,23 +49,25 @@ def run(
     return y, select_last(y, y[:, -1], state, episodes and episodes.lengths)
 
 
-def _complex(parts: Tensor) -> Tensor:
+def _to_complex(parts: Tensor) -> Tensor:
     real, imaginary = parts.chunk(2, -1)
     return torch.complex(real, imaginary)
 
 
-def rotations(
+def make_rotation(
     mesh: Mesh,
     theta: Float[Tensor, " rotations"],
     phi: Float[Tensor, " rotations"],
     omega: Float[Tensor, " hidden"],
 ) -> Callable[[Tensor], Tensor]:
-    """Takes h, one in each row, to ``D F_L ... F_1 h``; a layer is ``F h = own * h + other * h[partner]``.
+    """Return the function that maps h, one in each row, to ``D F_L ... F_1 h``.
+
+    A layer is ``F h = own * h + other * h[partner]``.
 
     Args:
-        mesh: who is turned with whom.
-        theta: by how much.
-        phi: the phase that the second of a pair gets before.
+        mesh: the pairs of coordinates that are rotated.
+        theta: angles of the rotations.
+        phi: phases of the second coordinates before the rotation.
         omega: phases of D.
     """
     a, b = mesh.places.unbind(1)

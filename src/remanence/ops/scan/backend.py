@@ -13,7 +13,7 @@ MODULES = {"cpu": "remanence.ops.scan.cpu", "gpu": "remanence.ops.scan.gpu", "ne
 
 
 @runtime_checkable
-class Backend(Protocol):
+class ScanBackend(Protocol):
     """Runs a traced step over time, forwards and backwards.
 
     Tensors come checked: one dtype, one device, time of at least 1; of any strides.
@@ -53,6 +53,6 @@ class Backend(Protocol):
         ...
 
 
-def load(name: str) -> Backend:
+def load(name: str) -> ScanBackend:
     """The backend of this name; its module is imported at first use."""
-    return cast(Backend, importlib.import_module(MODULES[name]))
+    return cast(ScanBackend, importlib.import_module(MODULES[name]))

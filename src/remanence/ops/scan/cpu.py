@@ -10,10 +10,10 @@ from torch import Tensor
 
 from remanence._kernels import kernel, threads
 from remanence._kernels.buffers import allocate
-from remanence._kernels.enter import BITS
+from remanence._kernels.launch import BITS
 from remanence.ops.scan import cpu_source
 from remanence.ops.scan.cpu_source import PlacedSource
-from remanence.ops.scan.layout import INPUTS, Gradients, Group, Optionals, Tensors, parts
+from remanence.ops.scan.layout import INPUTS, Gradients, Group, Optionals, Tensors, unbind_group
 from remanence.ops.scan.trace import TracedStep
 
 
@@ -28,9 +28,9 @@ def refuses(traced: TracedStep, like: Tensor) -> str | None:
 
 def forward(traced: TracedStep, inputs: Tensors, state: Tensors, params: Group) -> Tensors:
     """States after every step, [batch, time, channels] each, contiguous."""
-    work = _Work.of(inputs[0])
+    work = _Work.from_input(inputs[0])
     states = tuple(allocate(*work.shape, dtype=work.dtype) for _ in state)
-    _run(_compiled(traced, None), work, {"x": inputs, "h": state, "p": _rows(params), "y": states})
+    _run(_compile(traced, None), work, {"x": inputs, "h": state, "p": _make_contiguous(params), "y": states})
     return states
 
 
@@ -44,16 +44,16 @@ def backward(
 ) -> Gradients:
     """Gradients of states, inputs and params."""
     inputs, state, params = primals
-    work = _Work.of(inputs[0])
+    work = _Work.from_input(inputs[0])
     first, last = len(state), len(state) + len(inputs)
     needs = (*(True for _ in state), *needs[first:])
     needed = [i for i, need in enumerate(needs[last:]) if need]
     of_state = allocate(len(state), work.shape[0], work.shape[2], dtype=work.dtype).unbind(0)
-    of_inputs = _gradients_of(inputs, needs[first:last], work)
+    of_inputs = _allocate_input_gradients(inputs, needs[first:last], work)
     sums = torch.zeros(len(needed), work.parts, work.shape[2], dtype=work.dtype)
-    tensors = {"x": inputs, "h": state, "p": _rows(params), "y": states, "gy": grad_states, "g": grad_final}
-    tensors |= {"dh": of_state, "dx": parts(of_inputs, INPUTS), "dp": sums}
-    _run(_compiled(traced, needs), work, tensors)
+    tensors = {"x": inputs, "h": state, "p": _make_contiguous(params), "y": states, "gy": grad_states, "g": grad_final}
+    tensors |= {"dh": of_state, "dx": unbind_group(of_inputs, INPUTS), "dp": sums}
+    _run(_compile(traced, needs), work, tensors)
     totals = sums.sum(1) if work.parts > 1 else sums[:, 0]
     if all(needs[last:]):
         return Gradients(of_state, of_inputs, totals)
@@ -66,15 +66,15 @@ def source(traced: TracedStep, needs: Sequence[bool]) -> str:
     return f"{cpu_source.forward(traced).text}\n\n{cpu_source.backward(traced, needs).text}"
 
 
-def _gradients_of(inputs: Tensors, needs: Sequence[bool], work: "_Work") -> Optionals | Tensor:
+def _allocate_input_gradients(inputs: Tensors, needs: Sequence[bool], work: "_Work") -> Optionals | Tensor:
     """Room for the gradients of inputs; in one tensor if the inputs are the parts of one."""
     batch, time, channels = work.shape
-    if all(needs) and _side_by_side(inputs, channels):
+    if all(needs) and _are_adjacent(inputs, channels):
         return allocate(batch, time, len(inputs), channels, dtype=work.dtype)
     return tuple(allocate(*work.shape, dtype=work.dtype) if need else None for need in needs)
 
 
-def _side_by_side(tensors: Tensors, channels: int) -> bool:
+def _are_adjacent(tensors: Tensors, channels: int) -> bool:
     """Whether they are the parts, in order, of one contiguous tensor [batch, time, parts, channels]."""
     at, size, (_, time, _) = tensors[0].data_ptr(), channels * tensors[0].itemsize, tensors[0].shape
     strides = (time * len(tensors) * channels, len(tensors) * channels, 1)
@@ -91,31 +91,31 @@ class _Work:
     parts: int
 
     @classmethod
-    def of(cls, x: Tensor) -> "_Work":
+    def from_input(cls, x: Tensor) -> "_Work":
         batch, time, channels = x.shape
-        blocks = -(-channels // _lanes(BITS[x.dtype]))
+        blocks = -(-channels // _block_width(BITS[x.dtype]))
         return cls((batch, time, channels), x.dtype, blocks, min(torch.get_num_threads(), batch * blocks))
 
 
-def _lanes(bits: int) -> int:
+def _block_width(bits: int) -> int:
     """How many channels are computed together: two registers full, so that one's latency hides the other's."""
-    return 2 * kernel.register(bits)
+    return 2 * kernel.vector_width(bits)
 
 
-def _compiled(traced: TracedStep, needs: tuple[bool, ...] | None) -> tuple[PlacedSource, kernel.Kernel]:
+def _compile(traced: TracedStep, needs: tuple[bool, ...] | None) -> tuple[PlacedSource, kernel.Kernel]:
     """Forwards, or back with the gradients that are needed; compiled at most once for a trace."""
     key = ("cpu", needs)
     found = traced.kernels.get(key)
     if found is None:
         text = cpu_source.forward(traced) if needs is None else cpu_source.backward(traced, needs)
-        found = traced.kernels[key] = text, _built(text, BITS[traced.dtype])
+        found = traced.kernels[key] = text, _build(text, BITS[traced.dtype])
     return found
 
 
 @functools.lru_cache(maxsize=256)
-def _built(source: PlacedSource, bits: int) -> kernel.Kernel:
+def _build(source: PlacedSource, bits: int) -> kernel.Kernel:
     """The kernel that an equal trace has already; a step that is traced in every call finds it here."""
-    return kernel.build(source, bits, _lanes(bits))
+    return kernel.build(source, bits, _block_width(bits))
 
 
 def _run(
@@ -148,7 +148,7 @@ def _run(
     threads.run(code, packed.buffer_info()[0], work.parts)
 
 
-def _rows(params: Group) -> Group:
+def _make_contiguous(params: Group) -> Group:
     return params.contiguous() if isinstance(params, Tensor) else params
 
 

@@ -25,46 +25,46 @@ class Body:
         for position, node in enumerate(graph.nodes):
             if node.op in ("constant", "param") or (node.arguments and self._constant.issuperset(node.arguments)):
                 self._constant.add(position)
-        inside = {a for node in graph.nodes if (a := self._factor(node)) is not None}
-        inside |= {position for total in sums for position in self._inside_sum(total)}
+        inside = {a for node in graph.nodes if (a := self._find_product(node)) is not None}
+        inside |= {position for total in sums for position in self._find_summands(total)}
         self.once: list[str] = []
         self.every_step: list[str] = []
         for position, node in enumerate(graph.nodes):
             if node.arguments and position not in inside:
                 lines = self.once if position in self._constant else self.every_step
-                lines.append(f"{letter}{position} = {self._expression(node)}")
+                lines.append(f"{letter}{position} = {self._write_expression(node)}")
 
-    def added(self, total: str, position: int) -> list[str]:
+    def write_addition(self, total: str, position: int) -> list[str]:
         """A value added to a total, term by term and products in one go, where nothing else needs the terms."""
         node = self.graph.nodes[position]
         if self._uses[position] == 1 and node.op == "add":
-            return [line for term in node.arguments for line in self.added(total, term)]
+            return [line for term in node.arguments for line in self.write_addition(total, term)]
         if self._uses[position] == 1 and node.op == "mul":
             left, right = (self.operand(a) for a in node.arguments)
             return [f"{total} = muladd({left}, {right}, {total})"]
         return [f"{total} = {total} + {self.operand(position)}"]
 
-    def _inside_sum(self, position: int) -> set[int]:
+    def _find_summands(self, position: int) -> set[int]:
         """The operations that :meth:`added` takes in."""
         node = self.graph.nodes[position]
         if self._uses[position] != 1 or node.op not in ("add", "mul"):
             return set()
         terms = node.arguments if node.op == "add" else ()
-        return {position}.union(*(self._inside_sum(term) for term in terms))
+        return {position}.union(*(self._find_summands(term) for term in terms))
 
     def operand(self, position: int) -> str:
         """How later lines write this value: a name or a number."""
         node = self.graph.nodes[position]
         if node.op == "constant":
-            return _literal(node.value)
+            return _format_literal(node.value)
         return f"{LETTERS[node.op]}{int(node.value)}" if node.op in LETTERS else f"{self._letter}{position}"
 
     def vector(self, position: int) -> str:
         """The same, as a vector even if it is a constant."""
         node = self.graph.nodes[position]
-        return f"lanes({_literal(node.value)})" if node.op == "constant" else self.operand(position)
+        return f"lanes({_format_literal(node.value)})" if node.op == "constant" else self.operand(position)
 
-    def _factor(self, node: Node) -> int | None:
+    def _find_product(self, node: Node) -> int | None:
         """The product that an addition takes in, if nothing else needs it and the other term is no product too.
 
         The difference of two equal products stays exactly 0 this way. A product that is computed once is a term.
@@ -74,10 +74,10 @@ class Body:
         products = [a for a in node.arguments if self.graph.nodes[a].op == "mul" and a not in self._constant]
         return products[0] if len(products) == 1 and self._uses[products[0]] == 1 else None
 
-    def _expression(self, node: Node) -> str:
-        product = self._factor(node)
+    def _write_expression(self, node: Node) -> str:
+        product = self._find_product(node)
         if product is not None:
-            return self._muladd(node, product)
+            return self._write_muladd(node, product)
         nodes = self.graph.nodes
         operands = [self.operand(a) for a in node.arguments]
         if all(nodes[a].op == "constant" for a in node.arguments):
@@ -90,19 +90,19 @@ class Body:
             return f"{operands[0]} {sign} {operands[1]}" if len(operands) == 2 else f"{sign}{operands[0]}"
         return f"{node.op}({', '.join(operands)})"
 
-    def _muladd(self, node: Node, product: int) -> str:
+    def _write_muladd(self, node: Node, product: int) -> str:
         left, right = (self.operand(a) for a in self.graph.nodes[product].arguments)
         first, second = node.arguments
         if node.op == "add":
             return f"muladd({left}, {right}, {self.operand(second if first == product else first)})"
         if first == product:
             other = self.graph.nodes[second]
-            term = _literal(-other.value) if other.op == "constant" else f"-{self.operand(second)}"
+            term = _format_literal(-other.value) if other.op == "constant" else f"-{self.operand(second)}"
             return f"muladd({left}, {right}, {term})"
         return f"muladd(-{left}, {right}, {self.operand(first)})"
 
 
-def with_fewer_divisions(graph: Graph) -> Graph:
+def merge_divisions(graph: Graph) -> Graph:
     """-g ((n / d) / d), autograd's gradient of a division, as -(g / d) (n / d): g / d is there already."""
     builder = Builder()
     places: list[int] = []
@@ -116,7 +116,7 @@ def with_fewer_divisions(graph: Graph) -> Graph:
                 places.append(builder.add("neg", builder.add("mul", shared, right.arguments[0])))
                 continue
         places.append(builder.add(node.op, *arguments, value=node.value))
-    return builder.graph([places[output] for output in graph.outputs])
+    return builder.build_graph([places[output] for output in graph.outputs])
 
 
 def _count_uses(graph: Graph) -> list[int]:
@@ -126,7 +126,7 @@ def _count_uses(graph: Graph) -> list[int]:
     return uses
 
 
-def _literal(value: float | bool) -> str:
+def _format_literal(value: float | bool) -> str:
     if isinstance(value, bool) or math.isfinite(value):
         return repr(value)
     return "nan" if math.isnan(value) else "inf" if value > 0 else "-inf"

@@ -8,9 +8,9 @@ sequence. Names: ``x`` inputs, ``h`` states, ``p`` parameters, ``y`` states over
 from collections.abc import Iterable, Sequence
 from dataclasses import dataclass
 
-from remanence._kernels.source import HEAD, Source
-from remanence.ops.scan.cpu_body import Body, with_fewer_divisions
-from remanence.ops.scan.sums import factored
+from remanence._kernels.kernel_source import HEAD, KernelSource
+from remanence.ops.scan.cpu_body import Body, merge_divisions
+from remanence.ops.scan.sums import factor_sums
 from remanence.ops.scan.trace import TracedStep
 
 SIZES = ("blocks", "time", "channels")
@@ -43,7 +43,7 @@ class Place:
 
 
 @dataclass(frozen=True)
-class PlacedSource(Source):
+class PlacedSource(KernelSource):
     """A function whose arguments behind :data:`SIZES` are those of tensors.
 
     Attributes:
@@ -58,67 +58,77 @@ def forward(traced: TracedStep) -> PlacedSource:
     graph = traced.forward
     body = Body(graph)
     states = range(traced.counts[0])
-    inputs, params = sorted(graph.uses("input")), sorted(graph.uses("param"))
-    places = [*_places("x", inputs, 2), *_places("h", states, 1), *_places("p", params), *_places("y", states)]
+    inputs, params = sorted(graph.find_placeholders("input")), sorted(graph.find_placeholders("param"))
+    places = [
+        *_make_places("x", inputs, 2),
+        *_make_places("h", states, 1),
+        *_make_places("p", params),
+        *_make_places("y", states),
+    ]
     step = [
-        *(_load(f"x{i}", 2) for i in inputs),
+        *(_write_load(f"x{i}", 2) for i in inputs),
         *body.every_step,
-        *_next_states("h", body, graph.outputs),
-        *(_store_step(f"y{i}", f"h{i}") for i in states),
+        *_write_state_update("h", body, graph.outputs),
+        *(_write_store(f"y{i}", f"h{i}") for i in states),
     ]
     lines = [
-        *(_load(f"p{i}") for i in params),
-        *(_load(f"h{i}", 1) for i in states),
+        *(_write_load(f"p{i}") for i in params),
+        *(_write_load(f"h{i}", 1) for i in states),
         *body.once,
         "for t in range(time):",
-        *_indented(step),
+        *_indent(step),
     ]
-    return _source("forward", places, lines)
+    return _write_kernel("forward", places, lines)
 
 
 def backward(traced: TracedStep, needs: Sequence[bool]) -> PlacedSource:
     """Gradients of the states before, then of the inputs and the parameters that need one."""
     count, input_count, _ = traced.counts
-    sums = factored(with_fewer_divisions(traced.vjp(tuple(needs))), count + sum(needs[count : count + input_count]))
+    sums = factor_sums(merge_divisions(traced.vjp(tuple(needs))), count + sum(needs[count : count + input_count]))
     graph = sums.graph
     states = range(count)
-    inputs, params, before = (sorted(graph.uses(kind)) for kind in ("input", "param", "state"))
+    inputs, params, before = (sorted(graph.find_placeholders(kind)) for kind in ("input", "param", "state"))
     of_inputs = [i for i, need in enumerate(needs[count : count + input_count]) if need]
     outputs = iter(graph.outputs[count:])
     input_grads = {f"dx{i}": next(outputs) for i in of_inputs}
     body = Body(graph, sums.terms)
-    places = [*_places("x", inputs, 2), *_places("h", before, 1), *_places("p", params), *_places("y", before)]
-    places += [*_places("gy", states, 2), *_places("g", states, 1), *_places("dh", states)]
-    places += [*_places("dx", of_inputs, 2), *_places("dp", range(len(sums.totals)))]
+    places = [
+        *_make_places("x", inputs, 2),
+        *_make_places("h", before, 1),
+        *_make_places("p", params),
+        *_make_places("y", before),
+    ]
+    places += [*_make_places("gy", states, 2), *_make_places("g", states, 1), *_make_places("dh", states)]
+    places += [*_make_places("dx", of_inputs, 2), *_make_places("dp", range(len(sums.totals)))]
     step = [
         "t = time - 1 - back",
-        *(_load(f"x{i}", 2) for i in inputs),
-        *(line for i in before for line in _load_state_before(i)),
-        *(_load(f"gy{i}", 2) for i in states),
+        *(_write_load(f"x{i}", 2) for i in inputs),
+        *(line for i in before for line in _write_previous_state(i)),
+        *(_write_load(f"gy{i}", 2) for i in states),
         *(f"g{i} = g{i} + gy{i}" for i in states),
         *body.every_step,
-        *(line for i, term in enumerate(sums.terms) for line in body.added(f"sum{i}", term)),
-        *(f"store({_at(name, 2)}, {body.vector(output)}, inside)" for name, output in input_grads.items()),
-        *_next_states("g", body, graph.outputs[:count]),
+        *(line for i, term in enumerate(sums.terms) for line in body.write_addition(f"sum{i}", term)),
+        *(f"store({_address(name, 2)}, {body.vector(output)}, inside)" for name, output in input_grads.items()),
+        *_write_state_update("g", body, graph.outputs[:count]),
     ]
     lines = [
-        *(_load(f"p{i}") for i in params),
-        *(_load(f"g{i}", 1) for i in states),
+        *(_write_load(f"p{i}") for i in params),
+        *(_write_load(f"g{i}", 1) for i in states),
         *(f"sum{i} = lanes(0.0)" for i in range(len(sums.terms))),
         *body.once,
         "for back in range(time):",
-        *_indented(step),
+        *_indent(step),
         *(f"store(dh{i}_at + sample * row + offset, g{i}, inside)" for i in states),
-        *(line for i, total in enumerate(sums.totals) for line in _grown(f"dp{i}", total, body)),
+        *(line for i, total in enumerate(sums.totals) for line in _write_gradient_update(f"dp{i}", total, body)),
     ]
-    return _source("backward", places, lines)
+    return _write_kernel("backward", places, lines)
 
 
-def _places(group: str, indices: Iterable[int], strides: int = 0) -> list[Place]:
+def _make_places(group: str, indices: Iterable[int], strides: int = 0) -> list[Place]:
     return [Place(group, index, strides) for index in indices]
 
 
-def _blocks() -> list[str]:
+def _write_block_start() -> list[str]:
     """Where a block of lanes begins."""
     return [
         "sample = unit // blocks",
@@ -128,22 +138,22 @@ def _blocks() -> list[str]:
     ]
 
 
-def _at(name: str, strides: int) -> str:
+def _address(name: str, strides: int) -> str:
     """Where the block of lanes of a tensor lies that has so many strides."""
     ways = (f"{name}_at", f"sample * {name}_sample", f"t * {name}_step")
     return f"{' + '.join(ways[: strides + 1])} + offset"
 
 
-def _load(name: str, strides: int = 0) -> str:
+def _write_load(name: str, strides: int = 0) -> str:
     """One block of lanes of a tensor that has so many strides."""
-    return f"{name} = load({_at(name, strides)}, inside)"
+    return f"{name} = load({_address(name, strides)}, inside)"
 
 
-def _store_step(name: str, value: str) -> str:
+def _write_store(name: str, value: str) -> str:
     return f"store({name}_at + (sample * time + t) * row + offset, {value}, inside)"
 
 
-def _load_state_before(i: int) -> list[str]:
+def _write_previous_state(i: int) -> list[str]:
     """The state before step t: the first one, or what the forward pass wrote."""
     return [
         f"before{i} = y{i}_at + (sample * time + t - 1) * row if t > 0 else h{i}_at + sample * h{i}_sample",
@@ -151,27 +161,27 @@ def _load_state_before(i: int) -> list[str]:
     ]
 
 
-def _grown(name: str, total: Iterable[tuple[int, int]], body: Body) -> list[str]:
+def _write_gradient_update(name: str, total: Iterable[tuple[int, int]], body: Body) -> list[str]:
     """A gradient in memory, and what was added up for it: products of a factor and a sum."""
     at = f"{name}_at + part * row + offset"
     products = [f"{name} = muladd(sum{i}, {body.operand(factor)}, {name})" for factor, i in total]
     return [f"{name} = load({at}, inside)", *products, f"store({at}, {name}, inside)"]
 
 
-def _next_states(letter: str, body: Body, outputs: Sequence[int]) -> list[str]:
+def _write_state_update(letter: str, body: Body, outputs: Sequence[int]) -> list[str]:
     """All of them computed before the first is replaced."""
     new = [f"new{i} = {body.vector(output)}" for i, output in enumerate(outputs)]
     return [*new, *(f"{letter}{i} = new{i}" for i in range(len(outputs)))]
 
 
-def _source(name: str, places: list[Place], unit: list[str]) -> PlacedSource:
+def _write_kernel(name: str, places: list[Place], unit: list[str]) -> PlacedSource:
     heads = *HEAD, *SIZES
     signature = ",\n    ".join([", ".join(heads), *(", ".join(place.arguments) for place in places)])
     arguments = *heads, *(argument for place in places for argument in place.arguments)
-    lines = ["row = channels * SIZE", "for unit in range(begin, end):", *_indented([*_blocks(), *unit])]
-    text = f"def {name}(\n    {signature},\n):\n" + "\n".join(_indented(lines)) + "\n"
+    lines = ["row = channels * SIZE", "for unit in range(begin, end):", *_indent([*_write_block_start(), *unit])]
+    text = f"def {name}(\n    {signature},\n):\n" + "\n".join(_indent(lines)) + "\n"
     return PlacedSource(text, arguments, tuple(places))
 
 
-def _indented(lines: Iterable[str]) -> list[str]:
+def _indent(lines: Iterable[str]) -> list[str]:
     return [f"    {line}" for line in lines]

@@ -30,7 +30,7 @@ def fingerprint(step: Callable[..., Any]) -> Hashable | None:
         real numbers).
     """
     try:
-        return _key(step, ())
+        return _make_key(step, ())
     except _UnknownError:
         return None
 
@@ -39,20 +39,20 @@ class _UnknownError(Exception):
     """A value that may change without its identity changing."""
 
 
-def _key(value: Any, inside: tuple[types.CodeType, ...]) -> Hashable:
+def _make_key(value: Any, inside: tuple[types.CodeType, ...]) -> Hashable:
     if isinstance(value, _PLAIN):
         return type(value), repr(value)  # repr: -0.0 is not 0.0, and NaN equals itself
     if isinstance(value, types.FunctionType):
-        return _function_key(value, inside)
+        return _make_key_of_function(value, inside)
     if isinstance(value, functools.partial):
-        arguments = [_key(x, inside) for x in (value.func, *value.args, *value.keywords.values())]
+        arguments = [_make_key(x, inside) for x in (value.func, *value.args, *value.keywords.values())]
         return "partial", tuple(value.keywords), tuple(arguments)
     if isinstance(value, types.BuiltinFunctionType) or _is_of_torch(value) or _is_fixed(value):
         return value
     if type(value) is Tensor and _is_small_table(value):
         return "table", value.dtype, tuple(value.shape), value.numpy().tobytes()
     if isinstance(value, tuple | frozenset):
-        return type(value), tuple(_key(x, inside) for x in value)
+        return type(value), tuple(_make_key(x, inside) for x in value)
     raise _UnknownError
 
 
@@ -75,20 +75,20 @@ def _is_of_torch(value: Any) -> bool:
     return callable(value) and (type(value).__module__ or "").startswith("torch._ops")
 
 
-def _function_key(function: types.FunctionType, inside: tuple[types.CodeType, ...]) -> Hashable:
+def _make_key_of_function(function: types.FunctionType, inside: tuple[types.CodeType, ...]) -> Hashable:
     code = function.__code__
     if code in inside:  # recursion: said once
         return code
     if (function.__module__ or "").split(".")[0] == "torch":
         return function
     inside = (*inside, code)
-    cells = tuple(_key(_content(cell), inside) for cell in function.__closure__ or ())
-    defaults = tuple(_key(x, inside) for x in function.__defaults__ or ())
-    keywords = tuple((name, _key(x, inside)) for name, x in (function.__kwdefaults__ or {}).items())
-    return code, cells, defaults, keywords, _named(function.__globals__, _names(code), inside)
+    cells = tuple(_make_key(_get_contents(cell), inside) for cell in function.__closure__ or ())
+    defaults = tuple(_make_key(x, inside) for x in function.__defaults__ or ())
+    keywords = tuple((name, _make_key(x, inside)) for name, x in (function.__kwdefaults__ or {}).items())
+    return code, cells, defaults, keywords, _make_key_of_globals(function.__globals__, _find_names(code), inside)
 
 
-def _named(space: dict[str, Any], names: tuple[str, ...], inside: tuple[types.CodeType, ...]) -> Hashable:
+def _make_key_of_globals(space: dict[str, Any], names: tuple[str, ...], inside: tuple[types.CodeType, ...]) -> Hashable:
     """What the names mean among these globals, and what those after a dot may mean in the modules among them."""
     found = []
     for name in names:
@@ -97,13 +97,13 @@ def _named(space: dict[str, Any], names: tuple[str, ...], inside: tuple[types.Co
         value = space[name]
         if isinstance(value, types.ModuleType) and not _is_fixed(value):
             held = vars(value)
-            found.append((name, value, tuple((n, _key(held[n], inside)) for n in names if n in held)))
+            found.append((name, value, tuple((n, _make_key(held[n], inside)) for n in names if n in held)))
         else:
-            found.append((name, _key(value, inside)))
+            found.append((name, _make_key(value, inside)))
     return tuple(found)
 
 
-def _content(cell: types.CellType) -> Any:
+def _get_contents(cell: types.CellType) -> Any:
     try:
         return cell.cell_contents
     except ValueError as empty:
@@ -111,7 +111,9 @@ def _content(cell: types.CellType) -> Any:
 
 
 @functools.lru_cache(maxsize=1024)
-def _names(code: types.CodeType) -> tuple[str, ...]:
+def _find_names(code: types.CodeType) -> tuple[str, ...]:
     """Every name that the code, or code inside it, may look up among the globals."""
-    inner = (name for constant in code.co_consts if isinstance(constant, types.CodeType) for name in _names(constant))
+    inner = (
+        name for constant in code.co_consts if isinstance(constant, types.CodeType) for name in _find_names(constant)
+    )
     return tuple(dict.fromkeys((*code.co_names, *inner)))

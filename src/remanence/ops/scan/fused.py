@@ -7,8 +7,8 @@ import torch
 from torch import Tensor
 
 from remanence.ops.scan import reference
-from remanence.ops.scan.backend import Backend
-from remanence.ops.scan.layout import INPUTS, PARAMS, Gradients, Group, Layout, Tensors, parts
+from remanence.ops.scan.backend import ScanBackend
+from remanence.ops.scan.layout import INPUTS, PARAMS, Gradients, Group, Layout, Tensors, unbind_group
 from remanence.ops.scan.trace import TracedStep
 
 
@@ -23,7 +23,7 @@ class FusedLoop:
         every: keep every so many states; None: all.
     """
 
-    backend: Backend
+    backend: ScanBackend
     traced: TracedStep
     layout: Layout
     every: int | None
@@ -32,37 +32,43 @@ class FusedLoop:
         """States over time, and those after the last step."""
         state, inputs, params = self.layout.split(tensors)
         states = self.backend.forward(self.traced, inputs, state, params)
-        kept: Tensors = ()
+        residuals: Tensors = ()
         if needs is not None:
             every = self.every
-            kept = states if every is None else tuple(over_time[:, every - 1 :: every].clone() for over_time in states)
-        return (*states, *last(states)), kept
+            residuals = (
+                states if every is None else tuple(over_time[:, every - 1 :: every].clone() for over_time in states)
+            )
+        return (*states, *select_last(states)), residuals
 
     def backward(
-        self, tensors: Sequence[Tensor], kept: Sequence[Tensor], grads: Sequence[Tensor | None], needs: Sequence[bool]
+        self,
+        tensors: Sequence[Tensor],
+        residuals: Sequence[Tensor],
+        grads: Sequence[Tensor | None],
+        needs: Sequence[bool],
     ) -> Sequence[Tensor | None]:
         """Gradients of states, inputs and params."""
         state, inputs, params = self.layout.split(tensors)
         above = grads[: len(state)], grads[len(state) :]
-        arguments = (self.traced, self.layout.spread(needs), (inputs, state, params), tuple(kept))
+        arguments = (self.traced, self.layout.expand_flags(needs), (inputs, state, params), tuple(residuals))
         if self.every is None:
-            return self.layout.joined(self.backend.backward(*arguments, *above))
-        return self.layout.joined(_by_segments(self.backend, *arguments, *above, self.every))
+            return self.layout.join(self.backend.backward(*arguments, *above))
+        return self.layout.join(_backward_by_segments(self.backend, *arguments, *above, self.every))
 
     def reference(self, *tensors: Tensor) -> Tensors:
         """The plain loop."""
         state, inputs, params = self.layout.split(tensors)
-        states, final = reference.scan(self.traced.step, inputs, state, parts(params, PARAMS))
+        states, final = reference.scan(self.traced.step, inputs, state, unbind_group(params, PARAMS))
         return *states, *final
 
 
-def last(states: Tensors) -> Tensors:
+def select_last(states: Tensors) -> Tensors:
     """The state after the last step, as copies that do not keep the whole sequence alive."""
     return tuple(torch.select_copy(over_time, 1, -1) for over_time in states)
 
 
-def _by_segments(
-    backend: Backend,
+def _backward_by_segments(
+    backend: ScanBackend,
     traced: TracedStep,
     needs: Sequence[bool],
     primals: tuple[Tensors, Tensors, Group],
@@ -86,15 +92,17 @@ def _by_segments(
         above = [None if g is None else g[:, part] for g in grad_states]
         grads = backend.backward(traced, needs, (segment, start, params), anew, above, carried)
         carried = grads.state
-        for whole, piece in zip(of_inputs, parts(grads.inputs, INPUTS), strict=True):
+        for whole, piece in zip(of_inputs, unbind_group(grads.inputs, INPUTS), strict=True):
             if whole is not None and piece is not None:
                 whole[:, part] = piece
-        of_params = [_sum(total, g) for total, g in zip(of_params, parts(grads.params, PARAMS), strict=True)]
+        of_params = [
+            _add_gradient(total, g) for total, g in zip(of_params, unbind_group(grads.params, PARAMS), strict=True)
+        ]
     dtype = inputs[0].dtype
     return Gradients(tuple(carried), tuple(of_inputs), tuple(g if g is None else g.to(dtype) for g in of_params))
 
 
-def _sum(total: Tensor | None, term: Tensor | None) -> Tensor | None:
+def _add_gradient(total: Tensor | None, term: Tensor | None) -> Tensor | None:
     """Of parameter gradients, in float32 at least."""
     if term is None:
         return None

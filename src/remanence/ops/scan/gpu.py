@@ -19,9 +19,9 @@ import torch
 from torch import Tensor
 
 from remanence._kernels import triton_place
-from remanence._kernels.generated import functions
+from remanence._kernels.source_text import load_functions
 from remanence.ops.scan.graph import Graph
-from remanence.ops.scan.layout import PARAMS, Gradients, Group, Tensors, parts
+from remanence.ops.scan.layout import PARAMS, Gradients, Group, Tensors, unbind_group
 from remanence.ops.scan.trace import TracedStep
 from remanence.ops.scan.triton_source import backward_source, forward_source
 
@@ -35,10 +35,14 @@ def refuses(traced: TracedStep, like: Tensor) -> str | None:
 
 def forward(traced: TracedStep, inputs: Tensors, state: Tensors, params: Group) -> Tensors:
     """States after every step, [batch, time, channels] each."""
-    kernel = _kernel(traced, ("forward",), lambda: (traced.forward, forward_source(traced.forward, traced.dtype)))
-    states = tuple(_empty(inputs[0].shape, s.dtype, s.device) for s in state)
-    arguments = _sequences("input", inputs) | _plain("initial", state) | _plain("param", parts(params, PARAMS))
-    kernel.launch(inputs[0], arguments | _plain("states", states))
+    kernel = _get_kernel(traced, ("forward",), lambda: (traced.forward, forward_source(traced.forward, traced.dtype)))
+    states = tuple(_allocate(inputs[0].shape, s.dtype, s.device) for s in state)
+    arguments = (
+        _strided_arguments("input", inputs)
+        | _contiguous_arguments("initial", state)
+        | _contiguous_arguments("param", unbind_group(params, PARAMS))
+    )
+    kernel.launch(inputs[0], arguments | _contiguous_arguments("states", states))
     return states
 
 
@@ -51,7 +55,7 @@ def backward(
     grad_final: Sequence[Tensor | None],
 ) -> Gradients:
     """Gradients of states, inputs and params; None where not needed."""
-    inputs, state, params = *primals[:2], parts(primals[2], PARAMS)
+    inputs, state, params = *primals[:2], unbind_group(primals[2], PARAMS)
     places = traced.split(needs)
     above, final = (tuple(grad is not None for grad in grads) for grads in (grad_states, grad_final))
 
@@ -59,29 +63,29 @@ def backward(
         graph = traced.vjp(tuple(needs))
         return graph, backward_source(graph, traced.dtype, places, above, final)
 
-    kernel = _kernel(traced, ("backward", tuple(needs), above, final), source)
+    kernel = _get_kernel(traced, ("backward", tuple(needs), above, final), source)
     like = inputs[0]
     of_states, of_inputs = (
-        [_empty(x.shape, x.dtype, x.device) if need else None for x, need in zip(group, need_group, strict=True)]
+        [_allocate(x.shape, x.dtype, x.device) if need else None for x, need in zip(group, need_group, strict=True)]
         for group, need_group in zip((state, inputs), places, strict=False)
     )
     # All in one, so that one kernel sums them over the batch.
     real, (batch, _, channels) = torch.promote_types(like.dtype, torch.float32), like.shape
-    of_lanes = _empty((sum(places[2]), batch, channels), real, like.device)
-    of_params = _unstacked(places[2], of_lanes)
+    of_lanes = _allocate((sum(places[2]), batch, channels), real, like.device)
+    of_params = _unstack(places[2], of_lanes)
     kernel.launch(
         like,
-        _sequences("input", inputs)
-        | _plain("initial", state)
-        | _plain("param", params)
-        | _plain("states", states)
-        | _sequences("above", grad_states)
-        | _plain("final", grad_final)
-        | _plain("d_state", of_states)
-        | _plain("d_input", of_inputs)
-        | _plain("d_param", of_params),
+        _strided_arguments("input", inputs)
+        | _contiguous_arguments("initial", state)
+        | _contiguous_arguments("param", params)
+        | _contiguous_arguments("states", states)
+        | _strided_arguments("above", grad_states)
+        | _contiguous_arguments("final", grad_final)
+        | _contiguous_arguments("d_state", of_states)
+        | _contiguous_arguments("d_input", of_inputs)
+        | _contiguous_arguments("d_param", of_params),
     )
-    of_params = _unstacked(places[2], of_lanes.sum(1).to(like.dtype))
+    of_params = _unstack(places[2], of_lanes.sum(1).to(like.dtype))
     return Gradients(tuple(of_states), tuple(of_inputs), tuple(of_params))
 
 
@@ -119,38 +123,38 @@ class _Kernel:
             self.function[(-(-lanes // width),)](**taken, **sizes, num_warps=warps)
 
 
-def _kernel(traced: TracedStep, variant: tuple[Any, ...], write: Callable[[], tuple[Graph, str]]) -> _Kernel:
+def _get_kernel(traced: TracedStep, variant: tuple[Any, ...], write: Callable[[], tuple[Graph, str]]) -> _Kernel:
     """A variant of a kernel, made at first use; its first part is the kernel's name."""
-    interpreted = triton_place.interpreted()
+    interpreted = triton_place.is_interpreted()
     key = ("gpu", interpreted, *variant)
     if key not in traced.kernels:
         graph, text = write()
-        traced.kernels[key] = _Kernel(functions(text, interpreted)[variant[0]], _steps_at_once(graph))
+        traced.kernels[key] = _Kernel(load_functions(text, interpreted)[variant[0]], _choose_steps(graph))
     return traced.kernels[key]
 
 
-def _steps_at_once(graph: Graph) -> int:
+def _choose_steps(graph: Graph) -> int:
     """More for a short step, so that enough reads are under way; a long one gives memory the time by itself."""
-    return min(8, -(-256 // max(1, graph.operations())))
+    return min(8, -(-256 // max(1, graph.count_operations())))
 
 
-def _empty(shape: Sequence[int], dtype: torch.dtype, device: torch.device) -> Tensor:
+def _allocate(shape: Sequence[int], dtype: torch.dtype, device: torch.device) -> Tensor:
     """Memory for a kernel to write, all of it."""
     return torch.empty(shape, dtype=dtype, device=device)
 
 
-def _unstacked(needs: Sequence[bool], tensors: Tensor) -> list[Tensor | None]:
+def _unstack(needs: Sequence[bool], tensors: Tensor) -> list[Tensor | None]:
     """The tensors of a stack, in the places where one is needed."""
     stacked = iter(tensors.unbind())
     return [next(stacked) if need else None for need in needs]
 
 
-def _plain(name: str, tensors: Sequence[Tensor | None]) -> dict[str, Tensor | int]:
+def _contiguous_arguments(name: str, tensors: Sequence[Tensor | None]) -> dict[str, Tensor | int]:
     """Arguments for contiguous tensors, which a copy makes of others."""
     return {f"{name}{index}_at": x.contiguous() for index, x in enumerate(tensors) if x is not None}
 
 
-def _sequences(name: str, tensors: Sequence[Tensor | None]) -> dict[str, Tensor | int]:
+def _strided_arguments(name: str, tensors: Sequence[Tensor | None]) -> dict[str, Tensor | int]:
     """Arguments for sequences with their strides; neighbouring channels must be neighbours in memory, or one number."""
     arguments: dict[str, Tensor | int] = {}
     for index, tensor in enumerate(tensors):

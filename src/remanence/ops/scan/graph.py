@@ -57,7 +57,7 @@ class Graph:
             lines.append(f"%{position} = {node.op}({inside})")
         return "\n".join([*lines, "return " + ", ".join(f"%{output}" for output in self.outputs)])
 
-    def operations(self) -> int:
+    def count_operations(self) -> int:
         """How many operations one lane costs in one step, placeholders and constants not counted."""
         return sum(node.op not in (*PLACEHOLDERS, "constant") for node in self.nodes)
 
@@ -71,7 +71,7 @@ class Graph:
                 done[place].append(argument)
         return tuple(map(tuple, done))
 
-    def uses(self, kind: str) -> frozenset[int]:
+    def find_placeholders(self, kind: str) -> frozenset[int]:
         """Which placeholders of a kind the results depend on."""
         return frozenset(int(node.value) for node in self.nodes if node.op == kind)
 
@@ -97,10 +97,10 @@ class Builder:
 
     def apply(self, op: str, *arguments: int) -> int:
         """An operation, simplified where the result is the same bit for bit (but for the sign of zero)."""
-        simpler = self._simplified(op, arguments)
+        simpler = self._simplify(op, arguments)
         return self.add(op, *arguments) if simpler is None else simpler
 
-    def _simplified(self, op: str, arguments: tuple[int, ...]) -> int | None:
+    def _simplify(self, op: str, arguments: tuple[int, ...]) -> int | None:
         values = [self.nodes[a].value if self.nodes[a].op == "constant" else None for a in arguments]
         if op in ("add", "mul", "minimum", "maximum") and values[0] is not None and values[1] is None:
             return self.apply(op, arguments[1], arguments[0])  # constants to the right
@@ -121,14 +121,14 @@ class Builder:
             left, right = (float(value) for value in values if value is not None)
             return self.constant(left + right if op == "add" else left - right if op == "sub" else left * right)
         if op == "pow" and values[1] is not None:
-            return self._power(arguments[0], float(values[1]))
+            return self._expand_power(arguments[0], float(values[1]))
         return None
 
-    def _power(self, base: int, exponent: float) -> int | None:
+    def _expand_power(self, base: int, exponent: float) -> int | None:
         if exponent == 0:
             return self.constant(1.0)
         if exponent < 0 and -exponent in (0.5, 1, 2, 3):
-            positive = self._power(base, -exponent)
+            positive = self._expand_power(base, -exponent)
             return None if positive is None else self.apply("div", self.constant(1.0), positive)
         if exponent == 0.5:
             return self.apply("sqrt", base)
@@ -139,12 +139,12 @@ class Builder:
             return power
         return None
 
-    def graph(self, outputs: Sequence[int]) -> Graph:
+    def build_graph(self, outputs: Sequence[int]) -> Graph:
         """The graph of these results, without what they do not need."""
-        return without_dead_code(Graph(tuple(self.nodes), tuple(outputs)))
+        return eliminate_dead_code(Graph(tuple(self.nodes), tuple(outputs)))
 
 
-def without_dead_code(graph: Graph) -> Graph:
+def eliminate_dead_code(graph: Graph) -> Graph:
     """The same results from the nodes that they need, in the same order."""
     needed = set(graph.outputs)
     for position in range(len(graph.nodes) - 1, -1, -1):

@@ -2,7 +2,7 @@
 
 from dataclasses import dataclass
 
-from remanence.ops.scan.graph import Builder, Graph, Node, without_dead_code
+from remanence.ops.scan.graph import Builder, Graph, Node, eliminate_dead_code
 from remanence.ops.scan.trace import TracedStep
 
 BLOCKS_UP_TO = 4
@@ -22,17 +22,17 @@ class Linearization:
     diagonal: bool
 
 
-def approximate(traced: TracedStep) -> Linearization:
+def linearize_for_search(traced: TracedStep) -> Linearization:
     """For the search: of more than :data:`BLOCKS_UP_TO` states only the diagonal (quasi-Newton)."""
     key = ("jacobian", "approximate")
     if key not in traced.kernels:
-        whole = exact(traced)
+        whole = linearize(traced)
         cut = traced.counts[0] > BLOCKS_UP_TO and not whole.diagonal
-        traced.kernels[key] = Linearization(_without_others(whole.graph, traced.counts[0]), True) if cut else whole
+        traced.kernels[key] = Linearization(_keep_diagonal(whole.graph, traced.counts[0]), True) if cut else whole
     return traced.kernels[key]
 
 
-def exact(traced: TracedStep) -> Linearization:
+def linearize(traced: TracedStep) -> Linearization:
     """For gradients: the whole Jacobian, or its diagonal where nothing else can differ from zero.
 
     Row i is the vector-Jacobian product of a cotangent that is one for state i and zero elsewhere. With these numbers
@@ -43,36 +43,36 @@ def exact(traced: TracedStep) -> Linearization:
         states = traced.counts[0]
         vjp = traced.vjp((False,) * sum(traced.counts))
         builder = Builder()
-        outputs = _copied(traced.forward, builder, [])
+        outputs = _copy(traced.forward, builder, [])
         for row in range(states):
-            outputs += _copied(vjp, builder, [float(state == row) for state in range(states)])
-        graph = builder.graph(outputs)
+            outputs += _copy(vjp, builder, [float(state == row) for state in range(states)])
+        graph = builder.build_graph(outputs)
         others = (graph.outputs[states + i * states + j] for i in range(states) for j in range(states) if i != j)
         diagonal = all(_is_zero(graph.nodes[place]) for place in others)
-        traced.kernels[key] = Linearization(_without_others(graph, states) if diagonal else graph, diagonal)
+        traced.kernels[key] = Linearization(_keep_diagonal(graph, states) if diagonal else graph, diagonal)
     return traced.kernels[key]
 
 
-def _without_others(graph: Graph, states: int) -> Graph:
+def _keep_diagonal(graph: Graph, states: int) -> Graph:
     """Only the diagonal of the Jacobian."""
     diagonal = graph.outputs[states :: states + 1]
-    return without_dead_code(Graph(graph.nodes, graph.outputs[:states] + diagonal))
+    return eliminate_dead_code(Graph(graph.nodes, graph.outputs[:states] + diagonal))
 
 
-def _copied(graph: Graph, builder: Builder, cotangents: list[float]) -> list[int]:
+def _copy(graph: Graph, builder: Builder, cotangents: list[float]) -> list[int]:
     """Where the results of a graph are in the builder, after its nodes were added with these cotangents."""
     places: list[int] = []
     for node in graph.nodes:
         if node.op == "cotangent":
             places.append(builder.constant(cotangents[int(node.value)]))
         elif node.arguments:
-            places.append(_applied(builder, node.op, *(places[argument] for argument in node.arguments)))
+            places.append(_apply(builder, node.op, *(places[argument] for argument in node.arguments)))
         else:
             places.append(builder.add(node.op, value=node.value))
     return [places[output] for output in graph.outputs]
 
 
-def _applied(builder: Builder, op: str, *arguments: int) -> int:
+def _apply(builder: Builder, op: str, *arguments: int) -> int:
     """The operation; a derivative that is zero stays zero whatever it is multiplied by, infinity included."""
     zeros = [_is_zero(builder.nodes[argument]) for argument in arguments]
     if (op == "mul" and any(zeros)) or (op == "div" and zeros[0] and not zeros[1]):

@@ -17,17 +17,17 @@ channels]."""
 INPUTS, PARAMS = 2, 0  # the dimension along which they lie in one tensor
 
 
-def group(given: Sequence[Tensor] | Tensor) -> Group:
+def as_group(given: Sequence[Tensor] | Tensor) -> Group:
     """One tensor as it is, others as a tuple."""
     return given if isinstance(given, Tensor) else tuple(given)
 
 
-def flat(given: Group) -> Tensors:
+def list_tensors(given: Group) -> Tensors:
     """The tensors that there are."""
     return (given,) if isinstance(given, Tensor) else given
 
 
-def parts(given: tuple[Item, ...] | Tensor, dim: int) -> tuple[Item, ...] | Tensors:
+def unbind_group(given: tuple[Item, ...] | Tensor, dim: int) -> tuple[Item, ...] | Tensors:
     """One by one."""
     return given.unbind(dim) if isinstance(given, Tensor) else given
 
@@ -64,7 +64,7 @@ class Layout:
             flat[params] if self.params_in_one else tuple(flat[params:]),
         )
 
-    def spread(self, flat: Sequence[bool]) -> tuple[bool, ...]:
+    def expand_flags(self, flat: Sequence[bool]) -> tuple[bool, ...]:
         """What is said of each tensor, for each state, input and param."""
         states, inputs, params = self.counts
         rest = list(flat[states:])
@@ -72,14 +72,14 @@ class Layout:
         of_params = rest[-1:] * params if self.params_in_one else rest[len(rest) - params :]
         return (*flat[:states], *of_inputs, *of_params)
 
-    def joined(self, grads: Gradients) -> list[Tensor | None]:
+    def join(self, grads: Gradients) -> list[Tensor | None]:
         """Gradients as those of the flat sequence."""
-        of_inputs = [_whole(grads.inputs, INPUTS)] if self.inputs_in_one else parts(grads.inputs, INPUTS)
-        of_params = [_whole(grads.params, PARAMS)] if self.params_in_one else parts(grads.params, PARAMS)
+        of_inputs = [_stack(grads.inputs, INPUTS)] if self.inputs_in_one else unbind_group(grads.inputs, INPUTS)
+        of_params = [_stack(grads.params, PARAMS)] if self.params_in_one else unbind_group(grads.params, PARAMS)
         return [*grads.state, *of_inputs, *of_params]
 
 
-def _whole(grads: Optionals | Tensor, dim: int) -> Tensor | None:
+def _stack(grads: Optionals | Tensor, dim: int) -> Tensor | None:
     """All in one tensor; None where none is asked for."""
     if isinstance(grads, Tensor):
         return grads

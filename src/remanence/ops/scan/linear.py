@@ -40,27 +40,27 @@ def _fill(a: Tensor, b: Tensor, h: Tensor, before: Tensor, reverse: bool) -> Non
     time = b.shape[-2]
     chunks = time // CHUNK
     if chunks < 2:
-        _walk(a, b, h, before, _order(time, reverse))
+        _walk(a, b, h, before, _time_order(time, reverse))
         return
     whole = slice(time - chunks * CHUNK, time) if reverse else slice(0, chunks * CHUNK)
     # [..., batch, CHUNK, chunks, channels]: one step along the third axis from the right is a step of every chunk.
     parts = [x[..., whole, :].unflatten(-2, (chunks, CHUNK)).transpose(-2, -3) for x in (a, b, h)]
-    steps = _order(CHUNK, reverse)
+    steps = _time_order(CHUNK, reverse)
     starts = torch.empty_like(parts[1].select(-3, 0))
     first, others, last = (-1, slice(None, -1), 0) if reverse else (0, slice(1, None), -1)
     starts[..., first, :] = before
-    product, shift = _composed(parts[0], parts[1], steps)
+    product, shift = _compose(parts[0], parts[1], steps)
     sources = slice(1, None) if reverse else slice(None, -1)
     _fill(product[..., sources, :], shift[..., sources, :], starts[..., others, :], before, reverse)
     walked = starts
     for t in steps:
         walked = _step(parts[0].select(-3, t), parts[1].select(-3, t), parts[2].select(-3, t), walked)
     offset = 0 if reverse else chunks * CHUNK
-    rest = [offset + t for t in _order(time - chunks * CHUNK, reverse)]
+    rest = [offset + t for t in _time_order(time - chunks * CHUNK, reverse)]
     _walk(a, b, h, walked[..., last, :], rest)
 
 
-def _order(time: int, reverse: bool) -> list[int]:
+def _time_order(time: int, reverse: bool) -> list[int]:
     return list(range(time))[:: -1 if reverse else 1]
 
 
@@ -69,7 +69,7 @@ def _walk(a: Tensor, b: Tensor, h: Tensor, before: Tensor, steps: list[int]) -> 
         before = _step(a.select(-2, t), b.select(-2, t), h.select(-2, t), before)
 
 
-def _composed(a: Tensor, b: Tensor, steps: list[int]) -> tuple[Tensor, Tensor]:
+def _compose(a: Tensor, b: Tensor, steps: list[int]) -> tuple[Tensor, Tensor]:
     """Of each chunk, the affine map from the state before it to the state at its end."""
     product, shift = a.select(-3, steps[0]), b.select(-3, steps[0])
     for t in steps[1:]:

@@ -6,7 +6,7 @@ import torch
 from torch import Tensor
 
 from remanence.ops.scan.interpreter import evaluate
-from remanence.ops.scan.layout import PARAMS, Gradients, Group, Tensors, parts
+from remanence.ops.scan.layout import PARAMS, Gradients, Group, Tensors, unbind_group
 from remanence.ops.scan.trace import TracedStep
 
 
@@ -17,7 +17,7 @@ def refuses(traced: TracedStep, like: Tensor) -> str | None:
 
 def forward(traced: TracedStep, inputs: Tensors, state: Tensors, params: Group) -> Tensors:
     """States after every step, [batch, time, channels] each."""
-    history, params = [], parts(params, PARAMS)
+    history, params = [], unbind_group(params, PARAMS)
     for x in zip(*(x.unbind(1) for x in inputs), strict=True):
         new = evaluate(traced.forward, {"state": state, "input": x, "param": params}, state[0])
         state = tuple(value.expand(old.shape) for value, old in zip(new, state, strict=True))
@@ -34,7 +34,7 @@ def backward(
     grad_final: Sequence[Tensor | None],
 ) -> Gradients:
     """Gradients of states, inputs and params."""
-    inputs, state, params = *primals[:2], parts(primals[2], PARAMS)
+    inputs, state, params = *primals[:2], unbind_group(primals[2], PARAMS)
     count = len(state)
     graph = traced.vjp(tuple(needs))
     cotangents = [torch.zeros_like(s) if g is None else g for s, g in zip(state, grad_final, strict=True)]

@@ -25,11 +25,11 @@ import torch
 from torch import Tensor
 
 from remanence.ops.scan import linear, loop
-from remanence.ops.scan.backend import Backend, load
+from remanence.ops.scan.backend import ScanBackend, load
 from remanence.ops.scan.counts import count
 from remanence.ops.scan.interpreter import evaluate
-from remanence.ops.scan.jacobian import approximate, exact
-from remanence.ops.scan.layout import PARAMS, Gradients, Group, Tensors, parts
+from remanence.ops.scan.jacobian import linearize, linearize_for_search
+from remanence.ops.scan.layout import PARAMS, Gradients, Group, Tensors, unbind_group
 from remanence.ops.scan.trace import TracedStep
 from remanence.ops.scan.trajectory import System, search
 
@@ -46,10 +46,10 @@ def refuses(traced: TracedStep, like: Tensor) -> str | None:
 
 def forward(traced: TracedStep, inputs: Tensors, state: Tensors, params: Group) -> Tensors:
     """States after every step: the trajectory that the search found, or the fused loop's."""
-    outcome = search(traced, inputs, state, parts(params, PARAMS))
+    outcome = search(traced, inputs, state, unbind_group(params, PARAMS))
     count(calls=1, iterations=outcome.iterations, fallback=outcome.failure)
     if outcome.states is None:
-        return _fused(traced, inputs[0]).forward(traced, inputs, state, params)
+        return _choose_loop(traced, inputs[0]).forward(traced, inputs, state, params)
     return outcome.states.unbind()
 
 
@@ -66,14 +66,14 @@ def backward(
     The Jacobian is the whole one whatever the number of states: n² numbers a step and lane. λ is checked against the
     vector-Jacobian product; where it fails (a product of many Jacobians overflows), the loop computes the gradients.
     """
-    inputs, state, params = *primals[:2], parts(primals[2], PARAMS)
+    inputs, state, params = *primals[:2], unbind_group(primals[2], PARAMS)
     system = System(traced, inputs, state, params)
     path = system.path(torch.stack(states))
     grad = torch.stack([torch.zeros_like(s) if g is None else g for s, g in zip(states, grad_states, strict=True)])
     for place, of_final in enumerate(grad_final):
         if of_final is not None:
             grad[place, :, -1] += of_final
-    cotangents, terms = _cotangents(traced, system, path, grad)
+    cotangents, terms = _solve_cotangents(traced, system, path, grad)
     tolerance = GRADIENT_TOLERANCE * torch.finfo(grad.dtype).eps * terms
     values = system.values(path) | {"cotangent": cotangents.unbind()}
     results = [result.expand(system.shape[1:]) for result in evaluate(traced.vjp(tuple(needs)), values, path)]
@@ -81,7 +81,7 @@ def backward(
     missed = (cotangents - grad)[..., :-1, :] - by_state[..., 1:, :]
     if not bool(((missed.abs() <= tolerance) & tolerance.isfinite()).all()):
         count(fallback="gradients")
-        return _fused(traced, inputs[0]).backward(traced, needs, primals, states, grad_states, grad_final)
+        return _choose_loop(traced, inputs[0]).backward(traced, needs, primals, states, grad_states, grad_final)
     of_state = [g if need else None for g, need in zip(by_state[..., 0, :], needs, strict=False)]
     of_rest = [next(rest) if need else None for need in needs[len(state) :]]
     of_params = [None if g is None else g.sum((0, 1)) for g in of_rest[len(inputs) :]]
@@ -91,17 +91,17 @@ def backward(
 def source(traced: TracedStep, needs: Sequence[bool]) -> str:
     """The graphs that are evaluated at all time steps together."""
     parts = {
-        "new states, Jacobian": approximate(traced).graph,
-        "Jacobian for gradients": exact(traced).graph,
+        "new states, Jacobian": linearize_for_search(traced).graph,
+        "Jacobian for gradients": linearize(traced).graph,
         "vector-Jacobian products": traced.vjp(tuple(needs)),
     }
     return "\n".join(f"# {title}\n{graph}\n" for title, graph in parts.items())
 
 
-def _cotangents(traced: TracedStep, system: System, path: Tensor, grad: Tensor) -> tuple[Tensor, Tensor]:
+def _solve_cotangents(traced: TracedStep, system: System, path: Tensor, grad: Tensor) -> tuple[Tensor, Tensor]:
     """λ for every time step; and for all but the last the sum of what it is made of, each term taken positive."""
-    step = exact(traced)
-    _, jacobian = system.linearized(path, step)
+    step = linearize(traced)
+    _, jacobian = system.linearize(path, step)
     onwards = (jacobian if step.diagonal else jacobian.transpose(0, 1))[..., 1:, :]
     last = grad[..., -1:, :]
     found = linear.solve(onwards, grad[..., :-1, :], last[..., 0, :], reverse=True)
@@ -111,10 +111,10 @@ def _cotangents(traced: TracedStep, system: System, path: Tensor, grad: Tensor) 
     return cotangents, grad[..., :-1, :].abs() + found.abs() + products
 
 
-def _fused(traced: TracedStep, like: Tensor) -> Backend:
+def _choose_loop(traced: TracedStep, like: Tensor) -> ScanBackend:
     """The fused loop where one applies, the plain one otherwise."""
     try:
         fused = load("gpu" if like.device.type == "cuda" else "cpu")
     except ImportError:
-        return cast(Backend, loop)
-    return cast(Backend, loop) if fused.refuses(traced, like) else fused
+        return cast(ScanBackend, loop)
+    return cast(ScanBackend, loop) if fused.refuses(traced, like) else fused

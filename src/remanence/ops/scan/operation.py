@@ -10,21 +10,21 @@ import torch
 from jaxtyping import Bool, Float, Int
 from torch import Tensor
 
-from remanence._kernels import enter
+from remanence._kernels import launch
 from remanence.errors import UserError
 from remanence.ops import autocast
 from remanence.ops.dispatch import choose, record, warn_once
+from remanence.ops.eager import run_eagerly
 from remanence.ops.episodes import check_reset, find_real, mask_padding, select_last
 from remanence.ops.scan import reference
 from remanence.ops.scan.backend import MODULES, load
 from remanence.ops.scan.fingerprint import fingerprint
 from remanence.ops.scan.fused import FusedLoop
-from remanence.ops.scan.layout import INPUTS, PARAMS, Group, Layout, Tensors, flat, group, parts
-from remanence.ops.scan.resets import with_reset
+from remanence.ops.scan.layout import INPUTS, PARAMS, Group, Layout, Tensors, as_group, list_tensors, unbind_group
+from remanence.ops.scan.resets import add_reset
 from remanence.ops.scan.tensors.graph import Shape
 from remanence.ops.scan.tensors.trace import Shapes, TracedTensorStep
 from remanence.ops.scan.trace import Step, TracedStep, UntraceableError
-from remanence.ops.uncompiled import uncompiled
 
 Many: TypeAlias = Sequence[Tensor] | Tensor
 Traced = TypeVar("Traced")
@@ -98,7 +98,7 @@ def scan(
     return _scan_episodes(step, inputs, state, params, reset, reset_state, lengths, backend, checkpoint_every)
 
 
-@uncompiled
+@run_eagerly
 def _scan_episodes(
     step: Step,
     inputs: Many,
@@ -111,7 +111,7 @@ def _scan_episodes(
     every: int | None,
 ) -> tuple[Tensors, Tensors]:
     """Run a scan whose sequences begin anew or end early: a step that resets, over inputs that are masked."""
-    inputs, state, params = _widen(group(inputs)), autocast.widen(state), _widen(group(params))
+    inputs, state, params = _widen(as_group(inputs)), autocast.widen(state), _widen(as_group(params))
     like, _ = _check(inputs, state, params, every)
     batch, time = like.shape[:2]
     if reset is not None:
@@ -127,7 +127,7 @@ def _scan_episodes(
     if [s.shape for s in first] != [s.shape for s in state]:
         shapes = [[list(s.shape) for s in each] for each in (state, first)]
         raise UserError(f"reset_state must be like state, {shapes[0]}, got {shapes[1]}")
-    step, inputs = with_reset(step, inputs, first, reset)
+    step, inputs = add_reset(step, inputs, first, reset)
     states, final = _scan(step, inputs, state, params, backend, every)
     if real is None:
         return states, final
@@ -135,18 +135,18 @@ def _scan_episodes(
     return tuple(mask_padding(real, over_time) for over_time in states), final
 
 
-@uncompiled
+@run_eagerly
 def _scan(
     step: Step, inputs: Many, state: Sequence[Tensor], params: Many, backend: str, every: int | None
 ) -> tuple[Tensors, Tensors]:
-    inputs, state, params = _widen(group(inputs)), autocast.widen(state), _widen(group(params))
+    inputs, state, params = _widen(as_group(inputs)), autocast.widen(state), _widen(as_group(params))
     like, counts = _check(inputs, state, params, every)
     if like.shape[1] == 0:
         return tuple(s.new_empty(len(s), 0, *s.shape[1:]) for s in state), tuple(s.clone() for s in state)
-    tensors = (*state, *flat(inputs), *flat(params))
-    given = _Given(step, parts(inputs, INPUTS), state, parts(params, PARAMS), like)
+    tensors = (*state, *list_tensors(inputs), *list_tensors(params))
+    given = _ScanArguments(step, unbind_group(inputs, INPUTS), state, unbind_group(params, PARAMS), like)
     options = {name: partial(given.refuses, name) for name in MODULES}
-    name = choose(backend, tensors, like, options, what="this step", told=partial(_tell, step))
+    name = choose(backend, tensors, like, options, what="this step", on_refusal=partial(_warn, step))
     if name == "reference":
         return reference.scan(step, given.inputs, state, given.params)
     if isinstance(given.traced, TracedTensorStep):
@@ -161,7 +161,7 @@ def _scan(
 
 
 @dataclass
-class _Given:
+class _ScanArguments:
     """The arguments of a scan, and the trace of its step once there is one."""
 
     step: Step
@@ -177,7 +177,7 @@ class _Given:
         if why is not None or self.traced is None:
             return why
         if isinstance(self.traced, TracedTensorStep):
-            why = enter.refuses(self.like)
+            why = launch.refuses(self.like)
         else:
             why = load(name).refuses(self.traced, self.like)
         if why is None and torch.is_grad_enabled():
@@ -192,7 +192,7 @@ class _Given:
             return why
         shapes = _inner_shapes(self.state, 1), _inner_shapes(self.inputs, 2), _inner_shapes(self.params, 0)
         try:
-            self.traced = trace_of_tensors(self.step, shapes, self.like.dtype)
+            self.traced = trace_tensor_step(self.step, shapes, self.like.dtype)
         except UntraceableError as error:
             return str(error)
         return None
@@ -210,7 +210,7 @@ class _Given:
             return "its tensors are not all [batch, channels]: there are kernels for CPUs only"
         counts = len(self.state), len(self.inputs), len(self.params)
         try:
-            self.traced = trace_of(self.step, counts, self.like)
+            self.traced = trace_step(self.step, counts, self.like)
         except UntraceableError as error:
             return str(error)
         return None
@@ -221,7 +221,7 @@ def _inner_shapes(tensors: Tensors, lead: int) -> tuple[Shape, ...]:
     return tuple(tuple(x.shape[lead:]) for x in tensors)
 
 
-def _tell(step: Step, why: str) -> None:
+def _warn(step: Step, why: str) -> None:
     name = getattr(step, "__qualname__", type(step).__name__)
     warn_once(f"scan runs {name} as a plain loop over time: {why}")
 
@@ -241,8 +241,10 @@ def scan_source(
     Raises:
         ValueError: the step cannot be traced; the message names the operation.
     """
-    like, counts = _check(group(inputs), tuple(state), group(params), None)
-    given = _Given(step, parts(group(inputs), INPUTS), tuple(state), parts(group(params), PARAMS), like)
+    like, counts = _check(as_group(inputs), tuple(state), as_group(params), None)
+    given = _ScanArguments(
+        step, unbind_group(as_group(inputs), INPUTS), tuple(state), unbind_group(as_group(params), PARAMS), like
+    )
     why = given.trace(backend)
     if why is not None or given.traced is None:
         raise UserError(f"this step cannot be fused: {why}")
@@ -257,19 +259,19 @@ _TRACES: OrderedDict[Hashable, Any] = OrderedDict()
 _KEEP = 256
 
 
-def trace_of(step: Step, counts: tuple[int, int, int], like: Tensor) -> TracedStep:
+def trace_step(step: Step, counts: tuple[int, int, int], like: Tensor) -> TracedStep:
     """The trace of a pointwise step, from the last time if nothing that the step depends on has changed."""
     batch, _, channels = like.shape
     key = (counts, batch, channels, like.dtype)
-    return _kept(step, key, lambda: TracedStep(step, counts, batch, channels, like.dtype))
+    return _reuse_trace(step, key, lambda: TracedStep(step, counts, batch, channels, like.dtype))
 
 
-def trace_of_tensors(step: Step, shapes: Shapes, dtype: torch.dtype) -> TracedTensorStep:
+def trace_tensor_step(step: Step, shapes: Shapes, dtype: torch.dtype) -> TracedTensorStep:
     """The trace of a step on tensors of any shape, likewise."""
-    return _kept(step, (shapes, dtype), lambda: TracedTensorStep(step, shapes, dtype))
+    return _reuse_trace(step, (shapes, dtype), lambda: TracedTensorStep(step, shapes, dtype))
 
 
-def _kept(step: Step, of: Hashable, trace: Callable[[], Traced]) -> Traced:
+def _reuse_trace(step: Step, of: Hashable, trace: Callable[[], Traced]) -> Traced:
     print_ = fingerprint(step)
     if print_ is None:
         return trace()
@@ -302,9 +304,9 @@ def _check(inputs: Group, state: Tensors, params: Group, every: int | None) -> t
     counts = len(state), inputs.shape[INPUTS] if together else len(inputs), len(params)
     if like is None or 0 in counts[:2]:
         raise UserError(f"scan needs at least one input and one state, got {counts[1]} and {counts[0]}")
-    _fit("inputs", flat(inputs), like.shape[:2], like)
-    _fit("state", state, like.shape[:1], like)
-    _fit("params", flat(params), (), like)
+    _check_group("inputs", list_tensors(inputs), like.shape[:2], like)
+    _check_group("state", state, like.shape[:1], like)
+    _check_group("params", list_tensors(params), (), like)
     if isinstance(params, Tensor) and params.shape[1:] != like.shape[-1:]:
         expected = [counts[2], like.shape[-1]]
         raise UserError(f"scan expected params[0] to be {expected} in one tensor, got {list(params.shape)}")
@@ -313,7 +315,7 @@ def _check(inputs: Group, state: Tensors, params: Group, every: int | None) -> t
     return like.select(INPUTS, 0) if together else like, counts
 
 
-def _fit(name: str, tensors: Tensors, lead: Sequence[int], like: Tensor) -> None:
+def _check_group(name: str, tensors: Tensors, lead: Sequence[int], like: Tensor) -> None:
     """Refuse a tensor whose shape does not begin like this, or not of the dtype and on the device of the inputs."""
     dtype, device = like.dtype, like.device
     for index, tensor in enumerate(tensors):

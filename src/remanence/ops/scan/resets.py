@@ -3,11 +3,11 @@
 from torch import Tensor
 
 from remanence.ops.episodes import begin_anew
-from remanence.ops.scan.layout import INPUTS, Group, Tensors, parts
+from remanence.ops.scan.layout import INPUTS, Group, Tensors, split
 from remanence.ops.scan.trace import Step
 
 
-def with_reset(step: Step, inputs: Group, first: Tensors, reset: Tensor) -> tuple[Step, tuple[Tensor, ...]]:
+def add_reset(step: Step, inputs: Group, first: Tensors, reset: Tensor) -> tuple[Step, tuple[Tensor, ...]]:
     """Return a step that begins anew where ``reset`` is true, and its inputs: those given, the reset, the first state.
 
     Args:
@@ -16,7 +16,7 @@ def with_reset(step: Step, inputs: Group, first: Tensors, reset: Tensor) -> tupl
         first: the state that a reset returns to.
         reset: [batch, time], bool.
     """
-    given = parts(inputs, INPUTS)
+    given = split(inputs, INPUTS)
     like, time = given[0], reset.shape[1]
     now = reset.to(like.dtype)
     if like.ndim == 3 and all(s.shape[1:] == like.shape[2:] for s in first):  # as a pointwise step has it

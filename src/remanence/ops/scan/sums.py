@@ -23,37 +23,37 @@ class Sums:
     totals: tuple[tuple[tuple[int, int], ...], ...]
 
 
-def factored(graph: Graph, first: int) -> Sums:
+def factor_sums(graph: Graph, first: int) -> Sums:
     """Take out of the outputs from the first on, which are added up over time, what does not change with it."""
-    factoring = _Factoring(graph)
-    forms = [factoring.form(output) for output in graph.outputs[first:]]
+    factoring = _Factorization(graph)
+    forms = [factoring.factor(output) for output in graph.outputs[first:]]
     signed = [[factoring.positive(factor, term) for factor, term in form.items()] for form in forms]
     terms = list(dict.fromkeys(term for form in signed for _, term in form))
     factors = [factor for form in signed for factor, _ in form]
-    whole = factoring.builder.graph([*graph.outputs[:first], *terms, *factors])
+    whole = factoring.builder.build_graph([*graph.outputs[:first], *terms, *factors])
     kept = whole.outputs[first : first + len(terms)]
     places = iter(whole.outputs[first + len(terms) :])
     totals = tuple(tuple((next(places), terms.index(term)) for _, term in form) for form in signed)
     return Sums(whole, kept, totals)
 
 
-class _Factoring:
+class _Factorization:
     def __init__(self, graph: Graph):
         self.builder = Builder()
         self._fixed: set[int] = set()
         for node in graph.nodes:  # they keep their positions
-            self._known(self.builder.add(node.op, *node.arguments, value=node.value))
-        self._one = self._known(self.builder.constant(1.0))
+            self._note_fixed(self.builder.add(node.op, *node.arguments, value=node.value))
+        self._one = self._note_fixed(self.builder.constant(1.0))
 
-    def form(self, position: int) -> Form:
+    def factor(self, position: int) -> Form:
         """A value as a sum of products."""
         node = self.builder.nodes[position]
         as_it_is = {self._one: position}
         if position in self._fixed or node.op not in ("add", "sub", "neg", "mul", "div"):
             return as_it_is
         if node.op in ("mul", "div"):
-            return self._scaled(node.op, *node.arguments) or as_it_is
-        forms = [self.form(argument) for argument in node.arguments]
+            return self._scale(node.op, *node.arguments) or as_it_is
+        forms = [self.factor(argument) for argument in node.arguments]
         if all(form.keys() == as_it_is.keys() for form in forms):
             return as_it_is
         left, right = forms if len(forms) == 2 else ({}, forms[0])
@@ -67,13 +67,13 @@ class _Factoring:
         node = self.builder.nodes[term]
         return (self._add("neg", factor), node.arguments[0]) if node.op == "neg" else (factor, term)
 
-    def _scaled(self, op: str, left: int, right: int) -> Form | None:
+    def _scale(self, op: str, left: int, right: int) -> Form | None:
         """Of a product or a quotient; None if neither of its operands can be taken out."""
         if op == "mul" and left in self._fixed:
             left, right = right, left
         if right not in self._fixed:
             return None
-        form = self.form(left)
+        form = self.factor(left)
         if self.builder.nodes[right].op != "constant":
             return {self._add(op, factor, right): term for factor, term in form.items()}
         if form.keys() == {self._one}:
@@ -81,9 +81,9 @@ class _Factoring:
         return {factor: self._add(op, term, right) for factor, term in form.items()}
 
     def _add(self, op: str, *arguments: int) -> int:
-        return self._known(self.builder.apply(op, *arguments))
+        return self._note_fixed(self.builder.apply(op, *arguments))
 
-    def _known(self, position: int) -> int:
+    def _note_fixed(self, position: int) -> int:
         """A new position, of which is noted whether it changes with time."""
         node = self.builder.nodes[position]
         if node.op in ("constant", "param") or (node.arguments and self._fixed.issuperset(node.arguments)):

@@ -12,7 +12,7 @@ from torch import Tensor
 
 from remanence._torch import TorchDispatchMode, pytree
 from remanence.ops.scan.aten import LOWERINGS, Emitter
-from remanence.ops.scan.graph import Builder, Graph, without_dead_code
+from remanence.ops.scan.graph import Builder, Graph, eliminate_dead_code
 from remanence.ops.scan.layout import Tensors
 
 Item = TypeVar("Item")
@@ -48,7 +48,7 @@ class TracedStep:
         self.dtype = dtype
         self.step = step
         self._lanes = (batch, channels)
-        self.forward = recorded_twice(lambda: self._record(self.step, self.counts, batch_of_params=False))
+        self.forward = record_twice(lambda: self._record(self.step, self.counts, batch_of_params=False))
         self.kernels: dict[object, Any] = {}
         """What backends made of the graphs, under keys of theirs."""
         self._vjps: dict[tuple[bool, ...], Graph] = {}
@@ -67,7 +67,7 @@ class TracedStep:
         key = tuple(wanted)
         if key not in self._vjps:
             outputs = [output for output, keep in zip(self._all_vjps.outputs, wanted, strict=True) if keep]
-            self._vjps[key] = without_dead_code(Graph(self._all_vjps.nodes, tuple(outputs)))
+            self._vjps[key] = eliminate_dead_code(Graph(self._all_vjps.nodes, tuple(outputs)))
         return self._vjps[key]
 
     def split(self, flat: Sequence[Item]) -> tuple[tuple[Item, ...], tuple[Item, ...], tuple[Item, ...]]:
@@ -78,7 +78,7 @@ class TracedStep:
     @cached_property
     def refuses_derivative(self) -> str | None:
         """Why there is no derivative, or None."""
-        return why_refused(lambda: self._all_vjps)
+        return find_refusal(lambda: self._all_vjps)
 
     @cached_property
     def _all_vjps(self) -> Graph:
@@ -105,13 +105,13 @@ class TracedStep:
                 recorder.placeholder(kind, index, tensor)
             groups.append(tensors)
         try:
-            with alone(), recorder:
+            with isolate(), recorder:
                 results = function(*groups)
         except UntraceableError:
             raise
         except Exception as error:
             raise UntraceableError(f"{type(error).__name__}: {error}") from error
-        return recorder.builder.graph([recorder.result(result) for result in results])
+        return recorder.builder.build_graph([recorder.find_result(result) for result in results])
 
 
 _REPEATED: set[str] = set()
@@ -120,9 +120,9 @@ _REPEATED: set[str] = set()
 _MOST_REPEATED = 1024
 
 
-def recorded_twice(record: Callable[[], Recording]) -> Recording:
+def record_twice(record: Callable[[], Recording]) -> Recording:
     """What a step does, if it is the same in a second call."""
-    with _generators_kept():
+    with _preserve_generators():
         first = record()
         text = str(first)
         if text not in _REPEATED and text != str(record()):
@@ -137,23 +137,23 @@ def recorded_twice(record: Callable[[], Recording]) -> Recording:
 
 
 @contextmanager
-def alone() -> Iterator[None]:
+def isolate() -> Iterator[None]:
     """Run a step as if nothing was around the scan.
 
     Grad mode is on, since a derivative needs it and a step may ask for it; autocast is off, as the arithmetic is in the
     dtype of the scan; and hooks on saved tensors are not called: ``torch.utils.checkpoint`` would count the tensors of
     a trace that is not there when it computes a second time.
     """
-    hooks = torch.autograd.graph.saved_tensors_hooks(_as_it_is, _as_it_is)
+    hooks = torch.autograd.graph.saved_tensors_hooks(_return_unchanged, _return_unchanged)
     with torch.enable_grad(), torch.autocast("cpu", enabled=False), hooks:
         yield
 
 
-def _as_it_is(tensor: Tensor) -> Tensor:
+def _return_unchanged(tensor: Tensor) -> Tensor:
     return tensor
 
 
-def why_refused(derive: Callable[[], object]) -> str | None:
+def find_refusal(derive: Callable[[], object]) -> str | None:
     """Why a derivative cannot be recorded, or None."""
     try:
         derive()
@@ -163,7 +163,7 @@ def why_refused(derive: Callable[[], object]) -> str | None:
 
 
 @contextmanager
-def _generators_kept() -> Iterator[None]:
+def _preserve_generators() -> Iterator[None]:
     """Random numbers of Python and NumPy go on afterwards as if none had been drawn; torch's are refused undrawn."""
     of_python, of_numpy = random.getstate(), np.random.get_state()  # noqa: NPY002 (the one that steps may use)
     try:
@@ -201,20 +201,20 @@ class _Recorder(TorchDispatchMode):
 
     def placeholder(self, kind: str, index: int, tensor: Tensor) -> None:
         self._given.add(tensor.untyped_storage().data_ptr())
-        self.know(tensor, self.builder.add(kind, value=index))
+        self.assign(tensor, self.builder.add(kind, value=index))
 
-    def know(self, tensor: Tensor, place: int) -> None:
+    def assign(self, tensor: Tensor, place: int) -> None:
         self._places[id(tensor)] = (tensor, place)
 
     @classmethod
     def _should_skip_dynamo(cls) -> bool:
         return False  # skipping would import the compiler, a second and more, to leave out what it never sees
 
-    def result(self, value: Any) -> int:
+    def find_result(self, value: Any) -> int:
         if not isinstance(value, Tensor) or value.shape != self._lanes or value.dtype != self._dtype:
             came = f"{value.dtype} {list(value.shape)}" if isinstance(value, Tensor) else repr(value)
             raise UntraceableError(f"a result that is not {self._dtype} {list(self._lanes)}: {came}")
-        return Emitter(self.builder).real(self._place(value))
+        return Emitter(self.builder).real(self._find_place(value))
 
     def __torch_dispatch__(self, func: Any, types: Any, args: Any = (), kwargs: Any = None) -> Any:
         kwargs = kwargs or {}
@@ -231,11 +231,11 @@ class _Recorder(TorchDispatchMode):
                 raise UntraceableError(f"{name}: a value that decides what is computed")
         elif name in FACTORIES or all(self._is_constant(x) for x in operands):
             for output in outputs:
-                self.know(output, self._constant(output, name))
+                self.assign(output, self._make_constant(output, name))
         else:
-            place = self._lowered(name, func, args, kwargs, outputs[0])
+            place = self._lower(name, func, args, kwargs, outputs[0])
             for output in outputs:  # a second output is a buffer for the derivative, which the lowering does not need
-                self.know(output, place)
+                self.assign(output, place)
         return result
 
     def _in_place(self, name: str, args: Any) -> str:
@@ -247,9 +247,9 @@ class _Recorder(TorchDispatchMode):
             raise UntraceableError(f"{name}: an operation in place")
         return name[:-1]
 
-    def _lowered(self, name: str, func: Any, args: Any, kwargs: Any, output: Tensor) -> int:
+    def _lower(self, name: str, func: Any, args: Any, kwargs: Any, output: Tensor) -> int:
         emitter = Emitter(self.builder)
-        operands = [self._operand(x) for x in every_argument(func, args, kwargs)]
+        operands = [self._convert_operand(x) for x in fill_arguments(func, args, kwargs)]
         if output.dtype.is_floating_point and output.dtype != self._dtype:
             raise UntraceableError(f"{name}: a result of {output.dtype} in a step of {self._dtype}")
         if output.is_complex():
@@ -266,29 +266,29 @@ class _Recorder(TorchDispatchMode):
             raise UntraceableError(f"{name}: a result of shape {list(output.shape)}")
         return LOWERINGS[name](emitter, *operands)
 
-    def _operand(self, x: Any) -> Any:
+    def _convert_operand(self, x: Any) -> Any:
         if isinstance(x, Tensor):
-            return self._place(x)
+            return self._find_place(x)
         return self.builder.constant(x) if isinstance(x, bool | int | float) else x
 
-    def _place(self, tensor: Tensor) -> int:
+    def _find_place(self, tensor: Tensor) -> int:
         if id(tensor) not in self._places:
             if tensor.requires_grad:
                 raise UntraceableError("a tensor from outside that requires a gradient: pass it in params or inputs")
-            self.know(tensor, self._constant(tensor, "a tensor from outside"))
+            self.assign(tensor, self._make_constant(tensor, "a tensor from outside"))
         return self._places[id(tensor)][1]
 
     def _is_constant(self, tensor: Tensor) -> bool:
-        return self.builder.nodes[self._place(tensor)].op == "constant"
+        return self.builder.nodes[self._find_place(tensor)].op == "constant"
 
-    def _constant(self, tensor: Tensor, name: str) -> int:
+    def _make_constant(self, tensor: Tensor, name: str) -> int:
         values = tensor.detach().reshape(-1)
         if tensor.is_complex() or values.numel() == 0 or not torch.equal(values, values[:1].expand_as(values)):
             raise UntraceableError(f"{name}: a constant that is not one number: pass it in params or inputs")
         return self.builder.constant(values[0].item())
 
 
-def every_argument(func: Any, args: Sequence[Any], kwargs: dict[str, Any]) -> list[Any]:
+def fill_arguments(func: Any, args: Sequence[Any], kwargs: dict[str, Any]) -> list[Any]:
     """Arguments in the order of the schema, defaults filled in."""
     rest = func._schema.arguments[len(args) :]
     return [*args, *(kwargs.get(a.name, a.default_value) for a in rest)]

@@ -9,7 +9,7 @@ from torch import Tensor
 
 from remanence.ops.scan import linear
 from remanence.ops.scan.interpreter import evaluate
-from remanence.ops.scan.jacobian import Linearization, approximate, exact
+from remanence.ops.scan.jacobian import Linearization, linearize, linearize_for_search
 from remanence.ops.scan.layout import Tensors
 from remanence.ops.scan.trace import TracedStep
 
@@ -69,7 +69,7 @@ class Point:
         """The largest value that each state of each lane takes."""
         return torch.maximum(self.new.abs().amax(-2, keepdim=True), self.start.abs().unsqueeze(-2))
 
-    def where_not(self, moved: Tensor, other: "Point") -> "Point":
+    def replace_where(self, moved: Tensor, other: "Point") -> "Point":
         """This point, but the other in the lanes that moved there."""
         states, new, jacobian = (
             torch.where(moved, theirs, ours)
@@ -104,31 +104,31 @@ class System:
 
     def step(self, path: Tensor) -> Tensor:
         """One step on from every state of a path but the last."""
-        return self._stacked(evaluate(self._traced.forward, self.values(path), path))
+        return self._stack(evaluate(self._traced.forward, self.values(path), path))
 
-    def linearized(self, path: Tensor, step: Linearization) -> tuple[Tensor, Tensor]:
+    def linearize(self, path: Tensor, step: Linearization) -> tuple[Tensor, Tensor]:
         """The same, and the Jacobian there, [new state, old state, ...], or its diagonal."""
         results = evaluate(step.graph, self.values(path), path)
         states = self.shape[0]
-        jacobian = self._stacked(results[states:])
-        return self._stacked(results[:states]), jacobian if step.diagonal else jacobian.unflatten(0, (states, states))
+        jacobian = self._stack(results[states:])
+        return self._stack(results[:states]), jacobian if step.diagonal else jacobian.unflatten(0, (states, states))
 
     def point(self, states: Tensor) -> Point:
         """These states, for the search."""
-        return Point(states, *self.linearized(self.path(states), approximate(self._traced)), self.start)
+        return Point(states, *self.linearize(self.path(states), linearize_for_search(self._traced)), self.start)
 
     def whole_jacobian(self, point: Point) -> Tensor:
-        """The Jacobian of a point, without what :func:`approximate` left out."""
-        step = exact(self._traced)
-        if step is approximate(self._traced):
+        """The Jacobian of a point, without what :func:`linearize_for_search` left out."""
+        step = linearize(self._traced)
+        if step is linearize_for_search(self._traced):
             return point.jacobian
-        return self.linearized(self.path(point.states), step)[1]
+        return self.linearize(self.path(point.states), step)[1]
 
     def values(self, path: Tensor) -> dict[str, Sequence[Tensor]]:
         """The placeholders of a graph."""
         return {"state": path[..., :-1, :].unbind(), "input": self._inputs, "param": self._params}
 
-    def _stacked(self, results: list[Tensor]) -> Tensor:
+    def _stack(self, results: list[Tensor]) -> Tensor:
         return torch.stack([result.expand(self.shape[1:]) for result in results])
 
 
@@ -167,7 +167,7 @@ def search(traced: TracedStep, inputs: Tensors, state: Tensors, params: Tensors)
     for iteration in range(MAX_ITERATIONS + 1):
         tolerance = RESIDUAL_TOLERANCE * torch.finfo(here.new.dtype).eps * here.scale
         if bool((here.largest <= tolerance).all()):
-            polished, residual = _polished(system, here, tolerance)
+            polished, residual = _polish(system, here, tolerance)
             if polished is not None:
                 return Outcome(polished, iteration, residual)
             failure = "ill-conditioned"
@@ -180,14 +180,14 @@ def search(traced: TracedStep, inputs: Tensors, state: Tensors, params: Tensors)
         if damped or not bool(kept.all()):
             if bool(((damping == 1) & ~kept).any()):
                 break
-            damping, damped = _redamped(damping, kept), True
-            here = here.where_not(kept, there)
+            damping, damped = _update_damping(damping, kept), True
+            here = here.replace_where(kept, there)
         else:
             here = there
     return Outcome(None, iteration, float(here.size.max()), failure)
 
 
-def _polished(system: System, here: Point, tolerance: Tensor) -> tuple[Tensor | None, float]:
+def _polish(system: System, here: Point, tolerance: Tensor) -> tuple[Tensor | None, float]:
     """The states after one more Newton step and one evaluation, if that step is small; and the residual."""
     correction = linear.solve(system.whole_jacobian(here), here.residual)
     corrected = here.states + correction
@@ -198,7 +198,7 @@ def _polished(system: System, here: Point, tolerance: Tensor) -> tuple[Tensor | 
     return (polished if found else None), float(residual.max())
 
 
-def _redamped(damping: Tensor, kept: Tensor) -> Tensor:
+def _update_damping(damping: Tensor, kept: Tensor) -> Tensor:
     """Less where an iteration was kept, more where it was not."""
     less = torch.where(damping > FIRST_DAMPING, damping / 4, 0)
     return torch.where(kept, less, (2 * damping).clamp(FIRST_DAMPING, 1))

@@ -11,9 +11,9 @@ from collections.abc import Sequence
 
 import torch
 
-from remanence._kernels.generated import filled
+from remanence._kernels.source_text import fill_template
 from remanence.ops.scan.graph import Graph
-from remanence.ops.scan.triton_step import call, placeholders, real_type, step_function, tuple_of
+from remanence.ops.scan.triton_step import list_placeholders, real_type, write_call, write_step_function, write_tuple
 
 _MODULE = '''\
 import triton
@@ -78,19 +78,25 @@ def forward_source(graph: Graph, dtype: torch.dtype) -> str:
         dtype: of the tensors.
     """
     real = real_type(dtype)
-    inputs, before, params = (placeholders(graph, kind) for kind in ("input", "state", "param"))
-    new = _numbered("state", range(len(graph.outputs)))
-    written = _numbered("states", range(len(new)))
-    return _module(
+    inputs, before, params = (list_placeholders(graph, kind) for kind in ("input", "state", "param"))
+    new = _number_names("state", range(len(graph.outputs)))
+    written = _number_names("states", range(len(new)))
+    return _write_module(
         kernel="forward",
-        step=step_function("step", graph, real),
+        step=write_step_function("step", graph, real),
         strided=inputs or ["input0"],
         contiguous=written,
-        others=[*_initial(before), *params],
+        others=[*_initial_names(before), *params],
         first_step="0",
         onwards="+",
-        begin=[*_params(params, real), *(_row(s, i, real) for s, i in zip(before, _initial(before), strict=True))],
-        one_step=[*_converted(inputs, real), f"{tuple_of(new)} = {call('step', [*placeholders(graph), 'LANES'])}"],
+        begin=[
+            *_load_params(params, real),
+            *(_load_row(s, i, real) for s, i in zip(before, _initial_names(before), strict=True)),
+        ],
+        one_step=[
+            *_convert(inputs, real),
+            f"{write_tuple(new)} = {write_call('step', [*list_placeholders(graph), 'LANES'])}",
+        ],
         store=[f"tl.store({to}_at + at, {value}, now)" for to, value in zip(written, new, strict=True)],
     )
 
@@ -116,34 +122,38 @@ def backward_source(
         final: for each state whether there is a gradient of it after the last step.
     """
     real = real_type(dtype)
-    inputs, before, params = (placeholders(graph, kind) for kind in ("input", "state", "param"))
-    carried = _numbered("cotangent", range(len(above)))
-    given_above, given_final = _numbered("above", _where(above)), _numbered("final", _where(final))
+    inputs, before, params = (list_placeholders(graph, kind) for kind in ("input", "state", "param"))
+    carried = _number_names("cotangent", range(len(above)))
+    given_above, given_final = _number_names("above", _find_true(above)), _number_names("final", _find_true(final))
     d_states, d_inputs, d_params = (
-        _numbered(name, _where(need)) for name, need in zip(("d_state", "d_input", "d_param"), needs, strict=True)
+        _number_names(name, _find_true(need))
+        for name, need in zip(("d_state", "d_input", "d_param"), needs, strict=True)
     )
-    new = [*_numbered("new", range(len(above))), *d_inputs, *d_params]
+    new = [*_number_names("new", range(len(above))), *d_inputs, *d_params]
     totals = [name.replace("d_", "total_") for name in d_params]
-    return _module(
+    return _write_module(
         kernel="backward",
-        step=step_function("gradients", graph, real),
+        step=write_step_function("gradients", graph, real),
         strided=[*inputs, *given_above] or ["input0"],
         contiguous=d_inputs,
         previous=before,
-        others=[*_initial(before), *params, *given_final, *d_states, *d_params],
+        others=[*_initial_names(before), *params, *given_final, *d_states, *d_params],
         first_step="(time + STEPS - 1) // STEPS * STEPS - 1",
         onwards="-",
         begin=[
-            *_params(params, real),
-            *(_row(i, i, real) for i in _initial(before)),
-            *(_row(c, f"final{i}", real) if final[i] else _zero(c, real) for i, c in enumerate(carried)),
-            *(_zero(total, real) for total in totals),
+            *_load_params(params, real),
+            *(_load_row(i, i, real) for i in _initial_names(before)),
+            *(_load_row(c, f"final{i}", real) if final[i] else _write_zero(c, real) for i, c in enumerate(carried)),
+            *(_write_zero(total, real) for total in totals),
         ],
         one_step=[
-            *_converted(inputs, real),
-            *(f"{s} = tl.where(t > 0, {s}.to({real}), {i})" for s, i in zip(before, _initial(before), strict=True)),
+            *_convert(inputs, real),
+            *(
+                f"{s} = tl.where(t > 0, {s}.to({real}), {i})"
+                for s, i in zip(before, _initial_names(before), strict=True)
+            ),
             *(f"{name.replace('above', 'cotangent')} += {name}.to({real})" for name in given_above),
-            f"{tuple_of(new)} = {call('gradients', [*placeholders(graph), 'LANES'])}",
+            f"{write_tuple(new)} = {write_call('gradients', [*list_placeholders(graph), 'LANES'])}",
             *(f"{c} = tl.where(t < time, new{i}, {c})" for i, c in enumerate(carried)),
             *(f"{total} += tl.where(t < time, {d}, 0.0)" for total, d in zip(totals, d_params, strict=True)),
         ],
@@ -155,7 +165,7 @@ def backward_source(
     )
 
 
-def _module(
+def _write_module(
     *,
     kernel: str,
     step: str,
@@ -202,48 +212,48 @@ def _module(
         *(f"{name}_at += row * {name}_batch + channel * {name}_channel" for name in strided),
         *(f"{name}_at += row * time * channels + channel" for name in (*histories, *contiguous)),
     ]
-    return filled(
+    return fill_template(
         _MODULE,
         numbers=textwrap.fill(" ".join([*strides, *_SIZES]), 110),
         pointers=textwrap.fill(" ".join(pointers), 110),
         step=step,
-        read_head=call("def read", ["t", *read]),
+        read_head=write_call("def read", ["t", *read]),
         loads="\n".join(["(", *(f"    {load}," for load in loads), ")"]),
-        head=call(f"def {kernel}", [*pointers, *strides, *_SIZES, "LANES: tl.constexpr", "STEPS: tl.constexpr"]),
+        head=write_call(f"def {kernel}", [*pointers, *strides, *_SIZES, "LANES: tl.constexpr", "STEPS: tl.constexpr"]),
         begin="\n".join([*moves, *begin, f"first = {first_step}"]),
-        read_first=call("read", [f"first {onwards} i", *read]),
-        read_ahead=call("read", [f"first {onwards} (done + STEPS + i)", *read]),
+        read_first=write_call("read", [f"first {onwards} i", *read]),
+        read_ahead=write_call("read", [f"first {onwards} (done + STEPS + i)", *read]),
         t=f"first {onwards} (done + i)",
-        values=tuple_of([*strided, *previous]),
+        values=write_tuple([*strided, *previous]),
         one_step="\n".join(one_step),
         store="\n".join(store),
         end="\n".join(end),
     )
 
 
-def _numbered(name: str, indices: Sequence[int]) -> list[str]:
+def _number_names(name: str, indices: Sequence[int]) -> list[str]:
     return [f"{name}{index}" for index in indices]
 
 
-def _where(flags: Sequence[bool]) -> list[int]:
+def _find_true(flags: Sequence[bool]) -> list[int]:
     return [index for index, flag in enumerate(flags) if flag]
 
 
-def _initial(states: Sequence[str]) -> list[str]:
+def _initial_names(states: Sequence[str]) -> list[str]:
     return [name.replace("state", "initial") for name in states]
 
 
-def _params(names: Sequence[str], real: str) -> list[str]:
+def _load_params(names: Sequence[str], real: str) -> list[str]:
     return [f"{name} = tl.load({name}_at + channel, live, 0.0).to({real})" for name in names]
 
 
-def _row(name: str, source: str, real: str) -> str:
+def _load_row(name: str, source: str, real: str) -> str:
     return f"{name} = tl.load({source}_at + lane, live, 0.0).to({real})"
 
 
-def _zero(name: str, real: str) -> str:
+def _write_zero(name: str, real: str) -> str:
     return f"{name} = tl.full([LANES], 0.0, {real})"
 
 
-def _converted(names: Sequence[str], real: str) -> list[str]:
+def _convert(names: Sequence[str], real: str) -> list[str]:
     return [f"{name} = {name}.to({real})" for name in names]

@@ -15,12 +15,12 @@ def real_type(dtype: torch.dtype) -> str:
     return str(torch.promote_types(dtype, torch.float32)).replace("torch.", "tl.")
 
 
-def placeholders(graph: Graph, *kinds: str) -> list[str]:
+def list_placeholders(graph: Graph, *kinds: str) -> list[str]:
     """Names of the placeholders that the results depend on, in order: ``state0``, ``input1``."""
-    return [f"{kind}{index}" for kind in kinds or PLACEHOLDERS for index in sorted(graph.uses(kind))]
+    return [f"{kind}{index}" for kind in kinds or PLACEHOLDERS for index in sorted(graph.find_placeholders(kind))]
 
 
-def step_function(name: str, graph: Graph, real: str) -> str:
+def write_step_function(name: str, graph: Graph, real: str) -> str:
     """The source of ``name(*placeholders, LANES)``, which returns the results as a tuple of blocks."""
     names: list[str] = []
     lines = []
@@ -29,13 +29,13 @@ def step_function(name: str, graph: Graph, real: str) -> str:
             names.append(f"{node.op}{node.value}")
         else:
             names.append(f"v{position}")
-            lines.append(f"v{position} = {_expression(node, names, real)}")
-    lines.append(f"return {tuple_of([names[output] for output in graph.outputs])}")
-    head = call(f"def {name}", [*placeholders(graph), "LANES: tl.constexpr"])
+            lines.append(f"v{position} = {_write_expression(node, names, real)}")
+    lines.append(f"return {write_tuple([names[output] for output in graph.outputs])}")
+    head = write_call(f"def {name}", [*list_placeholders(graph), "LANES: tl.constexpr"])
     return f"@triton.jit\n{head}:\n" + textwrap.indent("\n".join(lines), "    ")
 
 
-def _expression(node: Node, names: Sequence[str], real: str) -> str:
+def _write_expression(node: Node, names: Sequence[str], real: str) -> str:
     if node.op == "constant":
         # A block of its type, since Triton takes a bare number for a float32 in a few places.
         value = repr(node.value) if math.isfinite(node.value) else f'float("{node.value}")'
@@ -43,12 +43,12 @@ def _expression(node: Node, names: Sequence[str], real: str) -> str:
     return OPERATIONS[node.op].triton.format(*(names[argument] for argument in node.arguments), real=real)
 
 
-def tuple_of(names: Sequence[str]) -> str:
+def write_tuple(names: Sequence[str]) -> str:
     """A tuple, of one name too."""
-    return f"({names[0]},)" if len(names) == 1 else call("", names)
+    return f"({names[0]},)" if len(names) == 1 else write_call("", names)
 
 
-def call(function: str, arguments: Sequence[str]) -> str:
+def write_call(function: str, arguments: Sequence[str]) -> str:
     """A call or a signature, over several lines if it is long."""
     inside = ", ".join(arguments)
     if len(function) + len(inside) <= 80:

@@ -173,7 +173,7 @@ def test_threads_do_not_matter(step):
 
 def test_another_number_of_threads_on_the_way_back():
     """A block has as many samples as on the way there, whatever the threads are now."""
-    inputs, state, params = problem(gru, batch=kernel.register(64) + 1)
+    inputs, state, params = problem(gru, batch=kernel.vector_width(64) + 1)
     tensors, before = [*inputs, *state, *params], torch.get_num_threads()
     expected = grads(flat(remanence.scan(gru, inputs, state, params, backend="reference")), tensors)
     for there, back in ((1, 2), (2, 1)):

@@ -11,7 +11,7 @@ from remanence._kernels import threads
 from remanence._kernels.buffers import allocate
 from remanence.ops.scan.layout import Tensors
 from remanence.ops.scan.tensors.graph import size_of
-from remanence.ops.scan.tensors.kernels import Compiled, both_of, lanes_for
+from remanence.ops.scan.tensors.kernels import CompiledStep, choose_block_width, compile_both
 from remanence.ops.scan.tensors.trace import Total, TracedTensorStep
 from remanence.ops.scan.tensors.writer import Constant, Pack, Table
 
@@ -21,7 +21,9 @@ CHUNK = 2**26
 
 def source(traced: TracedTensorStep) -> str:
     """The generated code, both directions, as a person reads it."""
-    return "\n\n".join(compiled.source.text for compiled in both_of(traced, lanes_for(traced.dtype, 1, 1)))
+    return "\n\n".join(
+        compiled.source.text for compiled in compile_both(traced, choose_block_width(traced.dtype, 1, 1))
+    )
 
 
 class Tables:
@@ -35,19 +37,19 @@ class Tables:
         free: what all samples share.
     """
 
-    def __init__(self, compiled: Compiled, batch: int, time: int, dtype: torch.dtype, free: Sequence[Tensor]):
+    def __init__(self, compiled: CompiledStep, batch: int, time: int, dtype: torch.dtype, free: Sequence[Tensor]):
         self.compiled, self.batch, self.time, self._dtype = compiled, batch, time, dtype
         self.units = -(-batch // compiled.lanes)
         self.parts = max(1, min(torch.get_num_threads(), self.units))
         self._alive: list[object] = []
         self._rows: dict[str, array] = {name: array("q") for name in ("starts", "loads", "grads", "stores", "ends")}
-        self._frees = self._addresses(free, compiled.source.constants)
+        self._frees = self._collect_addresses(free, compiled.source.constants)
         self.saved: Tensor | None = None
         self.sums: Tensor | None = None
 
-    def _addresses(self, free: Sequence[Tensor], constants: Iterable[Constant]) -> array:
+    def _collect_addresses(self, free: Sequence[Tensor], constants: Iterable[Constant]) -> array:
         whole = [f.contiguous() for f in free]
-        made = [_packed(whole[c.free], c) if isinstance(c, Pack) else _as_tensor(c) for c in constants]
+        made = [_pack(whole[c.free], c) if isinstance(c, Pack) else _as_tensor(c) for c in constants]
         self._alive += [*whole, *made]
         return array("q", [x.data_ptr() for x in (*whole, *made)] or [0])
 
@@ -97,7 +99,7 @@ def _as_tensor(table: Table) -> Tensor:
     return torch.tensor(table.places, dtype=torch.int64)
 
 
-def _packed(free: Tensor, pack: Pack) -> Tensor:
+def _pack(free: Tensor, pack: Pack) -> Tensor:
     """A matrix in the order in which a kernel reads it."""
     groups, results, terms = pack.sizes
     matrix = free.as_strided(pack.sizes, pack.strides, free.storage_offset() + pack.offset)
@@ -108,7 +110,7 @@ def _packed(free: Tensor, pack: Pack) -> Tensor:
 
 
 def forward(
-    compiled: Compiled, inputs: Tensors, state: Tensors, free: Sequence[Tensor]
+    compiled: CompiledStep, inputs: Tensors, state: Tensors, free: Sequence[Tensor]
 ) -> tuple[Tensors, Tensor | None]:
     """States after every step, and what was kept for the way back."""
     like = inputs[0]
@@ -133,7 +135,7 @@ def forward(
 
 
 def backward(
-    compiled: Compiled,
+    compiled: CompiledStep,
     inputs: Tensors,
     state: Tensors,
     free: Sequence[Tensor],
@@ -170,7 +172,7 @@ def backward(
         carried = new
         for number, total in enumerate(compiled.totals):
             if total.right is not None:
-                product = _product(factors[total.left], factors[total.right])
+                product = _sum_products(factors[total.left], factors[total.right])
                 products[number] = product if number not in products else products[number] + product
     totals = []
     flat = sums.view(parts, -1, compiled.lanes).sum((0, 2))
@@ -234,7 +236,7 @@ def _add_factors(
     return factors
 
 
-def _product(left: Tensor, right: Tensor) -> Tensor:
+def _sum_products(left: Tensor, right: Tensor) -> Tensor:
     """Σ over batch and time (and what a sample has in the dimension of the batch) of left x right."""
     left, right = left.flatten(0, 1), right.flatten(0, 1)
     if left.ndim == 3:

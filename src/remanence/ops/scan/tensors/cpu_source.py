@@ -9,11 +9,11 @@ where each lies.
 from collections.abc import Sequence
 from dataclasses import dataclass
 
-from remanence._kernels.interleave import transposed
-from remanence._kernels.source import HEAD, Source
+from remanence._kernels.interleave import write_transpose
+from remanence._kernels.kernel_source import HEAD, KernelSource
 from remanence.ops.scan.tensors.graph import Shape, TensorGraph, size_of
 from remanence.ops.scan.tensors.schedule import Planner
-from remanence.ops.scan.tensors.writer import Constant, Writer, allocate, in_a_row, indented
+from remanence.ops.scan.tensors.writer import Constant, Writer, allocate_places, indent_lines, place_in_sequence
 
 COLUMNS = ("address", "sample", "step", "count", "place")
 """Of a tensor: where it begins, bytes from sample to sample and from step to step, how many numbers a sample has, and
@@ -28,7 +28,7 @@ ARGUMENTS = (
 
 
 @dataclass(frozen=True)
-class TensorSource(Source):
+class TensorSource(KernelSource):
     """A kernel, and where it expects what.
 
     Attributes:
@@ -50,7 +50,7 @@ class TensorSource(Source):
     __hash__ = object.__hash__
 
 
-def _turners(lanes: int) -> str:
+def _write_transposes(lanes: int) -> str:
     """Functions that turn a block of samples round, on the way in and on the way out.
 
     The samples behind the last one are copies of it. On the way out it is written last: where gradients come in, the
@@ -65,7 +65,7 @@ def _turners(lanes: int) -> str:
         "for j in range(0, length, LANES):",
         "    inside = first(length - j)",
         *(f"    x{lane} = load(at{lane} + j * SIZE, inside)" for lane in range(lanes)),
-        *indented(transposed(lanes).splitlines()),
+        *indent_lines(write_transpose(lanes).splitlines()),
         *(f"    store_full(target + (j + {lane}) * ROW, where(valid, x{lane}, 0.0))" for lane in range(lanes)),
     ]
     outwards = [
@@ -73,22 +73,22 @@ def _turners(lanes: int) -> str:
         "for j in range(0, length, LANES):",
         "    inside = first(length - j)",
         *(f"    x{lane} = load_full(target + (j + {lane}) * ROW)" for lane in range(lanes)),
-        *indented(transposed(lanes).splitlines()),
+        *indent_lines(write_transpose(lanes).splitlines()),
         *(f"    store(at{lane} + j * SIZE, x{lane}, inside)" for lane in reversed(range(lanes))),
     ]
     arguments = "address, stride, length, target, sample, batch"
     return "\n".join(
         [
             f"def turn_in({arguments}, real):",
-            *indented(["ROW = LANES * SIZE", "valid = first(real)", *inwards]),
+            *indent_lines(["ROW = LANES * SIZE", "valid = first(real)", *inwards]),
             f"def turn_out({arguments}):",
-            *indented(["ROW = LANES * SIZE", *outwards]),
+            *indent_lines(["ROW = LANES * SIZE", *outwards]),
             "",
         ]
     )
 
 
-def _turned(way: str, table: str, step: str = "0", *, gradients: bool = False) -> list[str]:
+def _write_table_transpose(way: str, table: str, step: str = "0", *, gradients: bool = False) -> list[str]:
     """All tensors of a table, in or out."""
     real = ", batch - sample" if gradients else ", LANES"
     return [
@@ -99,7 +99,7 @@ def _turned(way: str, table: str, step: str = "0", *, gradients: bool = False) -
     ]
 
 
-def _copied(source: str, target: str, count: int) -> list[str]:
+def _write_copy(source: str, target: str, count: int) -> list[str]:
     return [
         f"for i in range({count}):",
         f"    store_full({target} + i * ROW, load_full({source} + i * ROW))",
@@ -112,31 +112,31 @@ def forward(graph: TensorGraph, states: int, frees: int, saved: Sequence[int], l
     plan = Planner(graph, (*new, *saved)).make()
     writer = Writer(graph, plan, frees, block, saved)
     given = [i for i, node in enumerate(graph.nodes) if node.op in ("state", "input")]
-    writer.places, size = allocate(plan, graph, [*given, *new, *saved], lanes)
+    writer.places, size = allocate_places(plan, graph, [*given, *new, *saved], lanes)
     places = writer.places
     before = {int(node.value): i for i, node in enumerate(graph.nodes) if node.op == "state"}
     lines = [
-        *_turned("in", "starts"),
+        *_write_table_transpose("in", "starts"),
         "for t in range(time):",
-        *indented(_turned("in", "loads", "t")),
-        *indented(writer.parts()),
-        *indented(_turned("out", "stores", "t")),
+        *indent_lines(_write_table_transpose("in", "loads", "t")),
+        *indent_lines(writer.write_parts()),
+        *indent_lines(_write_table_transpose("out", "stores", "t")),
         "    kept = saved + (unit * time + t) * saved_count * ROW",
-        *indented(
+        *indent_lines(
             line
             for node in saved
-            for line in _copied(
+            for line in _write_copy(
                 f"(mine + {places[plan.homes[node].node]} * ROW)", f"(kept + {writer.saved[node]} * ROW)",
                 size_of(graph.shapes[node]),
             )
         ),
     ]  # fmt: skip
-    moved, size = _moves(graph, new, before, places, size, lanes)
-    lines += indented(moved)
-    return _source("forward", lines, writer, lanes, size, {})
+    moved, size = _write_state_update(graph, new, before, places, size, lanes)
+    lines += indent_lines(moved)
+    return _write_kernel("forward", lines, writer, lanes, size, {})
 
 
-def _moves(
+def _write_state_update(
     graph: TensorGraph, new: Sequence[int], before: dict[int, int], places: dict[int, int], size: int, lanes: int
 ) -> tuple[list[str], int]:
     """The new state in the place of the old one; by way of other memory where one is the other's old one."""
@@ -150,10 +150,10 @@ def _moves(
         if node in old:
             between = f"(mine + {size} * ROW)"
             size += -(-count // lanes) * lanes
-            lines = [*_copied(source, between, count), *lines]
-            late += _copied(between, target, count)
+            lines = [*_write_copy(source, between, count), *lines]
+            late += _write_copy(between, target, count)
         else:
-            late += _copied(source, target, count)
+            late += _write_copy(source, target, count)
     return [*lines, *late], size
 
 
@@ -173,7 +173,7 @@ def backward(
     plan = Planner(graph, {*results, *sums, *operands}).make()
     writer = Writer(graph, plan, frees, block, saved)
     given = [i for i, node in enumerate(graph.nodes) if node.op in ("state", "input", "cotangent")]
-    writer.places, size = allocate(plan, graph, [*given, *results, *sums, *operands], lanes)
+    writer.places, size = allocate_places(plan, graph, [*given, *results, *sums, *operands], lanes)
     places = writer.places
     # The gradient that comes from later steps has memory of its own: cotangent = that + the one from outside.
     above = {int(n.value): i for i, n in enumerate(graph.nodes) if n.op == "cotangent"}
@@ -181,15 +181,15 @@ def backward(
     for index in range(states):
         carried[index] = size
         size += -(-size_of(_state_shape(graph, index, results)) // lanes) * lanes
-    totals, totals_size = in_a_row(graph, sums)
+    totals, totals_size = place_in_sequence(graph, sums)
     lines = [
-        *_turned("in", "starts", gradients=True),
+        *_write_table_transpose("in", "starts", gradients=True),
         "for back in range(time):",
         "    t = time - 1 - back",
         "    kept = saved + (unit * time + t) * saved_count * ROW",
-        *indented(_turned("in", "loads", "t")),
-        *indented(_turned("in", "grads", "t", gradients=True)),
-        *indented(
+        *indent_lines(_write_table_transpose("in", "loads", "t")),
+        *indent_lines(_write_table_transpose("in", "grads", "t", gradients=True)),
+        *indent_lines(
             line
             for index, node in above.items()
             for line in (
@@ -198,9 +198,9 @@ def backward(
                 f"    store_full(g, load_full(g) + load_full(mine + ({carried[index]} + i) * ROW))",
             )
         ),
-        *indented(writer.parts()),
-        *indented(_turned("out", "stores", "t")),
-        *indented(
+        *indent_lines(writer.write_parts()),
+        *indent_lines(_write_table_transpose("out", "stores", "t")),
+        *indent_lines(
             line
             for node in sums
             for line in (
@@ -209,17 +209,17 @@ def backward(
                 f"    store_full(g, load_full(g) + load_full(mine + ({places[plan.homes[node].node]} + i) * ROW))",
             )
         ),
-        *indented(
+        *indent_lines(
             line
             for index in range(states)
-            for line in _copied(
+            for line in _write_copy(
                 f"(mine + {places[results[index]]} * ROW)", f"(mine + {carried[index]} * ROW)",
                 size_of(graph.shapes[results[index]]),
             )
         ),
-        *_turned("out", "ends"),
+        *_write_table_transpose("out", "ends"),
     ]  # fmt: skip
-    source = _source("backward", lines, writer, lanes, size, totals, totals_size)
+    source = _write_kernel("backward", lines, writer, lanes, size, totals, totals_size)
     source.places.update({-1 - index: place for index, place in carried.items()})
     return source
 
@@ -228,17 +228,17 @@ def _state_shape(graph: TensorGraph, index: int, results: Sequence[int]) -> Shap
     return graph.shapes[results[index]]
 
 
-def _source(
+def _write_kernel(
     name: str, lines: list[str], writer: Writer, lanes: int, size: int, sums: dict[int, int], sums_size: int = 0
 ) -> TensorSource:
     whole = [
         "ROW = LANES * SIZE",
         "mine = scratch + part * scratch_size",
         "for unit in range(begin, end):",
-        *indented(["sample = unit * LANES", *lines]),
+        *indent_lines(["sample = unit * LANES", *lines]),
     ]
     head = f"def {name}(\n    {', '.join(ARGUMENTS)},\n):\n"
-    text = _turners(lanes) + head + "\n".join(indented(whole)) + "\n"
+    text = _write_transposes(lanes) + head + "\n".join(indent_lines(whole)) + "\n"
     return TensorSource(
         text, ARGUMENTS, writer.places, size, tuple(writer.constants), writer.saved, writer.saved_size, sums, sums_size
     )

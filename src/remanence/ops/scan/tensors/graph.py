@@ -65,7 +65,7 @@ class TensorBuilder(Builder):
             scalar = super().apply(op, *constants)
             if self.nodes[scalar].op == "constant":
                 return self.fill(self.nodes[scalar].value, shape, self.broadcast(arguments)[1])
-        simpler = self._simplified(op, arguments)
+        simpler = self._simplify(op, arguments)
         if simpler is not None and self.shapes[simpler] == shape:
             return simpler
         return self.add(op, *arguments)
@@ -101,17 +101,22 @@ class TensorBuilder(Builder):
         """A strided part of a node that is laid out in order."""
         assert self.nodes[base].op != "view"
         whole = self.shapes[base]
-        if shape == whole and offset == 0 and _same(strides, contiguous(whole), shape) and axis == self.axes[base]:
+        if (
+            shape == whole
+            and offset == 0
+            and _are_equal_strides(strides, contiguous_strides(whole), shape)
+            and axis == self.axes[base]
+        ):
             return base
         return self.add("view", base, value=(strides, offset), shape=shape, axis=axis)
 
-    def strided(self, place: int) -> tuple[int, Shape, int]:
+    def locate(self, place: int) -> tuple[int, Shape, int]:
         """The node in whose memory this one lies, its strides there and where it begins."""
-        return _strided(self.nodes, self.shapes, place)
+        return _locate(self.nodes, self.shapes, place)
 
-    def tensor_graph(self, outputs: Sequence[int]) -> "TensorGraph":
+    def build_tensor_graph(self, outputs: Sequence[int]) -> "TensorGraph":
         """The graph of these results, without what they do not need."""
-        return part_of(TensorGraph(tuple(self.nodes), tuple(self.shapes), ()), outputs)
+        return extract_graph(TensorGraph(tuple(self.nodes), tuple(self.shapes), ()), outputs)
 
 
 class TensorGraph(Graph):
@@ -123,17 +128,17 @@ class TensorGraph(Graph):
 
     shapes: tuple[Shape, ...]
 
-    def strided(self, place: int) -> tuple[int, Shape, int]:
+    def locate(self, place: int) -> tuple[int, Shape, int]:
         """The node in whose memory this one lies, its strides there and where it begins."""
-        return _strided(self.nodes, self.shapes, place)
+        return _locate(self.nodes, self.shapes, place)
 
 
-def _strided(nodes: Sequence[Node], shapes: Sequence[Shape], place: int) -> tuple[int, Shape, int]:
+def _locate(nodes: Sequence[Node], shapes: Sequence[Shape], place: int) -> tuple[int, Shape, int]:
     node = nodes[place]
     if node.op == "view":
         strides, offset = structural_value(node)
         return node.arguments[0], strides, offset
-    return place, contiguous(shapes[place]), 0
+    return place, contiguous_strides(shapes[place]), 0
 
 
 def structural_value(node: Any) -> Any:
@@ -146,7 +151,7 @@ def fill_value(node: Any) -> float | bool:
     return node.value[0]
 
 
-def contiguous(shape: Shape) -> Shape:
+def contiguous_strides(shape: Shape) -> Shape:
     """Strides of what lies in order."""
     strides, step = [], 1
     for size in reversed(shape):
@@ -155,7 +160,7 @@ def contiguous(shape: Shape) -> Shape:
     return tuple(reversed(strides))
 
 
-def _same(strides: Shape, others: Shape, shape: Shape) -> bool:
+def _are_equal_strides(strides: Shape, others: Shape, shape: Shape) -> bool:
     return all(s == o or size == 1 for s, o, size in zip(strides, others, shape, strict=True))
 
 
@@ -178,7 +183,7 @@ def find_needed(graph: TensorGraph, results: Sequence[int], stops: Callable[[int
     return needed
 
 
-def part_of(graph: TensorGraph, outputs: Sequence[int], saved: dict[int, int] | None = None) -> TensorGraph:
+def extract_graph(graph: TensorGraph, outputs: Sequence[int], saved: dict[int, int] | None = None) -> TensorGraph:
     """The graph of some results; ``saved`` are nodes that come from elsewhere, under these numbers."""
     saved = saved or {}
     kept = sorted(find_needed(graph, outputs, lambda i: i in saved))

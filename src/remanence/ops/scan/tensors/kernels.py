@@ -5,15 +5,15 @@ from dataclasses import dataclass
 import torch
 
 from remanence._kernels import kernel
-from remanence._kernels.enter import BITS
+from remanence._kernels.launch import BITS
 from remanence.ops.scan.tensors import cpu_source
 from remanence.ops.scan.tensors.cpu_source import TensorSource
-from remanence.ops.scan.tensors.graph import TensorGraph, find_needed, part_of
+from remanence.ops.scan.tensors.graph import TensorGraph, extract_graph, find_needed
 from remanence.ops.scan.tensors.trace import Total, TracedTensorStep
 
 
 @dataclass(frozen=True)
-class Compiled:
+class CompiledStep:
     """Machine code and what is known of it.
 
     Attributes:
@@ -31,29 +31,29 @@ class Compiled:
     totals: tuple[Total, ...] = ()
 
 
-def lanes_for(dtype: torch.dtype, batch: int, threads: int) -> int:
+def choose_block_width(dtype: torch.dtype, batch: int, threads: int) -> int:
     """Samples of a block: two registers of them if that leaves a block for every thread."""
-    register = kernel.register(BITS[dtype])
+    register = kernel.vector_width(BITS[dtype])
     return 2 * register if batch > register * threads else register
 
 
-def block_for(dtype: torch.dtype, lanes: int) -> int:
+def choose_product_block(dtype: torch.dtype, lanes: int) -> int:
     """Results of a product that are computed together: as many as leave registers for the factors."""
-    width = kernel.register(BITS[dtype])
+    width = kernel.vector_width(BITS[dtype])
     registers = 32 if width * BITS[dtype] == 512 else 16
     return (registers - 3) // (lanes // width) - (registers == 16 and lanes == width)
 
 
-def forward_of(traced: TracedTensorStep, lanes: int) -> Compiled:
+def compile_forward(traced: TracedTensorStep, lanes: int) -> CompiledStep:
     """The way there, where there will be no way back."""
     key = ("forward", lanes)
     if key not in traced.kernels:
         graph, frees = traced.forward.graph, len(traced.forward.free)
-        traced.kernels[key] = _built(_forward_source(graph, frees, (), traced, lanes), graph, traced, lanes)
+        traced.kernels[key] = _compile(_forward_source(graph, frees, (), traced, lanes), graph, traced, lanes)
     return traced.kernels[key]
 
 
-def both_of(traced: TracedTensorStep, lanes: int) -> tuple[Compiled, Compiled]:
+def compile_both(traced: TracedTensorStep, lanes: int) -> tuple[CompiledStep, CompiledStep]:
     """The way there, which keeps what the way back needs, and the way back."""
     key = ("both", lanes)
     if key not in traced.kernels:
@@ -61,14 +61,14 @@ def both_of(traced: TracedTensorStep, lanes: int) -> tuple[Compiled, Compiled]:
     return traced.kernels[key]
 
 
-def _build_both(traced: TracedTensorStep, lanes: int) -> tuple[Compiled, Compiled]:
+def _build_both(traced: TracedTensorStep, lanes: int) -> tuple[CompiledStep, CompiledStep]:
     recorded = traced.backward
     states, inputs = traced.counts[0], traced.counts[1]
     graph = recorded.graph
     new, rest = graph.outputs[:states], graph.outputs[states:]
-    kept = _worth_keeping(graph, rest)
-    there = part_of(graph, (*new, *kept))
-    back = part_of(graph, rest, dict(zip(kept, range(len(kept)), strict=True)))
+    kept = _choose_saved(graph, rest)
+    there = extract_graph(graph, (*new, *kept))
+    back = extract_graph(graph, rest, dict(zip(kept, range(len(kept)), strict=True)))
     frees = len(recorded.free)
     saved_there = there.outputs[states:]
     forward = _forward_source(there, frees, saved_there, traced, lanes)
@@ -79,31 +79,31 @@ def _build_both(traced: TracedTensorStep, lanes: int) -> tuple[Compiled, Compile
     numbered = {int(node.value): i for i, node in enumerate(back.nodes) if node.op == "saved"}
     saved_back = [numbered[number] for number in sorted(numbered)]
     results = TensorGraph(back.nodes, back.shapes, back.outputs[: states + inputs])
-    block = block_for(traced.dtype, lanes)
+    block = choose_product_block(traced.dtype, lanes)
     source = cpu_source.backward(results, states, frees, saved_back, sums, operands, lanes, block)
-    return _built(forward, there, traced, lanes), _built(source, results, traced, lanes, totals)
+    return _compile(forward, there, traced, lanes), _compile(source, results, traced, lanes, totals)
 
 
 def _forward_source(
     graph: TensorGraph, frees: int, saved: tuple[int, ...], traced: TracedTensorStep, lanes: int
 ) -> TensorSource:
-    return cpu_source.forward(graph, traced.counts[0], frees, saved, lanes, block_for(traced.dtype, lanes))
+    return cpu_source.forward(graph, traced.counts[0], frees, saved, lanes, choose_product_block(traced.dtype, lanes))
 
 
-def _built(
+def _compile(
     source: TensorSource, graph: TensorGraph, traced: TracedTensorStep, lanes: int, totals: tuple[Total, ...] = ()
-) -> Compiled:
-    return Compiled(source, graph, kernel.build(source, BITS[traced.dtype], lanes), lanes, totals)
+) -> CompiledStep:
+    return CompiledStep(source, graph, kernel.build(source, BITS[traced.dtype], lanes), lanes, totals)
 
 
-def _worth_keeping(graph: TensorGraph, results: tuple[int, ...]) -> tuple[int, ...]:
+def _choose_saved(graph: TensorGraph, results: tuple[int, ...]) -> tuple[int, ...]:
     """Matrix products of the way there that the way back needs."""
-    behind = _behind_cotangents(graph)
+    behind = _find_behind_cotangents(graph)
     needed = find_needed(graph, results, lambda i: i not in behind and graph.nodes[i].op == "contract")
     return tuple(i for i in sorted(needed) if i not in behind and graph.nodes[i].op == "contract")
 
 
-def _behind_cotangents(graph: TensorGraph) -> set[int]:
+def _find_behind_cotangents(graph: TensorGraph) -> set[int]:
     found: set[int] = set()
     for i, node in enumerate(graph.nodes):
         if node.op == "cotangent" or any(a in found for a in node.arguments):

@@ -8,11 +8,11 @@ import torch
 from torch import Tensor
 
 from remanence.ops.scan import reference
-from remanence.ops.scan.fused import last
+from remanence.ops.scan.fused import select_last
 from remanence.ops.scan.layout import Tensors
 from remanence.ops.scan.tensors import cpu
-from remanence.ops.scan.tensors.kernels import both_of, forward_of, lanes_for
-from remanence.ops.scan.tensors.trace import Recorded, TracedTensorStep
+from remanence.ops.scan.tensors.kernels import choose_block_width, compile_both, compile_forward
+from remanence.ops.scan.tensors.trace import StepRecord, TracedTensorStep
 
 
 @dataclass(frozen=True)
@@ -33,40 +33,40 @@ class TensorLoop:
         """States over time, and those after the last step."""
         state, inputs, params = self.traced.split(tensors)
         if needs is None or self.every is not None:
-            recorded, compiled = self.traced.forward, forward_of(self.traced, self._lanes(state))
+            recorded, compiled = self.traced.forward, compile_forward(self.traced, self._choose_block_width(state))
         else:
-            recorded, compiled = self.traced.backward, both_of(self.traced, self._lanes(state))[0]
-        states, saved = cpu.forward(compiled, inputs, state, _free(recorded, params))
-        kept: tuple[Tensor | None, ...] = ()
+            recorded, compiled = self.traced.backward, compile_both(self.traced, self._choose_block_width(state))[0]
+        states, saved = cpu.forward(compiled, inputs, state, _evaluate_free(recorded, params))
+        residuals: tuple[Tensor | None, ...] = ()
         if needs is not None and self.every is None:
-            kept = (*states, saved)
+            residuals = (*states, saved)
         elif needs is not None and self.every is not None:
-            kept = tuple(over_time[:, self.every - 1 :: self.every].clone() for over_time in states)
-        return (*states, *last(states)), kept
+            residuals = tuple(over_time[:, self.every - 1 :: self.every].clone() for over_time in states)
+        return (*states, *select_last(states)), residuals
 
     def backward(
-        self, tensors: Sequence[Tensor], kept: Sequence[Any], grads: Sequence[Tensor | None], needs: Sequence[bool]
+        self, tensors: Sequence[Tensor], residuals: Sequence[Any], grads: Sequence[Tensor | None], needs: Sequence[bool]
     ) -> Sequence[Tensor | None]:
         """Gradients of states, inputs and params."""
         state, inputs, params = self.traced.split(tensors)
         recorded = self.traced.backward
         values = recorded.program.run(params)
-        free = [values.of(ref) for ref in recorded.free]
+        free = [values.get(ref) for ref in recorded.free]
         above = grads[: len(state)], grads[len(state) :]
         if self.every is None:
-            *states, saved = kept
+            *states, saved = residuals
             # The number of threads may be another one now: what was kept says how many samples a block has.
-            back = both_of(self.traced, self._lanes(state) if saved is None else saved.shape[-1])[1]
+            back = compile_both(self.traced, self._choose_block_width(state) if saved is None else saved.shape[-1])[1]
             of_state, of_inputs, totals = cpu.backward(back, inputs, state, free, tuple(states), saved, *above)
         else:
-            of_state, of_inputs, totals = self._by_segments(inputs, state, free, kept, *above)
+            of_state, of_inputs, totals = self._backward_by_segments(inputs, state, free, residuals, *above)
         for index, total in enumerate(totals):
             values.put_total(index, total)
         recorded.after.run_on(values)
-        of_params = [None if ref is None else values.of(ref) for ref in recorded.results]
+        of_params = [None if ref is None else values.get(ref) for ref in recorded.results]
         return [*of_state, *of_inputs, *of_params]
 
-    def _by_segments(
+    def _backward_by_segments(
         self,
         inputs: Tensors,
         state: Tensors,
@@ -77,7 +77,7 @@ class TensorLoop:
     ) -> tuple[Tensors, Tensors, list[Tensor]]:
         """From every k-th state: the last segment first, its states computed anew."""
         assert self.every is not None
-        forward, backward = both_of(self.traced, self._lanes(state))
+        forward, backward = compile_both(self.traced, self._choose_block_width(state))
         time = inputs[0].shape[1]
         of_inputs = tuple(torch.empty_like(x, memory_format=torch.contiguous_format) for x in inputs)
         carried: Sequence[Tensor | None] = grad_final
@@ -100,10 +100,10 @@ class TensorLoop:
         states, final = reference.scan(self.traced.step, inputs, state, params)
         return *states, *final
 
-    def _lanes(self, state: Tensors) -> int:
-        return lanes_for(self.traced.dtype, len(state[0]), torch.get_num_threads())
+    def _choose_block_width(self, state: Tensors) -> int:
+        return choose_block_width(self.traced.dtype, len(state[0]), torch.get_num_threads())
 
 
-def _free(recorded: Recorded, params: Tensors) -> list[Tensor]:
+def _evaluate_free(recorded: StepRecord, params: Tensors) -> list[Tensor]:
     values = recorded.program.run(params)
-    return [values.of(ref) for ref in recorded.free]
+    return [values.get(ref) for ref in recorded.free]

@@ -28,8 +28,8 @@ def take(e: TensorEmitter, x: int, move: Callable[[Tensor], Tensor]) -> int:
         ShapeError: numbers of one sample go to another.
     """
     places, axis = _find_places(e.shape(x), e.axis(x), e.batch, move, tuple(e.outputs[0].shape))
-    shape = e.one_sample(e.outputs[0].shape, axis)
-    return e.builder.add("take", e.laid_out(e.real(x)), value=places, shape=shape, axis=axis)
+    shape = e.sample_shape(e.outputs[0].shape, axis)
+    return e.builder.add("take", e.make_contiguous(e.real(x)), value=places, shape=shape, axis=axis)
 
 
 def put(e: TensorEmitter, target: int, x: int, x_shape: Shape, move: Callable[[Tensor], Tensor]) -> int:
@@ -49,7 +49,7 @@ def put(e: TensorEmitter, target: int, x: int, x_shape: Shape, move: Callable[[T
     if e.axis(x) != axis:
         raise ShapeError("what is added has its batch in another dimension")
     shape = e.shape(target)
-    added = e.builder.add("put", e.laid_out(e.real(x)), value=places, shape=shape, axis=e.axis(target))
+    added = e.builder.add("put", e.make_contiguous(e.real(x)), value=places, shape=shape, axis=e.axis(target))
     return e.add(target, added)
 
 
@@ -77,7 +77,7 @@ def _find_places(
     raise ShapeError("numbers of one sample go to another")
 
 
-def moves_of(name: str, func: Any, args: list[Any]) -> Callable[[Tensor], Tensor]:
+def make_move(name: str, func: Any, args: list[Any]) -> Callable[[Tensor], Tensor]:
     """The operation on another first argument; for one that adds, which numbers it adds to."""
     if name == "index_add":
         return lambda numbers: numbers.index_select(args[1], args[2])

@@ -45,18 +45,18 @@ class Program:
     def run_on(self, values: "Values") -> None:
         """Add every result to those that are there."""
         for call in self.calls:
-            kwargs = {name: _filled(value, values) for name, value in call.kwargs.items()}
-            results = call.function(*_filled(call.args, values), **kwargs)
+            kwargs = {name: _fill(value, values) for name, value in call.kwargs.items()}
+            results = call.function(*_fill(call.args, values), **kwargs)
             for output, result in enumerate(results if isinstance(results, tuple | list) else (results,)):
-                values.keep(Ref("call", call.index, output), result)
+                values.put(Ref("call", call.index, output), result)
 
 
-def _filled(value: Any, values: "Values") -> Any:
+def _fill(value: Any, values: "Values") -> Any:
     """Arguments with tensors in the place of references: pytree needs ten times as long for it, at every call."""
     if isinstance(value, Ref):
-        return values.of(value)
+        return values.get(value)
     if isinstance(value, tuple | list):
-        return [_filled(each, values) for each in value]
+        return [_fill(each, values) for each in value]
     return value
 
 
@@ -74,16 +74,16 @@ class Values:
         """What was added up."""
         self._found[Ref("total", index)] = total
 
-    def of(self, ref: Ref) -> Tensor:
+    def get(self, ref: Ref) -> Tensor:
         """The tensor that a reference means."""
         return self._found[ref]
 
-    def keep(self, ref: Ref, value: Any) -> None:
+    def put(self, ref: Ref, value: Any) -> None:
         """Remember a result."""
         self._found[ref] = value
 
 
-def needed(calls: Sequence[Call], wanted: Sequence[Ref]) -> list[Call]:
+def find_needed_calls(calls: Sequence[Call], wanted: Sequence[Ref]) -> list[Call]:
     """The calls without which these results would not be there."""
     open_ = {ref.number for ref in wanted if ref.kind == "call"}
     kept = []
@@ -95,7 +95,7 @@ def needed(calls: Sequence[Call], wanted: Sequence[Ref]) -> list[Call]:
     return kept[::-1]
 
 
-def constant(tensor: Tensor) -> float | bool | None:
+def find_constant(tensor: Tensor) -> float | bool | None:
     """The number that stands in every place of a tensor, or None."""
     values = tensor.detach().reshape(-1)
     if tensor.is_complex() or values.numel() == 0 or not torch.equal(values, values[:1].expand_as(values)):

@@ -11,7 +11,7 @@ from remanence.ops.scan.tensors.graph import (
     BATCHED,
     Shape,
     TensorGraph,
-    contiguous,
+    contiguous_strides,
     fill_value,
     size_of,
     structural_value,
@@ -120,9 +120,9 @@ class Planner:
         kept: nodes that must be in memory when all is done.
     """
 
-    def __init__(self, graph: TensorGraph, kept: Iterable[int]):
+    def __init__(self, graph: TensorGraph, required: Iterable[int]):
         self.graph = graph
-        self.kept = set(kept)
+        self.required = set(required)
         self.plan = Plan()
         self._users = self._count_users()
         self._inlined = self._find_inlined()
@@ -139,14 +139,14 @@ class Planner:
             if node.op not in skipped and i not in self._inlined and not self._is_literal(i)
         ]
         while pending:
-            ready = [i for i in pending if nodes[i].op not in OPERATIONS and self._needs(i) <= done]
+            ready = [i for i in pending if nodes[i].op not in OPERATIONS and self._find_needs(i) <= done]
             if ready:
                 for i in ready:
                     self._emit_structural(i)
                 done |= set(ready)
                 pending = [i for i in pending if i not in done]
                 continue
-            group = self._group(pending, done)
+            group = self._choose_group(pending, done)
             self._emit_group(group)
             done |= set(group)
             pending = [i for i in pending if i not in done]
@@ -166,7 +166,7 @@ class Planner:
         nodes = self.graph.nodes
         for i in reversed(range(len(nodes))):
             users = self._users[i]
-            if nodes[i].op not in OPERATIONS or i in self.kept or len(users) != 1:
+            if nodes[i].op not in OPERATIONS or i in self.required or len(users) != 1:
                 continue
             user = users[0]
             is_inner = user in found and self.graph.shapes[user] == self.graph.shapes[i]
@@ -182,7 +182,7 @@ class Planner:
             if node.op in ("view", "constant") or i in self._inlined:
                 continue
             if i not in self.plan.homes:
-                self.plan.homes[i] = Access(i, contiguous(shapes[i]))
+                self.plan.homes[i] = Access(i, contiguous_strides(shapes[i]))
                 self.plan.buffers[i] = size_of(shapes[i])
             if node.op == "cat":
                 self._place_parts(i)
@@ -195,7 +195,7 @@ class Planner:
             length = self.graph.shapes[a][dim]
             fresh = self.graph.nodes[a].op in (*OPERATIONS, "contract", "sum", "amax", "copy", "fill")
             viewed = any(self.graph.nodes[user].op == "view" for user in self._users[a])
-            if fresh and not viewed and a not in self.plan.homes and a not in self.kept and a not in self._inlined:
+            if fresh and not viewed and a not in self.plan.homes and a not in self.required and a not in self._inlined:
                 self.plan.homes[a] = Access(home.node, home.strides, home.offset + start * home.strides[dim])
             start += length
 
@@ -203,11 +203,11 @@ class Planner:
         """Whether a node is a number in the lines of all that use it."""
         return (
             self.graph.nodes[i].op == "fill"
-            and i not in self.kept
+            and i not in self.required
             and all(self.graph.nodes[user].op in OPERATIONS for user in self._users[i])
         )
 
-    def _needs(self, i: int) -> set[int]:
+    def _find_needs(self, i: int) -> set[int]:
         """The nodes with memory that must be there before this one."""
         needed: set[int] = set()
         for a in self.graph.nodes[i].arguments:
@@ -215,12 +215,12 @@ class Planner:
             if node.op == "constant" or (node.op == "fill" and self.graph.nodes[i].op in OPERATIONS):
                 continue
             if a in self._inlined:
-                needed |= self._needs(a)
+                needed |= self._find_needs(a)
             else:
                 needed.add(node.arguments[0] if node.op == "view" else a)
         return needed
 
-    def _group(self, pending: Sequence[int], done: set[int]) -> list[int]:
+    def _choose_group(self, pending: Sequence[int], done: set[int]) -> list[int]:
         """Pointwise nodes of one shape that can be computed together now."""
         nodes, shapes = self.graph.nodes, self.graph.shapes
         group: list[int] = []
@@ -229,20 +229,20 @@ class Planner:
             if nodes[i].op not in OPERATIONS or (shape is not None and shapes[i] != shape):
                 continue
             direct = {a for a in nodes[i].arguments if a in group}
-            if all(n in done for n in self._needs(i) - direct) and not self._views(i, group):
+            if all(n in done for n in self._find_needs(i) - direct) and not self._takes_view(i, group):
                 group.append(i)
                 shape = shapes[i]
         assert group, "a graph with a cycle"
         return group
 
-    def _views(self, i: int, group: Sequence[int]) -> bool:
+    def _takes_view(self, i: int, group: Sequence[int]) -> bool:
         """Whether a node takes a view of one of these."""
         nodes = self.graph.nodes
         return any(nodes[a].op == "view" and nodes[a].arguments[0] in group for a in nodes[i].arguments)
 
-    def access(self, place: int, shape: Shape) -> Access:
+    def make_access(self, place: int, shape: Shape) -> Access:
         """How a loop over a shape reads a node."""
-        base, strides, offset = self.graph.strided(place)
+        base, strides, offset = self.graph.locate(place)
         home = self.plan.homes[base]
         if base != place:
             assert home.node == base
@@ -250,20 +250,20 @@ class Planner:
             strides, offset = home.strides, home.offset
         own = self.graph.shapes[place]
         lead = len(shape) - len(own)
-        return Access(home.node, (*[0] * lead, *_steps(own, strides)), offset)
+        return Access(home.node, (*[0] * lead, *_loop_strides(own, strides)), offset)
 
     def _emit_group(self, group: Sequence[int]) -> None:
         shape = self.graph.shapes[group[0]]
         inside = frozenset(group)
-        stored = [i for i in group if i in self.kept or any(u not in inside for u in self._users[i])]
+        stored = [i for i in group if i in self.required or any(u not in inside for u in self._users[i])]
         builder = _BodyBuilder(self, shape, inside)
-        places = [builder.of(i) for i in stored]
-        stores = tuple(self._store(i, shape) for i in stored)
-        self.plan.parts.append(Loop(shape, builder.graph(places), tuple(builder.loads), stores))
+        places = [builder.add_real_member(i) for i in stored]
+        stores = tuple(self._make_store(i, shape) for i in stored)
+        self.plan.parts.append(Loop(shape, builder.build_graph(places), tuple(builder.loads), stores))
 
-    def _store(self, i: int, shape: Shape) -> Access:
+    def _make_store(self, i: int, shape: Shape) -> Access:
         home = self.plan.homes[i]
-        return Access(home.node, _steps(shape, home.strides), home.offset)
+        return Access(home.node, _loop_strides(shape, home.strides), home.offset)
 
     def _emit_structural(self, i: int) -> None:
         node, shape = self.graph.nodes[i], self.graph.shapes[i]
@@ -273,48 +273,48 @@ class Planner:
             (argument,) = node.arguments
             whole = self.graph.shapes[argument]
             builder = _BodyBuilder(self, whole)
-            place = builder.inner(argument)
-            body = builder.graph([place])
+            place = builder.add_reduced(argument)
+            body = builder.build_graph([place])
             self.plan.parts.append(
-                Loop(whole, body, tuple(builder.loads), (self._store(i, shape),), structural_value(node), node.op)
+                Loop(whole, body, tuple(builder.loads), (self._make_store(i, shape),), structural_value(node), node.op)
             )
         elif node.op == "copy":
-            self._emit_copy(node.arguments[0], self._store(i, shape))
+            self._emit_copy(node.arguments[0], self._make_store(i, shape))
         elif node.op == "fill":
-            self._emit_fill(fill_value(node), shape, self._store(i, shape))
+            self._emit_fill(fill_value(node), shape, self._make_store(i, shape))
         elif node.op == "cat":
             self._emit_cat(i)
         elif node.op == "take":
-            source, places = self._places(node.arguments[0])
+            source, places = self._find_places(node.arguments[0])
             taken = tuple(places[k] for k in structural_value(node))
             self.plan.parts.append(Move(source, i, taken, tuple(range(len(taken)))))
         elif node.op == "put":
-            source, places = self._places(node.arguments[0])
-            self._emit_fill(0.0, shape, self._store(i, shape))
+            source, places = self._find_places(node.arguments[0])
+            self._emit_fill(0.0, shape, self._make_store(i, shape))
             self.plan.parts.append(Move(source, i, places, structural_value(node), adds=True))
         elif node.op == "pad":
             strides, offset = structural_value(node)
-            self._emit_fill(0.0, shape, self._store(i, shape))
+            self._emit_fill(0.0, shape, self._make_store(i, shape))
             part = self.graph.shapes[node.arguments[0]]
-            self._emit_copy(node.arguments[0], Access(i, _steps(part, strides), offset))
+            self._emit_copy(node.arguments[0], Access(i, _loop_strides(part, strides), offset))
         else:
             raise AssertionError(node.op)
 
-    def _places(self, place: int) -> tuple[int, tuple[int, ...]]:
+    def _find_places(self, place: int) -> tuple[int, tuple[int, ...]]:
         """In whose memory a node lies, and where there each of its numbers, in order."""
         shape = self.graph.shapes[place]
-        access = self.access(place, shape)
-        return access.node, tuple(_offsets(shape, access).tolist())
+        access = self.make_access(place, shape)
+        return access.node, tuple(_compute_offsets(shape, access).tolist())
 
     def _emit_copy(self, place: int, target: Access) -> None:
         shape = self.graph.shapes[place]
         builder = _BodyBuilder(self, shape)
-        body = builder.graph([builder.load(place)])
+        body = builder.build_graph([builder.add_load(place)])
         self.plan.parts.append(Loop(shape, body, tuple(builder.loads), (target,)))
 
     def _emit_fill(self, value: float | bool, shape: Shape, target: Access) -> None:
         builder = Builder()
-        body = builder.graph([builder.constant(float(value))])
+        body = builder.build_graph([builder.constant(float(value))])
         self.plan.parts.append(Loop(shape, body, (), (target,)))
 
     def _emit_cat(self, i: int) -> None:
@@ -324,7 +324,7 @@ class Planner:
             part = self.graph.shapes[a]
             target = Access(home.node, home.strides, home.offset + start * home.strides[dim])
             if self.plan.homes.get(a) != target:
-                self._emit_copy(a, Access(target.node, _steps(part, home.strides), target.offset))
+                self._emit_copy(a, Access(target.node, _loop_strides(part, home.strides), target.offset))
             start += part[dim]
 
     def _emit_product(self, i: int) -> None:
@@ -336,8 +336,8 @@ class Planner:
         out = home.strides if len(home.strides) == 3 else (0, *home.strides)
         self.plan.parts.append(
             Product(
-                self.access(left, (groups, *a[-2:])),
-                self.access(right, (groups, *b[-2:])),
+                self.make_access(left, (groups, *a[-2:])),
+                self.make_access(right, (groups, *b[-2:])),
                 Access(home.node, out, home.offset),
                 sizes,
             )
@@ -345,12 +345,12 @@ class Planner:
 
     def _find_lifetimes(self) -> None:
         for number, part in enumerate(self.plan.parts):
-            for node in _used(part):
+            for node in _find_touched(part):
                 self.plan.first.setdefault(node, number)
                 self.plan.last[node] = number
 
 
-def _used(part: Loop | Product | Move) -> tuple[int, ...]:
+def _find_touched(part: Loop | Product | Move) -> tuple[int, ...]:
     """The nodes whose memory a part reads or writes."""
     if isinstance(part, Move):
         return part.source, part.target
@@ -358,14 +358,14 @@ def _used(part: Loop | Product | Move) -> tuple[int, ...]:
     return tuple(access.node for access in accesses)
 
 
-def _offsets(shape: Shape, access: Access) -> np.ndarray:
+def _compute_offsets(shape: Shape, access: Access) -> np.ndarray:
     offsets = np.full(1, access.offset)
     for size, stride in zip(shape, access.strides, strict=True):
         offsets = (offsets[:, None] + stride * np.arange(size)).reshape(-1)
     return offsets
 
 
-def _steps(shape: Shape, strides: Shape) -> Shape:
+def _loop_strides(shape: Shape, strides: Shape) -> Shape:
     """How far from place to place along each dimension; nowhere along one of size 1."""
     return tuple(0 if size == 1 else stride for size, stride in zip(shape, strides, strict=True))
 
@@ -379,38 +379,38 @@ class _BodyBuilder(Builder):
         self.loads: list[Access] = []
         self._members: dict[int, int] = {}
 
-    def of(self, i: int) -> int:
+    def add_real_member(self, i: int) -> int:
         """A member of the loop, as a number."""
-        return self._real(self.member(i))
+        return self._convert_to_real(self.add_member(i))
 
-    def _real(self, place: int) -> int:
+    def _convert_to_real(self, place: int) -> int:
         if self.nodes[place].kind == "real":
             return place
         return self.apply("where", place, self.constant(1.0), self.constant(0.0))
 
-    def member(self, i: int) -> int:
+    def add_member(self, i: int) -> int:
         """A pointwise node that this loop computes."""
         if i not in self._members:
             node = self.planner.graph.nodes[i]
-            self._members[i] = self.apply(node.op, *(self._operand(a) for a in node.arguments))
+            self._members[i] = self.apply(node.op, *(self._add_operand(a) for a in node.arguments))
         return self._members[i]
 
-    def inner(self, i: int) -> int:
+    def add_reduced(self, i: int) -> int:
         """The argument of a reduction."""
-        return self.of(i) if i in self.planner._inlined else self._real(self.load(i))
+        return self.add_real_member(i) if i in self.planner._inlined else self._convert_to_real(self.add_load(i))
 
-    def _operand(self, a: int) -> int:
+    def _add_operand(self, a: int) -> int:
         planner = self.planner
         node = planner.graph.nodes[a]
         if node.op == "constant":
             return self.constant(node.value)
         if node.op == "fill":
             return self.constant(fill_value(node))
-        return self.member(a) if a in self.group or a in planner._inlined else self.load(a)
+        return self.add_member(a) if a in self.group or a in planner._inlined else self.add_load(a)
 
-    def load(self, a: int) -> int:
+    def add_load(self, a: int) -> int:
         """What lies in memory; truth values lie there as 1 and 0."""
-        access = self.planner.access(a, self.shape)
+        access = self.planner.make_access(a, self.shape)
         if access not in self.loads:
             self.loads.append(access)
         number = self.add("input", value=self.loads.index(access))

@@ -8,7 +8,7 @@ import torch
 from torch import Tensor
 
 from remanence.ops.scan.aten import Emitter
-from remanence.ops.scan.tensors.graph import Shape, ShapeError, TensorBuilder, contiguous
+from remanence.ops.scan.tensors.graph import Shape, ShapeError, TensorBuilder, contiguous_strides
 
 Structural: TypeAlias = Callable[..., Any]
 
@@ -39,22 +39,22 @@ class TensorEmitter(Emitter):
         """Where the batch is."""
         return self.builder.axes[x]
 
-    def one_sample(self, shape: Sequence[int], axis: int | None) -> Shape:
+    def sample_shape(self, shape: Sequence[int], axis: int | None) -> Shape:
         """The shape of one sample of a tensor of the trace."""
         return tuple(size // self.batch if i == axis else size for i, size in enumerate(shape))
 
     def view(self, x: int, shape: Shape, strides: Shape, offset: int, axis: int | None) -> int:
         """A strided part of the memory in which x lies."""
-        base, _, begin = self.builder.strided(x)
+        base, _, begin = self.builder.locate(x)
         return self.builder.view(base, shape, strides, begin + offset, axis)
 
     def strides(self, x: int) -> Shape:
         """In the memory in which x lies."""
-        return self.builder.strided(x)[1]
+        return self.builder.locate(x)[1]
 
-    def laid_out(self, x: int) -> int:
+    def make_contiguous(self, x: int) -> int:
         """The same, contiguous."""
-        if self.strides(x) == contiguous(self.shape(x)) and self.builder.nodes[x].op != "view":
+        if self.strides(x) == contiguous_strides(self.shape(x)) and self.builder.nodes[x].op != "view":
             return x
         return self.builder.add("copy", x, shape=self.shape(x), axis=self.axis(x))
 
@@ -63,7 +63,7 @@ class TensorEmitter(Emitter):
         try:
             part = torch.empty_strided(self.shape(x), self.strides(x), device="meta").view(shape)
         except RuntimeError:
-            return self.reshape(self.laid_out(x), shape, axis)
+            return self.reshape(self.make_contiguous(x), shape, axis)
         return self.view(x, shape, part.stride(), 0, axis)
 
     def permute(self, x: int, dims: Sequence[int]) -> int:
@@ -99,7 +99,7 @@ class TensorEmitter(Emitter):
             if len(new) > 1:
                 raise ShapeError("two dimensions of the size of the batch")
             where = new[0] if new else None
-        wanted = self.one_sample(target, where)
+        wanted = self.sample_shape(target, where)
         steps = [
             0 if i < lead or (shape[i - lead] == 1 and size != 1) else strides[i - lead]
             for i, size in enumerate(wanted)
@@ -109,7 +109,7 @@ class TensorEmitter(Emitter):
     def _is_new(self, x: int, dim: int) -> bool:
         return dim < 0 or self.shape(x)[dim] == 1
 
-    def part(self, x: int, dim: int, start: int, length: int, step: int = 1) -> int:
+    def narrow(self, x: int, dim: int, start: int, length: int, step: int = 1) -> int:
         """Some of the places along a dimension."""
         shape, strides, axis = list(self.shape(x)), list(self.strides(x)), self.axis(x)
         dim %= len(shape)
@@ -167,8 +167,8 @@ class TensorEmitter(Emitter):
     def pad(self, x: int, sizes: Sequence[int], dim: int, start: int, step: int = 1) -> int:
         """0 but for x, at places from ``start`` on along a dimension; ``sizes`` is the shape in the trace."""
         axis = self.axis(x)
-        shape = self.one_sample(sizes, axis)
-        strides = list(contiguous(shape))
+        shape = self.sample_shape(sizes, axis)
+        strides = list(contiguous_strides(shape))
         offset = start * strides[dim]
         strides[dim] *= step
         return self.builder.add("pad", x, value=(tuple(strides), offset), shape=shape, axis=axis)
@@ -193,7 +193,7 @@ def _view(e: TensorEmitter, x: int, *_: Any) -> int:
         if not places:
             raise ShapeError("a change of shape that splits the batch, or puts another dimension before it")
         where = places[0]
-    return e.reshape(x, e.one_sample(target, where), where)
+    return e.reshape(x, e.sample_shape(target, where), where)
 
 
 @_structural("permute")
@@ -250,7 +250,7 @@ def _select(e: TensorEmitter, x: int, dim: int, index: int) -> int:
     dim %= len(e.shape(x))
     if dim == e.axis(x):
         raise ShapeError("one sample of the batch is taken")
-    return e.squeeze(e.part(x, dim, index % e.shape(x)[dim], 1), [dim])
+    return e.squeeze(e.narrow(x, dim, index % e.shape(x)[dim], 1), [dim])
 
 
 @_structural("slice")
@@ -261,15 +261,15 @@ def _slice(e: TensorEmitter, x: int, dim: int, start: int | None, end: int | Non
             raise ShapeError("some samples of the batch are taken")
         return x
     begin, stop, step = slice(start, end, step).indices(e.shape(x)[dim])
-    return e.part(x, dim, begin, len(range(begin, stop, step)), step)
+    return e.narrow(x, dim, begin, len(range(begin, stop, step)), step)
 
 
 @_structural("split", "split_with_sizes", "chunk")
 def _split(e: TensorEmitter, x: int, _: Any, dim: int = 0) -> tuple[int, ...]:
     parts, start = [], 0
     for output in e.outputs:
-        length = e.one_sample(output.shape, e.axis(x))[dim]
-        parts.append(e.part(x, dim, start, length))
+        length = e.sample_shape(output.shape, e.axis(x))[dim]
+        parts.append(e.narrow(x, dim, start, length))
         start += length
     return tuple(parts)
 

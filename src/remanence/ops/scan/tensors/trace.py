@@ -12,8 +12,8 @@ from remanence._torch import TorchDispatchMode, pytree
 from remanence.ops.scan.aten import LOWERINGS
 from remanence.ops.scan.layout import Tensors
 from remanence.ops.scan.tensors.graph import Shape, ShapeError, TensorBuilder, TensorGraph
-from remanence.ops.scan.tensors.moves import PUTS, TAKES, moves_of, put, take
-from remanence.ops.scan.tensors.program import Call, Program, Ref, constant, needed
+from remanence.ops.scan.tensors.moves import PUTS, TAKES, make_move, put, take
+from remanence.ops.scan.tensors.program import Call, Program, Ref, find_constant, find_needed_calls
 from remanence.ops.scan.tensors.structural import STRUCTURAL, TensorEmitter, layer_norm_backward, rms_norm_backward
 from remanence.ops.scan.trace import (
     ABOUT_SHAPE,
@@ -21,10 +21,10 @@ from remanence.ops.scan.trace import (
     Loss,
     Step,
     UntraceableError,
-    alone,
-    every_argument,
-    recorded_twice,
-    why_refused,
+    fill_arguments,
+    find_refusal,
+    isolate,
+    record_twice,
 )
 
 Shapes: TypeAlias = tuple[tuple[Shape, ...], tuple[Shape, ...], tuple[Shape, ...]]
@@ -45,7 +45,7 @@ class Total:
 
 
 @dataclass(frozen=True)
-class Recorded:
+class StepRecord:
     """What a step, or its derivative, does.
 
     Attributes:
@@ -81,10 +81,10 @@ class TracedTensorStep:
         self.step, self.shapes, self.dtype = step, shapes, dtype
         self.counts = tuple(len(group) for group in shapes)
         self.kernels: dict[object, Any] = {}
-        self.forward = recorded_twice(lambda: self._record(self.step, ("state", "input", "param")))
+        self.forward = record_twice(lambda: self._record(self.step, ("state", "input", "param")))
 
     @cached_property
-    def backward(self) -> Recorded:
+    def backward(self) -> StepRecord:
         """The new states, and gradients of the states and of the inputs; those of the params are totals."""
 
         def gradients(state: Tensors, inputs: Tensors, params: Tensors, cotangents: Tensors) -> Tensors:
@@ -100,14 +100,14 @@ class TracedTensorStep:
     @cached_property
     def refuses_derivative(self) -> str | None:
         """Why there is no derivative, or None."""
-        return why_refused(lambda: self.backward)
+        return find_refusal(lambda: self.backward)
 
     def split(self, flat: Sequence[Tensor]) -> tuple[Tensors, Tensors, Tensors]:
         """Of a sequence with an item for each state, input and param, those of each kind."""
         states, inputs, _ = self.counts
         return tuple(flat[:states]), tuple(flat[states : states + inputs]), tuple(flat[states + inputs :])
 
-    def _record(self, function: Callable[..., Tensors], kinds: Sequence[str]) -> Recorded:
+    def _record(self, function: Callable[..., Tensors], kinds: Sequence[str]) -> StepRecord:
         states, inputs, params = self.shapes
         batch = _batch_of_trace((*states, *inputs, *params))
         recorder = _Recorder(self.dtype, batch)
@@ -119,14 +119,14 @@ class TracedTensorStep:
                 recorder.placeholder(kind, index, tensor)
             groups.append(tensors)
         try:
-            with alone(), recorder:
+            with isolate(), recorder:
                 results = tuple(function(*groups))
         except UntraceableError:
             raise
         except Exception as error:
             raise UntraceableError(f"{type(error).__name__}: {error}") from error
         wanted = states if len(kinds) == 3 else (*states, *states, *inputs)
-        return recorder.recorded(results, [(batch, *shape) for shape in wanted])
+        return recorder.finish(results, [(batch, *shape) for shape in wanted])
 
 
 def _batch_of_trace(shapes: Sequence[Shape]) -> int:
@@ -162,26 +162,26 @@ class _Recorder(TorchDispatchMode):
     def placeholder(self, kind: str, index: int, tensor: Tensor) -> None:
         self._given.add(tensor.untyped_storage().data_ptr())
         if kind == "param":
-            self._know(tensor, Ref("param", index))
+            self._assign(tensor, Ref("param", index))
         else:
             shape = (1, *tensor.shape[1:])
-            self._know(tensor, self.builder.add(kind, value=index, shape=shape, axis=0))
+            self._assign(tensor, self.builder.add(kind, value=index, shape=shape, axis=0))
 
-    def recorded(self, results: Sequence[Any], shapes: Sequence[Sequence[int]]) -> Recorded:
+    def finish(self, results: Sequence[Any], shapes: Sequence[Sequence[int]]) -> StepRecord:
         """All that was recorded, of the results that are needed."""
-        outputs = [self._result(result, shape) for result, shape in zip(results, shapes, strict=False)]
-        rest = [self._reference(result) for result in results[len(shapes) :]]
-        after = needed(self._after.calls, [ref for ref in rest if ref is not None])
-        graph = self.builder.tensor_graph([*outputs, *(x for t in self._totals for x in _nodes(t))])
+        outputs = [self._find_result(result, shape) for result, shape in zip(results, shapes, strict=False)]
+        rest = [self._find_gradient(result) for result in results[len(shapes) :]]
+        after = find_needed_calls(self._after.calls, [ref for ref in rest if ref is not None])
+        graph = self.builder.build_tensor_graph([*outputs, *(x for t in self._totals for x in _list_factors(t))])
         places = iter(graph.outputs[len(outputs) :])
         totals = tuple(Total(next(places), None if total.right is None else next(places)) for total in self._totals)
         used = sorted({int(node.value) for node in graph.nodes if node.op == "free"})
         free = tuple(self._free[i] for i in used)
-        graph = _renumbered(graph, {old: new for new, old in enumerate(used)})
+        graph = _renumber(graph, {old: new for new, old in enumerate(used)})
         refs = [ref for call in after for ref in pytree.tree_leaves((call.args, call.kwargs), is_leaf=_is_ref)]
         wanted = [*free, *(ref for ref in (*refs, *rest) if isinstance(ref, Ref))]
-        program = Program(needed(self._program.calls, wanted))
-        return Recorded(graph, free, totals, program, Program(after), tuple(rest))
+        program = Program(find_needed_calls(self._program.calls, wanted))
+        return StepRecord(graph, free, totals, program, Program(after), tuple(rest))
 
     def __torch_dispatch__(self, func: Any, types: Any, args: Any = (), kwargs: Any = None) -> Any:
         kwargs = kwargs or {}
@@ -198,43 +198,43 @@ class _Recorder(TorchDispatchMode):
                 raise UntraceableError(f"{name}: a value that decides what is computed")
             return result
         try:
-            self._write_down(name, func, args, kwargs, outputs)
+            self._record_operation(name, func, args, kwargs, outputs)
         except ShapeError as error:
             for output in outputs:  # x[0].numel() does no harm
                 self._refused[id(output)] = (output, f"{name}: {error}")
         return result
 
-    def _write_down(self, name: str, func: Any, args: Any, kwargs: Any, outputs: list[Tensor]) -> None:
+    def _record_operation(self, name: str, func: Any, args: Any, kwargs: Any, outputs: list[Tensor]) -> None:
         operands = [x for x in pytree.tree_leaves((args, kwargs)) if isinstance(x, Tensor)]
-        if name in (*TAKES, *PUTS) and isinstance(self._value(operands[0]), int):
-            self._move(name, func, every_argument(func, args, kwargs), outputs)
+        if name in (*TAKES, *PUTS) and isinstance(self._find_value(operands[0]), int):
+            self._record_move(name, func, fill_arguments(func, args, kwargs), outputs)
             return
-        values = [self._value(x) for x in operands]
+        values = [self._find_value(x) for x in operands]
         batched = [x for x in values if isinstance(x, int)]
         if name in FACTORIES or not operands:
-            self._made(name, func, args, kwargs, outputs[0])
+            self._create_tensor(name, func, args, kwargs, outputs[0])
         elif not batched and not self._takes_batch(name, outputs):
-            self._call(func, args, kwargs, outputs)
+            self._record_call(func, args, kwargs, outputs)
         elif any(ref in self._behind_totals for ref in values if isinstance(ref, Ref)):
             raise UntraceableError(f"{name}: what is summed over the batch is used for a sample again")
-        elif not self._as_total(name, func, args, kwargs, outputs):
+        elif not self._record_total(name, func, args, kwargs, outputs):
             self._lower(name, func, args, kwargs, outputs)
 
-    def _move(self, name: str, func: Any, given: list[Any], outputs: list[Tensor]) -> None:
+    def _record_move(self, name: str, func: Any, given: list[Any], outputs: list[Tensor]) -> None:
         """An operation that moves numbers, if where to does not depend on numbers."""
         for tensor in pytree.tree_leaves(given[1] if name in PUTS and name != "index_add" else given[1:3]):
             if isinstance(tensor, Tensor) and not self._is_place(tensor):
                 raise UntraceableError(f"{name}: places that depend on what is computed")
         emitter = TensorEmitter(self.builder, self._batch, outputs)
-        move, x = moves_of(name, func, given), self._node(given[0])
+        move, x = make_move(name, func, given), self._find_node(given[0])
         if name in TAKES:
-            self._know(outputs[0], self._checked(name, take(emitter, x, move), outputs[0]))
+            self._assign(outputs[0], self._check_shape(name, take(emitter, x, move), outputs[0]))
             return
         added = given[3] if name == "index_add" else given[2]
         if (given[4] != 1) if name == "index_add" else not given[3]:
             raise UntraceableError(f"{name}: numbers that are put in the place of others, or scaled")
-        place = put(emitter, x, self._node(added), tuple(added.shape), move)
-        self._know(outputs[0], self._checked(name, place, outputs[0]))
+        place = put(emitter, x, self._find_node(added), tuple(added.shape), move)
+        self._assign(outputs[0], self._check_shape(name, place, outputs[0]))
 
     def _is_place(self, tensor: Tensor) -> bool:
         """Whether whole numbers or truth values come from outside, or from what the step makes of such."""
@@ -257,25 +257,25 @@ class _Recorder(TorchDispatchMode):
     def _takes_batch(self, name: str, outputs: list[Tensor]) -> bool:
         return name == "expand" and any(size % self._batch == 0 for size in outputs[0].shape)
 
-    def _made(self, name: str, func: Any, args: Any, kwargs: Any, output: Tensor) -> None:
+    def _create_tensor(self, name: str, func: Any, args: Any, kwargs: Any, output: Tensor) -> None:
         """A new tensor, with a batch or without."""
         axes = [i for i, size in enumerate(output.shape) if size and size % self._batch == 0]
         if not axes:
-            self._call(func, args, kwargs, [output], copies=True)
+            self._record_call(func, args, kwargs, [output], copies=True)
             return
-        value = float("nan") if name in ("empty_like", "new_empty", "empty") else constant(output)
+        value = float("nan") if name in ("empty_like", "new_empty", "empty") else find_constant(output)
         if value is None or len(axes) > 1:
             raise UntraceableError(f"{name}: a tensor that is not one number, of the size of the batch")
         shape = tuple(size // self._batch if i == axes[0] else size for i, size in enumerate(output.shape))
-        self._know(output, self.builder.fill(value, shape, axes[0]))
+        self._assign(output, self.builder.fill(value, shape, axes[0]))
 
-    def _call(self, func: Any, args: Any, kwargs: Any, outputs: list[Tensor], *, copies: bool = False) -> None:
+    def _record_call(self, func: Any, args: Any, kwargs: Any, outputs: list[Tensor], *, copies: bool = False) -> None:
         """An operation without a batch: to be done by PyTorch."""
-        if copies and args and isinstance(args[0], Tensor) and isinstance(self._value(args[0]), int):
+        if copies and args and isinstance(args[0], Tensor) and isinstance(self._find_value(args[0]), int):
             # new_zeros and the like take dtype and device from a tensor that may have a batch.
-            size, number = tuple(outputs[0].shape), constant(outputs[0])
+            size, number = tuple(outputs[0].shape), find_constant(outputs[0])
             func, args, kwargs = torch.full, (size, number), {"dtype": outputs[0].dtype}
-        given: Any = pytree.tree_map_only(Tensor, self._value, (args, kwargs))
+        given: Any = pytree.tree_map_only(Tensor, self._find_value, (args, kwargs))
         index, self._calls = self._calls, self._calls + 1
         leaves = [x for x in pytree.tree_leaves(given, is_leaf=_is_ref) if isinstance(x, Ref)]
         behind = any(ref.kind == "total" or ref in self._behind_totals for ref in leaves)
@@ -284,28 +284,28 @@ class _Recorder(TorchDispatchMode):
             ref = Ref("call", index, place)
             if behind:
                 self._behind_totals.add(ref)
-            self._know(output, ref)
+            self._assign(output, ref)
 
-    def _as_total(self, name: str, func: Any, args: Any, kwargs: Any, outputs: list[Tensor]) -> bool:
+    def _record_total(self, name: str, func: Any, args: Any, kwargs: Any, outputs: list[Tensor]) -> bool:
         """Whether the operation adds up over the batch; then its result is a total."""
-        given = every_argument(func, args, kwargs)
+        given = fill_arguments(func, args, kwargs)
         emitter = TensorEmitter(self.builder, self._batch, outputs)
         if name in ("mm", "bmm"):
-            left, right = (self._node(x) for x in given[:2])
+            left, right = (self._find_node(x) for x in given[:2])
             axes = emitter.axis(left), emitter.axis(right)
             if axes != (len(emitter.shape(left)) - 1, len(emitter.shape(right)) - 2):
                 return False
-            self._know(outputs[0], self._total(emitter, left, right))
+            self._assign(outputs[0], self._add_total(emitter, left, right))
             return True
         if name == "sum":
-            x, dims = self._node(given[0]), given[1] if len(given) > 2 else None
+            x, dims = self._find_node(given[0]), given[1] if len(given) > 2 else None
             every = range(given[0].ndim)
             dims = [d % given[0].ndim for d in dims] if dims else list(every)
             axis = emitter.axis(x)
             if axis is None or axis not in dims:
                 return False
             inner = emitter.reduce("sum", x, dims, True, within=True)
-            self._know(outputs[0], self._shaped(self._total(emitter, inner), outputs[0]))
+            self._assign(outputs[0], self._reshape_total(self._add_total(emitter, inner), outputs[0]))
             return True
         if name in ("native_layer_norm_backward", "_fused_rms_norm_backward"):
             self._norm_backward(name, emitter, given, outputs)
@@ -313,7 +313,7 @@ class _Recorder(TorchDispatchMode):
         return False
 
     def _norm_backward(self, name: str, emitter: TensorEmitter, given: list[Any], outputs: list[Tensor]) -> None:
-        nodes: list[Any] = [self._node(x) if isinstance(x, Tensor) else x for x in given]
+        nodes: list[Any] = [self._find_node(x) if isinstance(x, Tensor) else x for x in given]
         if name == "native_layer_norm_backward":
             g, x, sizes, mean, rstd, weight, _, mask = nodes
             of_x, of_weight = layer_norm_backward(emitter, g, x, sizes, mean, rstd, weight)
@@ -323,22 +323,22 @@ class _Recorder(TorchDispatchMode):
         kinds = [kind for kind, wanted in zip(("x", "weight", "bias"), mask, strict=True) if wanted]
         for kind, output in zip(kinds, outputs, strict=True):
             if kind == "x":
-                self._know(output, of_x)
+                self._assign(output, of_x)
                 continue
             node = of_weight if kind == "weight" else g
             lead = range(len(emitter.shape(node)) - len(sizes))
             inner = emitter.reduce("sum", node, lead, True, within=True)
-            self._know(output, self._shaped(self._total(emitter, inner), output))
+            self._assign(output, self._reshape_total(self._add_total(emitter, inner), output))
 
-    def _total(self, emitter: TensorEmitter, left: int, right: int | None = None) -> Ref:
-        total = Total(emitter.laid_out(left), None if right is None else emitter.laid_out(right))
+    def _add_total(self, emitter: TensorEmitter, left: int, right: int | None = None) -> Ref:
+        total = Total(emitter.make_contiguous(left), None if right is None else emitter.make_contiguous(right))
         if total not in self._totals:
             self._totals.append(total)
         ref = Ref("total", self._totals.index(total))
         self._behind_totals.add(ref)
         return ref
 
-    def _shaped(self, ref: Ref, output: Tensor) -> Ref:
+    def _reshape_total(self, ref: Ref, output: Tensor) -> Ref:
         """A total in the shape of what it stands for."""
         index, self._calls = self._calls, self._calls + 1
         shape = tuple(output.shape)
@@ -354,7 +354,7 @@ class _Recorder(TorchDispatchMode):
         if output.is_complex():
             raise UntraceableError(f"{name}: a complex result")
         emitter = TensorEmitter(self.builder, self._batch, outputs)
-        given = pytree.tree_map_only(Tensor, self._node, every_argument(func, args, kwargs))
+        given = pytree.tree_map_only(Tensor, self._find_node, fill_arguments(func, args, kwargs))
         if name == "_to_copy":
             places: Any = emitter.truth(given[0]) if output.dtype == torch.bool else emitter.real(given[0])
         elif name in STRUCTURAL:
@@ -362,16 +362,16 @@ class _Recorder(TorchDispatchMode):
         elif name in LOWERINGS and func._overloadname != "decimals":
             numbers = [
                 self.builder.constant(x) if isinstance(x, bool | int | float) and not isinstance(y, Tensor) else x
-                for x, y in zip(given, every_argument(func, args, kwargs), strict=True)
+                for x, y in zip(given, fill_arguments(func, args, kwargs), strict=True)
             ]
             places = LOWERINGS[name](emitter, *numbers)
         else:
             raise UntraceableError(f"{name}: not an operation that a loop can be made of")
         places = places if isinstance(places, tuple) else (places,) * len(outputs)
         for place, result in zip(places, outputs, strict=True):
-            self._know(result, self._checked(name, place, result))
+            self._assign(result, self._check_shape(name, place, result))
 
-    def _checked(self, name: str, place: int, result: Tensor) -> int:
+    def _check_shape(self, name: str, place: int, result: Tensor) -> int:
         """A node, if its shape is the one of the trace."""
         if result.numel() == 0:
             raise UntraceableError(f"{name}: a tensor without elements")
@@ -398,34 +398,34 @@ class _Recorder(TorchDispatchMode):
         packet = getattr(torch.ops.aten, name[:-1])
         return name[:-1], getattr(packet, func._overloadname)
 
-    def _know(self, tensor: Tensor, value: _Value) -> None:
+    def _assign(self, tensor: Tensor, value: _Value) -> None:
         self._values[id(tensor)] = (tensor, value)
 
-    def _value(self, tensor: Tensor) -> _Value:
+    def _find_value(self, tensor: Tensor) -> _Value:
         if id(tensor) in self._refused:
             raise UntraceableError(self._refused[id(tensor)][1])
         if id(tensor) not in self._values:
             if tensor.requires_grad:
                 raise UntraceableError("a tensor from outside that requires a gradient: pass it in params or inputs")
-            number = constant(tensor)
+            number = find_constant(tensor)
             if number is None and not tensor.is_floating_point() and not tensor.is_complex():
-                self._call(_Constant(tensor.clone()), (), {}, [tensor])
+                self._record_call(_Constant(tensor.clone()), (), {}, [tensor])
                 return self._values[id(tensor)][1]
             if number is None:
                 raise UntraceableError(
                     "a tensor from outside: a constant that is not one number: pass it in params or inputs"
                 )
-            self._call(torch.full, (tuple(tensor.shape), number), {"dtype": tensor.dtype}, [tensor])
+            self._record_call(torch.full, (tuple(tensor.shape), number), {"dtype": tensor.dtype}, [tensor])
         return self._values[id(tensor)][1]
 
-    def _node(self, tensor: Tensor) -> int:
+    def _find_node(self, tensor: Tensor) -> int:
         """A tensor as a node."""
-        value = self._value(tensor)
+        value = self._find_value(tensor)
         if isinstance(value, int):
             return value
         call = next((c for c in self._program.calls if value == Ref("call", c.index)), None)
         if call is not None and (call.function is torch.full or call.function.__name__.split(".")[0] in FACTORIES):
-            number = constant(tensor)
+            number = find_constant(tensor)
             if number is not None:
                 return self.builder.fill(number, tuple(tensor.shape), None)
         if tensor.dtype != self._dtype:
@@ -435,23 +435,23 @@ class _Recorder(TorchDispatchMode):
         return self.builder.add("free", value=self._free.index(value), shape=tuple(tensor.shape))
 
     def _is_constant(self, tensor: Tensor) -> bool:
-        value = self._value(tensor)
+        value = self._find_value(tensor)
         return isinstance(value, int) and self.builder.nodes[value].op in ("constant", "fill")
 
-    def _result(self, value: Any, shape: Sequence[int]) -> int:
+    def _find_result(self, value: Any, shape: Sequence[int]) -> int:
         """The node of a result that has a batch."""
         if not isinstance(value, Tensor) or tuple(value.shape) != tuple(shape) or value.dtype != self._dtype:
             came = f"{value.dtype} {list(value.shape)}" if isinstance(value, Tensor) else repr(value)
             raise UntraceableError(f"a result that is not {self._dtype} {list(shape)}: {came}")
-        place = self._node(value)
+        place = self._find_node(value)
         if self.builder.axes[place] is None:
             raise UntraceableError("a result that does not depend on state or inputs")
         emitter = TensorEmitter(self.builder, self._batch, [value])
-        return emitter.laid_out(emitter.real(place))
+        return emitter.make_contiguous(emitter.real(place))
 
-    def _reference(self, value: Tensor) -> Ref | None:
+    def _find_gradient(self, value: Tensor) -> Ref | None:
         """What the gradient of a param is."""
-        found = self._value(value)
+        found = self._find_value(value)
         if isinstance(found, Ref):
             return found
         raise UntraceableError("a gradient of a param that depends on the sample")
@@ -469,18 +469,18 @@ class _Constant:
         return self.value
 
     def __repr__(self) -> str:
-        return f"constant({self.value.tolist()})"
+        return f"find_constant({self.value.tolist()})"
 
 
 def _is_ref(value: Any) -> bool:
     return isinstance(value, Ref)
 
 
-def _nodes(total: Total) -> list[int]:
+def _list_factors(total: Total) -> list[int]:
     return [total.left] if total.right is None else [total.left, total.right]
 
 
-def _renumbered(graph: TensorGraph, numbers: dict[int, int]) -> TensorGraph:
+def _renumber(graph: TensorGraph, numbers: dict[int, int]) -> TensorGraph:
     """Placeholders ``free`` under new numbers."""
     nodes = tuple(
         type(node)(node.op, node.arguments, numbers[int(node.value)]) if node.op == "free" else node

@@ -8,7 +8,7 @@ from collections.abc import Iterable, Sequence
 from dataclasses import dataclass
 from typing import TypeAlias
 
-from remanence.ops.scan.cpu_body import Body, with_fewer_divisions
+from remanence.ops.scan.cpu_body import Body, merge_divisions
 from remanence.ops.scan.tensors.graph import Shape, TensorGraph, size_of
 from remanence.ops.scan.tensors.schedule import Access, Loop, Move, Plan, Product
 
@@ -56,93 +56,95 @@ class Writer:
     def __init__(self, graph: TensorGraph, plan: Plan, frees: int, block: int, saved: Sequence[int]):
         self.graph, self.plan, self.frees, self.block = graph, plan, frees, block
         self.constants: list[Constant] = []
-        self.saved, self.saved_size = in_a_row(graph, saved)
+        self.saved, self.saved_size = place_in_sequence(graph, saved)
         self.places: dict[int, int] = {}
 
-    def parts(self) -> list[str]:
+    def write_parts(self) -> list[str]:
         """What one time step computes."""
         lines = []
         for number, part in enumerate(self.plan.parts):
             if isinstance(part, Product):
-                lines += self._product(part)
+                lines += self._write_product(part)
             elif isinstance(part, Move):
-                lines += self._move(part)
+                lines += self._write_move(part)
             else:
-                lines += self._loop(part, f"v{number}_")
+                lines += self._write_loop(part, f"v{number}_")
         return lines
 
-    def base(self, node: int) -> str:
+    def base_address(self, node: int) -> str:
         """Where the memory of a node begins."""
         if self.graph.nodes[node].op == "saved":
             return f"(kept + {self.saved[node]} * ROW)"
         return f"(mine + {self.places[node]} * ROW)"
 
-    def _at(self, access: Access, more: str) -> str:
+    def _address(self, access: Access, more: str) -> str:
         """Where a part of a node's memory begins."""
-        return f"{self.base(access.node)} + ({access.offset} + {more}) * ROW"
+        return f"{self.base_address(access.node)} + ({access.offset} + {more}) * ROW"
 
-    def _loop(self, loop: Loop, letter: str) -> list[str]:
-        body = Body(with_fewer_divisions(loop.body), letter=letter)
+    def _write_loop(self, loop: Loop, letter: str) -> list[str]:
+        body = Body(merge_divisions(loop.body), letter=letter)
         accesses = [*loop.loads, *loop.stores]
         kept = [d for d in range(len(loop.shape)) if d not in loop.reduced and loop.shape[d] != 1]
         inner = [d for d in loop.reduced if loop.shape[d] != 1]
-        outer_dims = _merged(loop.shape, kept, accesses)
-        inner_dims = _merged(loop.shape, inner, accesses)
+        outer_dims = _merge_loops(loop.shape, kept, accesses)
+        inner_dims = _merge_loops(loop.shape, inner, accesses)
         dims = [*outer_dims, *inner_dims]
         loads: dict[int, list[str]] = {level: [] for level in range(len(dims) + 1)}
         for number, access in enumerate(loop.loads):
             level = max((n + 1 for n, (_, strides) in enumerate(dims) if strides[access]), default=0)
-            loads[level].append(f"x{number} = {self._read(access, dims)}")
+            loads[level].append(f"x{number} = {self._write_load(access, dims)}")
         lines = [*loads[0]]
         indent = 0
         result = loop.body.outputs
         for level, (size, _) in enumerate(dims):
             if level == len(outer_dims):
-                lines += indented(self._begin(loop), indent)
-            lines += indented([f"for i{level} in range({size}):"], indent)
+                lines += indent_lines(self._write_reduction_start(loop), indent)
+            lines += indent_lines([f"for i{level} in range({size}):"], indent)
             indent += 1
-            lines += indented(loads[level + 1], indent)
+            lines += indent_lines(loads[level + 1], indent)
         if loop.reduced and not inner_dims:
-            lines += indented(self._begin(loop), indent)
-        lines += indented([*body.once, *body.every_step], indent)
+            lines += indent_lines(self._write_reduction_start(loop), indent)
+        lines += indent_lines([*body.once, *body.every_step], indent)
         outputs = [body.vector(output) for output in body.graph.outputs]
         if not loop.reduced:
-            stores = [self._write(access, dims, value) for access, value in zip(loop.stores, outputs, strict=True)]
-            return [*lines, *indented(stores, indent)]
+            stores = [
+                self._write_store(access, dims, value) for access, value in zip(loop.stores, outputs, strict=True)
+            ]
+            return [*lines, *indent_lines(stores, indent)]
         assert len(result) == 1
         add = f"total = total + {outputs[0]}" if loop.reduction == "sum" else f"total = maximum(total, {outputs[0]})"
-        lines += indented([add], indent)
-        lines += indented([self._write(loop.stores[0], outer_dims, "total")], len(outer_dims))
+        lines += indent_lines([add], indent)
+        lines += indent_lines([self._write_store(loop.stores[0], outer_dims, "total")], len(outer_dims))
         return lines
 
-    def _begin(self, loop: Loop) -> list[str]:
+    def _write_reduction_start(self, loop: Loop) -> list[str]:
         return [f"total = lanes({'0.0' if loop.reduction == 'sum' else '-inf'})"]
 
-    def _read(self, access: Access, dims: Sequence["Dim"]) -> str:
-        index = _index(access, dims)
+    def _write_load(self, access: Access, dims: Sequence["Dim"]) -> str:
+        index = _write_index(access, dims)
         node = self.graph.nodes[access.node]
         if node.op == "free":
             return f"broadcast(integer(frees + {8 * int(node.value)}) + ({index}) * SIZE)"
-        return f"load_full({self.base(access.node)} + ({index}) * ROW)"
+        return f"load_full({self.base_address(access.node)} + ({index}) * ROW)"
 
-    def _write(self, access: Access, dims: Sequence["Dim"], value: str) -> str:
-        return f"store_full({self.base(access.node)} + ({_index(access, dims)}) * ROW, {value})"
+    def _write_store(self, access: Access, dims: Sequence["Dim"], value: str) -> str:
+        return f"store_full({self.base_address(access.node)} + ({_write_index(access, dims)}) * ROW, {value})"
 
-    def _constant(self, constant: Constant) -> str:
+    def _add_constant(self, constant: Constant) -> str:
         """Where it begins."""
         self.constants.append(constant)
         return f"integer(frees + {8 * (self.frees + len(self.constants) - 1)})"
 
-    def _move(self, move: Move) -> list[str]:
+    def _write_move(self, move: Move) -> list[str]:
         lines, places = [], []
         for name, table in (("from", move.sources), ("to", move.targets)):
             if table == tuple(range(table[0], table[0] + len(table))):
                 places.append(f"{table[0]} + i")
             else:
-                lines.append(f"{name}_table = {self._constant(Table(table))}")
+                lines.append(f"{name}_table = {self._add_constant(Table(table))}")
                 places.append(f"integer({name}_table + i * 8)")
         source, target = (
-            f"{self.base(node)} + ({place}) * ROW"
+            f"{self.base_address(node)} + ({place}) * ROW"
             for node, place in zip((move.source, move.target), places, strict=True)
         )
         before = f"load_full({target}) + " if move.adds else ""
@@ -152,12 +154,12 @@ class Writer:
             f"    store_full({target}, {before}load_full({source}))",
         ]
 
-    def _product(self, product: Product) -> list[str]:
+    def _write_product(self, product: Product) -> list[str]:
         left_free = self.graph.nodes[product.left.node].op == "free"
         right_free = self.graph.nodes[product.right.node].op == "free"
         assert not (left_free and right_free)
         if not left_free and not right_free:
-            return self._product_of_samples(product)
+            return self._write_sample_product(product)
         groups, rows, terms, columns = product.sizes
         free, x = (product.left, product.right) if left_free else (product.right, product.left)
         g, r, c = free.strides[0], free.strides[1], free.strides[2]
@@ -171,7 +173,7 @@ class Writer:
         o_result, o_other = (o_row, o_column) if left_free else (o_column, o_row)
         pack = Pack(int(self.graph.nodes[free.node].value), strides, free.offset, (groups, results, terms), self.block)
         number = len(self.constants)
-        lines, depth = [f"w = {self._constant(pack)}"], 0
+        lines, depth = [f"w = {self._add_constant(pack)}"], 0
         whole, rest = divmod(results, self.block)
         if groups > 1:
             lines += [f"for g in range({groups}):"]
@@ -185,40 +187,40 @@ class Writer:
         if others > 1:
             inner += [f"w = w{number}"]
         inner += [
-            f"xa = {self._at(x, f'{g_term} * {xg} + {m_term} * {x_other}')}",
-            f"oa = {self._at(product.out, f'{g_term} * {og} + {m_term} * {o_other}')}",
+            f"xa = {self._address(x, f'{g_term} * {xg} + {m_term} * {x_other}')}",
+            f"oa = {self._address(product.out, f'{g_term} * {og} + {m_term} * {o_other}')}",
         ]
         if whole:
             inner += [
                 f"for n in range({whole}):",
-                *indented(_block(self.block, terms, x_term, o_result)),
+                *indent_lines(_write_product_block(self.block, terms, x_term, o_result)),
                 f"    oa += {self.block * o_result} * ROW",
             ]
         if rest:
-            inner += _block(rest, terms, x_term, o_result)
-        body += indented(inner, 1 if others > 1 else 0)
-        return [*lines, *indented(body, depth)]
+            inner += _write_product_block(rest, terms, x_term, o_result)
+        body += indent_lines(inner, 1 if others > 1 else 0)
+        return [*lines, *indent_lines(body, depth)]
 
-    def _product_of_samples(self, product: Product) -> list[str]:
+    def _write_sample_product(self, product: Product) -> list[str]:
         groups, rows, terms, columns = product.sizes
         left, right, out = product.left, product.right, product.out
         lines, depth = [], 0
         for name, size in (("g", groups), ("j", columns)):
             if size > 1:
-                lines += indented([f"for {name} in range({size}):"], depth)
+                lines += indent_lines([f"for {name} in range({size}):"], depth)
                 depth += 1
         g, j = ("g" if groups > 1 else "0"), ("j" if columns > 1 else "0")
         inner = [
-            f"la = {self._at(left, f'{g} * {left.strides[0]}')}",
-            f"ra = {self._at(right, f'{g} * {right.strides[0]} + {j} * {right.strides[2]}')}",
-            f"oa = {self._at(out, f'{g} * {out.strides[0]} + {j} * {out.strides[2]}')}",
+            f"la = {self._address(left, f'{g} * {left.strides[0]}')}",
+            f"ra = {self._address(right, f'{g} * {right.strides[0]} + {j} * {right.strides[2]}')}",
+            f"oa = {self._address(out, f'{g} * {out.strides[0]} + {j} * {out.strides[2]}')}",
         ]
         block = min(4, rows)
         whole, rest = divmod(rows, block)
 
         row, term = left.strides[1:]
 
-        def some(count: int) -> list[str]:
+        def write_rows(count: int) -> list[str]:
             return [
                 *(f"a{q} = lanes(0.0)" for q in range(count)),
                 f"for k in range({terms}):",
@@ -229,14 +231,14 @@ class Writer:
 
         inner += [
             f"for n in range({whole}):",
-            *indented([*some(block), f"la += {block * row} * ROW", f"oa += {block * out.strides[1]} * ROW"]),
+            *indent_lines([*write_rows(block), f"la += {block * row} * ROW", f"oa += {block * out.strides[1]} * ROW"]),
         ]
         if rest:
-            inner += some(rest)
-        return [*lines, *indented(inner, depth)]
+            inner += write_rows(rest)
+        return [*lines, *indent_lines(inner, depth)]
 
 
-def _block(count: int, terms: int, x_term: int, o_result: int) -> list[str]:
+def _write_product_block(count: int, terms: int, x_term: int, o_result: int) -> list[str]:
     """So many results of a product with a packed matrix; w moves on behind what it read."""
     return [
         *(f"a{q} = lanes(0.0)" for q in range(count)),
@@ -254,7 +256,7 @@ Dim = tuple[int, dict[Access, int]]
 """A loop: how often, and how far each access goes each time."""
 
 
-def _merged(shape: Shape, dims: Sequence[int], accesses: Sequence[Access]) -> list[Dim]:
+def _merge_loops(shape: Shape, dims: Sequence[int], accesses: Sequence[Access]) -> list[Dim]:
     """Loops over these dimensions, neighbours in one where every access allows it."""
     loops: list[Dim] = []
     for d in dims:
@@ -267,13 +269,13 @@ def _merged(shape: Shape, dims: Sequence[int], accesses: Sequence[Access]) -> li
     return loops
 
 
-def _index(access: Access, dims: Sequence[Dim]) -> str:
+def _write_index(access: Access, dims: Sequence[Dim]) -> str:
     terms = [str(access.offset)] if access.offset else []
     terms += [f"i{n}" + (f" * {s[access]}" if s[access] != 1 else "") for n, (_, s) in enumerate(dims) if s[access]]
     return " + ".join(terms) or "0"
 
 
-def in_a_row(graph: TensorGraph, nodes: Iterable[int]) -> tuple[dict[int, int], int]:
+def place_in_sequence(graph: TensorGraph, nodes: Iterable[int]) -> tuple[dict[int, int], int]:
     """Places of nodes one behind the other, and numbers of all."""
     places, end = {}, 0
     for node in nodes:
@@ -282,12 +284,12 @@ def in_a_row(graph: TensorGraph, nodes: Iterable[int]) -> tuple[dict[int, int], 
     return places, end
 
 
-def indented(lines: Iterable[str], depth: int = 1) -> list[str]:
+def indent_lines(lines: Iterable[str], depth: int = 1) -> list[str]:
     """Lines, so many blocks further in."""
     return ["    " * depth + line for line in lines]
 
 
-def allocate(plan: Plan, graph: TensorGraph, always: Iterable[int], lanes: int) -> tuple[dict[int, int], int]:
+def allocate_places(plan: Plan, graph: TensorGraph, always: Iterable[int], lanes: int) -> tuple[dict[int, int], int]:
     """A place for each node with memory of its own; what is not needed any more makes room."""
     always = set(always)
     sizes = {n: -(-size // lanes) * lanes for n, size in plan.buffers.items()}

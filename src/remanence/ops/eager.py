@@ -1,4 +1,4 @@
-"""Loops over time that ``torch.compile`` must not unroll."""
+"""Keeps ``torch.compile`` from unrolling loops over time."""
 
 import functools
 from collections.abc import Callable
@@ -12,13 +12,13 @@ Arguments = ParamSpec("Arguments")
 Result = TypeVar("Result")
 
 
-def uncompiled(function: Callable[Arguments, Result]) -> Callable[Arguments, Result]:
-    """The function, run as it is within compiled code: one graph break instead of a graph of every time step.
+def run_eagerly(function: Callable[Arguments, Result]) -> Callable[Arguments, Result]:
+    """Decorate a function so that compiled code runs it eagerly: one graph break instead of a graph of every time step.
 
-    An export needs it as part of its graph, and has it.
+    ``torch.export`` cannot break its graph, so there the function is traced.
 
     Args:
-        function: the loop.
+        function: runs a loop over time.
     """
 
     @functools.wraps(function)
