@@ -3,7 +3,7 @@
 from torch import Tensor
 
 from remanence.ops.episodes import begin_anew
-from remanence.ops.scan.layout import INPUTS, Group, Tensors, split
+from remanence.ops.scan.layout import INPUTS, Group, Tensors, unbind_group
 from remanence.ops.scan.trace import Step
 
 
@@ -16,7 +16,7 @@ def add_reset(step: Step, inputs: Group, first: Tensors, reset: Tensor) -> tuple
         first: the state that a reset returns to.
         reset: [batch, time], bool.
     """
-    given = split(inputs, INPUTS)
+    given = unbind_group(inputs, INPUTS)
     like, time = given[0], reset.shape[1]
     now = reset.to(like.dtype)
     if like.ndim == 3 and all(s.shape[1:] == like.shape[2:] for s in first):  # as a pointwise step has it
