@@ -64,7 +64,7 @@ def scan_steps(
 def _step(is_normed: bool, settings: tuple[Any, ...], state: Tensors, inputs: Tensors, params: Tensors) -> Tensors:
     (h, A), (drive,), (weight, *norm, decay, rate) = state, inputs, params
     rule = Rule(weight, *(norm if is_normed else (None, None)), decay, rate, *settings)
-    h = reference.iterates(rule, drive, h, reference.reading(A), rule.inner_steps)[-1]
+    h = reference.iterate(rule, drive, h, reference.make_read(A), rule.inner_steps)[-1]
     return h, reference.write(rule, A, h)
 
 
