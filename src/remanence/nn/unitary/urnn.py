@@ -9,7 +9,7 @@ from remanence.nn.memory import State
 from remanence.nn.structure import Device, draw_permutation
 from remanence.nn.unitary.base import Turn, UnitaryMemory, split_halves
 from remanence.ops.eager import run_eagerly
-from remanence.ops.rotations import dense
+from remanence.ops.rotations import matrix_form
 
 FEW = 256
 """Up to so many units, a sequence is faster with W as a matrix than with two Fourier transforms a step."""
@@ -85,7 +85,7 @@ class UnitaryRNN(UnitaryMemory):
         if self.hidden_size > FEW or x.shape[1] == 1:
             return super()._run(x, state)
         h = torch.cat(state, 1).to(self.bias.dtype)
-        y = dense.run(self.matrix(), x, h, self.weight_ih, self.bias)
+        y = matrix_form.run(self.matrix(), x, h, self.weight_ih, self.bias)
         return y, split_halves(y[:, -1])
 
     def _turn(self) -> Turn:

@@ -6,7 +6,7 @@ import torch
 from jaxtyping import Float
 from torch import Tensor
 
-from remanence.ops.firing.schedule import Schedule
+from remanence.ops.firing.firing_schedule import Schedule
 
 
 def fire(

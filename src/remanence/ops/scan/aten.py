@@ -5,7 +5,7 @@ from collections.abc import Callable
 from typing import TypeAlias
 
 from remanence._kernels.operations import OPERATIONS
-from remanence.ops.scan.graph import Builder, Value
+from remanence.ops.scan.pointwise_graph import Builder, Value
 
 Lowering: TypeAlias = Callable[..., int]
 

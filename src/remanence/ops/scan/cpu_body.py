@@ -4,7 +4,7 @@ import math
 from collections.abc import Iterable
 
 from remanence._kernels.operations import OPERATIONS
-from remanence.ops.scan.graph import Builder, Graph, Node
+from remanence.ops.scan.pointwise_graph import Builder, Graph, Node
 
 LETTERS = {"state": "h", "input": "x", "param": "p", "cotangent": "g"}
 

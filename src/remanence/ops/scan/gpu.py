@@ -20,10 +20,10 @@ from torch import Tensor
 
 from remanence._kernels import triton_place
 from remanence._kernels.source_text import load_functions
-from remanence.ops.scan.graph import Graph
+from remanence.ops.scan.gpu_source import backward_source, forward_source
 from remanence.ops.scan.layout import PARAMS, Gradients, Group, Tensors, unbind_group
+from remanence.ops.scan.pointwise_graph import Graph
 from remanence.ops.scan.trace import TracedStep
-from remanence.ops.scan.triton_source import backward_source, forward_source
 
 DTYPES = (torch.float32, torch.float64, torch.bfloat16, torch.float16)
 

@@ -6,7 +6,7 @@ import torch
 from torch import Tensor
 
 from remanence._kernels.operations import OPERATIONS
-from remanence.ops.scan.graph import PLACEHOLDERS, Graph
+from remanence.ops.scan.pointwise_graph import PLACEHOLDERS, Graph
 
 
 def evaluate(graph: Graph, values: Mapping[str, Sequence[Tensor]], like: Tensor) -> list[Tensor]:

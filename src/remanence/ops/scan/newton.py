@@ -24,12 +24,12 @@ from typing import cast
 import torch
 from torch import Tensor
 
-from remanence.ops.scan import linear, loop
+from remanence.ops.scan import graph_loop, linear_recurrence
 from remanence.ops.scan.backend import ScanBackend, load
 from remanence.ops.scan.counts import count
 from remanence.ops.scan.interpreter import evaluate
-from remanence.ops.scan.jacobian import linearize, linearize_for_search
 from remanence.ops.scan.layout import PARAMS, Gradients, Group, Tensors, unbind_group
+from remanence.ops.scan.linearization import linearize, linearize_for_search
 from remanence.ops.scan.trace import TracedStep
 from remanence.ops.scan.trajectory import System, search
 
@@ -104,7 +104,7 @@ def _solve_cotangents(traced: TracedStep, system: System, path: Tensor, grad: Te
     _, jacobian = system.linearize(path, step)
     onwards = (jacobian if step.diagonal else jacobian.transpose(0, 1))[..., 1:, :]
     last = grad[..., -1:, :]
-    found = linear.solve(onwards, grad[..., :-1, :], last[..., 0, :], reverse=True)
+    found = linear_recurrence.solve(onwards, grad[..., :-1, :], last[..., 0, :], reverse=True)
     cotangents = torch.cat((found, last), -2)
     products = (onwards * cotangents[..., 1:, :]).abs()
     products = products if step.diagonal else products.sum(1)
@@ -116,5 +116,5 @@ def _choose_loop(traced: TracedStep, like: Tensor) -> ScanBackend:
     try:
         fused = load("gpu" if like.device.type == "cuda" else "cpu")
     except ImportError:
-        return cast(ScanBackend, loop)
-    return cast(ScanBackend, loop) if fused.refuses(traced, like) else fused
+        return cast(ScanBackend, graph_loop)
+    return cast(ScanBackend, graph_loop) if fused.refuses(traced, like) else fused

@@ -18,11 +18,11 @@ from remanence.ops.eager import run_eagerly
 from remanence.ops.scan import reference
 from remanence.ops.scan.backend import MODULES, load
 from remanence.ops.scan.fingerprint import fingerprint
-from remanence.ops.scan.fused import FusedLoop
+from remanence.ops.scan.fused_loop import FusedLoop
 from remanence.ops.scan.layout import INPUTS, PARAMS, Group, Layout, Tensors, as_group, list_tensors, unbind_group
 from remanence.ops.scan.resets import add_reset
-from remanence.ops.scan.tensors.graph import Shape
-from remanence.ops.scan.tensors.trace import Shapes, TracedTensorStep
+from remanence.ops.scan.tensors.tensor_graph import Shape
+from remanence.ops.scan.tensors.tensor_trace import Shapes, TracedTensorStep
 from remanence.ops.scan.trace import Step, TracedStep, UntraceableError
 
 Many: TypeAlias = Sequence[Tensor] | Tensor
@@ -106,7 +106,9 @@ def _scan(
     if name == "reference":
         return reference.scan(step, given.inputs, state, given.params)
     if isinstance(given.traced, TracedTensorStep):
-        from remanence.ops.scan.tensors.loop import TensorLoop  # as load(name) does: what compiles, when it is used
+        from remanence.ops.scan.tensors.tensor_loop import (
+            TensorLoop,  # as load(name) does: what compiles, when it is used
+        )
 
         results = record(TensorLoop(given.traced, every), (*state, *given.inputs, *given.params))
     else:

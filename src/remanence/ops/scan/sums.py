@@ -2,7 +2,7 @@
 
 from dataclasses import dataclass
 
-from remanence.ops.scan.graph import Builder, Graph
+from remanence.ops.scan.pointwise_graph import Builder, Graph
 
 Form = dict[int, int]
 """A value as Σ factor · term: for each factor, which does not change with time, the term, which does."""

@@ -12,8 +12,8 @@ from torch import Tensor
 
 from remanence._torch import TorchDispatchMode, pytree
 from remanence.ops.scan.aten import LOWERINGS, Emitter
-from remanence.ops.scan.graph import Builder, Graph, eliminate_dead_code
 from remanence.ops.scan.layout import Tensors
+from remanence.ops.scan.pointwise_graph import Builder, Graph, eliminate_dead_code
 
 Item = TypeVar("Item")
 Recording = TypeVar("Recording")

@@ -7,10 +7,10 @@ from functools import cached_property
 import torch
 from torch import Tensor
 
-from remanence.ops.scan import linear
+from remanence.ops.scan import linear_recurrence
 from remanence.ops.scan.interpreter import evaluate
-from remanence.ops.scan.jacobian import Linearization, linearize, linearize_for_search
 from remanence.ops.scan.layout import Tensors
+from remanence.ops.scan.linearization import Linearization, linearize, linearize_for_search
 from remanence.ops.scan.trace import TracedStep
 
 MAX_ITERATIONS = 20
@@ -174,7 +174,7 @@ def search(traced: TracedStep, inputs: Tensors, state: Tensors, params: Tensors)
         if iteration == MAX_ITERATIONS:
             break
         jacobian = (1 - damping) * here.jacobian if damped else here.jacobian
-        there = system.point(here.states + linear.solve(jacobian, here.residual))
+        there = system.point(here.states + linear_recurrence.solve(jacobian, here.residual))
         settled = (there.largest <= tolerance).all(0, keepdim=True)  # it may still jump from one rounding to ten
         kept = settled | (there.size <= MAY_GROW * here.size) & there.size.isfinite()
         if damped or not bool(kept.all()):
@@ -189,7 +189,7 @@ def search(traced: TracedStep, inputs: Tensors, state: Tensors, params: Tensors)
 
 def _polish(system: System, here: Point, tolerance: Tensor) -> tuple[Tensor | None, float]:
     """The states after one more Newton step and one evaluation, if that step is small; and the residual."""
-    correction = linear.solve(system.whole_jacobian(here), here.residual)
+    correction = linear_recurrence.solve(system.whole_jacobian(here), here.residual)
     corrected = here.states + correction
     polished = system.step(system.path(corrected))
     residual = (polished - corrected).abs()

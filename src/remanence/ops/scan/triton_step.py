@@ -7,7 +7,7 @@ from collections.abc import Sequence
 import torch
 
 from remanence._kernels.operations import OPERATIONS
-from remanence.ops.scan.graph import PLACEHOLDERS, Graph, Node
+from remanence.ops.scan.pointwise_graph import PLACEHOLDERS, Graph, Node
 
 
 def real_type(dtype: torch.dtype) -> str:

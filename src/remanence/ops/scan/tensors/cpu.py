@@ -10,9 +10,9 @@ from torch import Tensor
 from remanence._kernels import threads
 from remanence._kernels.buffers import allocate
 from remanence.ops.scan.layout import Tensors
-from remanence.ops.scan.tensors.graph import size_of
 from remanence.ops.scan.tensors.kernels import CompiledStep, choose_block_width, compile_both
-from remanence.ops.scan.tensors.trace import Total, TracedTensorStep
+from remanence.ops.scan.tensors.tensor_graph import size_of
+from remanence.ops.scan.tensors.tensor_trace import Total, TracedTensorStep
 from remanence.ops.scan.tensors.writer import Constant, Pack, Table
 
 CHUNK = 2**26

@@ -11,8 +11,8 @@ from dataclasses import dataclass
 
 from remanence._kernels.interleave import write_transpose
 from remanence._kernels.kernel_source import HEAD, KernelSource
-from remanence.ops.scan.tensors.graph import Shape, TensorGraph, size_of
-from remanence.ops.scan.tensors.schedule import Planner
+from remanence.ops.scan.tensors.planner import Planner
+from remanence.ops.scan.tensors.tensor_graph import Shape, TensorGraph, size_of
 from remanence.ops.scan.tensors.writer import Constant, Writer, allocate_places, indent_lines, place_in_sequence
 
 COLUMNS = ("address", "sample", "step", "count", "place")

@@ -8,8 +8,8 @@ from remanence._kernels import kernel
 from remanence._kernels.launch import BITS
 from remanence.ops.scan.tensors import cpu_source
 from remanence.ops.scan.tensors.cpu_source import TensorSource
-from remanence.ops.scan.tensors.graph import TensorGraph, extract_graph, find_needed
-from remanence.ops.scan.tensors.trace import Total, TracedTensorStep
+from remanence.ops.scan.tensors.tensor_graph import TensorGraph, extract_graph, find_needed
+from remanence.ops.scan.tensors.tensor_trace import Total, TracedTensorStep
 
 
 @dataclass(frozen=True)

@@ -6,8 +6,8 @@ from typing import Any
 import torch
 from torch import Tensor
 
-from remanence.ops.scan.tensors.graph import Shape, ShapeError, size_of
 from remanence.ops.scan.tensors.structural import TensorEmitter
+from remanence.ops.scan.tensors.tensor_graph import Shape, ShapeError, size_of
 
 TAKES = ("index", "index_select", "flip", "roll")
 """The result is some of the numbers of the first argument."""

@@ -8,7 +8,7 @@ import torch
 from torch import Tensor
 
 from remanence.ops.scan.aten import Emitter
-from remanence.ops.scan.tensors.graph import Shape, ShapeError, TensorBuilder, contiguous_strides
+from remanence.ops.scan.tensors.tensor_graph import Shape, ShapeError, TensorBuilder, contiguous_strides
 
 Structural: TypeAlias = Callable[..., Any]
 

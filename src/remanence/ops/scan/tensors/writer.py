@@ -9,8 +9,8 @@ from dataclasses import dataclass
 from typing import TypeAlias
 
 from remanence.ops.scan.cpu_body import Body, merge_divisions
-from remanence.ops.scan.tensors.graph import Shape, TensorGraph, size_of
-from remanence.ops.scan.tensors.schedule import Access, Loop, Move, Plan, Product
+from remanence.ops.scan.tensors.planner import Access, Loop, Move, Plan, Product
+from remanence.ops.scan.tensors.tensor_graph import Shape, TensorGraph, size_of
 
 
 @dataclass(frozen=True)

@@ -11,10 +11,10 @@ from torch import Tensor
 from remanence._torch import TorchDispatchMode, pytree
 from remanence.ops.scan.aten import LOWERINGS
 from remanence.ops.scan.layout import Tensors
-from remanence.ops.scan.tensors.graph import Shape, ShapeError, TensorBuilder, TensorGraph
 from remanence.ops.scan.tensors.moves import PUTS, TAKES, make_move, put, take
 from remanence.ops.scan.tensors.program import Call, Program, Ref, find_constant, find_needed_calls
 from remanence.ops.scan.tensors.structural import STRUCTURAL, TensorEmitter, layer_norm_backward, rms_norm_backward
+from remanence.ops.scan.tensors.tensor_graph import Shape, ShapeError, TensorBuilder, TensorGraph
 from remanence.ops.scan.trace import (
     ABOUT_SHAPE,
     FACTORIES,

@@ -6,7 +6,7 @@ from dataclasses import replace
 from typing import Any, TypeAlias
 
 from remanence._kernels.operations import OPERATIONS
-from remanence.ops.scan.graph import Builder, Graph, Node
+from remanence.ops.scan.pointwise_graph import Builder, Graph, Node
 
 Shape: TypeAlias = tuple[int, ...]
 

@@ -6,8 +6,8 @@ from dataclasses import dataclass, field
 import numpy as np
 
 from remanence._kernels.operations import OPERATIONS
-from remanence.ops.scan.graph import Builder, Graph
-from remanence.ops.scan.tensors.graph import (
+from remanence.ops.scan.pointwise_graph import Builder, Graph
+from remanence.ops.scan.tensors.tensor_graph import (
     BATCHED,
     Shape,
     TensorGraph,

@@ -2,7 +2,7 @@
 
 from dataclasses import dataclass
 
-from remanence.ops.scan.graph import Builder, Graph, Node, eliminate_dead_code
+from remanence.ops.scan.pointwise_graph import Builder, Graph, Node, eliminate_dead_code
 from remanence.ops.scan.trace import TracedStep
 
 BLOCKS_UP_TO = 4

@@ -11,7 +11,7 @@ PLACEHOLDERS = ("state", "input", "param", "cotangent")
 """Nodes that stand for what a backend loads; ``Node.value`` says which one."""
 
 Value: TypeAlias = Any
-"""A number or a truth value; of nodes that are not pointwise what :mod:`remanence.ops.scan.tensors.graph` says."""
+"""A number or a truth value; for nodes that are not pointwise see :mod:`~remanence.ops.scan.tensors.tensor_graph`."""
 Kind: TypeAlias = Literal["real", "boolean"]
 
 

@@ -8,11 +8,11 @@ import torch
 from torch import Tensor
 
 from remanence.ops.scan import reference
-from remanence.ops.scan.fused import select_last
+from remanence.ops.scan.fused_loop import select_last
 from remanence.ops.scan.layout import Tensors
 from remanence.ops.scan.tensors import cpu
 from remanence.ops.scan.tensors.kernels import choose_block_width, compile_both, compile_forward
-from remanence.ops.scan.tensors.trace import StepRecord, TracedTensorStep
+from remanence.ops.scan.tensors.tensor_trace import StepRecord, TracedTensorStep
 
 
 @dataclass(frozen=True)
