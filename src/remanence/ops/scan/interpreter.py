@@ -1,4 +1,4 @@
-"""A graph evaluated with PyTorch, operation by operation, on tensors of any shape."""
+"""Evaluates a graph with PyTorch, operation by operation, on tensors of any shape."""
 
 from collections.abc import Mapping, Sequence
 

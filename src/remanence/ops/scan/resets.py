@@ -1,4 +1,4 @@
-"""States that return to where they began: a step around the step."""
+"""Resets within a sequence: a step around the step that returns to the initial state."""
 
 from collections.abc import Sequence
 
@@ -13,7 +13,7 @@ from remanence.ops.scan.trace import Step
 def add_reset(
     step: Step, inputs: Sequence[Tensor] | Tensor, state: Tensors, reset: Tensor
 ) -> tuple[Step, tuple[Tensor, ...]]:
-    """A step that begins anew where ``reset`` is true, and what it takes: the inputs, the reset, the first state.
+    """Wrap a step so that it starts from the initial state where ``reset`` is true.
 
     Args:
         step: ``step(state, inputs, params)``.
