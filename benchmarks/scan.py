@@ -33,7 +33,7 @@ from remanence._kernels.kernel_source import HEAD, KernelSource
 from remanence._kernels.threads import run as run_kernel
 from remanence.nn import CFF
 from remanence.ops.scan import cpu_source, scan
-from remanence.ops.scan.graph import Graph
+from remanence.ops.scan.pointwise_graph import Graph
 from remanence.ops.scan.trace import TracedStep
 
 BATCH, TIME, CHANNELS, INPUTS = 32, 128, 64, 16

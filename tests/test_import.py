@@ -3,6 +3,7 @@ import graphlib
 import re
 import subprocess
 import sys
+from collections import Counter
 from pathlib import Path
 
 import jaxtyping
@@ -107,11 +108,20 @@ def test_no_package_exports_a_name_that_hides_one_of_its_modules():
                 assert not names & modules, f"{path}: {names & modules}"
 
 
+SAME_ROLE = {"__init__", "reference", "operation", "cpu", "gpu", "cpu_source", "gpu_source", "layer"}
+"""Modules with the same role in several packages of operations and layers."""
+
+
 def modules():
     """Path of each module of the library, by its name."""
     for path in SRC.rglob("*.py"):
         name = ".".join(("remanence", *path.relative_to(SRC).with_suffix("").parts))
         yield name.removesuffix(".__init__"), path
+
+
+def test_names_of_modules_are_unique():
+    counts = Counter(path.stem for path in SRC.rglob("*.py"))
+    assert {name for name, count in counts.items() if count > 1} <= SAME_ROLE
 
 
 def runtime_imports(node):

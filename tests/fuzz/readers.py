@@ -23,8 +23,8 @@ from safetensors.torch import save as safetensors
 from remanence._kernels import cache
 from remanence.data import prepare
 from remanence.errors import UserError
-from remanence.inspection.checkpoints import subjects_of_checkpoint
-from remanence.inspection.runs import subjects_of_run
+from remanence.inspection.checkpoint_subjects import subjects_of_checkpoint
+from remanence.inspection.run_subjects import subjects_of_run
 from remanence.report import as_json, load, markdown, summarise
 from remanence.runs.claims import claim
 from remanence.runs.folder import read_checkpoint
@@ -200,7 +200,7 @@ def kernels() -> Iterator[tuple[str, Reader]]:
     def load(path: Path) -> None:
         with patch.dict("os.environ", REMANENCE_CACHE_DIR=str(path)):
             (name,) = [file.name for file in path.iterdir()]
-            with patch.object(cache, "_name", lambda parts: (name, b"key")):
+            with patch.object(cache, "_make_key", lambda parts: (name, b"key")):
                 cache.load(["any"])
 
     code = b"\x7fELF\x02\x01" + bytes(1000)

@@ -83,7 +83,7 @@ def test_a_wired_layer_is_an_ltc(name, timed):
 def test_without_edges_it_is_the_isolated_layer(kind, self_synapse):
     options = {"sub_steps": 2, "input_synapse": kind, "self_synapse": self_synapse, "horizon": 5}
     alone = noisy(nn.CFF(3, 4, **options))
-    wired = nn.CFF(3, 4, wiring=wiring.isolated(4), **options).double()
+    wired = nn.CFF(3, 4, wiring=wiring.empty(4), **options).double()
     wired.load_state_dict(alone.state_dict(), strict=False)
     x = torch.randn(2, 6, 3, dtype=torch.float64)
     weights = torch.randn(2, 6, 4, dtype=torch.float64)
@@ -138,7 +138,7 @@ def test_what_does_not_fit_is_refused():
     with pytest.raises(ValueError, match="diagonal of the wiring must be 0"):
         nn.CFF(2, 3, wiring=np.eye(3, dtype=int))
     with pytest.raises(ValueError, match="hidden_size is 3 pairs, but the wiring has 4"):
-        nn.CFF(2, 3, wiring=wiring.isolated(4))
+        nn.CFF(2, 3, wiring=wiring.empty(4))
     with pytest.raises(ValueError, match="input_synapse must be one of gate, affine, exact"):
         nn.CFF(2, 3, input_synapse="linear")  # pyright: ignore[reportArgumentType]
 

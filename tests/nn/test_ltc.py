@@ -144,7 +144,7 @@ def test_only_synapses_that_exist_have_parameters():
 @pytest.mark.unchecked
 def test_wrong_wirings_and_solvers():
     with pytest.raises(ValueError, match="hidden_size is 5, but the wiring has 4 neurons"):
-        nn.LTC(3, 5, wiring=wiring.isolated(4))
+        nn.LTC(3, 5, wiring=wiring.empty(4))
     with pytest.raises(ValueError, match="input_size is 2, but the wiring has 3 inputs"):
         nn.LTC(2, 12, wiring=wiring.auto_ncp(3, 12, outputs=2))
     with pytest.raises(ValueError, match="one of semi_implicit, explicit_euler, rk4, got 'euler'"):

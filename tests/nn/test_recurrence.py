@@ -9,7 +9,7 @@ from torch.utils import _pytree as pytree
 from remanence import nn
 from remanence.ops import recurrence
 from remanence.ops.scan.tensors import cpu
-from remanence.ops.scan.tensors.trace import TracedTensorStep
+from remanence.ops.scan.tensors.tensor_trace import TracedTensorStep
 from remanence.ops.scan.trace import TracedStep
 
 LAYERS = {

@@ -89,7 +89,7 @@ def test_urnn_multiplied_out_is_the_loop_of_fourier_transforms(hidden, time, bat
 
 
 def test_urnn_of_many_units_keeps_to_fourier_transforms(monkeypatch):
-    monkeypatch.setattr("remanence.ops.rotations.dense.run", lambda *_: pytest.fail("multiplied out"))
+    monkeypatch.setattr("remanence.ops.rotations.matrix_form.run", lambda *_: pytest.fail("multiplied out"))
     nn.UnitaryRNN(1, 257)(torch.randn(1, 3, 1))
     nn.UnitaryRNN(1, 8)(torch.randn(1, 1, 1))
 

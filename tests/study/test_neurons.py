@@ -4,7 +4,7 @@ import torch
 from remanence import tasks
 from remanence.models import SequenceModel
 from remanence.nn import Fastlane, PersistentLinear
-from remanence.study.neurons import measure_neurons
+from remanence.study.neuron_history import measure_neurons
 from remanence.study.phases import find_phases
 
 

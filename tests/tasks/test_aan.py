@@ -1,16 +1,16 @@
 import pytest
 
 from remanence import tasks
-from remanence.data import aan, load, prepare
+from remanence.data import aan_source, load, prepare
 
 
 @pytest.fixture
 def folder(tmp_path, monkeypatch):
     """The released layout, three pairs in each file; quotation marks mean nothing there."""
-    monkeypatch.setattr(aan, "SIZES", dict.fromkeys(aan.SIZES, 3))
+    monkeypatch.setattr(aan_source, "SIZES", dict.fromkeys(aan_source.SIZES, 3))
     folder = tmp_path / "tsv_data"
     folder.mkdir()
-    for name in aan.FILES:
+    for name in aan_source.FILES:
         lines = [
             "1.0\tP1\tP2\tb'first \"text'\tb'second'",
             "0.0\tP3\tP4\tb'" + "long" * 5000 + "'\tb'x'",
@@ -21,7 +21,7 @@ def folder(tmp_path, monkeypatch):
 
 
 def test_pairs_counted_by_hand(folder):
-    prepare(aan.AAN, folder)
+    prepare(aan_source.AAN, folder)
     task = tasks.create("aan")
     samples = task.dataset("validation")
     assert len(samples) == 3
@@ -51,7 +51,7 @@ def test_pairs_counted_by_hand(folder):
 def test_wrong_files_are_named(folder, content, message):
     (folder / "new_aan_pairs.eval.tsv").write_text(content)
     with pytest.raises(ValueError, match=message):
-        prepare(aan.AAN, folder)
+        prepare(aan_source.AAN, folder)
     assert load("aan") is None
 
 

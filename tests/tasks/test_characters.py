@@ -61,7 +61,7 @@ def test_large_vocabularies_archives_and_several_texts(tmp_path):
 
 
 def test_a_character_may_lie_across_two_pieces_of_the_file(tmp_path, monkeypatch):
-    monkeypatch.setattr("remanence.data.text.CHUNK", 3)
+    monkeypatch.setattr("remanence.data.text_source.CHUNK", 3)
     (tmp_path / "book.txt").write_text(TEXT, encoding="utf-8")
     task = tasks.Characters(length=10)
     assert task.source is not None

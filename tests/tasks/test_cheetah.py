@@ -5,7 +5,7 @@ import pytest
 import torch
 
 from remanence import tasks
-from remanence.data import cheetah, load, prepare
+from remanence.data import cheetah_source, load, prepare
 
 STEPS = 60
 
@@ -32,7 +32,7 @@ def folder(tmp_path, traces):
 
 def test_sequences_counted_by_hand(folder, traces):
     """The published loop: starts 0, 10, 20 of 60 steps, for ``range(0, 60 - 32 - 1, 10)``."""
-    prepare(cheetah.CHEETAH, folder)
+    prepare(cheetah_source.CHEETAH, folder)
     task = tasks.create("cheetah")
     expected: dict[tasks.Split, range] = {"validation": range(5), "test": range(5, 15), "train": range(15, 25)}
     for split, files in expected.items():
@@ -45,7 +45,7 @@ def test_sequences_counted_by_hand(folder, traces):
 
 
 def test_loss_and_chance(folder, traces):
-    prepare(cheetah.CHEETAH, folder)
+    prepare(cheetah_source.CHEETAH, folder)
     task = tasks.Cheetah()
     output, target = torch.randn(2, 3, 17), torch.randn(2, 3, 17)
     assert task.loss(output, target) == task.measure(output, target) == pytest.approx(((output - target) ** 2).mean())
@@ -67,7 +67,7 @@ def test_loss_and_chance(folder, traces):
 def test_wrong_files_are_named(folder, content, message):
     (folder / "trace_0003.npy").write_bytes(content)
     with pytest.raises(ValueError, match=f"trace_0003.npy.*{message}"):
-        prepare(cheetah.CHEETAH, folder)
+        prepare(cheetah_source.CHEETAH, folder)
     assert load("cheetah") is None
 
 
@@ -75,4 +75,4 @@ def test_missing_traces_are_counted(folder):
     for number in range(3):
         (folder / f"trace_{number:04}.npy").unlink()
     with pytest.raises(ValueError, match="lacks traces: 23 instead of 25 or more; for the half-cheetah traces"):
-        prepare(cheetah.CHEETAH, folder)
+        prepare(cheetah_source.CHEETAH, folder)

@@ -5,14 +5,14 @@ import pytest
 import torch
 
 from remanence import tasks
-from remanence.data import cifar, load, prepare
+from remanence.data import cifar_source, load, prepare
 
 ROWS = 20
 
 
 @pytest.fixture(autouse=True)
 def small_files(monkeypatch):
-    monkeypatch.setattr(cifar, "ROWS", ROWS)
+    monkeypatch.setattr(cifar_source, "ROWS", ROWS)
 
 
 @pytest.fixture
@@ -35,7 +35,7 @@ def files(images):
 
 
 def test_splits_hold_the_files_in_their_order(files, make_tar, images):
-    prepare(cifar.CIFAR10, make_tar(files), verify=False)
+    prepare(cifar_source.CIFAR10, make_tar(files), verify=False)
     task = tasks.create("image")
     parts = {split: task.dataset(split) for split in tasks.SPLITS}
     assert [len(part) for part in parts.values()] == [90, 10, 20]
@@ -51,11 +51,11 @@ def test_splits_hold_the_files_in_their_order(files, make_tar, images):
 
 def test_grey_images_stay_what_they_are():
     shades = np.arange(256, dtype=np.uint8)
-    np.testing.assert_array_equal(cifar.convert_to_grey(np.stack([shades] * 3)[None])[0], shades)
+    np.testing.assert_array_equal(cifar_source.convert_to_grey(np.stack([shades] * 3)[None])[0], shades)
 
 
 def test_pixels_as_a_signal(files, make_tar):
-    prepare(cifar.CIFAR10, make_tar(files), verify=False)
+    prepare(cifar_source.CIFAR10, make_tar(files), verify=False)
     tokens = tasks.create("image").dataset("test").batch([2, 5])
     signal = tasks.create("image", pixels="signal").dataset("test").batch([2, 5])
     torch.testing.assert_close(signal.inputs[..., 0] * 255, tokens.inputs.float())
@@ -70,14 +70,14 @@ def test_other_kinds_of_pixels_are_refused():
 
 def test_other_files_than_the_published_are_refused(files, make_tar, data_directory):
     with pytest.raises(ValueError, match=r"data_batch_4 is not the file that is published \(MD5 .*--unverified"):
-        prepare(cifar.CIFAR10, make_tar(files))
+        prepare(cifar_source.CIFAR10, make_tar(files))
     assert not list(data_directory.iterdir())
 
 
 def test_a_missing_file_is_named(files, make_tar, data_directory):
     del files["cifar-10-batches-py/data_batch_2"]
     with pytest.raises(ValueError, match=r"lacks data_batch_2; for CIFAR-10 .* get cifar-10-python\.tar\.gz from http"):
-        prepare(cifar.CIFAR10, make_tar(files), verify=False)
+        prepare(cifar_source.CIFAR10, make_tar(files), verify=False)
     assert not list(data_directory.iterdir())
 
 
@@ -96,7 +96,7 @@ def test_wrong_counts_are_named(files, make_tar, change, message):
     name = "cifar-10-batches-py/test_batch"
     files[name] = pickle.dumps({**pickle.loads(files[name]), **change}, 2)
     with pytest.raises(ValueError, match=f"test_batch.*{message}"):
-        prepare(cifar.CIFAR10, make_tar(files), verify=False)
+        prepare(cifar_source.CIFAR10, make_tar(files), verify=False)
     assert load("cifar10") is None
 
 
@@ -106,7 +106,7 @@ def test_before_it_is_prepared_the_message_says_how():
 
 
 def test_examples_are_drawn(files, make_tar):
-    prepare(cifar.CIFAR10, make_tar(files), verify=False)
+    prepare(cifar_source.CIFAR10, make_tar(files), verify=False)
     *rows, label = tasks.create("image").examples(2)[0].splitlines()
     assert len(rows) == 32
     assert label == "-> airplane"

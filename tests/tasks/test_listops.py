@@ -6,8 +6,8 @@ import numpy as np
 import pytest
 
 from remanence import tasks
-from remanence.data import listops, load, prepare
-from remanence.data.listops import LISTOPS, VOCABULARY
+from remanence.data import listops_source, load, prepare
+from remanence.data.listops_source import LISTOPS, VOCABULARY
 from remanence.tasks.expressions import grow
 
 SMALL: dict[str, Any] = {"train": 300, "validation": 20, "test": 200, "shortest": 20, "longest": 200}
@@ -139,11 +139,11 @@ def test_bounds_that_nothing_fits_are_named():
 @pytest.fixture
 def released(tmp_path, monkeypatch):
     """The released files, two expressions each."""
-    monkeypatch.setattr(listops, "SIZES", {"train": 2, "validation": 2, "test": 2})
+    monkeypatch.setattr(listops_source, "SIZES", {"train": 2, "validation": 2, "test": 2})
     lines = "Source\tTarget\r\n( ( ( [MAX 4 ) 3 ) ] )\t4\r\n( ( ( ( [SM 9 ) ( ( [MIN 2 ) ] ) ) 3 ) ] )\t4\r\n"
     folder = tmp_path / "listops-1000"
     folder.mkdir()
-    for name in listops.FILES:
+    for name in listops_source.FILES:
         (folder / name).write_bytes(lines.encode())
     return folder
 

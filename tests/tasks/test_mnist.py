@@ -6,14 +6,14 @@ import pytest
 import torch
 
 from remanence import tasks
-from remanence.data import load, mnist, prepare
+from remanence.data import load, mnist_source, prepare
 
 ROWS = {"train": 40, "t10k": 10}
 
 
 @pytest.fixture(autouse=True)
 def small_files(monkeypatch):
-    monkeypatch.setattr(mnist, "ROWS", ROWS)
+    monkeypatch.setattr(mnist_source, "ROWS", ROWS)
 
 
 @pytest.fixture
@@ -41,7 +41,7 @@ def write(folder, files, *, packed=True):
 
 @pytest.mark.parametrize("packed", [False, True])
 def test_splits_hold_the_images_in_their_order(tmp_path, files, images, packed):
-    prepare(mnist.MNIST, write(tmp_path / "mnist", files, packed=packed), verify=False)
+    prepare(mnist_source.MNIST, write(tmp_path / "mnist", files, packed=packed), verify=False)
     task = tasks.create("mnist")
     assert [len(task.dataset(split)) for split in tasks.SPLITS] == [36, 4, 10]
     batch = task.dataset("validation").batch([0, 3])
@@ -52,7 +52,7 @@ def test_splits_hold_the_images_in_their_order(tmp_path, files, images, packed):
 
 
 def test_permuted_pixels_are_the_same_for_all(tmp_path, files):
-    prepare(mnist.MNIST, write(tmp_path / "mnist", files), verify=False)
+    prepare(mnist_source.MNIST, write(tmp_path / "mnist", files), verify=False)
     plain, permuted, other = (
         tasks.create("mnist", **options).dataset("test").batch(range(10)).inputs[..., 0]
         for options in ({}, {"permuted": True}, {"permuted": True, "seed": 1})
@@ -67,7 +67,7 @@ def test_permuted_pixels_are_the_same_for_all(tmp_path, files):
 
 def test_other_files_than_the_published_are_refused(tmp_path, files):
     with pytest.raises(ValueError, match="is not the file that is published"):
-        prepare(mnist.MNIST, write(tmp_path / "mnist", files))
+        prepare(mnist_source.MNIST, write(tmp_path / "mnist", files))
 
 
 @pytest.mark.parametrize(
@@ -87,7 +87,7 @@ def test_other_files_than_the_published_are_refused(tmp_path, files):
 def test_wrong_files_are_named(tmp_path, files, name, change, message):
     files[name] = change(files[name])
     with pytest.raises(ValueError, match=f"{name}.*{message}"):
-        prepare(mnist.MNIST, write(tmp_path / "mnist", files), verify=False)
+        prepare(mnist_source.MNIST, write(tmp_path / "mnist", files), verify=False)
     assert load("mnist") is None
 
 
@@ -95,10 +95,10 @@ def test_wrong_files_are_named(tmp_path, files, name, change, message):
 def test_a_file_that_unpacks_to_more_than_there_can_be_is_named(tmp_path, files, packed):
     folder = write(tmp_path / "mnist", files, packed=packed)
     path = folder / f"train-images-idx3-ubyte{'.gz' * packed}"
-    content = bytes(mnist.LARGEST + 1)
+    content = bytes(mnist_source.LARGEST + 1)
     path.write_bytes(gzip.compress(content, 1) if packed else content)
     with pytest.raises(ValueError, match=f"{path.name} .*67,108,864 bytes that were expected"):
-        prepare(mnist.MNIST, folder, verify=False)
+        prepare(mnist_source.MNIST, folder, verify=False)
 
 
 def test_a_truncated_gzip_file_is_named(tmp_path, files):
@@ -106,14 +106,14 @@ def test_a_truncated_gzip_file_is_named(tmp_path, files):
     path = folder / "train-images-idx3-ubyte.gz"
     path.write_bytes(path.read_bytes()[:-100])
     with pytest.raises(ValueError, match=r"train-images-idx3-ubyte\.gz is truncated"):
-        prepare(mnist.MNIST, folder, verify=False)
+        prepare(mnist_source.MNIST, folder, verify=False)
     path.unlink()
     with pytest.raises(ValueError, match="lacks train-images-idx3-ubyte; for MNIST"):
-        prepare(mnist.MNIST, folder, verify=False)
+        prepare(mnist_source.MNIST, folder, verify=False)
 
 
 def test_fewer_images_train_and_the_others_stay(tmp_path, files):
-    prepare(mnist.MNIST, write(tmp_path / "mnist", files), verify=False)
+    prepare(mnist_source.MNIST, write(tmp_path / "mnist", files), verify=False)
     few, all_of_them = tasks.create("mnist", train=7), tasks.create("mnist")
     assert len(few.dataset("train")) == 7
     for split in ("validation", "test"):

@@ -9,8 +9,7 @@ import torch
 from PIL import Image
 
 from remanence import tasks
-from remanence.data import load, prepare
-from remanence.data import pathfinder as released_pathfinder
+from remanence.data import load, pathfinder_source, prepare
 from remanence.tasks import pathfinder
 from remanence.tasks.dashed_curves import draw_below, draw_free_place
 from remanence.tasks.dashes import DRAWINGS, draw_dash, draw_disc, draw_stamps
@@ -193,7 +192,7 @@ def test_wrong_options_are_refused(options):
 @pytest.fixture
 def released(tmp_path, monkeypatch):
     """Two folders of ten images each, in the released layout; the metadata are text under the name of an array."""
-    monkeypatch.setattr(released_pathfinder, "IMAGES", 20)
+    monkeypatch.setattr(pathfinder_source, "IMAGES", 20)
     return written(tmp_path / "lra/pathfinder32", 32)
 
 
@@ -278,7 +277,7 @@ def test_an_archive_without_the_folder_of_the_size_is_read(released, make_tar):
 
 
 def test_a_part_of_the_images_is_refused(released, monkeypatch):
-    monkeypatch.setattr(released_pathfinder, "IMAGES", 200_000)
+    monkeypatch.setattr(pathfinder_source, "IMAGES", 200_000)
     with pytest.raises(ValueError, match="should name 200,000 images, they name 20: get all of"):
         prepare(released_source(), released)
 

@@ -3,7 +3,7 @@ import pytest
 import torch
 
 from remanence import tasks
-from remanence.data import imdb, load, prepare
+from remanence.data import imdb_source, load, prepare
 
 REVIEWS = 6
 
@@ -14,7 +14,7 @@ def review(split, label, number):
 
 @pytest.fixture(autouse=True)
 def small_files(monkeypatch):
-    monkeypatch.setattr(imdb, "REVIEWS", REVIEWS)
+    monkeypatch.setattr(imdb_source, "REVIEWS", REVIEWS)
 
 
 @pytest.fixture
@@ -29,7 +29,7 @@ def files():
 
 
 def test_bytes_and_labels_counted_by_hand(files, make_tar):
-    prepare(imdb.IMDB, make_tar(files))
+    prepare(imdb_source.IMDB, make_tar(files))
     task = tasks.Text()
     parts = {split: task.dataset(split) for split in tasks.SPLITS}
     assert [len(part) for part in parts.values()] == [12, 12, 12]
@@ -45,7 +45,7 @@ def test_bytes_and_labels_counted_by_hand(files, make_tar):
 
 
 def test_padding_and_length(files, make_tar):
-    prepare(imdb.IMDB, make_tar(files))
+    prepare(imdb_source.IMDB, make_tar(files))
     batch = tasks.create("text", length=30).dataset("train").batch([0, 5])
     assert batch.inputs.shape == (2, 30)
     short = len(review("train", "neg", 0))
@@ -56,7 +56,7 @@ def test_padding_and_length(files, make_tar):
 
 
 def test_reviews_held_out_for_validation(files, make_tar):
-    prepare(imdb.IMDB, make_tar(files))
+    prepare(imdb_source.IMDB, make_tar(files))
     task = tasks.Text(held_out=4)
     train, validation = task.dataset("train"), task.dataset("validation")
     assert (len(train), len(validation), len(task.dataset("test"))) == (8, 4, 12)
@@ -73,10 +73,10 @@ def test_missing_reviews_are_counted(files, make_tar):
     with pytest.raises(
         ValueError, match=r"lacks reviews in test/neg: 5 instead of 6; for the IMDb reviews .* aclImdb_v1"
     ):
-        prepare(imdb.IMDB, make_tar(files))
+        prepare(imdb_source.IMDB, make_tar(files))
     files["aclImdb/test/neg/4_5.txt"] = files["aclImdb/test/neg/9_5.txt"] = b"x"
     with pytest.raises(ValueError, match="has too many reviews in test/neg: 7 instead of 6"):
-        prepare(imdb.IMDB, make_tar(files))
+        prepare(imdb_source.IMDB, make_tar(files))
     assert load("imdb") is None
 
 
@@ -87,7 +87,7 @@ def test_wrong_options_are_refused(options):
 
 
 def test_examples(files, make_tar):
-    prepare(imdb.IMDB, make_tar(files))
+    prepare(imdb_source.IMDB, make_tar(files))
     examples = tasks.create("text").examples(3)
     assert len(examples) == 3
     assert np.all([" -> " in text and "bytes)" in text for text in examples])

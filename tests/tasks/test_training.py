@@ -10,7 +10,7 @@ from PIL import Image
 
 from remanence import tasks
 from remanence.cli.app import main
-from remanence.data import load, load_or_make, mnist
+from remanence.data import load, load_or_make, mnist_source
 from remanence.models import Transformer
 from remanence.report.sample_figures import write_samples
 from remanence.training import LayerConfig, ModelConfig, RunConfig, TaskConfig, TrainingConfig, TransformerConfig, train
@@ -217,7 +217,7 @@ def test_the_command_line(monkeypatch, capsys, tmp_path, data_directory):
 
 
 def test_files_that_are_not_the_published_ones_are_marked(monkeypatch, capsys, tmp_path):
-    monkeypatch.setattr(mnist, "ROWS", {"train": 20, "t10k": 20})
+    monkeypatch.setattr(mnist_source, "ROWS", {"train": 20, "t10k": 20})
     for part in ("train", "t10k"):
         (tmp_path / f"{part}-images-idx3-ubyte").write_bytes(struct.pack(">IIII", 0x803, 20, 28, 28) + bytes(20 * 784))
         (tmp_path / f"{part}-labels-idx1-ubyte").write_bytes(struct.pack(">II", 0x801, 20) + bytes(20))

@@ -7,10 +7,18 @@ import pytest
 from remanence import wiring
 
 
-def test_isolated_and_dense():
-    assert not wiring.isolated(5).adjacency.any()
+def test_empty_and_dense():
+    assert not wiring.empty(5).adjacency.any()
     assert (wiring.dense(5).adjacency == 1 - np.eye(5)).all()
     assert (wiring.dense(5, self_edges=True).adjacency == 1).all()
+
+
+def test_the_old_name_is_accepted_with_a_warning():
+    with pytest.warns(FutureWarning, match=r"wiring\.isolated is now called wiring\.empty"):
+        old = wiring.isolated  # pyright: ignore[reportAttributeAccessIssue]
+    assert old is wiring.empty
+    with pytest.raises(AttributeError, match="no attribute 'isolate'"):
+        wiring.isolate  # noqa: B018  # pyright: ignore[reportAttributeAccessIssue]
 
 
 @pytest.mark.parametrize("shape", [(7,), (1,), (4, 5), (3, 4, 5), (3, 1, 4, 3)])
@@ -76,7 +84,7 @@ def test_every_builder_draws_signs(build):
 @pytest.mark.unchecked
 def test_arguments_out_of_range():
     for call, message in (
-        (lambda: wiring.isolated(0), "neurons must be a positive integer, got 0"),
+        (lambda: wiring.empty(0), "neurons must be a positive integer, got 0"),
         (lambda: wiring.dense(2.5), "neurons must be a positive integer, got 2.5"),  # pyright: ignore[reportArgumentType]
         (lambda: wiring.dense(3, inhibitory=-0.1), "inhibitory must be a fraction"),
         (lambda: wiring.lattice(()), "at least one side"),

@@ -143,7 +143,7 @@ def test_the_picture_shows_neurons_and_both_signs(graph, pyplot):
 def test_places_keep_neurons_apart_and_lattices_in_shape(pyplot):
     from remanence.wiring.picture import place_neurons
 
-    for graph in (wiring.lattice((4, 5)), wiring.lattice((3, 4, 5)), wiring.isolated(40), whole()):
+    for graph in (wiring.lattice((4, 5)), wiring.lattice((3, 4, 5)), wiring.empty(40), whole()):
         points = np.concatenate(place_neurons(graph))
         distance = np.linalg.norm(points[:, None] - points, axis=-1) + 9 * np.eye(len(points))
         assert distance.min() > 0.3

@@ -13,7 +13,7 @@ from remanence.errors import UserError
 from remanence.nn.memory import Memory
 from remanence.nn.structure import Device
 from remanence.ops.episodes import Episodes, as_options
-from remanence.ops.firing.schedule import Pointwise
+from remanence.ops.firing.firing_schedule import Pointwise
 from remanence.ops.scan.operation import scan
 
 NonlinearityName: TypeAlias = Literal["relu", "leaky_relu", "tanh", "sigmoid", "softplus", "identity"]

@@ -8,7 +8,7 @@ from remanence.study import figures
 from remanence.study.exact import Held
 from remanence.study.figures import Histories, select_holders
 from remanence.study.markdown import Answer, Table
-from remanence.study.neurons import Neurons
+from remanence.study.neuron_history import Neurons
 from remanence.study.success import Success
 
 RANGE = "median over the seeds, lowest and highest in brackets"

@@ -8,7 +8,7 @@ import numpy as np
 from remanence.extras import require_extra
 from remanence.report.style import DESKTOP, LIGHT, MARKERS, make_settings
 from remanence.study.exact import Held
-from remanence.study.neurons import Neurons
+from remanence.study.neuron_history import Neurons
 from remanence.study.success import Success
 
 with require_extra("train", "remanence.study"):

@@ -9,7 +9,7 @@ from remanence.report import Run
 from remanence.study import answers, markdown
 from remanence.study.exact import run_silent
 from remanence.study.figures import Histories
-from remanence.study.neurons import Neurons, trace_training
+from remanence.study.neuron_history import Neurons, trace_training
 from remanence.study.success import format_label, group_successes
 from remanence.training import RunConfig
 

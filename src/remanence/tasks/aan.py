@@ -1,7 +1,7 @@
 """Byte-level document retrieval of the Long Range Arena (Tay et al. 2020, section 2.2.3)."""
 
 from remanence.data import load_prepared
-from remanence.data.aan import AAN as SOURCE
+from remanence.data.aan_source import AAN as SOURCE
 from remanence.errors import UserError
 from remanence.tasks.classification import Classification
 from remanence.tasks.samples import Sequences

@@ -6,7 +6,7 @@ import numpy as np
 from torch import Tensor, nn
 
 from remanence.data import Store, load_prepared
-from remanence.data.text import DEFAULT, build_source
+from remanence.data.text_source import DEFAULT, build_source
 from remanence.errors import UserError
 from remanence.tasks.samples import Windows
 from remanence.tasks.task import Split, Task, check_split

@@ -4,7 +4,7 @@ import numpy as np
 import torch
 
 from remanence.data import load_prepared
-from remanence.data.cheetah import CHANNELS, CHEETAH
+from remanence.data.cheetah_source import CHANNELS, CHEETAH
 from remanence.tasks.regression import Regression
 from remanence.tasks.samples import Samples
 from remanence.tasks.task import Split, check_split

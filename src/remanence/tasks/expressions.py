@@ -2,7 +2,7 @@
 
 import numpy as np
 
-from remanence.data.listops import CLOSE, OPERATORS, VOCABULARY
+from remanence.data.listops_source import CLOSE, OPERATORS, VOCABULARY
 from remanence.tasks.compiled import compiled
 
 VALUE_SHARE = 0.75

@@ -5,7 +5,7 @@ from typing import Literal
 import torch
 
 from remanence.data import load_prepared
-from remanence.data.cifar import CIFAR10, LABELS, SIDE
+from remanence.data.cifar_source import CIFAR10, LABELS, SIDE
 from remanence.errors import UserError
 from remanence.tasks.classification import Classification
 from remanence.tasks.pictures import draw_image

@@ -7,7 +7,7 @@ import numpy as np
 
 from remanence.checks import check_range
 from remanence.data import Store, Writer, load_or_make, load_prepared
-from remanence.data.irregular import build_rows, build_source
+from remanence.data.irregular_source import build_rows, build_source
 from remanence.errors import UserError
 from remanence.tasks.classification import Classification
 from remanence.tasks.samples import Sequences

@@ -6,7 +6,7 @@ import numpy as np
 
 from remanence.checks import check_range
 from remanence.data import Store, Writer, load_or_make, load_prepared
-from remanence.data.listops import LISTOPS, SIZES, VOCABULARY
+from remanence.data.listops_source import LISTOPS, SIZES, VOCABULARY
 from remanence.errors import UserError
 from remanence.tasks.classification import Classification
 from remanence.tasks.samples import Sequences

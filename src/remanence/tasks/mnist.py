@@ -4,8 +4,8 @@ import numpy as np
 import torch
 
 from remanence.data import load_prepared
-from remanence.data.mnist import MNIST as SOURCE
-from remanence.data.mnist import SIDE
+from remanence.data.mnist_source import MNIST as SOURCE
+from remanence.data.mnist_source import SIDE
 from remanence.errors import UserError
 from remanence.tasks.classification import Classification
 from remanence.tasks.pictures import draw_image

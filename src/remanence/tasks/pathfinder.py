@@ -10,7 +10,7 @@ import torch
 
 from remanence.checks import check_range
 from remanence.data import Source, Store, Writer, load_or_make, load_prepared
-from remanence.data.pathfinder import FOLDERS, build_source
+from remanence.data.pathfinder_source import FOLDERS, build_source
 from remanence.errors import UserError
 from remanence.extras import require_extra
 from remanence.tasks.classification import Classification

@@ -3,7 +3,7 @@
 import numpy as np
 
 from remanence.data import load_prepared
-from remanence.data.imdb import IMDB, LABELS
+from remanence.data.imdb_source import IMDB, LABELS
 from remanence.errors import UserError
 from remanence.tasks.classification import Classification
 from remanence.tasks.samples import Sequences

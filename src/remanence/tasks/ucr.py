@@ -5,7 +5,7 @@ from functools import cached_property
 import numpy as np
 
 from remanence.data import Store, load_prepared
-from remanence.data.ucr import build_source
+from remanence.data.ucr_source import build_source
 from remanence.errors import UserError
 from remanence.tasks.classification import Classification
 from remanence.tasks.samples import Sequences

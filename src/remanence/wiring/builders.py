@@ -10,7 +10,7 @@ from remanence.extras import require_extra
 from remanence.wiring.graph import Wiring
 
 
-def isolated(neurons: int) -> Wiring:
+def empty(neurons: int) -> Wiring:
     """Create neurons (or flip-flops) without synapses.
 
     Args:

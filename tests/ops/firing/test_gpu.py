@@ -10,9 +10,9 @@ import torch
 from remanence import wiring
 from remanence._kernels.source_text import load_functions
 from remanence.ops.firing import gpu
+from remanence.ops.firing.firing_schedule import Schedule
 from remanence.ops.firing.gpu_source import backward_source, forward_source
 from remanence.ops.firing.operation import fire
-from remanence.ops.firing.schedule import Schedule
 from remanence.ops.scan.trace import TracedStep
 
 HAS_TRITON = importlib.util.find_spec("triton") is not None
@@ -23,7 +23,7 @@ pytestmark = pytest.mark.filterwarnings("ignore:.*encountered in:RuntimeWarning"
 
 @pytest.fixture(params=[pytest.param("interpreter", marks=needs_triton), pytest.param("cuda", marks=needs_gpu)])
 def device(request, monkeypatch):
-    monkeypatch.setattr(gpu, "_empty", lambda like, *shape: torch.full(shape, torch.nan).to(like))
+    monkeypatch.setattr(gpu, "_allocate", lambda like, *shape: torch.full(shape, torch.nan).to(like))
     if request.param == "interpreter":
         interpreted_libdevice.use(monkeypatch)
         return "cpu"

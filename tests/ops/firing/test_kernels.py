@@ -8,8 +8,8 @@ from torch.nn import functional as F
 
 from remanence import wiring
 from remanence.ops.firing import reference
+from remanence.ops.firing.firing_schedule import Schedule
 from remanence.ops.firing.operation import fire
-from remanence.ops.firing.schedule import Schedule
 from remanence.ops.scan import UntraceableWarning
 
 

@@ -33,7 +33,7 @@ def device(request, monkeypatch):
 @pytest.fixture(autouse=True)
 def poisoned(monkeypatch):
     """What a kernel should have written and did not is NaN."""
-    monkeypatch.setattr(gpu, "_empty", lambda like, *shape: like.new_full(shape, torch.nan))
+    monkeypatch.setattr(gpu, "_allocate", lambda like, *shape: like.new_full(shape, torch.nan))
 
 
 def assert_equal(function, leaves, dtype):
@@ -97,7 +97,7 @@ import sys, triton
 from triton.backends.compiler import GPUTarget
 from triton.compiler import ASTSource
 from remanence._kernels.source_text import load_functions
-from remanence.ops.ltc.triton_source import TEXT
+from remanence.ops.ltc.gpu_source import TEXT
 
 numbers, capability = sys.argv[1], int(sys.argv[2])
 real = getattr(triton.language, {"fp32": "float32", "fp64": "float64"}[numbers])

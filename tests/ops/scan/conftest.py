@@ -12,5 +12,5 @@ sys.path.insert(0, str(Path(__file__).parent))  # grammar, for the tests beside 
 
 @pytest.fixture
 def graph_backend(monkeypatch):
-    monkeypatch.setitem(backend.MODULES, "graph", "remanence.ops.scan.loop")
+    monkeypatch.setitem(backend.MODULES, "graph", "remanence.ops.scan.graph_loop")
     return "graph"

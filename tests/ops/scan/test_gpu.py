@@ -14,8 +14,8 @@ from remanence._kernels.operations import OPERATIONS
 from remanence.ops.scan import gpu, scan
 from remanence.ops.scan.aten import Emitter
 from remanence.ops.scan.backend import ScanBackend
-from remanence.ops.scan.graph import Builder
 from remanence.ops.scan.interpreter import evaluate
+from remanence.ops.scan.pointwise_graph import Builder
 from remanence.ops.scan.trace import TracedStep
 
 HAS_TRITON = importlib.util.find_spec("triton") is not None
@@ -36,7 +36,7 @@ def device(request, monkeypatch):
 def poisoned(monkeypatch):
     """What a kernel should have written and did not is NaN."""
     monkeypatch.setattr(
-        gpu, "_empty", lambda shape, dtype, device: torch.full(shape, torch.nan, dtype=dtype, device=device)
+        gpu, "_allocate", lambda shape, dtype, device: torch.full(shape, torch.nan, dtype=dtype, device=device)
     )
 
 

@@ -8,8 +8,8 @@ from grammar import BINARY, UNARY
 
 from remanence._kernels.source_text import load_functions
 from remanence.ops.scan import gpu, scan
+from remanence.ops.scan.gpu_source import backward_source, forward_source
 from remanence.ops.scan.trace import TracedStep
-from remanence.ops.scan.triton_source import backward_source, forward_source
 
 HAS_TRITON = importlib.util.find_spec("triton") is not None
 needs_triton = pytest.mark.skipif(not HAS_TRITON, reason="triton is not installed")

@@ -5,7 +5,7 @@ import torch
 
 from remanence._kernels.operations import OPERATIONS
 from remanence.ops.scan import interpreter
-from remanence.ops.scan.graph import Builder
+from remanence.ops.scan.pointwise_graph import Builder
 
 
 def test_holds_only_what_is_still_needed(monkeypatch):

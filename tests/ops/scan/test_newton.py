@@ -9,7 +9,15 @@ from grammar import assert_same, problems
 from hypothesis import HealthCheck, given, settings
 
 import remanence
-from remanence.ops.scan import linear, loop, newton, reset_scan_statistics, scan, scan_statistics, trajectory
+from remanence.ops.scan import (
+    graph_loop,
+    linear_recurrence,
+    newton,
+    reset_scan_statistics,
+    scan,
+    scan_statistics,
+    trajectory,
+)
 from remanence.ops.scan.backend import load
 from remanence.ops.scan.trace import TracedStep
 
@@ -17,7 +25,7 @@ from remanence.ops.scan.trace import TracedStep
 @pytest.fixture(autouse=True)
 def plain_fallback(monkeypatch):
     """The fallback is the plain loop over graphs: quick to start, and its answer is known to the last bit."""
-    monkeypatch.setattr(newton, "load", lambda name: loop)
+    monkeypatch.setattr(newton, "load", lambda name: graph_loop)
     reset_scan_statistics()
 
 
@@ -49,7 +57,7 @@ def traced(step, inputs, state, params):
 
 def searched(step, inputs, state, params):
     recorded = traced(step, inputs, state, params)
-    expected = torch.stack(loop.forward(recorded, inputs, state, params))
+    expected = torch.stack(graph_loop.forward(recorded, inputs, state, params))
     return trajectory.search(recorded, inputs, state, params), expected
 
 
@@ -132,7 +140,7 @@ def not_a_number():
     ids=["chaotic", "strongly bistable", "NaN"],
 )
 def test_the_loop_answers_where_the_search_fails(step, problem, reason):
-    expected = loop.forward(traced(step, *problem), *problem)
+    expected = graph_loop.forward(traced(step, *problem), *problem)
     states, final = scan(step, *problem, backend="newton")
     torch.testing.assert_close(states, expected, rtol=0, atol=0, equal_nan=True)
     torch.testing.assert_close(final, tuple(x[:, -1] for x in expected), rtol=0, atol=0, equal_nan=True)
@@ -145,7 +153,7 @@ def test_one_lane_that_fails_leaves_no_lane_wrong():
     r = torch.tensor([4.0, 2.5], dtype=torch.float64)  # the second channel settles
     assert searched(logistic, (x,), (h,), (r,))[0].failure == "not converged"
     assert searched(logistic, (x[..., 1:],), (h[:, 1:],), (r[1:],))[0].failure is None
-    expected = loop.forward(traced(logistic, (x,), (h,), (r,)), (x,), (h,), (r,))
+    expected = graph_loop.forward(traced(logistic, (x,), (h,), (r,)), (x,), (h,), (r,))
     torch.testing.assert_close(scan(logistic, [x], [h], [r], backend="newton")[0], expected, rtol=0, atol=0)
 
 
@@ -153,11 +161,11 @@ def test_one_lane_that_fails_leaves_no_lane_wrong():
 def test_the_fallback_is_the_fused_loop_where_it_applies(monkeypatch, refusal, by):
     def fused(*arguments):
         ran.append("fused")
-        return loop.forward(*arguments)
+        return graph_loop.forward(*arguments)
 
     ran = []
     backend = SimpleNamespace(
-        refuses=lambda traced, like: refusal, forward=fused, backward=loop.backward, source=loop.source
+        refuses=lambda traced, like: refusal, forward=fused, backward=graph_loop.backward, source=graph_loop.source
     )
     monkeypatch.setattr(newton, "load", {"cpu": backend}.get)
     scan(logistic, *chaotic(64), backend="newton")
@@ -197,8 +205,8 @@ def test_a_small_newton_step_is_not_enough():
     recorded = traced(threshold, inputs, state, ())
     system = trajectory.System(recorded, inputs, state, ())
     first = system.point(system.step(system.constant()))
-    step = linear.solve(first.jacobian, first.residual)
-    expected = torch.stack(loop.forward(recorded, inputs, state, ()))
+    step = linear_recurrence.solve(first.jacobian, first.residual)
+    expected = torch.stack(graph_loop.forward(recorded, inputs, state, ()))
     assert step.abs().max() < 1e-8
     assert (first.states + step - expected).abs().max() == 1
     assert trajectory.search(recorded, inputs, state, ()).failure == "not converged"
@@ -210,8 +218,8 @@ def test_a_small_residual_is_not_enough(monkeypatch):
     inputs, state, params = problem = chaotic(150)
     noise = 1e-16 * torch.randn(inputs[0].shape, generator=torch.Generator().manual_seed(0), dtype=torch.float64)
     recorded = traced(logistic, *problem)
-    expected = loop.forward(recorded, *problem)
-    other = loop.forward(recorded, (noise,), state, params)
+    expected = graph_loop.forward(recorded, *problem)
+    other = graph_loop.forward(recorded, (noise,), state, params)
     path = trajectory.System(recorded, *problem).path(torch.stack(other))
     monkeypatch.setattr(trajectory.System, "constant", lambda system: path)
     point = trajectory.System(recorded, *problem).point(torch.stack(other))

@@ -4,8 +4,8 @@ import torch
 from grammar import problems
 from hypothesis import given, settings
 
-from remanence.ops.scan.graph import Graph
 from remanence.ops.scan.interpreter import evaluate
+from remanence.ops.scan.pointwise_graph import Graph
 from remanence.ops.scan.sums import factor_sums
 from remanence.ops.scan.trace import TracedStep
 

@@ -6,7 +6,7 @@ import torch.nn.functional as F
 from grammar import BINARY, UNARY, assert_same, problems
 from hypothesis import HealthCheck, given, settings
 
-from remanence.ops.scan import loop
+from remanence.ops.scan import graph_loop
 from remanence.ops.scan.backend import MODULES
 from remanence.ops.scan.interpreter import evaluate
 from remanence.ops.scan.trace import TracedStep, UntraceableError
@@ -20,7 +20,7 @@ SPECIAL = torch.tensor(
 @settings(max_examples=40, deadline=None, suppress_health_check=[HealthCheck.function_scoped_fixture])
 @given(problem=problems())
 def test_random_steps(problem):
-    assert MODULES["graph"] == loop.__name__
+    assert MODULES["graph"] == graph_loop.__name__
     assert_same(problem, "graph")
 
 

@@ -1,6 +1,6 @@
 """Instruments for fast weights: what the matrix A holds, whether its inner loop settles, what is attended to."""
 
-from remanence.analysis.fast_weights.attention import FastAttention, fast_attention
+from remanence.analysis.fast_weights.attention_form import FastAttention, fast_attention
 from remanence.analysis.fast_weights.dynamics import FastWeightsDynamics, fast_weights_dynamics
 from remanence.analysis.fast_weights.fast_memory import FastMemory
 

@@ -1,7 +1,7 @@
 """A network without layers whose neurons fire in an order."""
 
+from remanence.nn.fastlane.effective_map import FastlaneOverflowWarning
 from remanence.nn.fastlane.layer import Fastlane
 from remanence.nn.fastlane.learned_order import learn_order
-from remanence.nn.fastlane.stability import FastlaneOverflowWarning
 
 __all__ = ["Fastlane", "FastlaneOverflowWarning", "learn_order"]

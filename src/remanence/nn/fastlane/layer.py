@@ -13,13 +13,13 @@ from remanence._kernels.addressing import are_readable
 from remanence.checks import positive_integer
 from remanence.errors import UserError
 from remanence.nn.fastlane.connections import resolve_neurons, resolve_sensory, resolve_wiring
-from remanence.nn.fastlane.stability import FastlaneOverflowWarning, compute_effective_map, describe_overflow
+from remanence.nn.fastlane.effective_map import FastlaneOverflowWarning, compute_effective_map, describe_overflow
 from remanence.nn.memory import Memory
 from remanence.nn.persistent import NONLINEARITIES, Nonlinearity, check_nonlinearity
 from remanence.nn.structure import Device
 from remanence.ops.episodes import Episodes
+from remanence.ops.firing.firing_schedule import Schedule
 from remanence.ops.firing.operation import fire
-from remanence.ops.firing.schedule import Schedule
 from remanence.wiring import Adjacency, Wiring, firing_order
 from remanence.wiring.order import Neurons, OrderName
 

@@ -12,7 +12,7 @@ from remanence.nn.memory import Memory, State
 from remanence.nn.structure import Device
 from remanence.ops.eager import run_eagerly
 from remanence.ops.episodes import Episodes
-from remanence.ops.rotations import dense, reference
+from remanence.ops.rotations import matrix_form, reference
 
 Turn: TypeAlias = Callable[[Tensor], Tensor]
 """Takes states h, one in each row, to W h."""
@@ -68,7 +68,7 @@ class UnitaryMemory(Memory):
         if episodes:
             episodes = episodes._replace(reset_state=(torch.cat(episodes.reset_state, 1),))
         if self.hidden_size <= FEW and x.shape[1] > 1:
-            y, last = dense.run(self.matrix(), x, before, self.weight_ih, self.bias, episodes=episodes)
+            y, last = matrix_form.run(self.matrix(), x, before, self.weight_ih, self.bias, episodes=episodes)
         else:
             y, last = reference.run(self._turn(), x, before, self.weight_ih, self.bias, episodes=episodes)
         return y, split_halves(last)

@@ -8,7 +8,7 @@ from remanence._kernels.buffers import allocate
 from remanence._kernels.kernel_source import KernelSource
 from remanence._kernels.launch import count_parts, launch, vector_width
 from remanence.ops.firing import cpu_source
-from remanence.ops.firing.schedule import Schedule
+from remanence.ops.firing.firing_schedule import Schedule
 from remanence.ops.scan.trace import TracedStep
 
 

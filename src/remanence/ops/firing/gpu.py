@@ -8,8 +8,8 @@ from torch import Tensor
 
 from remanence._kernels import triton_place
 from remanence._kernels.source_text import load_functions
+from remanence.ops.firing.firing_schedule import Schedule
 from remanence.ops.firing.gpu_source import backward_source, forward_source
-from remanence.ops.firing.schedule import Schedule
 from remanence.ops.scan.trace import TracedStep
 
 LANES, BLOCK = 16, 256

@@ -8,7 +8,7 @@ or those of the previous firing.
 import torch
 
 from remanence._kernels.source_text import fill_template
-from remanence.ops.scan.graph import Graph
+from remanence.ops.scan.pointwise_graph import Graph
 from remanence.ops.scan.triton_step import list_placeholders, real_type, write_call, write_step_function, write_tuple
 
 _MODULE = """\

@@ -17,7 +17,7 @@ from remanence.ops.dispatch import BackendName, choose, record, warn_once
 from remanence.ops.eager import run_eagerly
 from remanence.ops.episodes import Episodes, select_last
 from remanence.ops.firing import reference
-from remanence.ops.firing.schedule import Pointwise, Schedule
+from remanence.ops.firing.firing_schedule import Pointwise, Schedule
 from remanence.ops.scan.gpu import DTYPES
 from remanence.ops.scan.operation import trace_step
 from remanence.ops.scan.trace import TracedStep, UntraceableError

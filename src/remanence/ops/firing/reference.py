@@ -7,7 +7,7 @@ from jaxtyping import Float
 from torch import Tensor
 
 from remanence.ops.episodes import Episodes
-from remanence.ops.firing.schedule import Schedule
+from remanence.ops.firing.firing_schedule import Schedule
 
 
 def fire(

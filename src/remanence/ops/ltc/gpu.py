@@ -9,8 +9,8 @@ from remanence._kernels import triton_place
 from remanence._kernels.source_text import load_functions
 from remanence.ops.ltc.edges import Edges, SynapseParameters
 from remanence.ops.ltc.evolution import Evolution, Gradients, Residuals
+from remanence.ops.ltc.gpu_source import TEXT
 from remanence.ops.ltc.terms import backward_terms, forward_terms, parameter_gradients
-from remanence.ops.ltc.triton_source import TEXT
 
 REAL = {torch.float32: "float32", torch.float64: "float64"}
 LARGEST_TILE = 64

@@ -14,9 +14,9 @@ from remanence.ops.dispatch import BackendName, choose, record
 from remanence.ops.eager import run_eagerly
 from remanence.ops.episodes import Episodes
 from remanence.ops.ltc import dense, gpu, reference, sparse
+from remanence.ops.ltc.autograd import EvolutionKernel, SynapseSumKernel
 from remanence.ops.ltc.edges import Edges, SynapseParameters
 from remanence.ops.ltc.evolution import Evolution
-from remanence.ops.ltc.kernels import EvolutionKernel, SynapseSumKernel
 
 
 @run_eagerly

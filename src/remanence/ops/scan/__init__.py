@@ -1,8 +1,8 @@
 """One step of a memory, in PyTorch, as a fused loop over time.
 
-``trace`` records what a step computes as a ``graph``; ``cpu_source`` and ``triton_source`` write it and its
-derivative as loops, which ``cpu`` and ``gpu`` run; ``newton`` solves for all time steps at once. ``operation``
-chooses.
+``trace`` records a pointwise step as a ``pointwise_graph``. ``cpu_source`` and ``gpu_source`` write the step and its
+derivative as loops, which ``cpu`` and ``gpu`` run; ``newton`` solves for all time steps at once. ``tensors`` does the
+same for steps on tensors of any shape, on CPUs. ``operation`` chooses.
 """
 
 from remanence.ops.dispatch import UntraceableWarning

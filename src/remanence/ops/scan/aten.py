@@ -1,11 +1,11 @@
-"""PyTorch's pointwise operations in terms of the few that a graph knows."""
+"""Lowers PyTorch's pointwise operators to the elementary operations of a graph."""
 
 import math
 from collections.abc import Callable
 from typing import TypeAlias
 
 from remanence._kernels.operations import OPERATIONS
-from remanence.ops.scan.graph import Builder, Value
+from remanence.ops.scan.pointwise_graph import Builder, Value
 
 Lowering: TypeAlias = Callable[..., int]
 
@@ -13,7 +13,7 @@ SAME = "clone detach alias lift_fresh lift_fresh_copy positive".split()
 
 
 class Emitter:
-    """Writes operations into a graph; operands are positions, or Python numbers wrapped by :meth:`operand`."""
+    """Adds operations to a graph; operands are positions of nodes."""
 
     def __init__(self, builder: Builder):
         self.builder = builder
@@ -22,24 +22,24 @@ class Emitter:
         return lambda *operands: self.builder.apply(op.rstrip("_"), *operands)
 
     def number(self, value: Value) -> int:
-        """A constant."""
+        """Add a constant."""
         return self.builder.constant(value)
 
     def real(self, operand: int) -> int:
-        """A truth value as 1 or 0; a number as it is."""
+        """Convert a truth value to 1 or 0; a number is returned unchanged."""
         if self.builder.nodes[operand].kind == "real":
             return operand
         return self.where(operand, self.number(1.0), self.number(0.0))
 
     def truth(self, operand: int) -> int:
-        """A number as whether it is not 0; a truth value as it is."""
+        """Convert a number to whether it is not 0; a truth value is returned unchanged."""
         if self.builder.nodes[operand].kind == "boolean":
             return operand
         return self.ne(operand, self.number(0.0))
 
 
 LOWERINGS: dict[str, Lowering] = {}
-"""By the name without its overload, as in ``mul``: (emitter, every argument of the schema) -> position."""
+"""Lowerings by operator name without overload, such as ``mul``: (emitter, every argument of the schema) -> position."""
 
 
 def _direct(name: str, op: str | None = None) -> None:

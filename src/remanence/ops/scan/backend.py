@@ -1,4 +1,4 @@
-"""What a backend is: a module with these four functions."""
+"""The backends of a scan: modules with the four functions of :class:`ScanBackend`."""
 
 import importlib
 from collections.abc import Sequence
@@ -16,15 +16,17 @@ MODULES = {"cpu": "remanence.ops.scan.cpu", "gpu": "remanence.ops.scan.gpu", "ne
 class ScanBackend(Protocol):
     """Runs a traced step over time, forwards and backwards.
 
-    Tensors come checked: one dtype, one device, time of at least 1; of any strides.
+    All tensors have been checked: they have the same dtype and device, at least one time step, and any strides. A
+    backend records nothing; :class:`remanence.ops.scan.fused_loop.FusedLoop` makes an operation of it that
+    :func:`remanence.ops.dispatch.record` puts in the autograd graph.
     """
 
     def refuses(self, traced: TracedStep, like: Tensor) -> str | None:
-        """Why this backend cannot run this step on tensors like this, or None."""
+        """Return why this backend cannot run this step on tensors like this one, or None."""
         ...
 
     def forward(self, traced: TracedStep, inputs: Tensors, state: Tensors, params: Group) -> Tensors:
-        """States after every step, [batch, time, channels] each, contiguous."""
+        """Compute the states after every step, [batch, time, channels] each, contiguous."""
         ...
 
     def backward(
@@ -36,23 +38,23 @@ class ScanBackend(Protocol):
         grad_states: Sequence[Tensor | None],
         grad_final: Sequence[Tensor | None],
     ) -> Gradients:
-        """Gradients of states, inputs and params.
+        """Compute the gradients of states, inputs and params.
 
         Args:
             traced: the step.
-            needs: for each state, input and parameter whether its gradient is asked for; None comes back where not.
-            primals: inputs, state and params as :meth:`forward` got them.
-            states: what :meth:`forward` returned.
-            grad_states: of the loss with respect to each of ``states``; None: nothing depends on it.
-            grad_final: with respect to the state after the last step; None likewise.
+            needs: for each state, input and parameter whether its gradient is needed; if not, None is returned for it.
+            primals: the inputs, state and params of :meth:`forward`.
+            states: the result of :meth:`forward`.
+            grad_states: gradients of the loss with respect to ``states``; None where nothing depends on a state.
+            grad_final: gradients with respect to the state after the last step; None likewise.
         """
         ...
 
     def source(self, traced: TracedStep, needs: Sequence[bool]) -> str:
-        """The generated code, both directions, as a person reads it."""
+        """Return the generated code of both directions, for people to read."""
         ...
 
 
 def load(name: str) -> ScanBackend:
-    """The backend of this name; its module is imported at first use."""
+    """Return the backend of this name; its module is imported at first use."""
     return cast(ScanBackend, importlib.import_module(MODULES[name]))

@@ -1,4 +1,4 @@
-"""How often the search for a whole trajectory was tried, what it took, and when the loop ran instead."""
+"""Statistics of the ``"newton"`` backend: calls, iterations, and fallbacks to the loop."""
 
 import threading
 from collections import Counter
@@ -7,12 +7,12 @@ from dataclasses import dataclass, field
 
 @dataclass
 class Statistics:
-    """Of the ``"newton"`` backend, since the start or :func:`reset_scan_statistics`.
+    """Statistics of the ``"newton"`` backend, since the start or :func:`reset_scan_statistics`.
 
     Attributes:
         calls: forward passes.
-        iterations: Newton iterations in all of them together; one is one linear recurrence solved.
-        fallbacks: how many passes the fused loop ran instead, by reason: ``"not converged"``, ``"not finite"``,
+        iterations: Newton iterations of all calls together; each solves one linear recurrence.
+        fallbacks: how many passes the fused loop computed instead, by reason: ``"not converged"``, ``"not finite"``,
             ``"ill-conditioned"`` (forwards), ``"gradients"`` (backwards, where the linear scan lost its accuracy).
     """
 
@@ -26,20 +26,20 @@ _TOTALS = Statistics()
 
 
 def scan_statistics() -> Statistics:
-    """The numbers so far, as a copy."""
+    """Return a copy of the statistics so far."""
     with _LOCK:
         return Statistics(_TOTALS.calls, _TOTALS.iterations, Counter(_TOTALS.fallbacks))
 
 
 def reset_scan_statistics() -> None:
-    """Count from zero again."""
+    """Reset the statistics to zero."""
     with _LOCK:
         _TOTALS.calls = _TOTALS.iterations = 0
         _TOTALS.fallbacks.clear()
 
 
 def count(*, calls: int = 0, iterations: int = 0, fallback: str | None = None) -> None:
-    """Add to the numbers."""
+    """Add to the statistics."""
     with _LOCK:
         _TOTALS.calls += calls
         _TOTALS.iterations += iterations

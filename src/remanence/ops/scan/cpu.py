@@ -1,4 +1,4 @@
-"""The scan on CPUs: loops compiled by LLVM, in vector registers, over several threads."""
+"""The scan on CPUs: loops compiled by LLVM, in vector registers, on several threads."""
 
 import functools
 from array import array
@@ -18,7 +18,7 @@ from remanence.ops.scan.trace import TracedStep
 
 
 def refuses(traced: TracedStep, like: Tensor) -> str | None:
-    """Why this backend cannot run this step on tensors like this, or None."""
+    """Return why this backend cannot run this step on tensors like this one, or None."""
     if like.device.type != "cpu":
         return f"it runs on the CPU, and the tensors are on {like.device}"
     if like.dtype not in BITS:
@@ -27,7 +27,7 @@ def refuses(traced: TracedStep, like: Tensor) -> str | None:
 
 
 def forward(traced: TracedStep, inputs: Tensors, state: Tensors, params: Group) -> Tensors:
-    """States after every step, [batch, time, channels] each, contiguous."""
+    """Compute the states after every step, [batch, time, channels] each, contiguous."""
     work = _Work.from_input(inputs[0])
     states = tuple(allocate(*work.shape, dtype=work.dtype) for _ in state)
     _run(_compile(traced, None), work, {"x": inputs, "h": state, "p": _make_contiguous(params), "y": states})
@@ -42,7 +42,7 @@ def backward(
     grad_states: Sequence[Tensor | None],
     grad_final: Sequence[Tensor | None],
 ) -> Gradients:
-    """Gradients of states, inputs and params."""
+    """Compute the gradients of states, inputs and params."""
     inputs, state, params = primals
     work = _Work.from_input(inputs[0])
     first, last = len(state), len(state) + len(inputs)
@@ -62,12 +62,12 @@ def backward(
 
 
 def source(traced: TracedStep, needs: Sequence[bool]) -> str:
-    """The generated code, both directions, as a person reads it."""
+    """Return the generated code of both directions, for people to read."""
     return f"{cpu_source.forward(traced).text}\n\n{cpu_source.backward(traced, needs).text}"
 
 
 def _allocate_input_gradients(inputs: Tensors, needs: Sequence[bool], work: "_Work") -> Optionals | Tensor:
-    """Room for the gradients of inputs; in one tensor if the inputs are the parts of one."""
+    """Allocate the gradients of inputs; in one tensor if the inputs are slices of one."""
     batch, time, channels = work.shape
     if all(needs) and _are_adjacent(inputs, channels):
         return allocate(batch, time, len(inputs), channels, dtype=work.dtype)
@@ -75,7 +75,7 @@ def _allocate_input_gradients(inputs: Tensors, needs: Sequence[bool], work: "_Wo
 
 
 def _are_adjacent(tensors: Tensors, channels: int) -> bool:
-    """Whether they are the parts, in order, of one contiguous tensor [batch, time, parts, channels]."""
+    """Return whether the tensors are the slices, in order, of one contiguous tensor [batch, time, parts, channels]."""
     at, size, (_, time, _) = tensors[0].data_ptr(), channels * tensors[0].itemsize, tensors[0].shape
     strides = (time * len(tensors) * channels, len(tensors) * channels, 1)
     return all(x.data_ptr() == at + i * size and x.stride() == strides for i, x in enumerate(tensors))
@@ -83,7 +83,7 @@ def _are_adjacent(tensors: Tensors, channels: int) -> bool:
 
 @dataclass(frozen=True)
 class _Work:
-    """How much there is to do, and in how many parts; sums of gradients depend on the latter."""
+    """The size of the work, and the number of parts that it is divided into, each with its own sums of gradients."""
 
     shape: tuple[int, int, int]
     dtype: torch.dtype
@@ -98,12 +98,12 @@ class _Work:
 
 
 def _block_width(bits: int) -> int:
-    """How many channels are computed together: two registers full, so that one's latency hides the other's."""
+    """Return how many channels are computed together: two registers, so that one hides the latency of the other."""
     return 2 * kernel.vector_width(bits)
 
 
 def _compile(traced: TracedStep, needs: tuple[bool, ...] | None) -> tuple[PlacedSource, kernel.Kernel]:
-    """Forwards, or back with the gradients that are needed; compiled at most once for a trace."""
+    """Compile the forward kernel, or the backward kernel for the gradients that are needed, once for each trace."""
     key = ("cpu", needs)
     found = traced.kernels.get(key)
     if found is None:
@@ -114,14 +114,14 @@ def _compile(traced: TracedStep, needs: tuple[bool, ...] | None) -> tuple[Placed
 
 @functools.lru_cache(maxsize=256)
 def _build(source: PlacedSource, bits: int) -> kernel.Kernel:
-    """The kernel that an equal trace has already; a step that is traced in every call finds it here."""
+    """Build a kernel, or return that of an equal trace: a step that is traced in every call is compiled once."""
     return kernel.build(source, bits, _block_width(bits))
 
 
 def _run(
     compiled: tuple[PlacedSource, kernel.Kernel], work: _Work, tensors: Mapping[str, Sequence[Tensor | None] | Tensor]
 ) -> None:
-    """Enter a kernel; a group of tensors may be the rows of one that is contiguous."""
+    """Run a kernel; a group of tensors may be the rows of one contiguous tensor."""
     source, code = compiled
     batch, time, channels = work.shape
     block = [0, work.parts, batch * work.blocks, work.blocks, time, channels]
@@ -154,11 +154,11 @@ def _make_contiguous(params: Group) -> Group:
 
 @functools.lru_cache(maxsize=16)
 def _zeros(channels: int, dtype: torch.dtype) -> Tensor:
-    """What stands for a gradient that is None."""
+    """Return zeros that replace a gradient that is None."""
     return torch.zeros(channels, dtype=dtype).expand(2, 2, channels)
 
 
 def _with_unit_stride(tensor: Tensor) -> Tensor:
-    """The same with neighbouring channels side by side, not copied along what is expanded."""
+    """Copy a tensor so that neighbouring channels are adjacent in memory; expanded dimensions stay expanded."""
     once = tensor[tuple(slice(0, 1) if stride == 0 else slice(None) for stride in tensor.stride()[:-1])]
     return once.contiguous().expand(tensor.shape)

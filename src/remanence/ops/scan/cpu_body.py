@@ -1,16 +1,16 @@
-"""The operations of a graph as lines of the source of a kernel."""
+"""Writes the operations of a graph as lines of a kernel."""
 
 import math
 from collections.abc import Iterable
 
 from remanence._kernels.operations import OPERATIONS
-from remanence.ops.scan.graph import Builder, Graph, Node
+from remanence.ops.scan.pointwise_graph import Builder, Graph, Node
 
 LETTERS = {"state": "h", "input": "x", "param": "p", "cotangent": "g"}
 
 
 class Body:
-    """The operations of a graph as assignments: those of parameters alone, and those of every step.
+    """The operations of a graph as assignments: those that depend on parameters alone, and those of every step.
 
     Args:
         graph: what to compute.
@@ -35,7 +35,7 @@ class Body:
                 lines.append(f"{letter}{position} = {self._write_expression(node)}")
 
     def write_addition(self, total: str, position: int) -> list[str]:
-        """A value added to a total, term by term and products in one go, where nothing else needs the terms."""
+        """Write the addition of a value to a total; terms and products that nothing else uses are added directly."""
         node = self.graph.nodes[position]
         if self._uses[position] == 1 and node.op == "add":
             return [line for term in node.arguments for line in self.write_addition(total, term)]
@@ -53,21 +53,21 @@ class Body:
         return {position}.union(*(self._find_summands(term) for term in terms))
 
     def operand(self, position: int) -> str:
-        """How later lines write this value: a name or a number."""
+        """Return how later lines refer to a value: a name or a number."""
         node = self.graph.nodes[position]
         if node.op == "constant":
             return _format_literal(node.value)
         return f"{LETTERS[node.op]}{int(node.value)}" if node.op in LETTERS else f"{self._letter}{position}"
 
     def vector(self, position: int) -> str:
-        """The same, as a vector even if it is a constant."""
+        """Return the operand as a vector, even if it is a constant."""
         node = self.graph.nodes[position]
         return f"lanes({_format_literal(node.value)})" if node.op == "constant" else self.operand(position)
 
     def _find_product(self, node: Node) -> int | None:
-        """The product that an addition takes in, if nothing else needs it and the other term is no product too.
+        """Return the product that an addition can absorb: nothing else uses it, and the other term is not a product.
 
-        The difference of two equal products stays exactly 0 this way. A product that is computed once is a term.
+        So the difference of two equal products stays exactly 0. A product of constants alone counts as a term.
         """
         if node.op not in ("add", "sub"):
             return None
@@ -103,7 +103,7 @@ class Body:
 
 
 def merge_divisions(graph: Graph) -> Graph:
-    """-g ((n / d) / d), autograd's gradient of a division, as -(g / d) (n / d): g / d is there already."""
+    """Rewrite -g ((n / d) / d), autograd's gradient of a division, as -(g / d) (n / d), where g / d already exists."""
     builder = Builder()
     places: list[int] = []
     for node in graph.nodes:

@@ -1,4 +1,4 @@
-"""A traced step as the source of two kernels: the loop over time, and the loop back.
+"""Writes a traced step as two kernels: the loop over time, and the backward loop.
 
 A kernel works on blocks of ``LANES`` channels of one sample: it keeps their states in vector registers over the whole
 sequence. Names: ``x`` inputs, ``h`` states, ``p`` parameters, ``y`` states over time, ``g`` gradients of states, and
@@ -22,9 +22,9 @@ class Place:
     """A tensor that a kernel reads or writes.
 
     Attributes:
-        group: what it is, by its letter: ``x``, ``h``, ``p``, ``y``, ``g``, ``gy``, ``dh``, ``dx`` or ``dp``.
+        group: the letter of its kind: ``x``, ``h``, ``p``, ``y``, ``g``, ``gy``, ``dh``, ``dx`` or ``dp``.
         index: which one of these.
-        strides: how many strides the kernel takes: none of the batch and the time if it lies in one piece.
+        strides: how many strides the kernel takes; 0 if the tensor is contiguous over batch and time.
     """
 
     group: str
@@ -33,7 +33,7 @@ class Place:
 
     @property
     def name(self) -> str:
-        """As variables begin."""
+        """The prefix of its variables."""
         return f"{self.group}{self.index}"
 
     @property
@@ -44,7 +44,7 @@ class Place:
 
 @dataclass(frozen=True)
 class PlacedSource(KernelSource):
-    """A function whose arguments behind :data:`SIZES` are those of tensors.
+    """A kernel whose arguments after :data:`SIZES` belong to tensors.
 
     Attributes:
         places: the tensors, in this order.
@@ -54,7 +54,7 @@ class PlacedSource(KernelSource):
 
 
 def forward(traced: TracedStep) -> PlacedSource:
-    """States after every step."""
+    """Write the kernel that computes the states after every step."""
     graph = traced.forward
     body = Body(graph)
     states = range(traced.counts[0])
@@ -82,7 +82,7 @@ def forward(traced: TracedStep) -> PlacedSource:
 
 
 def backward(traced: TracedStep, needs: Sequence[bool]) -> PlacedSource:
-    """Gradients of the states before, then of the inputs and the parameters that need one."""
+    """Write the kernel for the gradients of the initial states, and of the inputs and parameters that need one."""
     count, input_count, _ = traced.counts
     sums = factor_sums(merge_divisions(traced.vjp(tuple(needs))), count + sum(needs[count : count + input_count]))
     graph = sums.graph
@@ -129,7 +129,7 @@ def _make_places(group: str, indices: Iterable[int], strides: int = 0) -> list[P
 
 
 def _write_block_start() -> list[str]:
-    """Where a block of lanes begins."""
+    """Write where a block of lanes begins."""
     return [
         "sample = unit // blocks",
         "lane = (unit - sample * blocks) * LANES",
@@ -139,13 +139,13 @@ def _write_block_start() -> list[str]:
 
 
 def _address(name: str, strides: int) -> str:
-    """Where the block of lanes of a tensor lies that has so many strides."""
+    """Return the address of the block of lanes in a tensor with so many strides."""
     ways = (f"{name}_at", f"sample * {name}_sample", f"t * {name}_step")
     return f"{' + '.join(ways[: strides + 1])} + offset"
 
 
 def _write_load(name: str, strides: int = 0) -> str:
-    """One block of lanes of a tensor that has so many strides."""
+    """Write the load of one block of lanes of a tensor with so many strides."""
     return f"{name} = load({_address(name, strides)}, inside)"
 
 
@@ -154,7 +154,7 @@ def _write_store(name: str, value: str) -> str:
 
 
 def _write_previous_state(i: int) -> list[str]:
-    """The state before step t: the first one, or what the forward pass wrote."""
+    """Write the load of the state before step t: the initial one, or what the forward pass wrote."""
     return [
         f"before{i} = y{i}_at + (sample * time + t - 1) * row if t > 0 else h{i}_at + sample * h{i}_sample",
         f"h{i} = load(before{i} + offset, inside)",
@@ -162,14 +162,14 @@ def _write_previous_state(i: int) -> list[str]:
 
 
 def _write_gradient_update(name: str, total: Iterable[tuple[int, int]], body: Body) -> list[str]:
-    """A gradient in memory, and what was added up for it: products of a factor and a sum."""
+    """Write the addition of products of a factor and a sum to a gradient in memory."""
     at = f"{name}_at + part * row + offset"
     products = [f"{name} = muladd(sum{i}, {body.operand(factor)}, {name})" for factor, i in total]
     return [f"{name} = load({at}, inside)", *products, f"store({at}, {name}, inside)"]
 
 
 def _write_state_update(letter: str, body: Body, outputs: Sequence[int]) -> list[str]:
-    """All of them computed before the first is replaced."""
+    """Write the new states; all are computed before the first is replaced."""
     new = [f"new{i} = {body.vector(output)}" for i, output in enumerate(outputs)]
     return [*new, *(f"{letter}{i} = new{i}" for i in range(len(outputs)))]
 

@@ -1,4 +1,4 @@
-"""What a step depends on, so that a trace can be kept until something of it changes."""
+"""Fingerprints of steps, so that a trace is reused until something that the step depends on changes."""
 
 import functools
 import sys
@@ -20,14 +20,14 @@ _PLAIN = (int, float, bool, str, bytes, complex, type(None))
 
 
 def fingerprint(step: Callable[..., Any]) -> Hashable | None:
-    """A key that is the same only while the step does the same.
+    """Return a key that is the same only while the step computes the same.
 
-    It holds the code of the function, its default arguments, the values it closes over and the globals that it
-    names, and so on for the functions among them.
+    It contains the code of the function, its default arguments, the values of its closure and the globals that it
+    names, and recursively those of the functions among them.
 
     Returns:
-        The key, or None where a value that the step sees could change without notice (an object, a list, a tensor of
-        real numbers).
+        The key, or None if the step depends on a value that can change in place (an object, a list, a tensor of real
+        numbers).
     """
     try:
         return _make_key(step, ())
@@ -57,7 +57,7 @@ def _make_key(value: Any, inside: tuple[types.CodeType, ...]) -> Hashable:
 
 
 def _is_fixed(value: Any) -> bool:
-    """A module or class in which nothing is set anew; a named tuple is one too."""
+    """Return whether a module or class does not change while the program runs; named tuples do not."""
     if isinstance(value, types.ModuleType):
         return value.__name__.split(".")[0] in _FIXED
     if isinstance(value, type):
@@ -66,7 +66,7 @@ def _is_fixed(value: Any) -> bool:
 
 
 def _is_small_table(value: Tensor) -> bool:
-    """Whole numbers or truth values, few enough to be compared each time: a permutation, a mask."""
+    """Return whether a tensor has few enough whole numbers or truth values to compare each time, such as a mask."""
     is_plain = value.device.type == "cpu" and value.layout == torch.strided and value.numel() <= LARGEST_TABLE
     return is_plain and not value.is_floating_point() and not value.is_complex() and refuses([value]) is None
 
@@ -77,7 +77,7 @@ def _is_of_torch(value: Any) -> bool:
 
 def _make_key_of_function(function: types.FunctionType, inside: tuple[types.CodeType, ...]) -> Hashable:
     code = function.__code__
-    if code in inside:  # recursion: said once
+    if code in inside:  # recursion: the code is in the key already
         return code
     if (function.__module__ or "").split(".")[0] == "torch":
         return function
@@ -89,7 +89,7 @@ def _make_key_of_function(function: types.FunctionType, inside: tuple[types.Code
 
 
 def _make_key_of_globals(space: dict[str, Any], names: tuple[str, ...], inside: tuple[types.CodeType, ...]) -> Hashable:
-    """What the names mean among these globals, and what those after a dot may mean in the modules among them."""
+    """Return a key of the globals with these names, and of the attributes with these names in modules among them."""
     found = []
     for name in names:
         if name not in space:
@@ -112,7 +112,7 @@ def _get_contents(cell: types.CellType) -> Any:
 
 @functools.lru_cache(maxsize=1024)
 def _find_names(code: types.CodeType) -> tuple[str, ...]:
-    """Every name that the code, or code inside it, may look up among the globals."""
+    """Return every name that the code, or code inside it, may look up among the globals."""
     inner = (
         name for constant in code.co_consts if isinstance(constant, types.CodeType) for name in _find_names(constant)
     )

@@ -1,13 +1,13 @@
-"""A scan on a GPU: the step, traced, in a loop over time within one Triton kernel, forwards and backwards.
+"""The scan on GPUs: the traced step in a loop over time within one Triton kernel, forwards and backwards.
 
-The arithmetic is in float64 for float64 and in float32 for all else. With bfloat16 and float16, therefore, a state is
-rounded only where it is stored, not on its way from step to step; the backward pass linearises each step at the state
-as stored, and ``checkpoint_every`` starts anew from states as stored.
+Arithmetic is in float64 for float64 and in float32 for all other dtypes. With bfloat16 and float16, therefore, a state
+is rounded only where it is stored, not from step to step; the backward pass linearises each step at the stored state,
+and ``checkpoint_every`` starts again from stored states.
 
-Functions are within a few roundings of PyTorch's; float32 numbers below 1e-38 may count as 0.
+Functions agree with PyTorch's to a few roundings; float32 numbers below 1e-38 may count as 0.
 
-Gradients of parameters are summed over time within a lane and then over the batch by PyTorch: no atomic additions, so
-the same call gives the same bits.
+Gradients of parameters are summed over time within a lane and then over the batch by PyTorch, without atomic additions,
+so that the same call always gives the same bits.
 """
 
 from collections.abc import Callable, Sequence
@@ -20,21 +20,21 @@ from torch import Tensor
 
 from remanence._kernels import triton_place
 from remanence._kernels.source_text import load_functions
-from remanence.ops.scan.graph import Graph
+from remanence.ops.scan.gpu_source import backward_source, forward_source
 from remanence.ops.scan.layout import PARAMS, Gradients, Group, Tensors, unbind_group
+from remanence.ops.scan.pointwise_graph import Graph
 from remanence.ops.scan.trace import TracedStep
-from remanence.ops.scan.triton_source import backward_source, forward_source
 
 DTYPES = (torch.float32, torch.float64, torch.bfloat16, torch.float16)
 
 
 def refuses(traced: TracedStep, like: Tensor) -> str | None:
-    """Why Triton cannot run this step on tensors like this, or None."""
+    """Return why Triton cannot run this step on tensors like this one, or None."""
     return triton_place.refuses(like, DTYPES)
 
 
 def forward(traced: TracedStep, inputs: Tensors, state: Tensors, params: Group) -> Tensors:
-    """States after every step, [batch, time, channels] each."""
+    """Compute the states after every step, [batch, time, channels] each."""
     kernel = _get_kernel(traced, ("forward",), lambda: (traced.forward, forward_source(traced.forward, traced.dtype)))
     states = tuple(_allocate(inputs[0].shape, s.dtype, s.device) for s in state)
     arguments = (
@@ -54,7 +54,7 @@ def backward(
     grad_states: Sequence[Tensor | None],
     grad_final: Sequence[Tensor | None],
 ) -> Gradients:
-    """Gradients of states, inputs and params; None where not needed."""
+    """Compute the gradients of states, inputs and params; None where not needed."""
     inputs, state, params = *primals[:2], unbind_group(primals[2], PARAMS)
     places = traced.split(needs)
     above, final = (tuple(grad is not None for grad in grads) for grads in (grad_states, grad_final))
@@ -90,7 +90,7 @@ def backward(
 
 
 def source(traced: TracedStep, needs: Sequence[bool]) -> str:
-    """The generated Triton, both directions, the backward one for a loss of the states, not of the final ones."""
+    """Return the generated Triton code of both directions; the backward one is for a loss of the states over time."""
     places = traced.split(needs)
     states = traced.counts[0]
     graph = traced.vjp(tuple(needs))
@@ -107,11 +107,11 @@ class _Kernel:
 
     @cached_property
     def names(self) -> frozenset[str]:
-        """Of its arguments."""
+        """Names of its arguments."""
         return frozenset(self.function.arg_names)
 
     def launch(self, like: Tensor, arguments: dict[str, Tensor | int]) -> None:
-        """Run it over all lanes of sequences like this one, with those of the arguments that it takes."""
+        """Run the kernel over all lanes of sequences like this one, with those of the arguments that it takes."""
         batch, time, channels = like.shape
         lanes = batch * channels
         # One warp a program spreads few lanes over all multiprocessors, which hold at most 32 programs each.
@@ -124,7 +124,7 @@ class _Kernel:
 
 
 def _get_kernel(traced: TracedStep, variant: tuple[Any, ...], write: Callable[[], tuple[Graph, str]]) -> _Kernel:
-    """A variant of a kernel, made at first use; its first part is the kernel's name."""
+    """Return a variant of a kernel, built at first use; the first item of the variant is the name of the kernel."""
     interpreted = triton_place.is_interpreted()
     key = ("gpu", interpreted, *variant)
     if key not in traced.kernels:
@@ -134,28 +134,28 @@ def _get_kernel(traced: TracedStep, variant: tuple[Any, ...], write: Callable[[]
 
 
 def _choose_steps(graph: Graph) -> int:
-    """More for a short step, so that enough reads are under way; a long one gives memory the time by itself."""
+    """Return how many steps a kernel takes at once: more for short steps, to keep enough reads in flight."""
     return min(8, -(-256 // max(1, graph.count_operations())))
 
 
 def _allocate(shape: Sequence[int], dtype: torch.dtype, device: torch.device) -> Tensor:
-    """Memory for a kernel to write, all of it."""
+    """Return an uninitialized tensor, all of which a kernel will write."""
     return torch.empty(shape, dtype=dtype, device=device)
 
 
 def _unstack(needs: Sequence[bool], tensors: Tensor) -> list[Tensor | None]:
-    """The tensors of a stack, in the places where one is needed."""
+    """Unbind a stack; None in the positions where no tensor is needed."""
     stacked = iter(tensors.unbind())
     return [next(stacked) if need else None for need in needs]
 
 
 def _contiguous_arguments(name: str, tensors: Sequence[Tensor | None]) -> dict[str, Tensor | int]:
-    """Arguments for contiguous tensors, which a copy makes of others."""
+    """Return arguments for tensors; those that are not contiguous are copied."""
     return {f"{name}{index}_at": x.contiguous() for index, x in enumerate(tensors) if x is not None}
 
 
 def _strided_arguments(name: str, tensors: Sequence[Tensor | None]) -> dict[str, Tensor | int]:
-    """Arguments for sequences with their strides; neighbouring channels must be neighbours in memory, or one number."""
+    """Return arguments for sequences with their strides; the stride of channels must be 1 or 0."""
     arguments: dict[str, Tensor | int] = {}
     for index, tensor in enumerate(tensors):
         if tensor is not None:

@@ -1,4 +1,4 @@
-"""A graph evaluated with PyTorch, operation by operation, on tensors of any shape."""
+"""Evaluates a graph with PyTorch, operation by operation, on tensors of any shape."""
 
 from collections.abc import Mapping, Sequence
 
@@ -6,7 +6,7 @@ import torch
 from torch import Tensor
 
 from remanence._kernels.operations import OPERATIONS
-from remanence.ops.scan.graph import PLACEHOLDERS, Graph
+from remanence.ops.scan.pointwise_graph import PLACEHOLDERS, Graph
 
 
 def evaluate(graph: Graph, values: Mapping[str, Sequence[Tensor]], like: Tensor) -> list[Tensor]:

@@ -1,4 +1,4 @@
-"""The tensors of a scan as its caller gives them: one by one, or all inputs, all parameters, in one tensor."""
+"""The tensors of a scan: separate tensors, or all inputs or all parameters in one."""
 
 from collections.abc import Sequence
 from dataclasses import dataclass
@@ -14,26 +14,26 @@ Group: TypeAlias = Tensors | Tensor
 """Inputs [batch, time, channels] each or all in [batch, time, inputs, channels]; params [channels] or all in [params,
 channels]."""
 
-INPUTS, PARAMS = 2, 0  # the dimension along which they lie in one tensor
+INPUTS, PARAMS = 2, 0  # the dimension along which they are stacked in one tensor
 
 
 def as_group(given: Sequence[Tensor] | Tensor) -> Group:
-    """One tensor as it is, others as a tuple."""
+    """Return one tensor unchanged, and a sequence of tensors as a tuple."""
     return given if isinstance(given, Tensor) else tuple(given)
 
 
 def list_tensors(given: Group) -> Tensors:
-    """The tensors that there are."""
+    """Return the tensors of a group, without unbinding."""
     return (given,) if isinstance(given, Tensor) else given
 
 
 def unbind_group(given: tuple[Item, ...] | Tensor, dim: int) -> tuple[Item, ...] | Tensors:
-    """One by one."""
+    """Return the items of a group one by one."""
     return given.unbind(dim) if isinstance(given, Tensor) else given
 
 
 class Gradients(NamedTuple):
-    """Of the states, the inputs and the params, None where none is asked for; a group may come in one tensor."""
+    """Gradients of states, inputs and params; None where none is needed. A group may be in one tensor."""
 
     state: Optionals
     inputs: Optionals | Tensor
@@ -42,10 +42,10 @@ class Gradients(NamedTuple):
 
 @dataclass(frozen=True)
 class Layout:
-    """How the states, the inputs and the params lie in a flat sequence of tensors.
+    """The order of states, inputs and params in a flat sequence of tensors.
 
     Attributes:
-        counts: how many there are of each.
+        counts: the number of each.
         inputs_in_one: whether all inputs are one tensor.
         params_in_one: likewise.
     """
@@ -55,7 +55,7 @@ class Layout:
     params_in_one: bool
 
     def split(self, flat: Sequence[Tensor]) -> tuple[Tensors, Tensors, Group]:
-        """States, inputs and params; only the params stay in one tensor, which is a sequence of them."""
+        """Split a sequence into states, inputs and params; params in one tensor stay in one tensor."""
         states, inputs, _ = self.counts
         params = states + (1 if self.inputs_in_one else inputs)
         return (
@@ -65,7 +65,7 @@ class Layout:
         )
 
     def expand_flags(self, flat: Sequence[bool]) -> tuple[bool, ...]:
-        """What is said of each tensor, for each state, input and param."""
+        """Expand flags of tensors to flags of each state, input and param."""
         states, inputs, params = self.counts
         rest = list(flat[states:])
         of_inputs = rest[:1] * inputs if self.inputs_in_one else rest[:inputs]
@@ -73,14 +73,14 @@ class Layout:
         return (*flat[:states], *of_inputs, *of_params)
 
     def join(self, grads: Gradients) -> list[Tensor | None]:
-        """Gradients as those of the flat sequence."""
+        """Join gradients in the order of the flat sequence."""
         of_inputs = [_stack(grads.inputs, INPUTS)] if self.inputs_in_one else unbind_group(grads.inputs, INPUTS)
         of_params = [_stack(grads.params, PARAMS)] if self.params_in_one else unbind_group(grads.params, PARAMS)
         return [*grads.state, *of_inputs, *of_params]
 
 
 def _stack(grads: Optionals | Tensor, dim: int) -> Tensor | None:
-    """All in one tensor; None where none is asked for."""
+    """Stack gradients in one tensor; None if none is needed."""
     if isinstance(grads, Tensor):
         return grads
     given = [grad for grad in grads if grad is not None]

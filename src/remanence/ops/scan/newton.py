@@ -1,16 +1,16 @@
-"""A backend that computes all time steps at once: Newton iterations forwards, one linear scan backwards.
+"""A backend that computes all time steps at once: Newton iterations forwards, one linear recurrence backwards.
 
 The states s_1...s_T solve ``s_t = f(s_{t-1}, x_t)``. From a guess of all of them, an iteration evaluates f and its
 Jacobian at every step together, solves the linear recurrence ``δ_t = J_t δ_{t-1} + r_t`` for the residual r by an
-associative scan, and adds δ. The Jacobian comes from the traced step, in blocks of up to 4 states; beyond, the search
-goes by its diagonal. Gradients need no iterations and are exact for any number of states:
+associative scan, and adds δ. The Jacobian comes from the traced step, in blocks of up to 4 states; with more states
+the search uses its diagonal. Gradients need no iterations and are exact for any number of states:
 ``λ_t = J_{t+1}ᵀ λ_{t+1} + grad_t`` is linear.
 
-Nothing unchecked is returned. In every call the residual must come down to roundings at every step, and the last Newton
-step (how far the loop's own states may be away) must be small too: a small step alone, or a small residual alone, can
-belong to a wrong trajectory. What fails, the fused loop computes instead, for the whole call, even if only one lane
-failed. :func:`remanence.scan_statistics` counts calls, iterations and such fallbacks, by reason; look there before you
-rely on this backend, since a call that falls back has paid for both.
+Every result is checked. The residual must be as small as rounding at every step, and the last Newton step (an estimate
+of the distance to the states of the loop) must be small too: a small step alone, or a small residual alone, can belong
+to a wrong trajectory. If a check fails, even in only one lane, the fused loop computes the whole call instead.
+:func:`remanence.scan_statistics` counts calls, iterations and such fallbacks, by reason. Look at it before you rely on
+this backend: a call that falls back costs as much as both.
 
 When it converges: in 3 to 9 iterations for contracting steps and for mildly bistable flip-flops, tried up to 4096
 steps; in more, or not in the 20 allowed, the more bistable a step is; never for chaotic ones. It moves far more memory
@@ -24,28 +24,31 @@ from typing import cast
 import torch
 from torch import Tensor
 
-from remanence.ops.scan import linear, loop
+from remanence.ops.scan import graph_loop, linear_recurrence
 from remanence.ops.scan.backend import ScanBackend, load
 from remanence.ops.scan.counts import count
 from remanence.ops.scan.interpreter import evaluate
-from remanence.ops.scan.jacobian import linearize, linearize_for_search
 from remanence.ops.scan.layout import PARAMS, Gradients, Group, Tensors, unbind_group
+from remanence.ops.scan.linearization import linearize, linearize_for_search
 from remanence.ops.scan.trace import TracedStep
 from remanence.ops.scan.trajectory import System, search
 
 GRADIENT_TOLERANCE = 1024.0
-"""How far the linear scan may miss its recurrence, in roundings of the terms that it adds."""
+"""The largest error of the linear recurrence, in roundings of the terms that it adds."""
 
 
 def refuses(traced: TracedStep, like: Tensor) -> str | None:
-    """Half precision: a residual could not tell a wrong trajectory from a rounded one."""
+    """Return why this backend cannot run, or None.
+
+    In half precision the residual of a wrong trajectory looks like rounding.
+    """
     if like.dtype not in (torch.float32, torch.float64):
         return f"{like.dtype} is too coarse to check a trajectory with; use float32 or float64, or autocast"
     return None
 
 
 def forward(traced: TracedStep, inputs: Tensors, state: Tensors, params: Group) -> Tensors:
-    """States after every step: the trajectory that the search found, or the fused loop's."""
+    """Compute the states after every step by the search, or by the fused loop if the search fails."""
     outcome = search(traced, inputs, state, unbind_group(params, PARAMS))
     count(calls=1, iterations=outcome.iterations, fallback=outcome.failure)
     if outcome.states is None:
@@ -61,10 +64,10 @@ def backward(
     grad_states: Sequence[Tensor | None],
     grad_final: Sequence[Tensor | None],
 ) -> Gradients:
-    """Gradients, by ``λ_t = J_{t+1}ᵀ λ_{t+1} + grad_t`` backwards over all time steps at once, then one evaluation.
+    """Compute gradients by ``λ_t = J_{t+1}ᵀ λ_{t+1} + grad_t`` for all time steps at once, then one evaluation.
 
-    The Jacobian is the whole one whatever the number of states: n² numbers a step and lane. λ is checked against the
-    vector-Jacobian product; where it fails (a product of many Jacobians overflows), the loop computes the gradients.
+    This uses the whole Jacobian for any number of states: n² numbers per step and lane. λ is checked against the
+    vector-Jacobian product; if that fails (a product of many Jacobians overflows), the loop computes the gradients.
     """
     inputs, state, params = *primals[:2], unbind_group(primals[2], PARAMS)
     system = System(traced, inputs, state, params)
@@ -89,7 +92,7 @@ def backward(
 
 
 def source(traced: TracedStep, needs: Sequence[bool]) -> str:
-    """The graphs that are evaluated at all time steps together."""
+    """Return the graphs that are evaluated at all time steps together, as text."""
     parts = {
         "new states, Jacobian": linearize_for_search(traced).graph,
         "Jacobian for gradients": linearize(traced).graph,
@@ -99,12 +102,12 @@ def source(traced: TracedStep, needs: Sequence[bool]) -> str:
 
 
 def _solve_cotangents(traced: TracedStep, system: System, path: Tensor, grad: Tensor) -> tuple[Tensor, Tensor]:
-    """λ for every time step; and for all but the last the sum of what it is made of, each term taken positive."""
+    """Compute λ for every time step, and for all but the last the sum of the absolute values of its terms."""
     step = linearize(traced)
     _, jacobian = system.linearize(path, step)
     onwards = (jacobian if step.diagonal else jacobian.transpose(0, 1))[..., 1:, :]
     last = grad[..., -1:, :]
-    found = linear.solve(onwards, grad[..., :-1, :], last[..., 0, :], reverse=True)
+    found = linear_recurrence.solve(onwards, grad[..., :-1, :], last[..., 0, :], reverse=True)
     cotangents = torch.cat((found, last), -2)
     products = (onwards * cotangents[..., 1:, :]).abs()
     products = products if step.diagonal else products.sum(1)
@@ -112,9 +115,9 @@ def _solve_cotangents(traced: TracedStep, system: System, path: Tensor, grad: Te
 
 
 def _choose_loop(traced: TracedStep, like: Tensor) -> ScanBackend:
-    """The fused loop where one applies, the plain one otherwise."""
+    """Return the fused loop if it can run, otherwise the plain loop."""
     try:
         fused = load("gpu" if like.device.type == "cuda" else "cpu")
     except ImportError:
-        return cast(ScanBackend, loop)
-    return cast(ScanBackend, loop) if fused.refuses(traced, like) else fused
+        return cast(ScanBackend, graph_loop)
+    return cast(ScanBackend, graph_loop) if fused.refuses(traced, like) else fused

@@ -1,4 +1,4 @@
-"""Which backend runs a scan, and whether its arguments make sense."""
+"""Checks the arguments of a scan, traces its step, and chooses the backend."""
 
 from collections import OrderedDict
 from collections.abc import Callable, Hashable, Sequence
@@ -19,11 +19,11 @@ from remanence.ops.episodes import check_reset, find_real, mask_padding, select_
 from remanence.ops.scan import reference
 from remanence.ops.scan.backend import MODULES, load
 from remanence.ops.scan.fingerprint import fingerprint
-from remanence.ops.scan.fused import FusedLoop
+from remanence.ops.scan.fused_loop import FusedLoop
 from remanence.ops.scan.layout import INPUTS, PARAMS, Group, Layout, Tensors, as_group, list_tensors, unbind_group
 from remanence.ops.scan.resets import add_reset
-from remanence.ops.scan.tensors.graph import Shape
-from remanence.ops.scan.tensors.trace import Shapes, TracedTensorStep
+from remanence.ops.scan.tensors.tensor_graph import Shape
+from remanence.ops.scan.tensors.tensor_trace import Shapes, TracedTensorStep
 from remanence.ops.scan.trace import Step, TracedStep, UntraceableError
 
 Many: TypeAlias = Sequence[Tensor] | Tensor
@@ -31,7 +31,7 @@ Traced = TypeVar("Traced")
 if TYPE_CHECKING:
     BackendName: TypeAlias = Literal["auto", "reference", "cpu", "gpu", "newton"]
     KernelName: TypeAlias = Literal["cpu", "gpu", "newton"]
-else:  # MODULES says which there are, and the tests add one
+else:  # the names are the keys of MODULES, to which the tests add one
     BackendName = KernelName = str
 
 
@@ -150,7 +150,9 @@ def _scan(
     if name == "reference":
         return reference.scan(step, given.inputs, state, given.params)
     if isinstance(given.traced, TracedTensorStep):
-        from remanence.ops.scan.tensors.loop import TensorLoop  # as load(name) does: what compiles, when it is used
+        from remanence.ops.scan.tensors.tensor_loop import (
+            TensorLoop,  # imported when used, since it loads a compiler
+        )
 
         results = record(TensorLoop(given.traced, every), (*state, *given.inputs, *given.params))
     else:
@@ -162,7 +164,7 @@ def _scan(
 
 @dataclass
 class _ScanArguments:
-    """The arguments of a scan, and the trace of its step once there is one."""
+    """The arguments of a scan, and the trace of its step once it has been traced."""
 
     step: Step
     inputs: Tensors
@@ -172,7 +174,7 @@ class _ScanArguments:
     traced: TracedStep | TracedTensorStep | None = None
 
     def refuses(self, name: str) -> str | None:
-        """Why a backend cannot run the step, or None."""
+        """Return why a backend cannot run the step, or None."""
         why = self.trace(name)
         if why is not None or self.traced is None:
             return why
@@ -186,7 +188,7 @@ class _ScanArguments:
         return why
 
     def trace(self, name: str) -> str | None:
-        """Trace the step for a backend; why there is no trace, or None."""
+        """Trace the step for a backend; return why it cannot be traced, or None."""
         why = self._trace_lanes()
         if why is None or name != "cpu":
             return why
@@ -198,7 +200,7 @@ class _ScanArguments:
         return None
 
     def _trace_lanes(self) -> str | None:
-        """Trace a step that can be computed in registers."""
+        """Trace a pointwise step, which is computed in registers; return why it cannot be traced, or None."""
         batch, _, channels = self.like.shape if self.like.ndim == 3 else (0, 0, 0)
         is_lanes = (
             self.like.ndim == 3
@@ -217,7 +219,7 @@ class _ScanArguments:
 
 
 def _inner_shapes(tensors: Tensors, lead: int) -> tuple[Shape, ...]:
-    """Without batch and time."""
+    """Return the shapes without batch and time."""
     return tuple(tuple(x.shape[lead:]) for x in tensors)
 
 
@@ -229,14 +231,14 @@ def _warn(step: Step, why: str) -> None:
 def scan_source(
     step: Step, inputs: Many, state: Sequence[Tensor], params: Many = (), *, backend: KernelName = "cpu"
 ) -> str:
-    """The code that :func:`scan` generates for a step, forwards and backwards, to be read.
+    """Return the code that :func:`scan` generates for a step, forwards and backwards, for people to read.
 
     Args:
         step: as in :func:`scan`.
         inputs: as in :func:`scan`; only their shapes and dtypes matter.
         state: likewise.
         params: likewise.
-        backend: whose code.
+        backend: the backend that generates the code.
 
     Raises:
         ValueError: the step cannot be traced; the message names the operation.
@@ -260,14 +262,14 @@ _KEEP = 256
 
 
 def trace_step(step: Step, counts: tuple[int, int, int], like: Tensor) -> TracedStep:
-    """The trace of a pointwise step, from the last time if nothing that the step depends on has changed."""
+    """Trace a pointwise step, or return an earlier trace if nothing that the step depends on has changed."""
     batch, _, channels = like.shape
     key = (counts, batch, channels, like.dtype)
     return _reuse_trace(step, key, lambda: TracedStep(step, counts, batch, channels, like.dtype))
 
 
 def trace_tensor_step(step: Step, shapes: Shapes, dtype: torch.dtype) -> TracedTensorStep:
-    """The trace of a step on tensors of any shape, likewise."""
+    """Trace a step on tensors of any shape, likewise."""
     return _reuse_trace(step, (shapes, dtype), lambda: TracedTensorStep(step, shapes, dtype))
 
 
@@ -295,7 +297,7 @@ def _widen(given: Group) -> Group:
 
 
 def _check(inputs: Group, state: Tensors, params: Group, every: int | None) -> tuple[Tensor, tuple[int, int, int]]:
-    """One of the inputs, and how many states, inputs and params there are, if all fit together."""
+    """Check that all tensors fit together; return one of the inputs, and the numbers of states, inputs and params."""
     together = isinstance(inputs, Tensor)
     fits, shape = ((4,), "[batch, time, inputs, channels]") if together else (range(2, 64), "[batch, time, ...]")
     like = inputs if together else inputs[0] if inputs else None
@@ -316,7 +318,7 @@ def _check(inputs: Group, state: Tensors, params: Group, every: int | None) -> t
 
 
 def _check_group(name: str, tensors: Tensors, lead: Sequence[int], like: Tensor) -> None:
-    """Refuse a tensor whose shape does not begin like this, or not of the dtype and on the device of the inputs."""
+    """Check that the shapes of tensors begin with ``lead``, and that dtype and device are those of the inputs."""
     dtype, device = like.dtype, like.device
     for index, tensor in enumerate(tensors):
         if tensor.shape[: len(lead)] != lead or tensor.dtype != dtype or tensor.device != device:

@@ -1,4 +1,4 @@
-"""The plain loop over time: slow, obvious, the truth that every other backend is tested against."""
+"""The plain loop over time: slow and obvious; every other backend is tested against it."""
 
 import torch
 
@@ -8,7 +8,7 @@ from remanence.ops.scan.trace import Step
 
 
 def scan(step: Step, inputs: Tensors, state: Tensors, params: Tensors) -> tuple[Tensors, Tensors]:
-    """States after every step, [batch, time, channels] each, and after the last, [batch, channels] each."""
+    """Compute the states after every step, [batch, time, ...] each, and after the last, [batch, ...] each."""
     history: list[Tensors] = []
     # unbind: indexing x[:, t] would make the backward pass quadratic in time.
     for x_t in zip(*(x.unbind(1) for x in inputs), strict=True):
@@ -19,7 +19,7 @@ def scan(step: Step, inputs: Tensors, state: Tensors, params: Tensors) -> tuple[
 
 
 def checked_result(new: Tensors, old: Tensors) -> Tensors:
-    """The new state, if it is laid out as the old one, else a ``ValueError``."""
+    """Return the new state; raise a ``ValueError`` unless dtypes and shapes are those of the old one."""
     expected, came = ([(x.dtype, list(x.shape)) for x in tensors] for tensors in (old, new))
     if expected != came:
         raise UserError(f"the step must return a state like the one it got, {expected}, but returned {came}")

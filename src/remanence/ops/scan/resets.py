@@ -1,4 +1,4 @@
-"""States that return to where they began: a step around the step."""
+"""Resets within a sequence: a step around the step that returns to the initial state."""
 
 from torch import Tensor
 
@@ -8,7 +8,7 @@ from remanence.ops.scan.trace import Step
 
 
 def add_reset(step: Step, inputs: Group, first: Tensors, reset: Tensor) -> tuple[Step, tuple[Tensor, ...]]:
-    """Return a step that begins anew where ``reset`` is true, and its inputs: those given, the reset, the first state.
+    """Wrap a step so that it starts from ``first`` where ``reset`` is true; also return its inputs.
 
     Args:
         step: ``step(state, inputs, params)``.

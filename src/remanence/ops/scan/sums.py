@@ -1,21 +1,21 @@
-"""Sums over time in a graph: a factor that does not change with time is multiplied once, after the sum."""
+"""Factors sums over time: a factor that is constant in time is multiplied once, after the sum."""
 
 from dataclasses import dataclass
 
-from remanence.ops.scan.graph import Builder, Graph
+from remanence.ops.scan.pointwise_graph import Builder, Graph
 
 Form = dict[int, int]
-"""A value as Σ factor · term: for each factor, which does not change with time, the term, which does."""
+"""A value as Σ factor · term: maps factors, which are constant in time, to terms, which are not."""
 
 
 @dataclass(frozen=True)
 class Sums:
-    """What to add up over time, and what the totals are for.
+    """Terms to add up over time, and the sums that they make.
 
     Attributes:
         graph: its outputs are those that are not added up, then the terms, then the factors.
-        terms: positions of what is added up.
-        totals: for each sum pairs of a factor's position and the number of a term: the sum is Σ factor · total.
+        terms: positions of the terms.
+        totals: for each sum, pairs of the position of a factor and the number of a term: it is Σ factor · total.
     """
 
     graph: Graph
@@ -24,7 +24,7 @@ class Sums:
 
 
 def factor_sums(graph: Graph, first: int) -> Sums:
-    """Take out of the outputs from the first on, which are added up over time, what does not change with it."""
+    """Factor the outputs from ``first`` on, which are added up over time: move constant factors out of the sums."""
     factoring = _Factorization(graph)
     forms = [factoring.factor(output) for output in graph.outputs[first:]]
     signed = [[factoring.positive(factor, term) for factor, term in form.items()] for form in forms]
@@ -46,7 +46,7 @@ class _Factorization:
         self._one = self._note_fixed(self.builder.constant(1.0))
 
     def factor(self, position: int) -> Form:
-        """A value as a sum of products."""
+        """Write a value as a sum of products."""
         node = self.builder.nodes[position]
         as_it_is = {self._one: position}
         if position in self._fixed or node.op not in ("add", "sub", "neg", "mul", "div"):
@@ -68,7 +68,7 @@ class _Factorization:
         return (self._add("neg", factor), node.arguments[0]) if node.op == "neg" else (factor, term)
 
     def _scale(self, op: str, left: int, right: int) -> Form | None:
-        """Of a product or a quotient; None if neither of its operands can be taken out."""
+        """Factor a product or a quotient; return None if neither operand is constant in time."""
         if op == "mul" and left in self._fixed:
             left, right = right, left
         if right not in self._fixed:
@@ -84,7 +84,7 @@ class _Factorization:
         return self._note_fixed(self.builder.apply(op, *arguments))
 
     def _note_fixed(self, position: int) -> int:
-        """A new position, of which is noted whether it changes with time."""
+        """Note whether a new node is constant in time; return its position."""
         node = self.builder.nodes[position]
         if node.op in ("constant", "param") or (node.arguments and self._fixed.issuperset(node.arguments)):
             self._fixed.add(position)

@@ -1,4 +1,4 @@
-"""From a step written in PyTorch to a graph of pointwise operations, and to that of its derivative."""
+"""Traces a step written in PyTorch to graphs of pointwise operations: the step and its derivative."""
 
 import random
 from collections.abc import Callable, Iterator, Sequence
@@ -12,8 +12,8 @@ from torch import Tensor
 
 from remanence._torch import TorchDispatchMode, pytree
 from remanence.ops.scan.aten import LOWERINGS, Emitter
-from remanence.ops.scan.graph import Builder, Graph, eliminate_dead_code
 from remanence.ops.scan.layout import Tensors
+from remanence.ops.scan.pointwise_graph import Builder, Graph, eliminate_dead_code
 
 Item = TypeVar("Item")
 Recording = TypeVar("Recording")
@@ -25,22 +25,22 @@ ABOUT_SHAPE = {"is_same_size", "size", "sym_size", "stride", "sym_stride", "nume
 
 
 class UntraceableError(Exception):
-    """A step that is not a fixed sequence of pointwise operations; the message says which operation stopped it."""
+    """The step is not a fixed sequence of known operations; the message names the first one that is not supported."""
 
 
 class TracedStep:
-    """A step as graphs: of the new states, and of the vector-Jacobian products.
+    """A step as graphs of the new states and of the vector-Jacobian products.
 
     Args:
         step: ``step(state, inputs, params) -> new state``, in plain PyTorch.
-        counts: how many states, inputs and parameters there are.
+        counts: the numbers of states, inputs and parameters.
         batch: size of the batch.
         channels: number of channels.
         dtype: of every tensor.
 
     Raises:
-        UntraceableError: an operation that is not pointwise, or that is not known; or a step that does something else
-            when it is called again.
+        UntraceableError: an operation is not pointwise or not supported, or the step does not compute the same in every
+            call.
     """
 
     def __init__(self, step: Step, counts: tuple[int, int, int], batch: int, channels: int, dtype: torch.dtype):
@@ -50,17 +50,17 @@ class TracedStep:
         self._lanes = (batch, channels)
         self.forward = record_twice(lambda: self._record(self.step, self.counts, batch_of_params=False))
         self.kernels: dict[object, Any] = {}
-        """What backends made of the graphs, under keys of theirs."""
+        """What backends generated from the graphs, under keys of theirs."""
         self._vjps: dict[tuple[bool, ...], Graph] = {}
 
     def vjp(self, needs: tuple[bool, ...]) -> Graph:
-        """Gradients with respect to the previous states (all of them), then to the inputs and parameters that need one.
+        """Return the graph of gradients of all previous states, and of the inputs and parameters that need one.
 
-        Beside the placeholders of the step it has one ``cotangent`` for each new state.
+        It has the placeholders of the step and a ``cotangent`` for each new state.
 
         Args:
-            needs: for each state, input and parameter, in this order, whether its gradient is asked for; the states'
-                are always there, since the loop over time carries them.
+            needs: for each state, input and parameter, in this order, whether its gradient is needed; those of states
+                are always computed, since the loop over time carries them.
         """
         states = self.counts[0]
         wanted = [place < states or need for place, need in enumerate(needs)]
@@ -71,13 +71,13 @@ class TracedStep:
         return self._vjps[key]
 
     def split(self, flat: Sequence[Item]) -> tuple[tuple[Item, ...], tuple[Item, ...], tuple[Item, ...]]:
-        """Of a sequence with an item for each state, input and parameter, those of each kind."""
+        """Split a sequence with an item for each state, input and parameter by kind."""
         states, inputs, _ = self.counts
         return tuple(flat[:states]), tuple(flat[states : states + inputs]), tuple(flat[states + inputs :])
 
     @cached_property
     def refuses_derivative(self) -> str | None:
-        """Why there is no derivative, or None."""
+        """Why the derivative cannot be traced, or None."""
         return find_refusal(lambda: self._all_vjps)
 
     @cached_property
@@ -85,7 +85,7 @@ class TracedStep:
         states, inputs, params = self.counts
 
         def gradients(state: Tensors, inputs: Tensors, params: Tensors, cotangents: Tensors) -> Tensors:
-            # Parameters come with a batch here, so that nothing is summed: the loop over time does that.
+            # Parameters have a batch here, so that nothing is summed: the loop over time does that.
             primals = [x.requires_grad_() for x in (*state, *inputs, *params)]
             new = tuple(self.step(state, inputs, params))
             if not any(x.requires_grad for x in new):
@@ -115,13 +115,13 @@ class TracedStep:
 
 
 _REPEATED: set[str] = set()
-"""Graphs that two calls of a step agreed on; a step that is traced in every call need not prove it in every call."""
+"""Graphs that two calls of a step agreed on; a step that is traced in every call is checked only once."""
 
 _MOST_REPEATED = 1024
 
 
 def record_twice(record: Callable[[], Recording]) -> Recording:
-    """What a step does, if it is the same in a second call."""
+    """Record a step twice, and return the record if both are the same."""
     with _preserve_generators():
         first = record()
         text = str(first)
@@ -138,11 +138,11 @@ def record_twice(record: Callable[[], Recording]) -> Recording:
 
 @contextmanager
 def isolate() -> Iterator[None]:
-    """Run a step as if nothing was around the scan.
+    """Isolate a step from the context of the scan.
 
-    Grad mode is on, since a derivative needs it and a step may ask for it; autocast is off, as the arithmetic is in the
-    dtype of the scan; and hooks on saved tensors are not called: ``torch.utils.checkpoint`` would count the tensors of
-    a trace that is not there when it computes a second time.
+    Grad mode is on, since a derivative needs it and a step may ask for it. Autocast is off, since the arithmetic is in
+    the dtype of the scan. Hooks on saved tensors are not called: ``torch.utils.checkpoint`` would count the tensors of
+    a trace, which does not happen again when it recomputes.
     """
     hooks = torch.autograd.graph.saved_tensors_hooks(_return_unchanged, _return_unchanged)
     with torch.enable_grad(), torch.autocast("cpu", enabled=False), hooks:
@@ -154,7 +154,7 @@ def _return_unchanged(tensor: Tensor) -> Tensor:
 
 
 def find_refusal(derive: Callable[[], object]) -> str | None:
-    """Why a derivative cannot be recorded, or None."""
+    """Return why a derivative cannot be recorded, or None."""
     try:
         derive()
     except UntraceableError as error:
@@ -164,7 +164,7 @@ def find_refusal(derive: Callable[[], object]) -> str | None:
 
 @contextmanager
 def _preserve_generators() -> Iterator[None]:
-    """Random numbers of Python and NumPy go on afterwards as if none had been drawn; torch's are refused undrawn."""
+    """Restore the random states of Python and NumPy afterwards; drawing from torch's is an error in a trace."""
     of_python, of_numpy = random.getstate(), np.random.get_state()  # noqa: NPY002 (the one that steps may use)
     try:
         yield
@@ -174,23 +174,26 @@ def _preserve_generators() -> Iterator[None]:
 
 
 class Loss(torch.autograd.Function):
-    """A number with given gradients. ``torch.func.vjp``, and ``torch.autograd.grad`` if these were handed to it, would
-    import PyTorch's compiler or SymPy, which takes longer than all else before the first result."""
+    """A number with given gradients.
+
+    ``torch.func.vjp``, and ``torch.autograd.grad`` with gradients as arguments, would import PyTorch's compiler or
+    SymPy, which takes longer than everything else before the first result.
+    """
 
     @staticmethod
     def forward(ctx: Any, cotangents: Tensors, *new: Tensor) -> Tensor:
-        """0, whatever the new states are."""
+        """Return 0, whatever the new states are."""
         ctx.cotangents = cotangents
         return new[0].new_zeros(())
 
     @staticmethod
     def backward(ctx: Any, *_: Tensor) -> tuple[Tensor | None, ...]:
-        """The given gradients."""
+        """Return the given gradients."""
         return None, *ctx.cotangents
 
 
 class _Recorder(TorchDispatchMode):
-    """Runs every operation and writes down what it does to a lane."""
+    """Runs every operation, and records what it does to a lane."""
 
     def __init__(self, dtype: torch.dtype, lanes: tuple[int, int]):
         super().__init__()
@@ -208,7 +211,7 @@ class _Recorder(TorchDispatchMode):
 
     @classmethod
     def _should_skip_dynamo(cls) -> bool:
-        return False  # skipping would import the compiler, a second and more, to leave out what it never sees
+        return False  # skipping would import the compiler, which takes more than a second
 
     def find_result(self, value: Any) -> int:
         if not isinstance(value, Tensor) or value.shape != self._lanes or value.dtype != self._dtype:
@@ -239,7 +242,7 @@ class _Recorder(TorchDispatchMode):
         return result
 
     def _in_place(self, name: str, args: Any) -> str:
-        """The operation that gives the new value, if nothing else can see the change; autograd's formulas do this."""
+        """Return the operation that computes the new value, if nothing else sees the change, as in autograd's code."""
         target = args[0]
         storage = target.untyped_storage().data_ptr()
         shared = sum(tensor.untyped_storage().data_ptr() == storage for tensor, _ in self._places.values())
@@ -289,6 +292,6 @@ class _Recorder(TorchDispatchMode):
 
 
 def fill_arguments(func: Any, args: Sequence[Any], kwargs: dict[str, Any]) -> list[Any]:
-    """Arguments in the order of the schema, defaults filled in."""
+    """Return all arguments in the order of the schema, with defaults."""
     rest = func._schema.arguments[len(args) :]
     return [*args, *(kwargs.get(a.name, a.default_value) for a in rest)]

@@ -1,4 +1,4 @@
-"""All states of a step over time at once: Newton's method on s_t = f(s_{t-1}, x_t), t = 1...T."""
+"""Computes all states of a step over time at once, by Newton's method on s_t = f(s_{t-1}, x_t), t = 1...T."""
 
 from collections.abc import Sequence
 from dataclasses import dataclass
@@ -7,15 +7,15 @@ from functools import cached_property
 import torch
 from torch import Tensor
 
-from remanence.ops.scan import linear
+from remanence.ops.scan import linear_recurrence
 from remanence.ops.scan.interpreter import evaluate
-from remanence.ops.scan.jacobian import Linearization, linearize, linearize_for_search
 from remanence.ops.scan.layout import Tensors
+from remanence.ops.scan.linearization import Linearization, linearize, linearize_for_search
 from remanence.ops.scan.trace import TracedStep
 
 MAX_ITERATIONS = 20
 RESIDUAL_TOLERANCE = 64.0
-"""How far f(s_{t-1}, x_t) and s_t may lie apart, in units of rounding (the dtype's eps times the largest state)."""
+"""The largest residual f(s_{t-1}, x_t) - s_t, in units of rounding (the dtype's eps times the largest state)."""
 
 MAY_GROW = 10.0
 """An iteration that multiplies the residual of a lane by more than this is undone and damped."""
@@ -25,12 +25,12 @@ FIRST_DAMPING = 0.25
 
 @dataclass(frozen=True)
 class Outcome:
-    """What the search found.
+    """The result of the search.
 
     Attributes:
         states: the trajectory, [state, batch, time, channels], or None.
-        iterations: linear recurrences solved, not counting the one that checks.
-        residual: largest ``|f(s_{t-1}, x_t) - s_t|`` of what the last iteration left.
+        iterations: number of linear recurrences solved, without the one of the final check.
+        residual: the largest ``|f(s_{t-1}, x_t) - s_t|`` after the last iteration.
         failure: why there is no trajectory: ``"not finite"``, ``"not converged"`` or ``"ill-conditioned"``.
     """
 
@@ -70,7 +70,7 @@ class Point:
         return torch.maximum(self.new.abs().amax(-2, keepdim=True), self.start.abs().unsqueeze(-2))
 
     def replace_where(self, moved: Tensor, other: "Point") -> "Point":
-        """This point, but the other in the lanes that moved there."""
+        """Return this point with the lanes that moved replaced by those of another."""
         states, new, jacobian = (
             torch.where(moved, theirs, ours)
             for ours, theirs in (
@@ -94,38 +94,38 @@ class System:
         self.shape = (len(state), *inputs[0].shape)
 
     def path(self, states: Tensor) -> Tensor:
-        """The path of these states."""
+        """Return the path of these states."""
         return torch.cat((self.start.unsqueeze(-2), states), -2)
 
     def constant(self) -> Tensor:
-        """The path that stays where it starts."""
+        """Return the path that stays at the initial state."""
         batch, time, channels = self.shape[1:]
         return self.start.unsqueeze(-2).expand(-1, batch, time + 1, channels)
 
     def step(self, path: Tensor) -> Tensor:
-        """One step on from every state of a path but the last."""
+        """Advance every state of a path, except the last, by one step."""
         return self._stack(evaluate(self._traced.forward, self.values(path), path))
 
     def linearize(self, path: Tensor, step: Linearization) -> tuple[Tensor, Tensor]:
-        """The same, and the Jacobian there, [new state, old state, ...], or its diagonal."""
+        """Advance every state of a path, and compute the Jacobian, [new state, old state, ...], or its diagonal."""
         results = evaluate(step.graph, self.values(path), path)
         states = self.shape[0]
         jacobian = self._stack(results[states:])
         return self._stack(results[:states]), jacobian if step.diagonal else jacobian.unflatten(0, (states, states))
 
     def point(self, states: Tensor) -> Point:
-        """These states, for the search."""
+        """Evaluate these states for the search."""
         return Point(states, *self.linearize(self.path(states), linearize_for_search(self._traced)), self.start)
 
     def whole_jacobian(self, point: Point) -> Tensor:
-        """The Jacobian of a point, without what :func:`linearize_for_search` left out."""
+        """Compute the whole Jacobian of a point, also where the search uses only its diagonal."""
         step = linearize(self._traced)
         if step is linearize_for_search(self._traced):
             return point.jacobian
         return self.linearize(self.path(point.states), step)[1]
 
     def values(self, path: Tensor) -> dict[str, Sequence[Tensor]]:
-        """The placeholders of a graph."""
+        """Return the values of the placeholders of a graph."""
         return {"state": path[..., :-1, :].unbind(), "input": self._inputs, "param": self._params}
 
     def _stack(self, results: list[Tensor]) -> Tensor:
@@ -133,7 +133,7 @@ class System:
 
 
 def search(traced: TracedStep, inputs: Tensors, state: Tensors, params: Tensors) -> Outcome:
-    """The trajectory, by damped Newton iterations.
+    """Search for the trajectory by damped Newton iterations.
 
     With the residual r_t = f(s_{t-1}, x_t) - s_t and J_t = ∂f/∂s at (s_{t-1}, x_t), an iteration adds the solution of
     ``δ_t = (1 - k) J_t δ_{t-1} + r_t`` to the states. The damping k is 0 unless an iteration would multiply the largest
@@ -174,7 +174,7 @@ def search(traced: TracedStep, inputs: Tensors, state: Tensors, params: Tensors)
         if iteration == MAX_ITERATIONS:
             break
         jacobian = (1 - damping) * here.jacobian if damped else here.jacobian
-        there = system.point(here.states + linear.solve(jacobian, here.residual))
+        there = system.point(here.states + linear_recurrence.solve(jacobian, here.residual))
         settled = (there.largest <= tolerance).all(0, keepdim=True)  # it may still jump from one rounding to ten
         kept = settled | (there.size <= MAY_GROW * here.size) & there.size.isfinite()
         if damped or not bool(kept.all()):
@@ -188,8 +188,8 @@ def search(traced: TracedStep, inputs: Tensors, state: Tensors, params: Tensors)
 
 
 def _polish(system: System, here: Point, tolerance: Tensor) -> tuple[Tensor | None, float]:
-    """The states after one more Newton step and one evaluation, if that step is small; and the residual."""
-    correction = linear.solve(system.whole_jacobian(here), here.residual)
+    """Take one more Newton step and evaluate; return the states if that step is small, else None, and the residual."""
+    correction = linear_recurrence.solve(system.whole_jacobian(here), here.residual)
     corrected = here.states + correction
     polished = system.step(system.path(corrected))
     residual = (polished - corrected).abs()
@@ -199,6 +199,6 @@ def _polish(system: System, here: Point, tolerance: Tensor) -> tuple[Tensor | No
 
 
 def _update_damping(damping: Tensor, kept: Tensor) -> Tensor:
-    """Less where an iteration was kept, more where it was not."""
+    """Decrease the damping where an iteration was kept, increase it where it was undone."""
     less = torch.where(damping > FIRST_DAMPING, damping / 4, 0)
     return torch.where(kept, less, (2 * damping).clamp(FIRST_DAMPING, 1))

@@ -1,4 +1,4 @@
-"""A graph as a Triton function over a block of lanes, with the results that PyTorch's operations give."""
+"""Writes a graph as a Triton function over a block of lanes, with the results of PyTorch's operations."""
 
 import math
 import textwrap
@@ -7,21 +7,21 @@ from collections.abc import Sequence
 import torch
 
 from remanence._kernels.operations import OPERATIONS
-from remanence.ops.scan.graph import PLACEHOLDERS, Graph, Node
+from remanence.ops.scan.pointwise_graph import PLACEHOLDERS, Graph, Node
 
 
 def real_type(dtype: torch.dtype) -> str:
-    """Triton's name of the type in which a step over tensors of a dtype is computed: 32 bits at least."""
+    """Return Triton's name of the type in which a step over tensors of a dtype is computed: 32 bits at least."""
     return str(torch.promote_types(dtype, torch.float32)).replace("torch.", "tl.")
 
 
 def list_placeholders(graph: Graph, *kinds: str) -> list[str]:
-    """Names of the placeholders that the results depend on, in order: ``state0``, ``input1``."""
+    """List the names of the placeholders that the results depend on, in order: ``state0``, ``input1``."""
     return [f"{kind}{index}" for kind in kinds or PLACEHOLDERS for index in sorted(graph.find_placeholders(kind))]
 
 
 def write_step_function(name: str, graph: Graph, real: str) -> str:
-    """The source of ``name(*placeholders, LANES)``, which returns the results as a tuple of blocks."""
+    """Write the function ``name(*placeholders, LANES)``, which returns the results as a tuple of blocks."""
     names: list[str] = []
     lines = []
     for position, node in enumerate(graph.nodes):
@@ -37,19 +37,19 @@ def write_step_function(name: str, graph: Graph, real: str) -> str:
 
 def _write_expression(node: Node, names: Sequence[str], real: str) -> str:
     if node.op == "constant":
-        # A block of its type, since Triton takes a bare number for a float32 in a few places.
+        # A block of its type, since Triton treats a bare number as float32 in a few places.
         value = repr(node.value) if math.isfinite(node.value) else f'float("{node.value}")'
         return f"tl.full([LANES], {value}, {'tl.int1' if node.kind == 'boolean' else real})"
     return OPERATIONS[node.op].triton.format(*(names[argument] for argument in node.arguments), real=real)
 
 
 def write_tuple(names: Sequence[str]) -> str:
-    """A tuple, of one name too."""
+    """Write a tuple, also of a single name."""
     return f"({names[0]},)" if len(names) == 1 else write_call("", names)
 
 
 def write_call(function: str, arguments: Sequence[str]) -> str:
-    """A call or a signature, over several lines if it is long."""
+    """Write a call or a signature, over several lines if it is long."""
     inside = ", ".join(arguments)
     if len(function) + len(inside) <= 80:
         return f"{function}({inside})"

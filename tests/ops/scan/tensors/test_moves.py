@@ -8,7 +8,7 @@ import torch.nn.functional as F
 
 import remanence
 from remanence import UntraceableWarning
-from remanence.ops.scan.tensors.trace import TracedTensorStep
+from remanence.ops.scan.tensors.tensor_trace import TracedTensorStep
 
 
 def rolled(order):

@@ -1,1 +1,1 @@
-"""Steps on tensors of any shape: matrix products, reductions and changes of layout beside what is pointwise."""
+"""Steps on tensors of any shape: pointwise operations, matrix products, reductions and changes of layout."""

@@ -1,4 +1,4 @@
-"""Steps on tensors on CPUs: kernels entered, tables of addresses, gradients of what all samples share."""
+"""Runs the kernels of steps on tensors on CPUs: tables of addresses, and gradients of tensors that samples share."""
 
 import functools
 from array import array
@@ -10,17 +10,17 @@ from torch import Tensor
 from remanence._kernels import threads
 from remanence._kernels.buffers import allocate
 from remanence.ops.scan.layout import Tensors
-from remanence.ops.scan.tensors.graph import size_of
 from remanence.ops.scan.tensors.kernels import CompiledStep, choose_block_width, compile_both
-from remanence.ops.scan.tensors.trace import Total, TracedTensorStep
+from remanence.ops.scan.tensors.tensor_graph import size_of
+from remanence.ops.scan.tensors.tensor_trace import Total, TracedTensorStep
 from remanence.ops.scan.tensors.writer import Constant, Pack, Table
 
 CHUNK = 2**26
-"""Bytes that the factors of the gradients of matrices may take; a longer sequence is gone through in parts."""
+"""The most bytes for the factors of gradients of matrices; longer sequences are processed in parts."""
 
 
 def source(traced: TracedTensorStep) -> str:
-    """The generated code, both directions, as a person reads it."""
+    """Return the generated code of both directions, for people to read."""
     return "\n\n".join(
         compiled.source.text for compiled in compile_both(traced, choose_block_width(traced.dtype, 1, 1))
     )
@@ -34,7 +34,7 @@ class Tables:
         batch: samples.
         time: steps.
         dtype: of every number.
-        free: what all samples share.
+        free: the tensors that all samples share.
     """
 
     def __init__(self, compiled: CompiledStep, batch: int, time: int, dtype: torch.dtype, free: Sequence[Tensor]):
@@ -54,7 +54,7 @@ class Tables:
         return array("q", [x.data_ptr() for x in (*whole, *made)] or [0])
 
     def add(self, table: str, tensor: Tensor | None, place: int, count: int, *, over_time: bool) -> None:
-        """A tensor [batch, time, ...] or [batch, ...] to be read or written; None: zeros to be read."""
+        """Add a tensor [batch, time, ...] or [batch, ...] to be read or written; None stands for zeros to be read."""
         if tensor is None:
             tensor = torch.zeros(count, dtype=self._dtype)
             self._alive.append(tensor)
@@ -70,7 +70,7 @@ class Tables:
         self._rows[table].extend((tensor.data_ptr(), sample, step, count, place))
 
     def run(self) -> None:
-        """Enter the kernel."""
+        """Run the kernel."""
         dtype = self._dtype
         source, lanes = self.compiled.source, self.compiled.lanes
         scratch = allocate(self.parts, max(source.size, 1) * lanes, dtype=dtype)
@@ -100,7 +100,7 @@ def _as_tensor(table: Table) -> Tensor:
 
 
 def _pack(free: Tensor, pack: Pack) -> Tensor:
-    """A matrix in the order in which a kernel reads it."""
+    """Arrange a matrix in the order in which a kernel reads it."""
     groups, results, terms = pack.sizes
     matrix = free.as_strided(pack.sizes, pack.strides, free.storage_offset() + pack.offset)
     whole = results // pack.block * pack.block
@@ -112,7 +112,7 @@ def _pack(free: Tensor, pack: Pack) -> Tensor:
 def forward(
     compiled: CompiledStep, inputs: Tensors, state: Tensors, free: Sequence[Tensor]
 ) -> tuple[Tensors, Tensor | None]:
-    """States after every step, and what was kept for the way back."""
+    """Compute the states after every step, and the nodes saved for the backward pass."""
     like = inputs[0]
     batch, time = like.shape[:2]
     tables = Tables(compiled, batch, time, like.dtype, free)
@@ -144,7 +144,7 @@ def backward(
     grad_states: Sequence[Tensor | None],
     grad_final: Sequence[Tensor | None],
 ) -> tuple[Tensors, Tensors, list[Tensor]]:
-    """Gradients of states and inputs, and the totals."""
+    """Compute the gradients of states and inputs, and the totals."""
     like = inputs[0]
     batch, time = like.shape[:2]
     graph, source = compiled.graph, compiled.source
@@ -237,7 +237,7 @@ def _add_factors(
 
 
 def _sum_products(left: Tensor, right: Tensor) -> Tensor:
-    """Σ over batch and time (and what a sample has in the dimension of the batch) of left x right."""
+    """Sum left x right over batch and time, and over what a sample has in the dimension of the batch."""
     left, right = left.flatten(0, 1), right.flatten(0, 1)
     if left.ndim == 3:
         a = left[:, :, 0].t() if left.shape[2] == 1 else left.permute(1, 0, 2).flatten(1)

@@ -1,9 +1,9 @@
-"""A plan of a time step as the source of a kernel: the loop over time for a block of samples.
+"""Writes the plan of a time step as a kernel: the loop over time for a block of samples.
 
 Every number of a sample is a vector over the ``LANES`` samples of a block, so that whatever a step does with the
-numbers of one sample is a loop over vectors. Memory of a thread: ``mine``; a number takes ``ROW`` bytes of it there.
-Tensors [batch, time, ...] are turned round on the way in and out; a table of rows of :data:`COLUMNS` whole numbers says
-where each lies.
+numbers of one sample is a loop over vectors. ``mine`` is the memory of a thread, in which a number takes ``ROW`` bytes.
+Tensors [batch, time, ...] are transposed when they are loaded and stored; a table with rows of :data:`COLUMNS` whole
+numbers contains their addresses and strides.
 """
 
 from collections.abc import Sequence
@@ -11,13 +11,13 @@ from dataclasses import dataclass
 
 from remanence._kernels.interleave import write_transpose
 from remanence._kernels.kernel_source import HEAD, KernelSource
-from remanence.ops.scan.tensors.graph import Shape, TensorGraph, size_of
-from remanence.ops.scan.tensors.schedule import Planner
+from remanence.ops.scan.tensors.planner import Planner
+from remanence.ops.scan.tensors.tensor_graph import Shape, TensorGraph, size_of
 from remanence.ops.scan.tensors.writer import Constant, Writer, allocate_places, indent_lines, place_in_sequence
 
 COLUMNS = ("address", "sample", "step", "count", "place")
-"""Of a tensor: where it begins, bytes from sample to sample and from step to step, how many numbers a sample has, and
-where these lie in the memory of a thread, in numbers."""
+"""Of a tensor: its address, the strides of samples and of steps in bytes, how many numbers a sample has, and the
+position of these in the memory of a thread, in numbers."""
 
 ARGUMENTS = (
     *HEAD,
@@ -29,14 +29,14 @@ ARGUMENTS = (
 
 @dataclass(frozen=True)
 class TensorSource(KernelSource):
-    """A kernel, and where it expects what.
+    """A kernel, and the layout of its memory.
 
     Attributes:
-        places: of every node with memory of its own, in numbers of a thread's memory.
-        size: numbers in a thread's memory.
-        constants: what all samples share beside the tensors of a step: matrices laid out anew, and tables.
-        saved: place of each saved node behind the others, and numbers of all, for one block and time step.
-        sums: place of every total in the sums, and numbers of all.
+        places: position of every node with memory of its own in the memory of a thread, in numbers.
+        size: numbers in the memory of a thread.
+        constants: rearranged matrices and tables, which all samples share.
+        saved: position of each saved node in those of one block and time step; ``saved_size`` numbers in all.
+        sums: position of every total in the sums; ``sums_size`` numbers in all.
     """
 
     places: dict[int, int]
@@ -51,10 +51,10 @@ class TensorSource(KernelSource):
 
 
 def _write_transposes(lanes: int) -> str:
-    """Functions that turn a block of samples round, on the way in and on the way out.
+    """Write functions that transpose a block of samples, when it is loaded and when it is stored.
 
-    The samples behind the last one are copies of it. On the way out it is written last: where gradients come in, the
-    copies are given none.
+    The samples after the last one are copies of it. The last one is stored last; the gradients of copies are loaded as
+    zeros.
     """
     at = [
         f"at{lane} = address + (sample + {lane} if sample + {lane} < batch else batch - 1) * stride"
@@ -89,7 +89,7 @@ def _write_transposes(lanes: int) -> str:
 
 
 def _write_table_transpose(way: str, table: str, step: str = "0", *, gradients: bool = False) -> list[str]:
-    """All tensors of a table, in or out."""
+    """Write the loop that loads or stores all tensors of a table."""
     real = ", batch - sample" if gradients else ", LANES"
     return [
         f"for row in range({table}_count):",
@@ -107,7 +107,7 @@ def _write_copy(source: str, target: str, count: int) -> list[str]:
 
 
 def forward(graph: TensorGraph, states: int, frees: int, saved: Sequence[int], lanes: int, block: int) -> TensorSource:
-    """States after every step; ``saved`` are nodes to be kept for the way back."""
+    """Write the kernel for the states after every step; ``saved`` are nodes to save for the backward pass."""
     new = graph.outputs[:states]
     plan = Planner(graph, (*new, *saved)).make()
     writer = Writer(graph, plan, frees, block, saved)
@@ -139,7 +139,7 @@ def forward(graph: TensorGraph, states: int, frees: int, saved: Sequence[int], l
 def _write_state_update(
     graph: TensorGraph, new: Sequence[int], before: dict[int, int], places: dict[int, int], size: int, lanes: int
 ) -> tuple[list[str], int]:
-    """The new state in the place of the old one; by way of other memory where one is the other's old one."""
+    """Write the copies of the new states over the old ones, through other memory where one is an old state itself."""
     lines, late = [], []
     old = set(before.values())
     for index, node in enumerate(new):
@@ -167,8 +167,10 @@ def backward(
     lanes: int,
     block: int,
 ) -> TensorSource:
-    """Gradients of the states before a step and of its inputs; ``sums`` are nodes to be added up over all steps,
-    ``operands`` factors of products that are."""
+    """Write the kernel for the gradients of the states before each step and of its inputs.
+
+    ``sums`` are nodes that are added up over all steps, ``operands`` are factors of products that are.
+    """
     results = graph.outputs
     plan = Planner(graph, {*results, *sums, *operands}).make()
     writer = Writer(graph, plan, frees, block, saved)

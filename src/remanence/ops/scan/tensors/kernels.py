@@ -1,4 +1,4 @@
-"""The kernels of a step on tensors, compiled: what they take, and how much memory they need."""
+"""Compiles the kernels of a step on tensors."""
 
 from dataclasses import dataclass
 
@@ -8,20 +8,20 @@ from remanence._kernels import kernel
 from remanence._kernels.launch import BITS
 from remanence.ops.scan.tensors import cpu_source
 from remanence.ops.scan.tensors.cpu_source import TensorSource
-from remanence.ops.scan.tensors.graph import TensorGraph, extract_graph, find_needed
-from remanence.ops.scan.tensors.trace import Total, TracedTensorStep
+from remanence.ops.scan.tensors.tensor_graph import TensorGraph, extract_graph, find_needed
+from remanence.ops.scan.tensors.tensor_trace import Total, TracedTensorStep
 
 
 @dataclass(frozen=True)
 class CompiledStep:
-    """Machine code and what is known of it.
+    """A compiled kernel.
 
     Attributes:
-        source: from which it was made.
-        graph: which it computes.
+        source: its source.
+        graph: the graph that it computes.
         kernel: machine code.
-        lanes: samples of a block.
-        totals: those that it adds up; nodes are of its graph.
+        lanes: number of samples in a block.
+        totals: the totals that it adds up, with nodes of its graph.
     """
 
     source: TensorSource
@@ -32,20 +32,20 @@ class CompiledStep:
 
 
 def choose_block_width(dtype: torch.dtype, batch: int, threads: int) -> int:
-    """Samples of a block: two registers of them if that leaves a block for every thread."""
+    """Return how many samples a block has: two registers if that leaves a block for every thread."""
     register = kernel.vector_width(BITS[dtype])
     return 2 * register if batch > register * threads else register
 
 
 def choose_product_block(dtype: torch.dtype, lanes: int) -> int:
-    """Results of a product that are computed together: as many as leave registers for the factors."""
+    """Return how many results of a product are computed together: as many as leave registers for the factors."""
     width = kernel.vector_width(BITS[dtype])
     registers = 32 if width * BITS[dtype] == 512 else 16
     return (registers - 3) // (lanes // width) - (registers == 16 and lanes == width)
 
 
 def compile_forward(traced: TracedTensorStep, lanes: int) -> CompiledStep:
-    """The way there, where there will be no way back."""
+    """Compile the forward kernel for a call without a backward pass."""
     key = ("forward", lanes)
     if key not in traced.kernels:
         graph, frees = traced.forward.graph, len(traced.forward.free)
@@ -54,7 +54,7 @@ def compile_forward(traced: TracedTensorStep, lanes: int) -> CompiledStep:
 
 
 def compile_both(traced: TracedTensorStep, lanes: int) -> tuple[CompiledStep, CompiledStep]:
-    """The way there, which keeps what the way back needs, and the way back."""
+    """Compile the forward kernel that saves nodes for the backward pass, and the backward kernel."""
     key = ("both", lanes)
     if key not in traced.kernels:
         traced.kernels[key] = _build_both(traced, lanes)
@@ -97,7 +97,7 @@ def _compile(
 
 
 def _choose_saved(graph: TensorGraph, results: tuple[int, ...]) -> tuple[int, ...]:
-    """Matrix products of the way there that the way back needs."""
+    """Return the matrix products of the forward pass that the backward pass needs."""
     behind = _find_behind_cotangents(graph)
     needed = find_needed(graph, results, lambda i: i not in behind and graph.nodes[i].op == "contract")
     return tuple(i for i in sorted(needed) if i not in behind and graph.nodes[i].op == "contract")

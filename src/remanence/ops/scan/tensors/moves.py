@@ -1,4 +1,4 @@
-"""Operations that only move the numbers of a sample: what goes where is found by moving the numbers of their places."""
+"""Operations that only move the numbers of a sample; applying them to indices shows which number goes where."""
 
 from collections.abc import Callable
 from typing import Any
@@ -6,8 +6,8 @@ from typing import Any
 import torch
 from torch import Tensor
 
-from remanence.ops.scan.tensors.graph import Shape, ShapeError, size_of
 from remanence.ops.scan.tensors.structural import TensorEmitter
+from remanence.ops.scan.tensors.tensor_graph import Shape, ShapeError, size_of
 
 TAKES = ("index", "index_select", "flip", "roll")
 """The result is some of the numbers of the first argument."""
@@ -17,7 +17,7 @@ PUTS = ("index_put", "_index_put_impl", "index_add")
 
 
 def take(e: TensorEmitter, x: int, move: Callable[[Tensor], Tensor]) -> int:
-    """Write down an operation that takes some numbers of every sample.
+    """Record an operation that takes some numbers of every sample.
 
     Args:
         e: with the operation's result in the trace.
@@ -33,14 +33,14 @@ def take(e: TensorEmitter, x: int, move: Callable[[Tensor], Tensor]) -> int:
 
 
 def put(e: TensorEmitter, target: int, x: int, x_shape: Shape, move: Callable[[Tensor], Tensor]) -> int:
-    """Write down an operation that adds numbers at some places of every sample.
+    """Record an operation that adds numbers at some places of every sample.
 
     Args:
         e: with the operation's result in the trace.
         target: the node to which is added.
-        x: the node of what is added.
+        x: the node that is added.
         x_shape: its shape in the trace.
-        move: takes the numbers to which is added from a tensor like ``target``.
+        move: selects the numbers of a tensor like ``target`` to which is added.
 
     Raises:
         ShapeError: numbers of one sample go to another, or what is added has not a number for every place.
@@ -56,7 +56,7 @@ def put(e: TensorEmitter, target: int, x: int, x_shape: Shape, move: Callable[[T
 def _find_places(
     shape: Shape, axis: int | None, batch: int, move: Callable[[Tensor], Tensor], expected: Shape
 ) -> tuple[tuple[int, ...], int]:
-    """Which number of a sample comes to each place of the result, and where its batch is."""
+    """Find which number of a sample goes to each place of the result, and the dimension of the batch there."""
     if axis is None or shape[axis] != 1:
         raise ShapeError("the batch is not a dimension of its own")
     size = size_of(shape)
@@ -78,7 +78,7 @@ def _find_places(
 
 
 def make_move(name: str, func: Any, args: list[Any]) -> Callable[[Tensor], Tensor]:
-    """The operation on another first argument; for one that adds, which numbers it adds to."""
+    """Return the operation as a function of its first argument; for one that adds, a function that selects where."""
     if name == "index_add":
         return lambda numbers: numbers.index_select(args[1], args[2])
     if name in PUTS:

@@ -1,4 +1,4 @@
-"""What a step does with its parameters alone: done once by PyTorch, not at every time step."""
+"""The operations of a step on its parameters alone, which PyTorch runs once instead of at every time step."""
 
 from collections.abc import Sequence
 from dataclasses import dataclass, field
@@ -13,7 +13,7 @@ Key: TypeAlias = tuple[str, int, int]
 
 
 class Ref(NamedTuple):
-    """A tensor that a call takes: a ``param``, a ``total`` over batch and time, or what a ``call`` gave."""
+    """A tensor that a call takes: a ``param``, a ``total`` over batch and time, or a result of a ``call``."""
 
     kind: Literal["param", "total", "call"]
     number: int
@@ -32,18 +32,18 @@ class Call:
 
 @dataclass
 class Program:
-    """Operations in the order in which a step called them; those behind totals are linear in these."""
+    """Operations in the order in which a step called them; those that follow totals are linear in them."""
 
     calls: list[Call] = field(default_factory=list)
 
     def run(self, params: Sequence[Tensor]) -> "Values":
-        """Every result."""
+        """Compute every result."""
         values = Values(params)
         self.run_on(values)
         return values
 
     def run_on(self, values: "Values") -> None:
-        """Add every result to those that are there."""
+        """Add every result to the values."""
         for call in self.calls:
             kwargs = {name: _fill(value, values) for name, value in call.kwargs.items()}
             results = call.function(*_fill(call.args, values), **kwargs)
@@ -52,7 +52,7 @@ class Program:
 
 
 def _fill(value: Any, values: "Values") -> Any:
-    """Arguments with tensors in the place of references: pytree needs ten times as long for it, at every call."""
+    """Replace references in arguments by tensors; pytree would take ten times as long, at every call."""
     if isinstance(value, Ref):
         return values.get(value)
     if isinstance(value, tuple | list):
@@ -65,26 +65,26 @@ def _is_ref(value: Any) -> bool:
 
 
 class Values:
-    """The tensors of a program under way."""
+    """The tensors of a running program."""
 
     def __init__(self, params: Sequence[Tensor]):
         self._found: dict[Ref, Any] = {Ref("param", i): p for i, p in enumerate(params)}
 
     def put_total(self, index: int, total: Tensor) -> None:
-        """What was added up."""
+        """Store a total."""
         self._found[Ref("total", index)] = total
 
     def get(self, ref: Ref) -> Tensor:
-        """The tensor that a reference means."""
+        """Return the tensor of a reference."""
         return self._found[ref]
 
     def put(self, ref: Ref, value: Any) -> None:
-        """Remember a result."""
+        """Store a result."""
         self._found[ref] = value
 
 
 def find_needed_calls(calls: Sequence[Call], wanted: Sequence[Ref]) -> list[Call]:
-    """The calls without which these results would not be there."""
+    """Return the calls that these results need."""
     open_ = {ref.number for ref in wanted if ref.kind == "call"}
     kept = []
     for call in reversed(calls):
@@ -96,7 +96,7 @@ def find_needed_calls(calls: Sequence[Call], wanted: Sequence[Ref]) -> list[Call
 
 
 def find_constant(tensor: Tensor) -> float | bool | None:
-    """The number that stands in every place of a tensor, or None."""
+    """Return the number that a tensor has in every place, or None."""
     values = tensor.detach().reshape(-1)
     if tensor.is_complex() or values.numel() == 0 or not torch.equal(values, values[:1].expand_as(values)):
         return None

@@ -1,4 +1,4 @@
-"""PyTorch's operations on whole tensors in terms of the few that a graph of tensors knows."""
+"""Lowers PyTorch's operators on whole tensors to the operations of a graph of tensors."""
 
 import math
 from collections.abc import Callable, Sequence
@@ -8,21 +8,21 @@ import torch
 from torch import Tensor
 
 from remanence.ops.scan.aten import Emitter
-from remanence.ops.scan.tensors.graph import Shape, ShapeError, TensorBuilder, contiguous_strides
+from remanence.ops.scan.tensors.tensor_graph import Shape, ShapeError, TensorBuilder, contiguous_strides
 
 Structural: TypeAlias = Callable[..., Any]
 
 STRUCTURAL: dict[str, Structural] = {}
-"""By the name without its overload: (emitter, every argument of the schema) -> position, or a tuple of these; tensors
-come as positions, everything else as it is."""
+"""Lowerings by operator name without overload: (emitter, every argument of the schema) -> position or positions; tensor
+arguments are positions."""
 
 
 class TensorEmitter(Emitter):
-    """Writes operations into a graph of tensors.
+    """Adds operations to a graph of tensors.
 
     Attributes:
-        batch: samples in the tensors of the trace.
-        outputs: what the operation gave in the trace.
+        batch: batch size of the tensors in the trace.
+        outputs: the results of the operation in the trace.
     """
 
     builder: TensorBuilder
@@ -32,34 +32,34 @@ class TensorEmitter(Emitter):
         self.batch, self.outputs = batch, outputs
 
     def shape(self, x: int) -> Shape:
-        """Of one sample."""
+        """Return the shape of one sample."""
         return self.builder.shapes[x]
 
     def axis(self, x: int) -> int | None:
-        """Where the batch is."""
+        """Return the dimension of the batch."""
         return self.builder.axes[x]
 
     def sample_shape(self, shape: Sequence[int], axis: int | None) -> Shape:
-        """The shape of one sample of a tensor of the trace."""
+        """Return the shape of one sample of a tensor of the trace."""
         return tuple(size // self.batch if i == axis else size for i, size in enumerate(shape))
 
     def view(self, x: int, shape: Shape, strides: Shape, offset: int, axis: int | None) -> int:
-        """A strided part of the memory in which x lies."""
+        """Return a strided view of the memory of x."""
         base, _, begin = self.builder.locate(x)
         return self.builder.view(base, shape, strides, begin + offset, axis)
 
     def strides(self, x: int) -> Shape:
-        """In the memory in which x lies."""
+        """Return the strides of x in its memory."""
         return self.builder.locate(x)[1]
 
     def make_contiguous(self, x: int) -> int:
-        """The same, contiguous."""
+        """Return a contiguous node with the values of x."""
         if self.strides(x) == contiguous_strides(self.shape(x)) and self.builder.nodes[x].op != "view":
             return x
         return self.builder.add("copy", x, shape=self.shape(x), axis=self.axis(x))
 
     def reshape(self, x: int, shape: Shape, axis: int | None) -> int:
-        """Other dimensions for the same numbers in the same order."""
+        """Reshape x; the order of the numbers stays the same."""
         try:
             part = torch.empty_strided(self.shape(x), self.strides(x), device="meta").view(shape)
         except RuntimeError:
@@ -67,21 +67,21 @@ class TensorEmitter(Emitter):
         return self.view(x, shape, part.stride(), 0, axis)
 
     def permute(self, x: int, dims: Sequence[int]) -> int:
-        """Dimensions in another order."""
+        """Permute the dimensions."""
         shape, strides, axis = self.shape(x), self.strides(x), self.axis(x)
         dims = [dim % len(shape) for dim in dims]
         where = None if axis is None else dims.index(axis)
         return self.view(x, tuple(shape[d] for d in dims), tuple(strides[d] for d in dims), 0, where)
 
     def unsqueeze(self, x: int, dim: int) -> int:
-        """A dimension of size 1 more."""
+        """Insert a dimension of size 1."""
         shape, strides, axis = self.shape(x), self.strides(x), self.axis(x)
         dim %= len(shape) + 1
         where = None if axis is None else axis + (dim <= axis)
         return self.view(x, (*shape[:dim], 1, *shape[dim:]), (*strides[:dim], 1, *strides[dim:]), 0, where)
 
     def squeeze(self, x: int, dims: Sequence[int]) -> int:
-        """Without these dimensions, where they are of size 1; the batch stays."""
+        """Remove those of the dimensions that have size 1, except the batch."""
         shape, strides, axis = self.shape(x), self.strides(x), self.axis(x)
         gone = {d % len(shape) for d in dims if shape and shape[d] == 1} - {axis} if shape else set()
         kept = [d for d in range(len(shape)) if d not in gone]
@@ -89,7 +89,7 @@ class TensorEmitter(Emitter):
         return self.view(x, tuple(shape[d] for d in kept), tuple(strides[d] for d in kept), 0, where)
 
     def expand(self, x: int, target: Sequence[int]) -> int:
-        """Repeated along dimensions of size 1, without memory; ``target`` is the shape in the trace."""
+        """Expand dimensions of size 1 without a copy; ``target`` is the shape in the trace."""
         shape, strides = self.shape(x), self.strides(x)
         lead = len(target) - len(shape)
         where = self.axis(x)
@@ -110,7 +110,7 @@ class TensorEmitter(Emitter):
         return dim < 0 or self.shape(x)[dim] == 1
 
     def narrow(self, x: int, dim: int, start: int, length: int, step: int = 1) -> int:
-        """Some of the places along a dimension."""
+        """Return a slice along a dimension."""
         shape, strides, axis = list(self.shape(x)), list(self.strides(x)), self.axis(x)
         dim %= len(shape)
         if dim == axis and length != shape[dim]:
@@ -120,7 +120,7 @@ class TensorEmitter(Emitter):
         return self.view(x, tuple(shape), tuple(strides), offset, axis)
 
     def reduce(self, op: str, x: int, dims: Sequence[int], keepdim: bool, *, within: bool = False) -> int:
-        """Over dimensions other than the batch; or also over what a sample has ``within`` that dimension."""
+        """Reduce over dimensions other than the batch, or also over what a sample has ``within`` that dimension."""
         shape, axis = self.shape(x), self.axis(x)
         dims = tuple(sorted(d % max(len(shape), 1) for d in dims))
         if axis is not None and axis in dims and not within:
@@ -133,16 +133,16 @@ class TensorEmitter(Emitter):
         return result if keepdim else self.squeeze(result, dims) if dims else result
 
     def sum(self, x: int, dims: Sequence[int], keepdim: bool = True) -> int:
-        """Over dimensions other than the batch."""
+        """Sum over dimensions other than the batch."""
         return self.reduce("sum", x, dims, keepdim)
 
     def mean(self, x: int, dims: Sequence[int], keepdim: bool = True) -> int:
-        """Likewise."""
+        """Average over dimensions other than the batch."""
         count = math.prod(self.shape(x)[d] for d in dims)
         return self.div(self.sum(x, dims, keepdim), self.number(float(count)))
 
     def contract(self, left: int, right: int) -> int:
-        """The matrix product [..., i, k] x [..., k, j] of each sample."""
+        """Multiply matrices [..., i, k] x [..., k, j] of each sample."""
         a, b = self.shape(left), self.shape(right)
         axes = {self.axis(x) for x in (left, right)} - {None}
         if len(axes) > 1:
@@ -153,7 +153,7 @@ class TensorEmitter(Emitter):
         return self.builder.add("contract", left, right, shape=(*a[:-1], b[-1]), axis=axis)
 
     def cat(self, xs: Sequence[int], dim: int) -> int:
-        """One behind the other."""
+        """Concatenate along a dimension."""
         axes = {self.axis(x) for x in xs}
         shapes = [self.shape(x) for x in xs]
         dim %= len(shapes[0])
@@ -165,7 +165,7 @@ class TensorEmitter(Emitter):
         return self.builder.add("cat", *xs, value=dim, shape=tuple(shape), axis=axes.pop())
 
     def pad(self, x: int, sizes: Sequence[int], dim: int, start: int, step: int = 1) -> int:
-        """0 but for x, at places from ``start`` on along a dimension; ``sizes`` is the shape in the trace."""
+        """Pad x with 0: it starts at ``start`` along a dimension; ``sizes`` is the shape in the trace."""
         axis = self.axis(x)
         shape = self.sample_shape(sizes, axis)
         strides = list(contiguous_strides(shape))
@@ -348,7 +348,7 @@ def _amin(e: TensorEmitter, x: int, dims: Any = (), keepdim: bool = False) -> in
 
 
 def _dims(e: TensorEmitter, x: int, dims: Any) -> list[int]:
-    """The dimensions of a reduction; none given: all."""
+    """Return the dimensions of a reduction; all if none are given."""
     count = len(e.shape(x))
     dims = [dims] if isinstance(dims, int) else dims
     return [d % count for d in dims] if dims else list(range(count))

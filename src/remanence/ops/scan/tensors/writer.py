@@ -1,7 +1,7 @@
-"""The parts of a plan as lines of a kernel: loops, matrix products, and numbers that change their places.
+"""Writes the parts of a plan as lines of a kernel: loops, matrix products, and moves.
 
-Every number of a sample is a vector over the ``LANES`` samples of a block. Memory of a thread: ``mine``; a number takes
-``ROW`` bytes of it there.
+Every number of a sample is a vector over the ``LANES`` samples of a block. ``mine`` is the memory of a thread, in which
+a number takes ``ROW`` bytes.
 """
 
 from collections.abc import Iterable, Sequence
@@ -9,8 +9,8 @@ from dataclasses import dataclass
 from typing import TypeAlias
 
 from remanence.ops.scan.cpu_body import Body, merge_divisions
-from remanence.ops.scan.tensors.graph import Shape, TensorGraph, size_of
-from remanence.ops.scan.tensors.schedule import Access, Loop, Move, Plan, Product
+from remanence.ops.scan.tensors.planner import Access, Loop, Move, Plan, Product
+from remanence.ops.scan.tensors.tensor_graph import Shape, TensorGraph, size_of
 
 
 @dataclass(frozen=True)
@@ -43,14 +43,14 @@ Constant: TypeAlias = Pack | Table
 
 
 class Writer:
-    """Lines of a kernel.
+    """Writes the lines of a time step.
 
     Args:
-        graph: a time step.
-        plan: of it.
-        frees: how many tensors there are that all samples share.
-        block: results of a product with a matrix that are computed together.
-        saved: nodes that the way there keeps for the way back.
+        graph: the graph of the time step.
+        plan: its plan.
+        frees: number of tensors that all samples share.
+        block: how many results of a product with a matrix are computed together.
+        saved: nodes that the forward pass saves for the backward pass.
     """
 
     def __init__(self, graph: TensorGraph, plan: Plan, frees: int, block: int, saved: Sequence[int]):
@@ -60,7 +60,7 @@ class Writer:
         self.places: dict[int, int] = {}
 
     def write_parts(self) -> list[str]:
-        """What one time step computes."""
+        """Write the computation of one time step."""
         lines = []
         for number, part in enumerate(self.plan.parts):
             if isinstance(part, Product):
@@ -72,13 +72,13 @@ class Writer:
         return lines
 
     def base_address(self, node: int) -> str:
-        """Where the memory of a node begins."""
+        """Return the address of the memory of a node."""
         if self.graph.nodes[node].op == "saved":
             return f"(kept + {self.saved[node]} * ROW)"
         return f"(mine + {self.places[node]} * ROW)"
 
     def _address(self, access: Access, more: str) -> str:
-        """Where a part of a node's memory begins."""
+        """Return the address of an access to a node."""
         return f"{self.base_address(access.node)} + ({access.offset} + {more}) * ROW"
 
     def _write_loop(self, loop: Loop, letter: str) -> list[str]:
@@ -131,7 +131,7 @@ class Writer:
         return f"store_full({self.base_address(access.node)} + ({_write_index(access, dims)}) * ROW, {value})"
 
     def _add_constant(self, constant: Constant) -> str:
-        """Where it begins."""
+        """Add a constant; return its address."""
         self.constants.append(constant)
         return f"integer(frees + {8 * (self.frees + len(self.constants) - 1)})"
 
@@ -239,7 +239,7 @@ class Writer:
 
 
 def _write_product_block(count: int, terms: int, x_term: int, o_result: int) -> list[str]:
-    """So many results of a product with a packed matrix; w moves on behind what it read."""
+    """Write the computation of ``count`` results of a product with a packed matrix; ``w`` advances."""
     return [
         *(f"a{q} = lanes(0.0)" for q in range(count)),
         "xk = xa",
@@ -257,7 +257,7 @@ Dim = tuple[int, dict[Access, int]]
 
 
 def _merge_loops(shape: Shape, dims: Sequence[int], accesses: Sequence[Access]) -> list[Dim]:
-    """Loops over these dimensions, neighbours in one where every access allows it."""
+    """Return loops over these dimensions; neighbouring ones are merged if every access allows it."""
     loops: list[Dim] = []
     for d in dims:
         strides = {access: access.strides[d] for access in accesses if len(access.strides) > d}
@@ -276,7 +276,7 @@ def _write_index(access: Access, dims: Sequence[Dim]) -> str:
 
 
 def place_in_sequence(graph: TensorGraph, nodes: Iterable[int]) -> tuple[dict[int, int], int]:
-    """Places of nodes one behind the other, and numbers of all."""
+    """Place nodes one after another; return their positions and the total size."""
     places, end = {}, 0
     for node in nodes:
         places[node] = end
@@ -285,12 +285,12 @@ def place_in_sequence(graph: TensorGraph, nodes: Iterable[int]) -> tuple[dict[in
 
 
 def indent_lines(lines: Iterable[str], depth: int = 1) -> list[str]:
-    """Lines, so many blocks further in."""
+    """Indent lines by so many levels."""
     return ["    " * depth + line for line in lines]
 
 
 def allocate_places(plan: Plan, graph: TensorGraph, always: Iterable[int], lanes: int) -> tuple[dict[int, int], int]:
-    """A place for each node with memory of its own; what is not needed any more makes room."""
+    """Allocate a place for each node with memory of its own; memory is reused after the last use of a node."""
     always = set(always)
     sizes = {n: -(-size // lanes) * lanes for n, size in plan.buffers.items()}
     places: dict[int, int] = {}

@@ -1,4 +1,4 @@
-"""The loop around a traced step on tensors and its way back."""
+"""The loop over time around a traced step on tensors, with its backward pass."""
 
 from collections.abc import Sequence
 from dataclasses import dataclass
@@ -8,20 +8,20 @@ import torch
 from torch import Tensor
 
 from remanence.ops.scan import reference
-from remanence.ops.scan.fused import select_last
+from remanence.ops.scan.fused_loop import select_last
 from remanence.ops.scan.layout import Tensors
 from remanence.ops.scan.tensors import cpu
 from remanence.ops.scan.tensors.kernels import choose_block_width, compile_both, compile_forward
-from remanence.ops.scan.tensors.trace import StepRecord, TracedTensorStep
+from remanence.ops.scan.tensors.tensor_trace import StepRecord, TracedTensorStep
 
 
 @dataclass(frozen=True)
 class TensorLoop:
-    """The loop around a traced step, as :func:`remanence.ops.dispatch.record` runs it.
+    """The loop over time around a traced step, an :class:`remanence.ops.dispatch.OperationKernel`.
 
     Attributes:
         traced: the step.
-        every: keep every so many states, and compute the others anew; None: keep all.
+        every: save every k-th state and recompute the others; None: save all.
     """
 
     traced: TracedTensorStep
@@ -30,7 +30,7 @@ class TensorLoop:
     def forward(
         self, tensors: Sequence[Tensor], needs: Sequence[bool] | None
     ) -> tuple[Tensors, tuple[Tensor | None, ...]]:
-        """States over time, and those after the last step."""
+        """Compute the states over time, and those after the last step."""
         state, inputs, params = self.traced.split(tensors)
         if needs is None or self.every is not None:
             recorded, compiled = self.traced.forward, compile_forward(self.traced, self._choose_block_width(state))
@@ -47,7 +47,7 @@ class TensorLoop:
     def backward(
         self, tensors: Sequence[Tensor], residuals: Sequence[Any], grads: Sequence[Tensor | None], needs: Sequence[bool]
     ) -> Sequence[Tensor | None]:
-        """Gradients of states, inputs and params."""
+        """Compute the gradients of states, inputs and params."""
         state, inputs, params = self.traced.split(tensors)
         recorded = self.traced.backward
         values = recorded.program.run(params)
@@ -55,7 +55,7 @@ class TensorLoop:
         above = grads[: len(state)], grads[len(state) :]
         if self.every is None:
             *states, saved = residuals
-            # The number of threads may be another one now: what was kept says how many samples a block has.
+            # The number of threads may have changed; the saved tensor has the number of samples in a block.
             back = compile_both(self.traced, self._choose_block_width(state) if saved is None else saved.shape[-1])[1]
             of_state, of_inputs, totals = cpu.backward(back, inputs, state, free, tuple(states), saved, *above)
         else:
@@ -75,7 +75,7 @@ class TensorLoop:
         grad_states: Sequence[Tensor | None],
         grad_final: Sequence[Tensor | None],
     ) -> tuple[Tensors, Tensors, list[Tensor]]:
-        """From every k-th state: the last segment first, its states computed anew."""
+        """Run the backward pass from every k-th state: the last segment first, its states recomputed."""
         assert self.every is not None
         forward, backward = compile_both(self.traced, self._choose_block_width(state))
         time = inputs[0].shape[1]
@@ -95,7 +95,7 @@ class TensorLoop:
         return tuple(carried), of_inputs, totals  # type: ignore[return-value]
 
     def reference(self, *tensors: Tensor) -> Tensors:
-        """The plain loop."""
+        """Run the plain loop."""
         state, inputs, params = self.traced.split(tensors)
         states, final = reference.scan(self.traced.step, inputs, state, params)
         return *states, *final

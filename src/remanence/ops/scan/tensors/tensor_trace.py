@@ -1,4 +1,4 @@
-"""From a step on tensors of any shape to a graph of what one sample needs, and to that of its derivative."""
+"""Traces a step on tensors of any shape to graphs of what one sample needs: the step and its derivative."""
 
 from collections.abc import Callable, Sequence
 from dataclasses import dataclass
@@ -11,10 +11,10 @@ from torch import Tensor
 from remanence._torch import TorchDispatchMode, pytree
 from remanence.ops.scan.aten import LOWERINGS
 from remanence.ops.scan.layout import Tensors
-from remanence.ops.scan.tensors.graph import Shape, ShapeError, TensorBuilder, TensorGraph
 from remanence.ops.scan.tensors.moves import PUTS, TAKES, make_move, put, take
 from remanence.ops.scan.tensors.program import Call, Program, Ref, find_constant, find_needed_calls
 from remanence.ops.scan.tensors.structural import STRUCTURAL, TensorEmitter, layer_norm_backward, rms_norm_backward
+from remanence.ops.scan.tensors.tensor_graph import Shape, ShapeError, TensorBuilder, TensorGraph
 from remanence.ops.scan.trace import (
     ABOUT_SHAPE,
     FACTORIES,
@@ -28,12 +28,12 @@ from remanence.ops.scan.trace import (
 )
 
 Shapes: TypeAlias = tuple[tuple[Shape, ...], tuple[Shape, ...], tuple[Shape, ...]]
-"""Of states, inputs and params, without batch and time."""
+"""Shapes of states, inputs and params, without batch and time."""
 
 
 @dataclass(frozen=True)
 class Total:
-    """What is added up over batch and time: a value, or the product of two in which the batch is contracted.
+    """A sum over batch and time: of a value, or of the product of two in which the batch is contracted.
 
     Attributes:
         left: a node, among the outputs of the graph.
@@ -46,15 +46,15 @@ class Total:
 
 @dataclass(frozen=True)
 class StepRecord:
-    """What a step, or its derivative, does.
+    """The operations of a step or its derivative.
 
     Attributes:
-        graph: what is done for every sample at every time step.
-        free: what the graph takes that all samples share, in the order of its placeholders ``free``.
-        totals: what is added up.
-        program: calls that need no sample.
-        after: calls that need a total.
-        results: of the gradients of the params: what each is; None: it is 0.
+        graph: the operations for every sample at every time step.
+        free: the tensors that all samples share, in the order of the placeholders ``free``.
+        totals: the sums over batch and time.
+        program: calls that depend on no sample.
+        after: calls that depend on a total.
+        results: references to the gradients of the params; None where it is 0.
     """
 
     graph: TensorGraph
@@ -66,7 +66,7 @@ class StepRecord:
 
 
 class TracedTensorStep:
-    """A step as graphs of tensors: of the new states, and of the vector-Jacobian products.
+    """A step as graphs of tensors of the new states and of the vector-Jacobian products.
 
     Args:
         step: ``step(state, inputs, params) -> new state``, in plain PyTorch.
@@ -74,7 +74,7 @@ class TracedTensorStep:
         dtype: of every tensor.
 
     Raises:
-        UntraceableError: an operation that is not known, or that mixes the samples of a batch.
+        UntraceableError: an operation is not supported, or mixes the samples of a batch.
     """
 
     def __init__(self, step: Step, shapes: Shapes, dtype: torch.dtype):
@@ -99,11 +99,11 @@ class TracedTensorStep:
 
     @cached_property
     def refuses_derivative(self) -> str | None:
-        """Why there is no derivative, or None."""
+        """Why the derivative cannot be traced, or None."""
         return find_refusal(lambda: self.backward)
 
     def split(self, flat: Sequence[Tensor]) -> tuple[Tensors, Tensors, Tensors]:
-        """Of a sequence with an item for each state, input and param, those of each kind."""
+        """Split a sequence with an item for each state, input and param by kind."""
         states, inputs, _ = self.counts
         return tuple(flat[:states]), tuple(flat[states : states + inputs]), tuple(flat[states + inputs :])
 
@@ -130,17 +130,17 @@ class TracedTensorStep:
 
 
 def _batch_of_trace(shapes: Sequence[Shape]) -> int:
-    """A size of the batch by which one tells it from every other dimension."""
+    """Choose a batch size that distinguishes the batch from every other dimension."""
     sizes = {size for shape in shapes for size in shape}
     return next(prime for prime in (29, 31, 37, 41, 43, 47, 53, 59, 61, 67) if all(size % prime for size in sizes))
 
 
 _Value: TypeAlias = int | Ref
-"""A node, of what has a batch; a reference, of what has none."""
+"""A node if the tensor has a batch, a reference if not."""
 
 
 class _Recorder(TorchDispatchMode):
-    """Runs every operation and writes down what it does to one sample."""
+    """Runs every operation, and records what it does to one sample."""
 
     def __init__(self, dtype: torch.dtype, batch: int):
         super().__init__()
@@ -168,7 +168,7 @@ class _Recorder(TorchDispatchMode):
             self._assign(tensor, self.builder.add(kind, value=index, shape=shape, axis=0))
 
     def finish(self, results: Sequence[Any], shapes: Sequence[Sequence[int]]) -> StepRecord:
-        """All that was recorded, of the results that are needed."""
+        """Return the operations that the results need."""
         outputs = [self._find_result(result, shape) for result, shape in zip(results, shapes, strict=False)]
         rest = [self._find_gradient(result) for result in results[len(shapes) :]]
         after = find_needed_calls(self._after.calls, [ref for ref in rest if ref is not None])
@@ -200,7 +200,7 @@ class _Recorder(TorchDispatchMode):
         try:
             self._record_operation(name, func, args, kwargs, outputs)
         except ShapeError as error:
-            for output in outputs:  # x[0].numel() does no harm
+            for output in outputs:  # an error only if it is used: x[0].numel() is allowed
                 self._refused[id(output)] = (output, f"{name}: {error}")
         return result
 
@@ -221,7 +221,7 @@ class _Recorder(TorchDispatchMode):
             self._lower(name, func, args, kwargs, outputs)
 
     def _record_move(self, name: str, func: Any, given: list[Any], outputs: list[Tensor]) -> None:
-        """An operation that moves numbers, if where to does not depend on numbers."""
+        """Record an operation that moves numbers, if the places do not depend on computed values."""
         for tensor in pytree.tree_leaves(given[1] if name in PUTS and name != "index_add" else given[1:3]):
             if isinstance(tensor, Tensor) and not self._is_place(tensor):
                 raise UntraceableError(f"{name}: places that depend on what is computed")
@@ -237,7 +237,7 @@ class _Recorder(TorchDispatchMode):
         self._assign(outputs[0], self._check_shape(name, place, outputs[0]))
 
     def _is_place(self, tensor: Tensor) -> bool:
-        """Whether whole numbers or truth values come from outside, or from what the step makes of such."""
+        """Return whether a tensor of whole numbers or truth values does not depend on states, inputs or params."""
         if tensor.is_floating_point() or tensor.is_complex():
             return False
         if id(tensor) not in self._values:
@@ -258,7 +258,7 @@ class _Recorder(TorchDispatchMode):
         return name == "expand" and any(size % self._batch == 0 for size in outputs[0].shape)
 
     def _create_tensor(self, name: str, func: Any, args: Any, kwargs: Any, output: Tensor) -> None:
-        """A new tensor, with a batch or without."""
+        """Record a new tensor, with or without a batch."""
         axes = [i for i, size in enumerate(output.shape) if size and size % self._batch == 0]
         if not axes:
             self._record_call(func, args, kwargs, [output], copies=True)
@@ -270,7 +270,7 @@ class _Recorder(TorchDispatchMode):
         self._assign(output, self.builder.fill(value, shape, axes[0]))
 
     def _record_call(self, func: Any, args: Any, kwargs: Any, outputs: list[Tensor], *, copies: bool = False) -> None:
-        """An operation without a batch: to be done by PyTorch."""
+        """Record an operation without a batch, which PyTorch will run."""
         if copies and args and isinstance(args[0], Tensor) and isinstance(self._find_value(args[0]), int):
             # new_zeros and the like take dtype and device from a tensor that may have a batch.
             size, number = tuple(outputs[0].shape), find_constant(outputs[0])
@@ -287,7 +287,7 @@ class _Recorder(TorchDispatchMode):
             self._assign(output, ref)
 
     def _record_total(self, name: str, func: Any, args: Any, kwargs: Any, outputs: list[Tensor]) -> bool:
-        """Whether the operation adds up over the batch; then its result is a total."""
+        """Record an operation that sums over the batch as a total; return whether it is one."""
         given = fill_arguments(func, args, kwargs)
         emitter = TensorEmitter(self.builder, self._batch, outputs)
         if name in ("mm", "bmm"):
@@ -339,7 +339,7 @@ class _Recorder(TorchDispatchMode):
         return ref
 
     def _reshape_total(self, ref: Ref, output: Tensor) -> Ref:
-        """A total in the shape of what it stands for."""
+        """Record the reshape of a total to the shape of a result."""
         index, self._calls = self._calls, self._calls + 1
         shape = tuple(output.shape)
         self._after.calls.append(Call(torch.Tensor.reshape, (ref, shape), {}, index))
@@ -372,7 +372,7 @@ class _Recorder(TorchDispatchMode):
             self._assign(result, self._check_shape(name, place, result))
 
     def _check_shape(self, name: str, place: int, result: Tensor) -> int:
-        """A node, if its shape is the one of the trace."""
+        """Return a node after checking that its shape is that of the trace."""
         if result.numel() == 0:
             raise UntraceableError(f"{name}: a tensor without elements")
         if self.builder.nodes[place].op == "constant":
@@ -389,7 +389,7 @@ class _Recorder(TorchDispatchMode):
         return place
 
     def _in_place(self, name: str, func: Any, args: Any) -> tuple[str, Any]:
-        """The operation that gives the new value, if nothing else can see the change; autograd's formulas do this."""
+        """Return the operation that computes the new value, if nothing else sees the change, as in autograd's code."""
         target = args[0]
         storage = target.untyped_storage().data_ptr()
         shared = sum(tensor.untyped_storage().data_ptr() == storage for tensor, _ in self._values.values())
@@ -419,7 +419,7 @@ class _Recorder(TorchDispatchMode):
         return self._values[id(tensor)][1]
 
     def _find_node(self, tensor: Tensor) -> int:
-        """A tensor as a node."""
+        """Return the node of a tensor."""
         value = self._find_value(tensor)
         if isinstance(value, int):
             return value
@@ -439,7 +439,7 @@ class _Recorder(TorchDispatchMode):
         return isinstance(value, int) and self.builder.nodes[value].op in ("constant", "fill")
 
     def _find_result(self, value: Any, shape: Sequence[int]) -> int:
-        """The node of a result that has a batch."""
+        """Return the node of a result that has a batch."""
         if not isinstance(value, Tensor) or tuple(value.shape) != tuple(shape) or value.dtype != self._dtype:
             came = f"{value.dtype} {list(value.shape)}" if isinstance(value, Tensor) else repr(value)
             raise UntraceableError(f"a result that is not {self._dtype} {list(shape)}: {came}")
@@ -450,7 +450,7 @@ class _Recorder(TorchDispatchMode):
         return emitter.make_contiguous(emitter.real(place))
 
     def _find_gradient(self, value: Tensor) -> Ref | None:
-        """What the gradient of a param is."""
+        """Return the reference to the gradient of a param."""
         found = self._find_value(value)
         if isinstance(found, Ref):
             return found
@@ -458,7 +458,7 @@ class _Recorder(TorchDispatchMode):
 
 
 class _Constant:
-    """A call that gives whole numbers from outside as they were when the step was traced."""
+    """A call that returns a tensor of whole numbers as it was when the step was traced."""
 
     __name__ = "constant"
 
@@ -481,7 +481,7 @@ def _list_factors(total: Total) -> list[int]:
 
 
 def _renumber(graph: TensorGraph, numbers: dict[int, int]) -> TensorGraph:
-    """Placeholders ``free`` under new numbers."""
+    """Renumber the placeholders ``free``."""
     nodes = tuple(
         type(node)(node.op, node.arguments, numbers[int(node.value)]) if node.op == "free" else node
         for node in graph.nodes

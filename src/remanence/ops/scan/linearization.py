@@ -1,12 +1,12 @@
-"""New states and their derivatives by the old ones as one graph, made of the graph of vector-Jacobian products."""
+"""The linearization of a step: new states and their Jacobian as one graph, built from vector-Jacobian products."""
 
 from dataclasses import dataclass
 
-from remanence.ops.scan.graph import Builder, Graph, Node, eliminate_dead_code
+from remanence.ops.scan.pointwise_graph import Builder, Graph, Node, eliminate_dead_code
 from remanence.ops.scan.trace import TracedStep
 
 BLOCKS_UP_TO = 4
-"""States up to which a search for the trajectory uses the whole Jacobian, not its diagonal."""
+"""Up to this many states, the search for a trajectory uses the whole Jacobian instead of its diagonal."""
 
 
 @dataclass(frozen=True)
@@ -14,8 +14,8 @@ class Linearization:
     """A step and its derivative.
 
     Attributes:
-        graph: the new states, then the Jacobian, row by row; of a diagonal one only the diagonal.
-        diagonal: whether only the diagonal is there.
+        graph: the new states, then the Jacobian row by row, or only its diagonal.
+        diagonal: whether the graph contains only the diagonal.
     """
 
     graph: Graph
@@ -23,7 +23,7 @@ class Linearization:
 
 
 def linearize_for_search(traced: TracedStep) -> Linearization:
-    """For the search: of more than :data:`BLOCKS_UP_TO` states only the diagonal (quasi-Newton)."""
+    """Linearize for the search: with more than :data:`BLOCKS_UP_TO` states only the diagonal (quasi-Newton)."""
     key = ("jacobian", "approximate")
     if key not in traced.kernels:
         whole = linearize(traced)
@@ -33,10 +33,10 @@ def linearize_for_search(traced: TracedStep) -> Linearization:
 
 
 def linearize(traced: TracedStep) -> Linearization:
-    """For gradients: the whole Jacobian, or its diagonal where nothing else can differ from zero.
+    """Linearize exactly: the whole Jacobian, or its diagonal if all other entries are zero.
 
-    Row i is the vector-Jacobian product of a cotangent that is one for state i and zero elsewhere. With these numbers
-    put in, most of the graph folds away, and what the rows share with each other and with the step is computed once.
+    Row i is the vector-Jacobian product of a cotangent that is one for state i and zero elsewhere. With these constants
+    most of the graph folds away, and common subexpressions of the rows and the step are computed once.
     """
     key = ("jacobian", "exact")
     if key not in traced.kernels:
@@ -54,13 +54,13 @@ def linearize(traced: TracedStep) -> Linearization:
 
 
 def _keep_diagonal(graph: Graph, states: int) -> Graph:
-    """Only the diagonal of the Jacobian."""
+    """Drop all but the diagonal of the Jacobian."""
     diagonal = graph.outputs[states :: states + 1]
     return eliminate_dead_code(Graph(graph.nodes, graph.outputs[:states] + diagonal))
 
 
 def _copy(graph: Graph, builder: Builder, cotangents: list[float]) -> list[int]:
-    """Where the results of a graph are in the builder, after its nodes were added with these cotangents."""
+    """Copy a graph into a builder with constant cotangents; return the positions of its results there."""
     places: list[int] = []
     for node in graph.nodes:
         if node.op == "cotangent":
@@ -73,7 +73,7 @@ def _copy(graph: Graph, builder: Builder, cotangents: list[float]) -> list[int]:
 
 
 def _apply(builder: Builder, op: str, *arguments: int) -> int:
-    """The operation; a derivative that is zero stays zero whatever it is multiplied by, infinity included."""
+    """Add an operation; a derivative that is zero stays zero whatever it is multiplied by, infinity included."""
     zeros = [_is_zero(builder.nodes[argument]) for argument in arguments]
     if (op == "mul" and any(zeros)) or (op == "div" and zeros[0] and not zeros[1]):
         return builder.constant(0.0)

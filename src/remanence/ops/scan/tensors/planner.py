@@ -1,4 +1,4 @@
-"""The order in which the nodes of a graph of tensors are computed, and which of them in one loop."""
+"""Plans a time step: the order in which nodes are computed, and which of them share a loop."""
 
 from collections.abc import Iterable, Sequence
 from dataclasses import dataclass, field
@@ -6,8 +6,8 @@ from dataclasses import dataclass, field
 import numpy as np
 
 from remanence._kernels.operations import OPERATIONS
-from remanence.ops.scan.graph import Builder, Graph
-from remanence.ops.scan.tensors.graph import (
+from remanence.ops.scan.pointwise_graph import Builder, Graph
+from remanence.ops.scan.tensors.tensor_graph import (
     BATCHED,
     Shape,
     TensorGraph,
@@ -20,12 +20,12 @@ from remanence.ops.scan.tensors.graph import (
 
 @dataclass(frozen=True)
 class Access:
-    """A part of a node's memory, place by place along the dimensions of a loop.
+    """A strided access to the memory of a node.
 
     Attributes:
-        node: whose memory.
-        strides: for each dimension of the loop.
-        offset: where it begins.
+        node: the node.
+        strides: the stride of each dimension of the loop.
+        offset: the offset of the first number.
     """
 
     node: int
@@ -38,10 +38,10 @@ class Loop:
     """Pointwise operations at every place of a shape, or their sum or maximum over some dimensions.
 
     Attributes:
-        shape: over which it runs.
-        body: what it computes; its placeholders ``input`` are the loads.
-        loads: what it reads.
-        stores: what it writes, for each output of the body.
+        shape: the shape of the loop.
+        body: the operations; their placeholders ``input`` are the loads.
+        loads: the numbers that it reads.
+        stores: where it writes each output of the body.
         reduced: dimensions over which the outputs are reduced.
         reduction: ``sum`` or ``amax``.
     """
@@ -92,14 +92,14 @@ class Move:
 
 @dataclass
 class Plan:
-    """What is computed in one time step.
+    """The plan of one time step.
 
     Attributes:
-        parts: in order.
-        homes: where each node lies, in memory of its own or of another.
-        buffers: for each node with memory of its own, how many numbers.
-        first: for each of these the first part that writes it.
-        last: and the last that reads or writes it.
+        parts: the parts, in order.
+        homes: the place of each node, in memory of its own or of another node.
+        buffers: for each node with memory of its own, its size in numbers.
+        first: for each of these nodes, the first part that writes it.
+        last: for each of these nodes, the last part that reads or writes it.
     """
 
     parts: list[Loop | Product | Move] = field(default_factory=list)
@@ -116,8 +116,8 @@ class Planner:
     """Makes a plan of a graph.
 
     Args:
-        graph: what to compute.
-        kept: nodes that must be in memory when all is done.
+        graph: the graph.
+        required: nodes that must be in memory at the end.
     """
 
     def __init__(self, graph: TensorGraph, required: Iterable[int]):
@@ -129,7 +129,7 @@ class Planner:
         self._find_homes()
 
     def make(self) -> Plan:
-        """The plan."""
+        """Return the plan."""
         nodes = self.graph.nodes
         skipped = (*GIVEN, "view", "constant")
         done = {i for i, node in enumerate(nodes) if node.op in GIVEN}
@@ -161,7 +161,7 @@ class Planner:
         return users
 
     def _find_inlined(self) -> set[int]:
-        """Pointwise nodes that one reduction alone needs: computed inside of it."""
+        """Find pointwise nodes that only one reduction uses, and that are computed inside of it."""
         found: set[int] = set()
         nodes = self.graph.nodes
         for i in reversed(range(len(nodes))):
@@ -175,7 +175,7 @@ class Planner:
         return found
 
     def _find_homes(self) -> None:
-        """Where each node lies: in memory of its own, or as a part of a ``cat`` or ``pad``."""
+        """Find the place of each node: in memory of its own, or as a part of a ``cat``."""
         nodes, shapes = self.graph.nodes, self.graph.shapes
         for i in reversed(range(len(nodes))):
             node = nodes[i]
@@ -188,7 +188,7 @@ class Planner:
                 self._place_parts(i)
 
     def _place_parts(self, i: int) -> None:
-        """What is joined is written where it belongs, if it lies nowhere else."""
+        """Place the arguments of a ``cat`` directly in its memory, unless they have another place."""
         node, home = self.graph.nodes[i], self.plan.homes[i]
         dim, start = structural_value(node), 0
         for a in node.arguments:
@@ -200,7 +200,7 @@ class Planner:
             start += length
 
     def _is_literal(self, i: int) -> bool:
-        """Whether a node is a number in the lines of all that use it."""
+        """Return whether a node is written as a literal by all nodes that use it."""
         return (
             self.graph.nodes[i].op == "fill"
             and i not in self.required
@@ -208,7 +208,7 @@ class Planner:
         )
 
     def _find_needs(self, i: int) -> set[int]:
-        """The nodes with memory that must be there before this one."""
+        """Return the nodes with memory that must be computed before this one."""
         needed: set[int] = set()
         for a in self.graph.nodes[i].arguments:
             node = self.graph.nodes[a]
@@ -221,7 +221,7 @@ class Planner:
         return needed
 
     def _choose_group(self, pending: Sequence[int], done: set[int]) -> list[int]:
-        """Pointwise nodes of one shape that can be computed together now."""
+        """Return pointwise nodes of one shape that can be computed together now."""
         nodes, shapes = self.graph.nodes, self.graph.shapes
         group: list[int] = []
         shape: Shape | None = None
@@ -236,12 +236,12 @@ class Planner:
         return group
 
     def _takes_view(self, i: int, group: Sequence[int]) -> bool:
-        """Whether a node takes a view of one of these."""
+        """Return whether a node uses a view of one of these."""
         nodes = self.graph.nodes
         return any(nodes[a].op == "view" and nodes[a].arguments[0] in group for a in nodes[i].arguments)
 
     def make_access(self, place: int, shape: Shape) -> Access:
-        """How a loop over a shape reads a node."""
+        """Return how a loop over a shape reads a node."""
         base, strides, offset = self.graph.locate(place)
         home = self.plan.homes[base]
         if base != place:
@@ -301,7 +301,7 @@ class Planner:
             raise AssertionError(node.op)
 
     def _find_places(self, place: int) -> tuple[int, tuple[int, ...]]:
-        """In whose memory a node lies, and where there each of its numbers, in order."""
+        """Return the node whose memory contains a node, and the places of all its numbers there."""
         shape = self.graph.shapes[place]
         access = self.make_access(place, shape)
         return access.node, tuple(_compute_offsets(shape, access).tolist())
@@ -351,7 +351,7 @@ class Planner:
 
 
 def _find_touched(part: Loop | Product | Move) -> tuple[int, ...]:
-    """The nodes whose memory a part reads or writes."""
+    """Return the nodes whose memory a part reads or writes."""
     if isinstance(part, Move):
         return part.source, part.target
     accesses = (part.left, part.right, part.out) if isinstance(part, Product) else (*part.loads, *part.stores)
@@ -366,12 +366,12 @@ def _compute_offsets(shape: Shape, access: Access) -> np.ndarray:
 
 
 def _loop_strides(shape: Shape, strides: Shape) -> Shape:
-    """How far from place to place along each dimension; nowhere along one of size 1."""
+    """Return the strides of a loop: 0 along dimensions of size 1."""
     return tuple(0 if size == 1 else stride for size, stride in zip(shape, strides, strict=True))
 
 
 class _BodyBuilder(Builder):
-    """The graph of what one loop computes at a place."""
+    """Builds the graph that one loop computes at each place."""
 
     def __init__(self, planner: Planner, shape: Shape, group: frozenset[int] = frozenset()):
         super().__init__()
@@ -380,7 +380,7 @@ class _BodyBuilder(Builder):
         self._members: dict[int, int] = {}
 
     def add_real_member(self, i: int) -> int:
-        """A member of the loop, as a number."""
+        """Add a node of the loop, as a number."""
         return self._convert_to_real(self.add_member(i))
 
     def _convert_to_real(self, place: int) -> int:
@@ -389,14 +389,14 @@ class _BodyBuilder(Builder):
         return self.apply("where", place, self.constant(1.0), self.constant(0.0))
 
     def add_member(self, i: int) -> int:
-        """A pointwise node that this loop computes."""
+        """Add a pointwise node that this loop computes."""
         if i not in self._members:
             node = self.planner.graph.nodes[i]
             self._members[i] = self.apply(node.op, *(self._add_operand(a) for a in node.arguments))
         return self._members[i]
 
     def add_reduced(self, i: int) -> int:
-        """The argument of a reduction."""
+        """Add the argument of a reduction."""
         return self.add_real_member(i) if i in self.planner._inlined else self._convert_to_real(self.add_load(i))
 
     def _add_operand(self, a: int) -> int:
@@ -409,7 +409,7 @@ class _BodyBuilder(Builder):
         return self.add_member(a) if a in self.group or a in planner._inlined else self.add_load(a)
 
     def add_load(self, a: int) -> int:
-        """What lies in memory; truth values lie there as 1 and 0."""
+        """Add the load of a node; truth values are stored as 1 and 0."""
         access = self.planner.make_access(a, self.shape)
         if access not in self.loads:
             self.loads.append(access)

@@ -1,9 +1,8 @@
-"""The loops over time around a traced step, both ways, as Triton source.
+"""Writes the loops over time around a traced step, forwards and backwards, as Triton source.
 
 A *lane* is one channel of one sample. A program takes ``LANES`` of them, a lane a thread, through all of time with the
-states in registers. It takes ``STEPS`` steps at once, and what the next ``STEPS`` read is asked for before these are
-computed, so that memory answers meanwhile. Sizes and strides are numbers at run time: no other batch or length compiles
-anew.
+states in registers. It takes ``STEPS`` steps at once, and issues the loads of the next ``STEPS`` before it computes
+these. Sizes and strides are run-time numbers, so another batch size or length needs no compilation.
 """
 
 import textwrap
@@ -12,7 +11,7 @@ from collections.abc import Sequence
 import torch
 
 from remanence._kernels.source_text import fill_template
-from remanence.ops.scan.graph import Graph
+from remanence.ops.scan.pointwise_graph import Graph
 from remanence.ops.scan.triton_step import list_placeholders, real_type, write_call, write_step_function, write_tuple
 
 _MODULE = '''\
@@ -71,7 +70,7 @@ _SIZES = ["time", "channels", "lanes"]
 
 
 def forward_source(graph: Graph, dtype: torch.dtype) -> str:
-    """The kernel ``forward`` of a step: from ``input``, ``initial`` state and ``param`` to ``states``.
+    """Write the kernel ``forward`` of a step: from ``input``, ``initial`` state and ``param`` to ``states``.
 
     Args:
         graph: :attr:`TracedStep.forward`.
@@ -108,7 +107,7 @@ def backward_source(
     above: Sequence[bool],
     final: Sequence[bool],
 ) -> str:
-    """The kernel ``backward`` of a step, which goes through time in reverse.
+    """Write the kernel ``backward`` of a step, which goes through time in reverse.
 
     It reads what ``forward`` read and wrote, the gradients of ``states`` (``above``) and of the last state (``final``),
     and writes those of the initial states, inputs and params (``d_state``, ``d_input``, ``d_param``), the last a value
@@ -117,7 +116,7 @@ def backward_source(
     Args:
         graph: of :meth:`TracedStep.vjp`.
         dtype: of the tensors.
-        needs: for each state, for each input and for each param whether its gradient is asked for.
+        needs: for each state, for each input and for each param whether its gradient is needed.
         above: for each state whether there is a gradient of its sequence.
         final: for each state whether there is a gradient of it after the last step.
     """
@@ -180,7 +179,7 @@ def _write_module(
     previous: Sequence[str] = (),
     end: Sequence[str] = (),
 ) -> str:
-    """The source around the loop.
+    """Write the module with the loop.
 
     Args:
         kernel: its name.
@@ -191,9 +190,9 @@ def _write_module(
         first_step: the time of the first step.
         onwards: whether time goes up, ``+``, or down, ``-``.
         begin: before the loop.
-        one_step: what a step computes from what it read.
-        store: what it writes.
-        previous: states of which a step reads what they were a step before, from contiguous sequences.
+        one_step: the computation of a step.
+        store: the stores of a step.
+        previous: states whose previous value a step reads, from contiguous sequences.
         end: after the loop.
     """
     histories = [name.replace("state", "states") for name in previous]

@@ -1,4 +1,4 @@
-"""The loop around a traced step and its way back, whichever backend computes them."""
+"""The loop over time around a traced step, with its backward pass, on any backend."""
 
 from collections.abc import Sequence
 from dataclasses import dataclass
@@ -14,13 +14,13 @@ from remanence.ops.scan.trace import TracedStep
 
 @dataclass(frozen=True)
 class FusedLoop:
-    """The loop around a traced step, as :func:`remanence.ops.dispatch.record` runs it.
+    """The loop over time around a traced step, an :class:`remanence.ops.dispatch.OperationKernel`.
 
     Attributes:
-        backend: what computes.
+        backend: runs the loop.
         traced: the step.
-        layout: how states, inputs and params lie in the tensors.
-        every: keep every so many states; None: all.
+        layout: the order of states, inputs and params in the tensors.
+        every: save every k-th state and recompute the others; None: save all.
     """
 
     backend: ScanBackend
@@ -29,7 +29,7 @@ class FusedLoop:
     every: int | None
 
     def forward(self, tensors: Sequence[Tensor], needs: Sequence[bool] | None) -> tuple[Tensors, Tensors]:
-        """States over time, and those after the last step."""
+        """Compute the states over time, and those after the last step."""
         state, inputs, params = self.layout.split(tensors)
         states = self.backend.forward(self.traced, inputs, state, params)
         residuals: Tensors = ()
@@ -47,7 +47,7 @@ class FusedLoop:
         grads: Sequence[Tensor | None],
         needs: Sequence[bool],
     ) -> Sequence[Tensor | None]:
-        """Gradients of states, inputs and params."""
+        """Compute the gradients of states, inputs and params."""
         state, inputs, params = self.layout.split(tensors)
         above = grads[: len(state)], grads[len(state) :]
         arguments = (self.traced, self.layout.expand_flags(needs), (inputs, state, params), tuple(residuals))
@@ -56,14 +56,14 @@ class FusedLoop:
         return self.layout.join(_backward_by_segments(self.backend, *arguments, *above, self.every))
 
     def reference(self, *tensors: Tensor) -> Tensors:
-        """The plain loop."""
+        """Run the plain loop."""
         state, inputs, params = self.layout.split(tensors)
         states, final = reference.scan(self.traced.step, inputs, state, unbind_group(params, PARAMS))
         return *states, *final
 
 
 def select_last(states: Tensors) -> Tensors:
-    """The state after the last step, as copies that do not keep the whole sequence alive."""
+    """Return the state after the last step, as copies that do not keep the whole sequence alive."""
     return tuple(torch.select_copy(over_time, 1, -1) for over_time in states)
 
 
@@ -77,7 +77,7 @@ def _backward_by_segments(
     grad_final: Sequence[Tensor | None],
     every: int,
 ) -> Gradients:
-    """The backward pass from every k-th state: the last segment first, its states computed anew."""
+    """Run the backward pass from every k-th state: the last segment first, its states recomputed."""
     inputs, state, params = primals
     states, time = traced.counts[0], inputs[0].shape[1]
     needs = [True] * states + list(needs[states:])
@@ -103,7 +103,7 @@ def _backward_by_segments(
 
 
 def _add_gradient(total: Tensor | None, term: Tensor | None) -> Tensor | None:
-    """Of parameter gradients, in float32 at least."""
+    """Add a gradient of a parameter to a total, in float32 at least."""
     if term is None:
         return None
     wide = term.to(torch.promote_types(term.dtype, torch.float32))

@@ -2,7 +2,7 @@ import pytest
 import torch
 
 from remanence.ops.scan.interpreter import evaluate
-from remanence.ops.scan.jacobian import linearize, linearize_for_search
+from remanence.ops.scan.linearization import linearize, linearize_for_search
 from remanence.ops.scan.trace import TracedStep
 
 

@@ -1,4 +1,4 @@
-"""A step as data: a graph of pointwise operations over a lane (one channel of a sample), read by every backend."""
+"""Graphs of pointwise operations over a lane (one channel of a sample), from which every backend generates code."""
 
 from collections.abc import Sequence
 from dataclasses import dataclass, replace
@@ -8,10 +8,10 @@ from typing import Any, Literal, TypeAlias
 from remanence._kernels.operations import OPERATIONS
 
 PLACEHOLDERS = ("state", "input", "param", "cotangent")
-"""Nodes that stand for what a backend loads; ``Node.value`` says which one."""
+"""Nodes for values that a backend loads; ``Node.value`` is the index of the tensor."""
 
 Value: TypeAlias = Any
-"""A number or a truth value; of nodes that are not pointwise what :mod:`remanence.ops.scan.tensors.graph` says."""
+"""A number or a truth value; for nodes that are not pointwise see :mod:`~remanence.ops.scan.tensors.tensor_graph`."""
 Kind: TypeAlias = Literal["real", "boolean"]
 
 
@@ -22,7 +22,7 @@ class Node:
     Attributes:
         op: the operation.
         arguments: positions of earlier nodes.
-        value: which one (of a placeholder), or the constant itself; a bool is a truth value, a float a number.
+        value: the index of a placeholder, or the value of a constant: a bool is a truth value, a float a number.
     """
 
     op: str
@@ -38,7 +38,7 @@ class Node:
 
     @property
     def key(self) -> tuple[object, ...]:
-        """What makes two nodes the same; repr tells -0.0 from 0.0 and True from 1.0, and NaN equals itself."""
+        """Equal for equal nodes; repr distinguishes -0.0 from 0.0 and True from 1.0, and NaN equals itself."""
         return self.op, self.arguments, repr(self.value)
 
 
@@ -50,7 +50,7 @@ class Graph:
     outputs: tuple[int, ...]
 
     def __str__(self) -> str:
-        """The graph as text, the same for the same graph in every process."""
+        """Return the graph as text, which is the same in every process."""
         lines = []
         for position, node in enumerate(self.nodes):
             inside = ", ".join(f"%{argument}" for argument in node.arguments) or repr(node.value)
@@ -58,12 +58,12 @@ class Graph:
         return "\n".join([*lines, "return " + ", ".join(f"%{output}" for output in self.outputs)])
 
     def count_operations(self) -> int:
-        """How many operations one lane costs in one step, placeholders and constants not counted."""
+        """Return how many operations a lane takes in one step, without placeholders and constants."""
         return sum(node.op not in (*PLACEHOLDERS, "constant") for node in self.nodes)
 
     @cached_property
     def last_used(self) -> tuple[tuple[int, ...], ...]:
-        """For each node the earlier ones, results excepted, that no later node takes."""
+        """For each node the arguments, except results, that no later node uses."""
         last = {argument: place for place, node in enumerate(self.nodes) for argument in node.arguments}
         done: list[list[int]] = [[] for _ in self.nodes]
         for argument, place in last.items():
@@ -72,19 +72,19 @@ class Graph:
         return tuple(map(tuple, done))
 
     def find_placeholders(self, kind: str) -> frozenset[int]:
-        """Which placeholders of a kind the results depend on."""
+        """Return the indices of the placeholders of a kind that the results depend on."""
         return frozenset(int(node.value) for node in self.nodes if node.op == kind)
 
 
 class Builder:
-    """Grows a graph; merges equal nodes and folds what is exact to fold."""
+    """Builds a graph; merges equal nodes and folds constants where that is exact."""
 
     def __init__(self) -> None:
         self.nodes: list[Node] = []
         self._known: dict[tuple[object, ...], int] = {}
 
     def add(self, op: str, *arguments: int, value: Value = 0) -> int:
-        """Position of a node like this, new or already there."""
+        """Return the position of a node like this one, which is added unless there is one."""
         node = Node(op, arguments, value)
         if node.key not in self._known:
             self._known[node.key] = len(self.nodes)
@@ -92,11 +92,11 @@ class Builder:
         return self._known[node.key]
 
     def constant(self, value: Value) -> int:
-        """A number or a truth value."""
+        """Add a number or a truth value."""
         return self.add("constant", value=value if isinstance(value, bool) else float(value))
 
     def apply(self, op: str, *arguments: int) -> int:
-        """An operation, simplified where the result is the same bit for bit (but for the sign of zero)."""
+        """Add an operation, simplified if the result is the same bit for bit (except for the sign of zero)."""
         simpler = self._simplify(op, arguments)
         return self.add(op, *arguments) if simpler is None else simpler
 
@@ -140,12 +140,12 @@ class Builder:
         return None
 
     def build_graph(self, outputs: Sequence[int]) -> Graph:
-        """The graph of these results, without what they do not need."""
+        """Return the graph of these results, without dead code."""
         return eliminate_dead_code(Graph(tuple(self.nodes), tuple(outputs)))
 
 
 def eliminate_dead_code(graph: Graph) -> Graph:
-    """The same results from the nodes that they need, in the same order."""
+    """Drop the nodes that no result needs; the others keep their order."""
     needed = set(graph.outputs)
     for position in range(len(graph.nodes) - 1, -1, -1):
         if position in needed:

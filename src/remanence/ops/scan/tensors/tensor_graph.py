@@ -1,4 +1,4 @@
-"""A step on tensors as data: nodes with a shape, that of one sample, which may also be parts of others."""
+"""Graphs of a step on tensors: nodes have the shape of one sample, and may be views of others."""
 
 import math
 from collections.abc import Callable, Sequence
@@ -6,12 +6,12 @@ from dataclasses import replace
 from typing import Any, TypeAlias
 
 from remanence._kernels.operations import OPERATIONS
-from remanence.ops.scan.graph import Builder, Graph, Node
+from remanence.ops.scan.pointwise_graph import Builder, Graph, Node
 
 Shape: TypeAlias = tuple[int, ...]
 
 BATCHED = ("state", "input", "cotangent", "saved")
-"""Placeholders with one value a sample; ``free`` is one that all samples share."""
+"""Placeholders with a value for each sample; all samples share a placeholder ``free``."""
 
 STRUCTURAL = ("view", "copy", "contract", "sum", "amax", "cat", "pad", "fill", "take", "put")
 """Operations beside the pointwise ones.
@@ -25,16 +25,17 @@ that is in value. ``put``: for every number of the argument, in order, the place
 
 
 class ShapeError(Exception):
-    """An operation that mixes the samples of a batch, or whose shapes do not fit."""
+    """An operation mixes the samples of a batch, or its shapes do not fit together."""
 
 
 class TensorBuilder(Builder):
-    """Grows a graph of tensors. A shape is that of one sample, with the batch dimension in it, of what one sample has
-    there: usually 1.
+    """Builds a graph of tensors.
+
+    A shape is that of one sample; the dimension of the batch has the size that one sample has there, usually 1.
 
     Attributes:
-        shapes: of each node.
-        axes: where the batch is in each node; None: all samples share it.
+        shapes: the shape of each node.
+        axes: the dimension of the batch in each node; None if all samples share the node.
     """
 
     def __init__(self) -> None:
@@ -43,7 +44,7 @@ class TensorBuilder(Builder):
         self.axes: list[int | None] = []
 
     def add(self, op: str, *arguments: int, value: Any = 0, shape: Shape | None = None, axis: int | None = None) -> int:
-        """Position of a node like this, new or already there."""
+        """Return the position of a node like this one, which is added unless there is one."""
         if shape is None:
             shape, axis = self.broadcast(arguments) if op in OPERATIONS else ((), None)
         known = len(self.nodes)
@@ -56,7 +57,7 @@ class TensorBuilder(Builder):
         return place
 
     def apply(self, op: str, *arguments: int) -> int:
-        """A pointwise operation, simplified where that changes neither value nor shape."""
+        """Add a pointwise operation, simplified where that changes neither value nor shape."""
         shape, _ = self.broadcast(arguments)
         constants = [self._as_constant(a) for a in arguments]
         if self.broadcast(constants)[0] == shape:
@@ -71,7 +72,7 @@ class TensorBuilder(Builder):
         return self.add(op, *arguments)
 
     def fill(self, value: float | bool, shape: Shape, axis: int | None) -> int:
-        """A constant in every place."""
+        """Add a constant tensor."""
         return self.add("fill", value=float(value), shape=shape, axis=axis)
 
     def _as_constant(self, place: int) -> int:
@@ -79,7 +80,7 @@ class TensorBuilder(Builder):
         return self.constant(fill_value(node)) if node.op == "fill" else place
 
     def broadcast(self, arguments: Sequence[int]) -> tuple[Shape, int | None]:
-        """The shape of the result of a pointwise operation, and where the batch is in it."""
+        """Return the shape of the result of a pointwise operation, and the dimension of the batch."""
         dims = max((len(self.shapes[a]) for a in arguments), default=0)
         shape = [1] * dims
         axes = set()
@@ -98,7 +99,7 @@ class TensorBuilder(Builder):
         return tuple(shape), axes.pop() if axes else None
 
     def view(self, base: int, shape: Shape, strides: Shape, offset: int, axis: int | None) -> int:
-        """A strided part of a node that is laid out in order."""
+        """Add a strided view of a contiguous node."""
         assert self.nodes[base].op != "view"
         whole = self.shapes[base]
         if (
@@ -115,7 +116,7 @@ class TensorBuilder(Builder):
         return _locate(self.nodes, self.shapes, place)
 
     def build_tensor_graph(self, outputs: Sequence[int]) -> "TensorGraph":
-        """The graph of these results, without what they do not need."""
+        """Return the graph of these results, without dead code."""
         return extract_graph(TensorGraph(tuple(self.nodes), tuple(self.shapes), ()), outputs)
 
 
@@ -142,17 +143,17 @@ def _locate(nodes: Sequence[Node], shapes: Sequence[Shape], place: int) -> tuple
 
 
 def structural_value(node: Any) -> Any:
-    """What a structural node says beside its shape."""
+    """Return the value of a structural node, without its shape."""
     return node.value[0]
 
 
 def fill_value(node: Any) -> float | bool:
-    """The constant of a ``fill``."""
+    """Return the constant of a ``fill``."""
     return node.value[0]
 
 
 def contiguous_strides(shape: Shape) -> Shape:
-    """Strides of what lies in order."""
+    """Return the strides of a contiguous tensor."""
     strides, step = [], 1
     for size in reversed(shape):
         strides.append(step)
@@ -165,12 +166,12 @@ def _are_equal_strides(strides: Shape, others: Shape, shape: Shape) -> bool:
 
 
 def size_of(shape: Shape) -> int:
-    """How many numbers."""
+    """Return how many numbers a tensor of this shape has."""
     return math.prod(shape)
 
 
 def find_needed(graph: TensorGraph, results: Sequence[int], stops: Callable[[int], bool]) -> set[int]:
-    """What the results need; not what nodes at which one stops need."""
+    """Find the nodes that the results need, but not those that only nodes in ``stops`` need."""
     needed, open_ = set(results), list(results)
     while open_:
         i = open_.pop()
@@ -184,7 +185,7 @@ def find_needed(graph: TensorGraph, results: Sequence[int], stops: Callable[[int
 
 
 def extract_graph(graph: TensorGraph, outputs: Sequence[int], saved: dict[int, int] | None = None) -> TensorGraph:
-    """The graph of some results; ``saved`` are nodes that come from elsewhere, under these numbers."""
+    """Return the graph of some results; ``saved`` maps nodes to the numbers of placeholders that replace them."""
     saved = saved or {}
     kept = sorted(find_needed(graph, outputs, lambda i: i in saved))
     places = {old: new for new, old in enumerate(kept)}

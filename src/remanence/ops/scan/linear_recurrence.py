@@ -1,11 +1,11 @@
-"""The linear recurrence h_t = A_t h_{t-1} + b_t over all of time at once, in plain tensor operations."""
+"""Solves the linear recurrence h_t = A_t h_{t-1} + b_t for all time steps at once, in plain tensor operations."""
 
 import torch
 from jaxtyping import Float
 from torch import Tensor
 
 CHUNK = 16
-"""Steps that are walked one after another, in every chunk of time at once."""
+"""The number of time steps in a chunk; they are processed one after another, in all chunks at once."""
 
 
 def solve(
@@ -15,12 +15,13 @@ def solve(
     *,
     reverse: bool = False,
 ) -> Float[Tensor, "states batch time channels"]:
-    """All h_t of ``h_t = A_t h_{t-1} + b_t``.
+    """Compute all h_t of ``h_t = A_t h_{t-1} + b_t``.
 
-    An associative scan that moves few bytes. Time is cut into chunks of :data:`CHUNK` steps. One walk through all
-    chunks at once composes the steps of each into one affine map; the same recurrence over those maps, CHUNK times
-    shorter, gives the state at the end of each chunk; a second walk fills in the states between. Depth O(CHUNK log T);
-    A and b are read twice; beside the result it takes about 2 (n² + n) / CHUNK numbers a step and lane (n states).
+    This is an associative scan that moves few bytes. Time is divided into chunks of :data:`CHUNK` steps. One pass
+    through all chunks at once composes the steps of each into one affine map; the same recurrence over those maps,
+    CHUNK times shorter, gives the state at the end of each chunk; a second pass fills in the states between. The depth
+    is O(CHUNK log T); A and b are read twice; for n states the extra memory is about 2 (n² + n) / CHUNK numbers per
+    step and lane.
 
     Args:
         a: A_t, ``[to, from, batch, time, channels]``; or only its diagonal, ``[state, batch, time, channels]``.
@@ -36,7 +37,7 @@ def solve(
 
 
 def _fill(a: Tensor, b: Tensor, h: Tensor, before: Tensor, reverse: bool) -> None:
-    """The solution, written to ``h``."""
+    """Write the solution to ``h``."""
     time = b.shape[-2]
     chunks = time // CHUNK
     if chunks < 2:
@@ -70,7 +71,7 @@ def _walk(a: Tensor, b: Tensor, h: Tensor, before: Tensor, steps: list[int]) -> 
 
 
 def _compose(a: Tensor, b: Tensor, steps: list[int]) -> tuple[Tensor, Tensor]:
-    """Of each chunk, the affine map from the state before it to the state at its end."""
+    """Compute for each chunk the affine map from the state before it to the state at its end."""
     product, shift = a.select(-3, steps[0]), b.select(-3, steps[0])
     for t in steps[1:]:
         a_t, b_t = a.select(-3, t), b.select(-3, t)
@@ -87,7 +88,7 @@ def _product(left: Tensor, right: Tensor) -> Tensor:
 
 
 def _step(a: Tensor, b: Tensor, out: Tensor, before: Tensor) -> Tensor:
-    """``A h + b``, written to ``out``, which must not be ``before``."""
+    """Write ``A h + b`` to ``out``, which must not be ``before``."""
     if a.ndim == b.ndim:
         return torch.addcmul(b, a, before, out=out)
     torch.addcmul(b, a[:, 0], before[0], out=out)

@@ -1,4 +1,4 @@
-"""The traced graphs in a plain loop over time, both ways: what runs where no fused loop applies."""
+"""A backend that evaluates the traced graphs in a plain loop over time, if no fused loop can run."""
 
 from collections.abc import Sequence
 
@@ -11,12 +11,12 @@ from remanence.ops.scan.trace import TracedStep
 
 
 def refuses(traced: TracedStep, like: Tensor) -> str | None:
-    """Nothing."""
+    """Return None: this backend runs every step."""
     return None
 
 
 def forward(traced: TracedStep, inputs: Tensors, state: Tensors, params: Group) -> Tensors:
-    """States after every step, [batch, time, channels] each."""
+    """Compute the states after every step, [batch, time, channels] each."""
     history, params = [], unbind_group(params, PARAMS)
     for x in zip(*(x.unbind(1) for x in inputs), strict=True):
         new = evaluate(traced.forward, {"state": state, "input": x, "param": params}, state[0])
@@ -33,7 +33,7 @@ def backward(
     grad_states: Sequence[Tensor | None],
     grad_final: Sequence[Tensor | None],
 ) -> Gradients:
-    """Gradients of states, inputs and params."""
+    """Compute the gradients of states, inputs and params."""
     inputs, state, params = *primals[:2], unbind_group(primals[2], PARAMS)
     count = len(state)
     graph = traced.vjp(tuple(needs))
@@ -56,5 +56,5 @@ def backward(
 
 
 def source(traced: TracedStep, needs: Sequence[bool]) -> str:
-    """Both graphs."""
+    """Return both graphs as text."""
     return f"{traced.forward}\n\n{traced.vjp(tuple(needs))}\n"
