@@ -6,6 +6,7 @@ from pathlib import Path
 import numpy as np
 import torch
 from jaxtyping import Bool, Float
+from studies.holding.phases import Phases, find_phases
 from torch import Tensor
 
 from remanence import tasks
@@ -13,7 +14,6 @@ from remanence.analysis import holding
 from remanence.errors import UserError
 from remanence.models import SequenceModel
 from remanence.report import Run
-from remanence.study.phases import Phases, find_phases
 from remanence.training import Experiment, RunConfig
 from remanence.training.run import load_weights
 
