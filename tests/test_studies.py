@@ -11,7 +11,7 @@ from remanence.studies import find_studies, load_study
 
 STUDY = """\
 from remanence import training
-from studies.short.page import write
+from studies.short import page
 
 def plan(folder, settings):
     task = {"name": "recall", "options": {"delay": 3, "symbols": 2, "train": 16, "validation": 16, "test": 16}}
@@ -20,7 +20,7 @@ def plan(folder, settings):
 
 def answer(plans, folder, tell):
     tell(1, 1)
-    return write(folder, [config.training.epochs for config in plans["only"].values()])
+    return page.write(folder, [config.training.epochs for config in plans["only"].values()])
 """
 PAGE = """\
 def write(folder, epochs):
@@ -36,6 +36,7 @@ def here(tmp_path, monkeypatch):
     folder = tmp_path / "here"
     folder.mkdir()
     monkeypatch.chdir(folder)
+    monkeypatch.setitem(sys.modules, "studies", None)  # not to be had by a plain import
     return folder
 
 

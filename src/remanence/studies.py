@@ -1,6 +1,6 @@
 """Where the studies lie, which are not part of the package: in the clone it is imported from, or the current folder."""
 
-import importlib.util
+import importlib
 import sys
 from pathlib import Path
 from types import ModuleType
@@ -33,7 +33,9 @@ def load_study(name: str) -> ModuleType:
         )
     if name not in found:
         raise UserError(f"unknown study {name!r}; known: {', '.join(sorted(found))}")
-    module = _import_package(f"studies.{name}", found[name])
+    package = sys.modules["studies"] = ModuleType("studies")  # no other package of this name comes in between
+    package.__path__ = [str(place.absolute()) for place in _list_places()]
+    module = importlib.import_module(f"studies.{name}")
     if missing := [function for function in ("plan", "answer") if not hasattr(module, function)]:
         raise UserError(f"{found[name]} is not a study: it has no function {' and no function '.join(missing)}")
     return module
@@ -43,12 +45,3 @@ def _list_places() -> list[Path]:
     package = Path(remanence.__file__).parent
     clones = [package.parents[1]] if package.parent.name == "src" else []
     return [folder / "studies" for folder in (*clones, Path())]
-
-
-def _import_package(name: str, folder: Path) -> ModuleType:
-    spec = importlib.util.spec_from_file_location(name, folder.absolute() / "__init__.py")
-    assert spec is not None
-    assert spec.loader is not None
-    module = sys.modules[name] = importlib.util.module_from_spec(spec)  # its own modules are imported through it
-    spec.loader.exec_module(module)
-    return module
