@@ -3,15 +3,14 @@
 from collections.abc import Callable, Sequence
 from pathlib import Path
 
-from studies.holding.exact import run_silent
-from studies.holding.figures import Histories
-from studies.holding.neurons import Neurons, trace_training
-from studies.holding.success import format_label, group_successes
-
 from remanence import report, training
 from remanence.report import Run
 from remanence.training import RunConfig
 from studies.holding import answers, markdown
+from studies.holding.exact import run_silent
+from studies.holding.figures import Histories
+from studies.holding.neurons import Neurons, trace_training
+from studies.holding.success import format_label, group_successes
 
 RECIPES = Path(__file__).parent / "recipes"
 PARTS = ("holding", "bias", "delay", "tasks", "variants")

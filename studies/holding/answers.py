@@ -3,13 +3,13 @@
 from collections.abc import Callable, Iterable, Sequence
 
 import numpy as np
+
+from studies.holding import figures
 from studies.holding.exact import Held
 from studies.holding.figures import Histories, select_holders
 from studies.holding.markdown import Answer, Table
 from studies.holding.neurons import Neurons
 from studies.holding.success import Success
-
-from studies.holding import figures
 
 RANGE = "median over the seeds, lowest and highest in brackets"
 

@@ -7,11 +7,11 @@ import matplotlib
 import numpy as np
 from matplotlib.axes import Axes
 from matplotlib.figure import Figure
+
+from remanence.report.style import DESKTOP, LIGHT, MARKERS, make_settings
 from studies.holding.exact import Held
 from studies.holding.neurons import Neurons
 from studies.holding.success import Success
-
-from remanence.report.style import DESKTOP, LIGHT, MARKERS, make_settings
 
 Histories = Mapping[str, Sequence[Sequence[Neurons]]]
 """Of each layer, of each seed, the neurons over training."""

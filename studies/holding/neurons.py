@@ -6,7 +6,6 @@ from pathlib import Path
 import numpy as np
 import torch
 from jaxtyping import Bool, Float
-from studies.holding.phases import Phases, find_phases
 from torch import Tensor
 
 from remanence import tasks
@@ -16,6 +15,7 @@ from remanence.models import SequenceModel
 from remanence.report import Run
 from remanence.training import Experiment, RunConfig
 from remanence.training.run import load_weights
+from studies.holding.phases import Phases, find_phases
 
 PROBED = 256  # sequences at most
 AWAY = 1e-3  # of its spread: nearer to 0, a neuron counts as at 0

@@ -1,6 +1,7 @@
 import math
 
 import pytest
+
 from studies.holding.exact import HELD, run_silent
 
 

@@ -1,11 +1,11 @@
 import numpy as np
 import torch
-from studies.holding.neurons import measure_neurons
-from studies.holding.phases import find_phases
 
 from remanence import tasks
 from remanence.models import SequenceModel
 from remanence.nn import Fastlane, PersistentLinear
+from studies.holding.neurons import measure_neurons
+from studies.holding.phases import find_phases
 
 
 def batch_of(task, count=64):

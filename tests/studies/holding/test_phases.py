@@ -1,8 +1,8 @@
 import pytest
 import torch
-from studies.holding.phases import find_phases
 
 from remanence import tasks
+from studies.holding.phases import find_phases
 
 
 def test_recall_is_written_while_it_is_shown():

@@ -2,9 +2,9 @@ import dataclasses
 from pathlib import Path
 
 import numpy as np
-from studies.holding.success import group_successes
 
 from remanence.report import Run
+from studies.holding.success import group_successes
 
 
 def run(seed, metric, solved=0.1, options=None, **model):
