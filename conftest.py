@@ -24,7 +24,7 @@ def find_checked_modules() -> list[str]:
     return [".".join(path.relative_to(SRC).with_suffix("").parts) for path in (*top, *shaped)]
 
 
-jaxtyping.install_import_hook(find_checked_modules(), "beartype.beartype")
+jaxtyping.install_import_hook([*find_checked_modules(), "studies"], "beartype.beartype")
 
 # One thread a worker, so that two workers on two cores do not fight.
 torch.set_num_threads(1)

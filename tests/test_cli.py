@@ -296,7 +296,11 @@ atexit.register(lambda: sys.stderr.write(" ".join(sorted({{*{HEAVY!r}}} & {{*sys
 from remanence.cli.app import main
 main()
 """
-    for words, name in (("remanence train re", "retrieval"), ("remanence preview mn", "mnist")):
+    for words, name in (
+        ("remanence train re", "retrieval"),
+        ("remanence preview mn", "mnist"),
+        ("remanence study ho", "holding"),
+    ):
         done = subprocess.run(
             [sys.executable, "-c", program], env={**environment, "COMP_WORDS": words}, capture_output=True, text=True
         )

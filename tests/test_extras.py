@@ -51,7 +51,7 @@ MODULES = [  # all but those of the command, which only cli/app.py loads; it say
     if path.name == "console.py" or not (path.name.startswith("__") or path.parent.name == "cli")
 ]
 NEEDING = re.compile(
-    r"remanence\.(cli\.console|inspection|report|runs|study|tasks\.dashes|tasks\.scenes|training|wiring\.picture|yaml_files)\b"
+    r"remanence\.(cli\.console|inspection|report|runs|tasks\.dashes|tasks\.scenes|training|wiring\.picture|yaml_files)\b"
 )
 
 PROGRAM = """

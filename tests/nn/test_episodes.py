@@ -5,10 +5,10 @@ from itertools import pairwise
 
 import pytest
 import torch
-from tests.nn.test_contract import LAYERS, assert_same, make
 from torch.utils import _pytree as pytree
 
 from remanence import nn, wiring
+from tests.nn.test_contract import LAYERS, assert_same, make
 
 BATCH, TIME = 4, 20
 LENGTHS = torch.tensor([20, 7, 1, 0])

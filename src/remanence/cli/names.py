@@ -1,9 +1,10 @@
-"""Names of layers and tasks, for the shell: at a TAB there is no time to load PyTorch."""
+"""Names of layers, tasks and studies, for the shell: at a TAB there is no time to load PyTorch."""
 
 from collections.abc import Iterable
 from importlib.metadata import entry_points
 
 from remanence.registry import make_unknown_error
+from remanence.studies import find_studies
 
 LAYERS = (
     "alstm",
@@ -58,6 +59,11 @@ def complete_layer(incomplete: str) -> list[str]:
 def complete_task(incomplete: str) -> list[str]:
     """List the names of tasks that start like this."""
     return _begin(incomplete, TASKS, "remanence.tasks")
+
+
+def complete_study(incomplete: str) -> list[str]:
+    """List the names of studies that start like this."""
+    return sorted(name for name in find_studies() if name.startswith(incomplete))
 
 
 def check_names(*, layers: Iterable[str] = (), tasks: Iterable[str] = ()) -> None:

@@ -7,28 +7,28 @@ import typer
 from rich.markdown import Markdown
 
 from remanence.cli.console import out, say
+from remanence.cli.names import complete_study
 from remanence.cli.options import Jobs, Output, Overwrite, Set
 from remanence.cli.progress import show_bar, show_progress
-from remanence.errors import UserError
-
-STUDIES = ("holding",)
+from remanence.studies import load_study
 
 
 def study(
-    name: Annotated[str, typer.Argument(metavar="STUDY", help=f"Which: {', '.join(STUDIES)}.")],
+    name: Annotated[
+        str,
+        typer.Argument(metavar="STUDY", help="Which: a folder in studies/.", autocompletion=complete_study),
+    ],
     settings: Set = [],  # noqa: B006 (Typer wants a list)
     output: Output = None,
     jobs: Jobs = None,
     overwrite: Overwrite = False,
 ) -> None:
     """Train everything that a question needs, and write a page that answers it; repeat it to resume."""
-    if name not in STUDIES:
-        raise UserError(f"unknown study {name!r}; known: {', '.join(STUDIES)}")
+    chosen = load_study(name)
     from remanence import training  # slow to load
-    from remanence.study import holding
 
     folder = output or Path("runs") / f"study-{name}"
-    plans = holding.plan(folder, settings)
+    plans = chosen.plan(folder, settings)
     runs = {path: config for part in plans.values() for path, config in part.items()}
     with show_progress(len(runs)) as tell:
         training.compare(
@@ -38,7 +38,7 @@ def study(
             tell=tell,
         )
     with show_bar("looking into the networks") as tell_measured:
-        page = holding.answer(plans, folder, tell_measured)
+        page = chosen.answer(plans, folder, tell_measured)
     text = page.read_text(encoding="utf-8")
     if out.is_terminal:
         out.print(Markdown(text))

@@ -2,7 +2,7 @@ import math
 
 import pytest
 
-from remanence.study.exact import HELD, run_silent
+from studies.holding.exact import HELD, run_silent
 
 
 @pytest.mark.parametrize("layer", ["persistent", "fastlane"])

@@ -4,28 +4,28 @@ from collections.abc import Callable, Sequence
 from pathlib import Path
 
 from remanence import report, training
-from remanence.recipes import recipe_folder
 from remanence.report import Run
-from remanence.study import answers, markdown
-from remanence.study.exact import run_silent
-from remanence.study.figures import Histories
-from remanence.study.neuron_history import Neurons, trace_training
-from remanence.study.success import format_label, group_successes
 from remanence.training import RunConfig
+from studies.holding import answers, markdown
+from studies.holding.exact import run_silent
+from studies.holding.figures import Histories
+from studies.holding.neurons import Neurons, trace_training
+from studies.holding.success import format_label, group_successes
 
+RECIPES = Path(__file__).parent / "recipes"
 PARTS = ("holding", "bias", "delay", "tasks", "variants")
-"""The recipes in ``recipes/holding`` that the answers rest on."""
+"""The recipes in ``recipes`` that the answers rest on."""
 
 TITLE = "Holding: three open questions, answered"
 INTRODUCTION = """\
 A neuron whose activation is never wiped, `n <- f(n + Σ w·input + b)`, holds its value as long as its net input is 0.
 Those who proposed it left questions open: does a network learn to keep the net input of such neurons at 0, do their
 biases move to 0, does it learn at all? Everything below is written by `remanence study holding`, from the runs of
-`recipes/holding/`: `PersistentLinear`, `Fastlane` at several densities, and rivals with as many parameters.
+`studies/holding/recipes/`: `PersistentLinear`, `Fastlane` at several densities, and rivals with as many parameters.
 
 A neuron *holds* here if at least half of the variance of its value, over all steps that only hold, is linear in what is
 to be remembered (the symbol in `recall`, the bits in `flipflop`). The wiring of a sparse `Fastlane` is drawn once for
-all seeds. Learning rates are the best of three for each layer and task (`recipes/holding/rates.yaml`, one seed)."""
+all seeds. Learning rates are the best of three for each layer and task (`rates.yaml` there, one seed)."""
 
 FUNCTIONS = ("relu", "leaky_relu", "tanh", "softplus")
 
@@ -40,9 +40,8 @@ def plan(folder: Path, overrides: Sequence[str] = ()) -> dict[str, dict[Path, Ru
     Raises:
         ValueError: the recipes are missing, or an override does not fit.
     """
-    source = recipe_folder() / "holding"
     return {
-        part: training.plan(training.read_recipe(source / f"{part}.yaml", overrides).runs(), folder / part)
+        part: training.plan(training.read_recipe(RECIPES / f"{part}.yaml", overrides).runs(), folder / part)
         for part in PARTS
     }
 

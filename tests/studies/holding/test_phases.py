@@ -2,7 +2,7 @@ import pytest
 import torch
 
 from remanence import tasks
-from remanence.study.phases import find_phases
+from studies.holding.phases import find_phases
 
 
 def test_recall_is_written_while_it_is_shown():

@@ -13,9 +13,9 @@ from remanence.analysis import holding
 from remanence.errors import UserError
 from remanence.models import SequenceModel
 from remanence.report import Run
-from remanence.study.phases import Phases, find_phases
 from remanence.training import Experiment, RunConfig
 from remanence.training.run import load_weights
+from studies.holding.phases import Phases, find_phases
 
 PROBED = 256  # sequences at most
 AWAY = 1e-3  # of its spread: nearer to 0, a neuron counts as at 0

@@ -4,8 +4,8 @@ import torch
 from remanence import tasks
 from remanence.models import SequenceModel
 from remanence.nn import Fastlane, PersistentLinear
-from remanence.study.neuron_history import measure_neurons
-from remanence.study.phases import find_phases
+from studies.holding.neurons import measure_neurons
+from studies.holding.phases import find_phases
 
 
 def batch_of(task, count=64):

@@ -3,18 +3,15 @@
 from collections.abc import Iterable, Mapping, Sequence
 from typing import Any
 
+import matplotlib
 import numpy as np
+from matplotlib.axes import Axes
+from matplotlib.figure import Figure
 
-from remanence.extras import require_extra
 from remanence.report.style import DESKTOP, LIGHT, MARKERS, make_settings
-from remanence.study.exact import Held
-from remanence.study.neuron_history import Neurons
-from remanence.study.success import Success
-
-with require_extra("train", "remanence.study"):
-    import matplotlib
-    from matplotlib.axes import Axes
-    from matplotlib.figure import Figure
+from studies.holding.exact import Held
+from studies.holding.neurons import Neurons
+from studies.holding.success import Success
 
 Histories = Mapping[str, Sequence[Sequence[Neurons]]]
 """Of each layer, of each seed, the neurons over training."""

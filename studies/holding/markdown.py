@@ -4,11 +4,9 @@ from collections.abc import Sequence
 from dataclasses import dataclass
 from pathlib import Path
 
-from remanence.extras import require_extra
-from remanence.files import replace_file, write_text
+from matplotlib.figure import Figure
 
-with require_extra("train", "remanence.study"):
-    from matplotlib.figure import Figure
+from remanence.files import replace_file, write_text
 
 
 @dataclass(frozen=True)

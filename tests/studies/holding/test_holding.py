@@ -6,7 +6,7 @@ from typer.testing import CliRunner
 from remanence import report, training
 from remanence.cli.app import app
 from remanence.errors import RunError
-from remanence.study import holding
+from studies import holding
 
 RECIPE = """\
 title: {part}
@@ -27,7 +27,7 @@ def small_recipes(tmp_path, monkeypatch):
     for part in holding.PARTS:
         more = "snapshot_every: 1" if part == "holding" else "stop_at_metric: 0.3"
         (folder / f"{part}.yaml").write_text(RECIPE.format(part=part, more=more))
-    monkeypatch.setattr(holding, "recipe_folder", lambda: folder.parent)
+    monkeypatch.setattr(holding, "RECIPES", folder)
 
 
 def test_the_page_answers_from_the_runs(tmp_path, small_recipes):
@@ -75,6 +75,6 @@ def test_a_study_that_does_not_exist_is_named():
 
 
 def test_missing_recipes_are_named(tmp_path, monkeypatch):
-    monkeypatch.setattr(holding, "recipe_folder", lambda: tmp_path / "recipes")
+    monkeypatch.setattr(holding, "RECIPES", tmp_path / "recipes/holding")
     with pytest.raises(ValueError, match=r"cannot read the recipe .*recipes/holding/holding\.yaml"):
         holding.plan(tmp_path)

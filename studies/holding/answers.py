@@ -4,12 +4,12 @@ from collections.abc import Callable, Iterable, Sequence
 
 import numpy as np
 
-from remanence.study import figures
-from remanence.study.exact import Held
-from remanence.study.figures import Histories, select_holders
-from remanence.study.markdown import Answer, Table
-from remanence.study.neuron_history import Neurons
-from remanence.study.success import Success
+from studies.holding import figures
+from studies.holding.exact import Held
+from studies.holding.figures import Histories, select_holders
+from studies.holding.markdown import Answer, Table
+from studies.holding.neurons import Neurons
+from studies.holding.success import Success
 
 RANGE = "median over the seeds, lowest and highest in brackets"
 

@@ -4,7 +4,7 @@ from pathlib import Path
 import numpy as np
 
 from remanence.report import Run
-from remanence.study.success import group_successes
+from studies.holding.success import group_successes
 
 
 def run(seed, metric, solved=0.1, options=None, **model):

@@ -1,1 +1,0 @@
-"""Studies: questions, the runs that answer them, and a page of answers."""
