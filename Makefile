@@ -10,10 +10,10 @@ IS_CUDA_BUILD := import importlib.metadata as m, sys; sys.exit(not any("nvidia" 
 CPU_TORCH := 6746dbcbeb526eb61330b76b41ff1b4eb848951103a892eeb080dfa2b264667b
 
 .DEFAULT_GOAL := help
-.PHONY: help demo test lint bench docs lock clean
+.PHONY: help demo test test-all lint bench docs lock clean
 
 help: ## Show this list
-	@grep -E '^[a-z]+:.*## ' $(MAKEFILE_LIST) | awk -F ':.*## ' '{printf "  make %-7s %s\n", $$1, $$2}'
+	@grep -E '^[a-z-]+:.*## ' $(MAKEFILE_LIST) | awk -F ':.*## ' '{printf "  make %-8s %s\n", $$1, $$2}'
 
 $(STAMP): pyproject.toml requirements.lock requirements-torch.lock requirements-cuda.lock
 	@$(PYTHON) -c 'import sys; sys.exit(f"Python 3.11 or later is needed, this is {sys.version.split()[0]}: make PYTHON=python3.11 ...") if sys.version_info < (3, 11) else None'
@@ -30,7 +30,10 @@ $(STAMP): pyproject.toml requirements.lock requirements-torch.lock requirements-
 demo: $(STAMP) ## Train four memories on two tasks, print the table, write runs/demo/report.html
 	$(BIN)/remanence compare recipes/demo.yaml --output runs/demo --overwrite
 
-test: $(STAMP) ## Run the whole test suite
+test: $(STAMP) ## Run the tests, but for those marked slow
+	$(BIN)/python -m pytest -n 2 -q -m "not slow"
+
+test-all: $(STAMP) ## Run all tests, as CI does
 	$(BIN)/python -m pytest -n 2 -q
 
 lint: $(STAMP) ## Check style and types, those of the README's and the pages' Python too

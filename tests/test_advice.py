@@ -115,6 +115,7 @@ ADVICE = {
 }
 
 
+@pytest.mark.slow
 @pytest.mark.unchecked
 @pytest.mark.parametrize("name", ADVICE)
 def test_what_an_error_advises_is_accepted(name):

@@ -82,6 +82,7 @@ def test_train_then_again_then_report(remanence, tmp_path):
     assert (tmp_path / "run/report.html").stat().st_size > 10_000
 
 
+@pytest.mark.slow
 def test_the_demo_at_a_tiny_size(here, tmp_path):
     """The recipe of `make demo`, both tasks and all its memories, at one epoch of a few steps."""
     recipe = yaml.safe_load((Path(__file__).parents[1] / "recipes/demo.yaml").read_text())

@@ -12,6 +12,7 @@ from remanence.cli.console import accept_all_letters, print_json, say
 LETTERS = "Wᵀ → λ ─ é \udcff"  # the last: a byte of a file's name that is no letter
 
 
+@pytest.mark.slow
 @pytest.mark.parametrize("encoding", ["ascii", "cp1252", "ascii:surrogateescape", "utf-8"])
 def test_commands_in_an_encoding_that_lacks_letters(encoding, tmp_path):
     environment = {**os.environ, "PYTHONIOENCODING": encoding, "COLUMNS": "200"}

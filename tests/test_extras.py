@@ -101,6 +101,7 @@ def outcome(request, tmp_path_factory):
     return request.param, json.loads(done.stdout)
 
 
+@pytest.mark.slow
 def test_what_needs_an_extra_names_it_and_the_rest_works(outcome):
     missing, said = outcome
     for call, extra in CALLS.items():

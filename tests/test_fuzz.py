@@ -51,6 +51,7 @@ for number in range(7):
 """
 
 
+@pytest.mark.slow
 def test_it_sees_every_kind_of_fault():
     code = FAULTS.format(folder=str(SCRIPT.parent))
     done = subprocess.run([sys.executable, "-c", code], capture_output=True, text=True, timeout=100)

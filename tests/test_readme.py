@@ -13,6 +13,7 @@ ROOT = Path(__file__).parents[1]
 TUTORIAL = sorted(str(page.relative_to(ROOT)) for page in (ROOT / "docs" / "tutorial").glob("*.md"))
 
 
+@pytest.mark.slow
 @pytest.mark.parametrize("page", ["README.md", "docs/index.md", "docs/instruments.md", *TUTORIAL])
 def test_the_python_of_a_page_runs(page, monkeypatch):
     monkeypatch.setenv("MPLBACKEND", "agg")

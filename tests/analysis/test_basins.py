@@ -64,6 +64,7 @@ def test_the_flip_flop_holds_two_states_and_a_saddle_between():
     assert (found.shares - 0.5).abs().max() < 0.02
 
 
+@pytest.mark.slow
 def test_the_state_splits_where_the_equation_says():
     value = critical()
     found = bifurcation(symmetric, [0.6 * value, 0.98 * value, 1.02 * value, 1.5 * value], starts=24)

@@ -41,6 +41,7 @@ def test_what_does_not_fade_is_said(make_leak, decay, word, why):
     assert why in lines["lyapunov"].measure(subject).sentence
 
 
+@pytest.mark.slow
 def test_a_run_end_to_end(fastlane_card, tmp_path):
     found = fastlane_card
     assert "trained on retrieval with seed 0 (finished)" in found.subject.about

@@ -99,6 +99,7 @@ def test_lengths_of_the_whole_change_nothing(layer):
     assert_same(layer(x, state, lengths=whole, **options), layer(x, state, **options))
 
 
+@pytest.mark.slow
 def test_a_long_sequence_in_single_precision(layer):
     layer = layer.float()
     x, reset = torch.randn(3, 70, 3), torch.rand(3, 70) < 0.1

@@ -136,6 +136,7 @@ def test_what_is_held_over_100_000_steps(nonlinearity, holds):
     assert holds or final[0, 2] < 0.01
 
 
+@pytest.mark.slow
 @pytest.mark.parametrize("density", [0.3, 0.6])  # edge by edge, and as a matrix
 @pytest.mark.parametrize("options", [{"ticks": 3}, {"leak": 0.2, "nonlinearity": "tanh"}, {"max_norm": 0.5}])
 def test_gradcheck(density, options):

@@ -59,6 +59,7 @@ def values_and_gradients(layer, x, state=None, **options):
     return [*leaves, *found]
 
 
+@pytest.mark.slow
 @pytest.mark.parametrize(("dtype", "batch"), [(torch.float32, 9), (torch.float64, 1)])
 def test_compiled_loops_are_right(layer, uncompiled, dtype, batch, monkeypatch):
     calls = []

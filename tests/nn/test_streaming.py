@@ -43,6 +43,7 @@ def reloaded(program):
     return load(file).module()
 
 
+@pytest.mark.slow
 @pytest.mark.unchecked
 @pytest.mark.parametrize("name", [*nn.layers, *WIRED])
 def test_exported_saved_and_loaded_it_steps_to_what_forward_gives(name):
@@ -77,6 +78,7 @@ def test_weights_trained_after_the_export_do_not_change_it():
     assert not torch.allclose(streaming(x, *state)[0], before)
 
 
+@pytest.mark.slow
 @pytest.mark.unchecked
 @pytest.mark.skipif(shutil.which("g++") is None, reason="AOTInductor needs a C++ compiler")
 def test_compiled_for_cpp_it_steps_to_what_forward_gives(tmp_path):

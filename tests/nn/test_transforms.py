@@ -46,6 +46,7 @@ def assert_same(a, b):
         torch.testing.assert_close(left, right)
 
 
+@pytest.mark.slow
 @pytest.mark.filterwarnings("ignore::torch.jit.TracerWarning", "ignore::DeprecationWarning")
 @pytest.mark.unchecked  # sizes are tensors in a trace
 def test_jit_trace_records_the_loop(layer, x):
@@ -188,6 +189,7 @@ def test_checkpoint(layer, x, reentrant):
     assert_same(found, torch.autograd.grad(layer(leaf)[0].square().sum(), wanted))
 
 
+@pytest.mark.slow
 def test_export_with_gradients_on(layer, x):
     leaf = x.clone().requires_grad_()
     program = torch.export.export(layer, (leaf,)).module()
@@ -201,6 +203,7 @@ def gradients_of(y, x, layer):
     return torch.autograd.grad(y.square().sum(), [x, *layer.parameters()])
 
 
+@pytest.mark.slow
 @pytest.mark.unchecked  # their checks are nodes of the graph, too
 def test_compiled_code_gives_the_same_values_and_gradients_and_does_not_unroll_time(layer):
     graphs, compiled_so_far = [], 0

@@ -116,6 +116,7 @@ def test_each_picture_has_variants_for_night_and_for_phones(ordinary):
     assert sizes[0] == sizes[1] < sizes[2] / 2
 
 
+@pytest.mark.slow
 @pytest.mark.parametrize("field", ["layer", "task", "title", "failure", "option"])
 def test_whatever_a_name_holds_is_text(page_of, field):
     fields: dict[str, Any] = {"layer": "lstm", "task": "retrieval"}
@@ -217,6 +218,7 @@ def test_a_page_judged_by_validation_shows_no_test_figures(page_of):
     assert "learning_rate=0.1" in second
 
 
+@pytest.mark.slow
 @pytest.mark.parametrize(
     ("given", "output", "command"),
     [

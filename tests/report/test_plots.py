@@ -127,6 +127,7 @@ SEARCHED = [
 ]
 
 
+@pytest.mark.slow
 @pytest.mark.parametrize("layout", [DESKTOP, PHONE], ids=["desktop", "phone"])
 @pytest.mark.parametrize("draw", [draw_learning, draw_cost])
 @pytest.mark.parametrize("runs", [MANY, CLOSE, SEARCHED], ids=["many", "close", "searched"])

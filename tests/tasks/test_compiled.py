@@ -1,5 +1,6 @@
 """Generators stay compiled for the next process, in a folder that nobody else can write."""
 
+import pytest
 import os
 import subprocess
 import sys
@@ -17,6 +18,7 @@ print(sum(expressions.apply.stats.cache_hits.values()))
 """
 
 
+@pytest.mark.slow
 def test_another_process_compiles_again_only_what_is_damaged(tmp_path):
     environment = {**os.environ, "REMANENCE_CACHE_DIR": str(tmp_path / "cache")}
 

@@ -155,6 +155,7 @@ def test_more_runs_than_can_be_planned_are_refused():
         build_recipe({"title": "t", "comparisons": [comparison]}, ["seeds=100"])
 
 
+@pytest.mark.slow
 @pytest.mark.parametrize(
     ("layer", "fields"),
     [

@@ -185,6 +185,7 @@ def test_a_field_that_does_not_exist_is_named_before_anything_is_trained(tmp_pat
         sweep(recipe(None), tmp_path)
 
 
+@pytest.mark.slow
 def test_the_command(tmp_path, monkeypatch):
     monkeypatch.chdir(tmp_path)
     search = {"fields": {"training.learning_rate": RATES}}

@@ -30,6 +30,7 @@ def device(request, monkeypatch):
     return "cuda"
 
 
+@pytest.mark.slow
 @pytest.mark.parametrize(("neurons", "density"), [(5, 0.0), (19, 0.1), (5, 1.0)])
 @pytest.mark.parametrize(
     ("function", "batch", "ticks", "keep"), [(torch.relu, 1, 1, 1.0), (torch.tanh, 19, 1, 1.0), (torch.relu, 3, 2, 0.7)]

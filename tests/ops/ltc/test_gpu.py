@@ -59,6 +59,7 @@ def test_what_is_not_finite_spreads_along_synapses(device):
     assert_spreads_along_synapses("gpu", device)
 
 
+@pytest.mark.slow
 @pytest.mark.parametrize("dtype", [torch.float32, torch.float64], ids=str)
 def test_steps_of_no_length(device, dtype):
     edges, parameters = synapses(5, 5, 0.5, dtype, device)
@@ -74,6 +75,7 @@ def test_steps_of_no_length(device, dtype):
     assert torch.equal(run("gpu")[1][0], v[0])
 
 
+@pytest.mark.slow
 @pytest.mark.parametrize("timed", [False, True])
 @pytest.mark.parametrize("dtype", [torch.float32, torch.float64], ids=str)
 @pytest.mark.parametrize(("neurons", "_", "batch", "density", "time"), SHAPES)
@@ -110,6 +112,7 @@ for name in ("sum_synapses_forward", "sum_synapses_backward", "evolve_forward", 
 """
 
 
+@pytest.mark.slow
 @needs_triton
 @pytest.mark.parametrize(("numbers", "capability"), [("fp32", 90), ("fp64", 80)])
 def test_compiles_for_gpus_that_are_not_here(tmp_path, numbers, capability):

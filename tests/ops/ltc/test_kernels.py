@@ -90,6 +90,7 @@ def test_evolve_equals_the_loop(kind, shape, sub_steps, timed, strided):
         assert_equal(run, leaves, dtype)
 
 
+@pytest.mark.slow
 def test_gradients_and_second_derivatives(layout):
     edges, parameters = synapses(4, 4, 0.6, torch.float64)
     v, capacitance = leaf(2, 4, dtype=torch.float64), leaf(4, dtype=torch.float64, shift=0.5)

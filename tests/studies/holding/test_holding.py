@@ -50,6 +50,7 @@ def test_the_page_answers_from_the_runs(tmp_path, small_recipes):
             assert ("1/1" in by_layer[name]) == (result.stopped == "solved")
 
 
+@pytest.mark.slow
 def test_the_recipes_of_the_repository_compare_as_many_parameters(tmp_path):
     runs = holding.plan(tmp_path, ["seeds=1"])["delay"].values()
     assert len(runs) == 24

@@ -92,6 +92,7 @@ def compare(step, given, tolerance=1e-9, **options):
     torch.testing.assert_close(grads(got, tensors), grads(expected, tensors), rtol=tolerance, atol=tolerance)
 
 
+@pytest.mark.slow
 @pytest.mark.parametrize("batch", [1, 3, 17, 65])
 @pytest.mark.parametrize("step", CELLS)
 def test_any_batch(step, batch):

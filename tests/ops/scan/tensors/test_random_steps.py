@@ -10,6 +10,7 @@ POINTWISE = [*(f"unary {name}" for name in sorted(UNARY)), *(f"binary {name}" fo
 GROUPS = [POINTWISE[i::6] for i in range(6)]
 
 
+@pytest.mark.slow
 @pytest.mark.parametrize("name", sorted({**PRODUCTS, **REDUCTIONS, **LAYOUT}))
 def test_operation(name):
     """Each alone, on a vector, and on a matrix."""
@@ -24,6 +25,7 @@ def test_pointwise_operations(names):
     assert_same(TensorProblem(program, ((4,), (2, 3)), ((3, 2),), 3, 2, torch.float64, 2), "cpu")
 
 
+@pytest.mark.slow
 @settings(max_examples=10, deadline=None, suppress_health_check=[HealthCheck.too_slow])
 @given(problem=tensor_problems())
 def test_random_steps(problem):
