@@ -1,11 +1,11 @@
 """Generators stay compiled for the next process, in a folder that nobody else can write."""
 
-import pytest
 import os
 import subprocess
 import sys
 
 import numba.core.config
+import pytest
 
 from remanence import private
 from remanence.tasks import compiled

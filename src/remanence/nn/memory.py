@@ -99,7 +99,8 @@ class Memory(Structured):
         real = None if lengths is None else find_real(lengths, batch, time, x.device)
         if real is not None:
             x = mask_padding(real, x)
-            timespans = mask_padding(real, timespans) if isinstance(timespans, Tensor) else timespans
+            if isinstance(timespans, Tensor) and timespans.shape == real.shape:
+                timespans = torch.where(real, timespans, 1)
         options = self._check_timespans(timespans, x)
         if reset is not None:
             check_reset(reset, batch, time)

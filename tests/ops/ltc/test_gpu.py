@@ -12,6 +12,7 @@ from problems import TOLERANCE, assert_spreads_along_synapses, gradients, leaf, 
 
 from remanence import nn
 from remanence.ops import ltc as synaptic
+from remanence.ops.episodes import Episodes
 from remanence.ops.ltc import gpu
 
 HAS_TRITON = importlib.util.find_spec("triton") is not None
@@ -86,9 +87,14 @@ def test_evolve_equals_the_loop(device, dtype, neurons, _, batch, density, time,
     p, q = (leaf(batch, time, neurons, dtype=dtype, shift=0.1, device=device) for _ in range(2))
     spans = leaf(batch, time, dtype=dtype, shift=0.2, device=device) if timed else None
     leaves = [v, p, q, capacitance, *parameters, *([spans] if timed else [])]
+    episodes = None
+    if timed:
+        leaves.append(leaf(batch, neurons, dtype=dtype, device=device))
+        reset, lengths = torch.rand(batch, time, device=device) < 0.4, torch.randint(0, time + 1, (batch,))
+        episodes = Episodes(reset, (leaves[-1],), lengths)
 
     def run(backend):
-        options = {"sub_steps": 2, "timespans": spans, "backend": backend}
+        options = {"sub_steps": 2, "timespans": spans, "backend": backend, "episodes": episodes}
         return synaptic.evolve(v, p, q, capacitance, edges, parameters, **options)
 
     assert_equal(run, leaves, dtype)
@@ -103,8 +109,11 @@ from remanence.ops.ltc.gpu_source import TEXT
 
 numbers, capability = sys.argv[1], int(sys.argv[2])
 real = getattr(triton.language, {"fp32": "float32", "fp64": "float64"}[numbers])
-constants = {"ROWS": 32, "COLUMNS": 32, "REAL": real}
-for name in ("sum_synapses_forward", "sum_synapses_backward", "evolve_forward", "evolve_backward"):
+tiles = {"ROWS": 32, "COLUMNS": 32, "REAL": real}
+names = ["sum_synapses_forward", "sum_synapses_backward"]
+evolutions = ["evolve_forward", "evolve_backward"]
+variants = [(name, tiles | {"RESETS": resets}) for name in evolutions for resets in (False, True)]
+for name, constants in [*((name, tiles) for name in names), *variants]:
     kernel = load_functions(TEXT, False)[name]
     types = {arg: f"*{numbers}" if arg.endswith("_at") else "i32" for arg in kernel.arg_names}
     described = ASTSource(kernel, types | dict.fromkeys(constants, "constexpr"), constexprs=constants)

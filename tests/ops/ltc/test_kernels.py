@@ -11,6 +11,7 @@ from problems import TOLERANCE, assert_spreads_along_synapses, gradients, leaf, 
 
 from remanence import nn
 from remanence.ops import ltc as synaptic
+from remanence.ops.episodes import Episodes
 from remanence.ops.ltc import Edges, SynapseParameters, dense, sparse
 from remanence.ops.ltc import operation as dispatch
 
@@ -69,8 +70,8 @@ def test_sums_over_synapses_equal_the_formula(kind, shape):
 
 @pytest.mark.parametrize("kind", LAYOUTS, ids=["dense", "sparse"])
 @settings(max_examples=25, deadline=None)
-@given(shape=shapes, sub_steps=st.integers(1, 3), timed=st.booleans(), strided=st.booleans())
-def test_evolve_equals_the_loop(kind, shape, sub_steps, timed, strided):
+@given(shape=shapes, sub_steps=st.integers(1, 3), timed=st.booleans(), strided=st.booleans(), resetting=st.booleans())
+def test_evolve_equals_the_loop(kind, shape, sub_steps, timed, strided, resetting):
     torch.manual_seed(shape["seed"])
     dtype, batch, time, neurons = shape["dtype"], shape["batch"], shape["time"], shape["receivers"]
     edges, parameters = synapses(neurons, neurons, shape["density"], dtype)
@@ -78,11 +79,15 @@ def test_evolve_equals_the_loop(kind, shape, sub_steps, timed, strided):
     outside = [leaf(batch, time, neurons, dtype=dtype, shift=0.1) for _ in range(2)]
     timespans = leaf(batch, time, dtype=dtype, shift=0.2) if timed else None
     leaves = [v, *outside, capacitance, *parameters, *([timespans] if timed else [])]
+    episodes = None
+    if resetting:
+        leaves.append(leaf(batch, neurons, dtype=dtype))
+        episodes = Episodes(torch.rand(batch, time) < 0.4, (leaves[-1],), torch.randint(0, time + 1, (batch,)))
     # What a user hands over may lie in memory as it likes.
     start, conductance, current = (x.mT.contiguous().mT if strided else x for x in (v, *outside))
 
     def run(backend):
-        options = {"sub_steps": sub_steps, "timespans": timespans, "backend": backend}
+        options = {"sub_steps": sub_steps, "timespans": timespans, "backend": backend, "episodes": episodes}
         return synaptic.evolve(start, conductance, current, capacitance, edges, parameters, **options)
 
     with pytest.MonkeyPatch.context() as patch:
@@ -102,6 +107,14 @@ def test_gradients_and_second_derivatives(layout):
     inputs = (v, p, q, capacitance, *parameters)
     assert torch.autograd.gradcheck(run, inputs)
     assert torch.autograd.gradgradcheck(run, inputs, atol=1e-4)
+
+    def run_anew(first, v, p, q, capacitance, *parameters):
+        episodes = Episodes(torch.tensor([[False, True], [True, False]]), (first,), torch.tensor([2, 1]))
+        return synaptic.evolve(
+            v, p, q, capacitance, edges, SynapseParameters(*parameters), sub_steps=2, episodes=episodes
+        )
+
+    assert torch.autograd.gradcheck(run_anew, (leaf(2, 4, dtype=torch.float64), *inputs))
 
     def sums(x, *parameters):
         return synaptic.sum_synapses(x, edges, SynapseParameters(*parameters))

@@ -60,8 +60,13 @@ class EvolutionKernel:
         self, tensors: Sequence[Tensor], needs: Sequence[bool] | None
     ) -> tuple[tuple[Tensor, ...], tuple[Tensor, ...]]:
         """Compute the states over time, and the last."""
-        states, residuals = self.layout.evolve(self._unpack(tensors), save_residuals=needs is not None)
-        return (states, states[:, -1].clone()), tuple(residuals) if needs is not None else ()
+        given = self._unpack(tensors)
+        states, residuals = self.layout.evolve(given, save_residuals=needs is not None)
+        if needs is None:
+            return (states, states[:, -1].clone()), ()
+        # A reset writes over the state before it among the residuals, which the backward pass needs too.
+        saved = (*residuals, states) if given.reset is not None else residuals
+        return (states, states[:, -1].clone()), tuple(saved)
 
     def backward(
         self,
@@ -75,9 +80,11 @@ class EvolutionKernel:
         zero = given.v.new_zeros(())
         shapes = given.conductance.shape, given.v.shape
         above = tuple(zero.expand(shape) if grad is None else grad for grad, shape in zip(grads, shapes, strict=True))
-        found = self.layout.evolve_backward(given, Residuals(*residuals), above)
+        *rows, states = residuals if given.reset is not None else (*residuals, None)
+        found = self.layout.evolve_backward(given, Residuals(*rows), above, states)
         of_delta = (-found.moved / given.delta).sum_to_size(given.delta.shape) if needs[3] else None
-        return [*found[:3], of_delta, found.capacitance, *found.parameters]
+        of_episodes = [] if given.reset is None else [None, found.first]
+        return [*found[:3], of_delta, found.capacitance, *found.parameters, *of_episodes]
 
     def reference(self, *tensors: Tensor) -> tuple[Tensor, Tensor]:
         """Run the plain loop."""

@@ -67,7 +67,7 @@ def evolve(given: Evolution, save_residuals: bool) -> tuple[Tensor, Residuals]:
     states = allocate(batch, time, neurons, dtype=dtype)
     outside = [value for x in _with_unit_stride((given.conductance, given.current)) for value in (x, *_byte_strides(x))]
     launch(
-        dense_source.evolve_forward(many),
+        dense_source.evolve_forward(many, given.reset is not None),
         dtype,
         -(-batch // many),
         *(batch, time, given.sub_steps, neurons, -1 if save_residuals else 1),
@@ -75,17 +75,21 @@ def evolve(given: Evolution, save_residuals: bool) -> tuple[Tensor, Residuals]:
         *outside,
         *_shared_arguments(given, _make_planes(given.edges, forward_terms(given.parameters)), residuals),
         states,
+        *(each.contiguous() for each in (given.reset, given.first) if each is not None),
     )
     return states, residuals
 
 
-def evolve_backward(given: Evolution, residuals: Residuals, grads: tuple[Tensor, Tensor]) -> Gradients:
+def evolve_backward(
+    given: Evolution, residuals: Residuals, grads: tuple[Tensor, Tensor], states: Tensor | None
+) -> Gradients:
     """Compute the gradients of the arguments.
 
     Args:
         given: the arguments of :func:`evolve`.
         residuals: what :func:`evolve` saved.
         grads: gradients of the states over time, and of the last state.
+        states: the states over time, where samples begin anew; else None.
     """
     of_states, of_last = _with_unit_stride(grads)
     batch, time, neurons = of_states.shape
@@ -96,17 +100,22 @@ def evolve_backward(given: Evolution, residuals: Residuals, grads: tuple[Tensor,
     of_moved = torch.zeros(batch, time, dtype=dtype)
     of_capacitance = torch.zeros(count_parts(units), _padded_width(edges, dtype), dtype=dtype)
     sums, scratch = _allocate_sums(edges, dtype, units), _allocate_scratch(edges, dtype, units, 5 * many)
+    of_first, episodes = None, ()
+    if given.reset is not None and states is not None:
+        of_first = torch.zeros(batch, neurons, dtype=dtype)
+        episodes = (given.reset.contiguous(), states, of_first)
     launch(
-        dense_source.evolve_backward(many),
+        dense_source.evolve_backward(many, given.reset is not None),
         dtype,
         units,
         *(batch, time, given.sub_steps, neurons),
         *_shared_arguments(given, _make_planes(edges, backward_terms(given.parameters)), residuals),
         *(of_states, *_byte_strides(of_states), of_last, of_last.stride(0) * dtype.itemsize),
         *(of_v, of_conductance, of_current, of_moved, of_capacitance, sums, scratch),
+        *episodes,
     )
-    of_synapses = _parameter_gradients(sums, edges, given.parameters)
-    return Gradients(of_v, of_conductance, of_current, of_moved, of_capacitance.sum(0)[:neurons], of_synapses)
+    of_synapses, of_capacitance = _parameter_gradients(sums, edges, given.parameters), of_capacitance.sum(0)[:neurons]
+    return Gradients(of_v, of_conductance, of_current, of_moved, of_capacitance, of_synapses, of_first)
 
 
 def _shared_arguments(given: Evolution, planes: Tensor, residuals: Residuals) -> list[Tensor | int]:

@@ -130,13 +130,13 @@ _OUTSIDE = "delta_at delta_sample delta_step capacitance_at edge_at kept_at kept
 
 
 @functools.cache
-def evolve_forward(many: int) -> KernelSource:
+def evolve_forward(many: int, resets: bool) -> KernelSource:
     """Write the kernel for the states of neurons over time.
 
-    It keeps the states of all sub-steps, or of the last two if ``mask`` is 1.
+    It keeps the states of all sub-steps, or of the last two if ``mask`` is 1. With ``resets`` samples begin anew.
     """
     outside = "v_at p_at p_sample p_step q_at q_sample q_step"
-    arguments = (*HEAD, *f"{_NEURONS} mask {outside} {_OUTSIDE} y_at".split())
+    arguments = (*HEAD, *f"{_NEURONS} mask {outside} {_OUTSIDE} y_at{' reset_at begin_at' if resets else ''}".split())
     start = """\
 kept$ = kept_at + n$ * kept_sample
 for block in range(blocks):
@@ -160,20 +160,32 @@ store_full(then$ + offset, new$)
 if k == steps - 1:
     store(y_at + (n$ * time + t) * receivers * SIZE + offset, new$, inside)
 """
+    reset = """\
+    reset$ = broadcast(reset_at + (n$ * time + t) * SIZE)
+    for block in range(blocks):
+        offset = block * LANES * SIZE
+        inside = first(receivers - block * LANES)
+        begin$ = load(begin_at + n$ * receivers * SIZE + offset, inside)
+        place$ = kept$ + ((t * steps) & mask) * row + offset
+        store_full(place$, where(reset$ != 0.0, begin$, load_full(place$)))
+"""
     loop = (
         "for t in range(time):\n    delta$ = broadcast(delta_at + n$ * delta_sample + t * delta_step)\n"
-        "    for k in range(steps):\n" + indent(sub_step + _BLOCK + indent(_SUMS + update, "    "), "        ")
+        + (reset if resets else "")
+        + "    for k in range(steps):\n"
+        + indent(sub_step + _BLOCK + indent(_SUMS + update, "    "), "        ")
     )
     body = _UNIT.replace("plane", "senders = receivers\nplane", 1) + _SAMPLE + indent(start + loop, "    ")
     return _write_kernel("forward", arguments, body, many)
 
 
 @functools.cache
-def evolve_backward(many: int) -> KernelSource:
+def evolve_backward(many: int, resets: bool) -> KernelSource:
     """Write the kernel for the gradients of the first state, P, Q and C, -Δ times that of Δ, and sums for synapses."""
     results = "dv_at dp_at dq_at moved_at dcapacitance_at sum_at scratch_at"
     above = "gy_at gy_sample gy_step g_at g_sample"
-    arguments = (*HEAD, *f"{_NEURONS} {_OUTSIDE} {above} {results}".split())
+    episodes = "reset_at y_at dbegin_at" if resets else ""
+    arguments = (*HEAD, *f"{_NEURONS} {_OUTSIDE} {above} {results} {episodes}".split())
     start = """\
 kept$ = kept_at + n$ * kept_sample
 count$ = receivers if unit * MANY + $ < samples else 0
@@ -205,7 +217,7 @@ for block in range(blocks):
     capacitance = load_full(capacitance_at + offset)
     total = load_full(dcapacitance_at + part * row + offset)
     new$ = load_full(x$ + row + offset)
-    h$ = load_full(dx$ + offset) / load_full(den_at + n$ * den_sample + at * row + offset)
+NEW_STATE    h$ = load_full(dx$ + offset) / load_full(den_at + n$ * den_sample + at * row + offset)
     gq$ = h$ * delta$
     gc$ = -gq$ * new$
     store_full(gq$_at + offset, gq$)
@@ -218,6 +230,22 @@ for block in range(blocks):
     store_full(dx$ + offset, h$ * capacitance)
     store_full(dcapacitance_at + part * row + offset, total)
 """
+    # The row of a state before a reset holds the state after it.
+    new_state = """\
+    if again == 0:
+        new$ = load(y_at + (n$ * time + t) * receivers * SIZE + offset, first(receivers - block * LANES))
+"""
+    reset = """\
+reset$ = broadcast(reset_at + (n$ * time + t) * SIZE)
+for block in range(blocks):
+    offset = block * LANES * SIZE
+    all$ = load_full(dx$ + offset)
+    begin$ = dbegin_at + n$ * receivers * SIZE + offset
+    of_first$ = where(reset$ != 0.0, all$, lanes(0.0)) + load(begin$, first(count$ - block * LANES))
+    store(begin$, of_first$, first(count$ - block * LANES))
+    store_full(dx$ + offset, where(reset$ != 0.0, lanes(0.0), all$))
+"""
+    sub_step = sub_step.replace("NEW_STATE", new_state if resets else "")
     finish = """\
 for block in range(blocks):
     offset = block * LANES * SIZE
@@ -230,8 +258,10 @@ for block in range(blocks):
     offset = block * LANES * SIZE
     store(dv_at + n$ * receivers * SIZE + offset, load_full(dx$ + offset), first(count$ - block * LANES))
 """
+    finish += reset if resets else ""
     loop = "for back in range(time):\n" + indent(
-        begin + "for again in range(steps):\n" + indent(sub_step + _PULL, "    ") + finish, "    "
+        begin + "for again in range(steps):\n" + indent(sub_step + _PULL, "    ") + finish + (reset if resets else ""),
+        "    ",
     )
     body = _UNIT.replace("plane", "senders = receivers\nplane", 1) + _SAMPLE + indent(start + loop + close, "    ")
     return _write_kernel("backward", arguments, body, many)

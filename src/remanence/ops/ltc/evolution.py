@@ -21,6 +21,8 @@ class Evolution(NamedTuple):
         parameters: w, γ, μ and E.
         edges: who is connected to whom.
         sub_steps: K.
+        reset: 1 where a sample begins anew before a time step, else 0; None: none does.
+        first: what its state is then.
     """
 
     v: Float[Tensor, "batch neurons"]
@@ -31,17 +33,22 @@ class Evolution(NamedTuple):
     parameters: SynapseParameters
     edges: Edges
     sub_steps: int
+    reset: Float[Tensor, "batch time"] | None = None
+    first: Float[Tensor, "batch neurons"] | None = None
 
     @property
     def tensors(self) -> tuple[Tensor, ...]:
-        """All tensors that may require a gradient."""
-        return *self[:5], *self.parameters
+        """All tensors: those that may require a gradient, and the reset if there is one."""
+        tensors = *self[:5], *self.parameters
+        return tensors if self.reset is None or self.first is None else (*tensors, self.reset, self.first)
 
     @classmethod
     def from_tensors(cls, tensors: Sequence[Tensor], edges: Edges, sub_steps: int) -> "Evolution":
         """Build the arguments from :attr:`tensors`."""
-        v, conductance, current, delta, capacitance, *parameters = tensors
-        return cls(v, conductance, current, delta, capacitance, SynapseParameters(*parameters), edges, sub_steps)
+        v, conductance, current, delta, capacitance, *rest = tensors
+        count = len(SynapseParameters._fields)
+        parameters, episodes = SynapseParameters(*rest[:count]), rest[count:]
+        return cls(v, conductance, current, delta, capacitance, parameters, edges, sub_steps, *episodes)
 
 
 class Gradients(NamedTuple):
@@ -57,6 +64,7 @@ class Gradients(NamedTuple):
     moved: Tensor
     capacitance: Tensor
     parameters: SynapseParameters
+    first: Tensor | None = None
 
 
 class Residuals(NamedTuple):

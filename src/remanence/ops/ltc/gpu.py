@@ -59,13 +59,16 @@ def evolve(given: Evolution, save_residuals: bool) -> tuple[Tensor, Residuals]:
         *(time, given.sub_steps, neurons, -1 if save_residuals else 1),
         *(v.contiguous(), given.conductance.contiguous(), given.current.contiguous()),
         *_shared_arguments(given, _make_planes(given.edges, forward_terms(given.parameters)), residuals),
-        states,
+        *(states, *_episodes(given)),
         **_choose_tiles(given.edges, v.dtype),
+        RESETS=given.reset is not None,
     )
     return states, residuals
 
 
-def evolve_backward(given: Evolution, residuals: Residuals, grads: tuple[Tensor, Tensor]) -> Gradients:
+def evolve_backward(
+    given: Evolution, residuals: Residuals, grads: tuple[Tensor, Tensor], states: Tensor | None
+) -> Gradients:
     """Compute the gradients, as :func:`remanence.ops.ltc.dense.evolve_backward` does."""
     of_states, of_last = (grad.contiguous() for grad in grads)
     batch, time, neurons = of_states.shape
@@ -73,6 +76,8 @@ def evolve_backward(given: Evolution, residuals: Residuals, grads: tuple[Tensor,
     of_v, of_moved = _allocate(of_last, batch, neurons), _allocate(of_last, batch, time)
     of_conductance, of_current = (_allocate(of_last, batch, time, neurons) for _ in range(2))
     of_capacitance, sums = of_last.new_zeros(programs, neurons), _allocate_sums(edges, of_last, programs)
+    of_first = None if given.reset is None else torch.zeros_like(of_v)
+    reset, _ = _episodes(given)
     _launch(
         "evolve_backward",
         (programs,),
@@ -81,10 +86,19 @@ def evolve_backward(given: Evolution, residuals: Residuals, grads: tuple[Tensor,
         *_shared_arguments(given, _make_planes(edges, backward_terms(given.parameters)), residuals),
         *(of_states, of_last, of_v, of_conductance, of_current, of_moved, of_capacitance),
         *(sums, _allocate(of_last, programs, 2, neurons)),
+        *(reset, of_last if states is None else states, of_v if of_first is None else of_first),
         **_choose_tiles(edges, of_last.dtype),
+        RESETS=given.reset is not None,
     )
     of_synapses = _parameter_gradients(sums, edges, given.parameters)
-    return Gradients(of_v, of_conductance, of_current, of_moved, of_capacitance.sum(0), of_synapses)
+    return Gradients(of_v, of_conductance, of_current, of_moved, of_capacitance.sum(0), of_synapses, of_first)
+
+
+def _episodes(given: Evolution) -> tuple[Tensor, Tensor]:
+    """Return the reset and what it returns to; without a reset, tensors that are not read."""
+    if given.reset is None or given.first is None:
+        return given.v, given.v
+    return given.reset.contiguous(), given.first.contiguous()
 
 
 def _launch(name: str, grid: tuple[int, ...], like: Tensor, *arguments: Tensor | int, **tiles: Any) -> None:

@@ -101,8 +101,8 @@ def sum_synapses_backward(
 @triton.jit(do_not_specialize=NUMBERS)
 def evolve_forward(
     time, steps, neurons, mask, v_at, p_at, q_at, delta_at, delta_sample, delta_step, capacitance_at, planes_at,
-    kept_at, kept_sample, den_at, den_sample, y_at,
-    ROWS: tl.constexpr, COLUMNS: tl.constexpr, REAL: tl.constexpr,
+    kept_at, kept_sample, den_at, den_sample, y_at, reset_at, first_at,
+    ROWS: tl.constexpr, COLUMNS: tl.constexpr, REAL: tl.constexpr, RESETS: tl.constexpr,
 ):
     sample = tl.program_id(0).to(tl.int64)
     kept, den = kept_at + sample * kept_sample, den_at + sample * den_sample
@@ -113,6 +113,13 @@ def evolve_forward(
     for t in range(time):
         delta = tl.load(delta_at + sample * delta_sample + t * delta_step)
         now = (sample * time + t) * neurons
+        if RESETS:
+            if tl.load(reset_at + sample * time + t) != 0:
+                for top in range(0, neurons, ROWS):
+                    i = top + tl.arange(0, ROWS)
+                    first = tl.load(first_at + sample * neurons + i, i < neurons)
+                    tl.store(kept + ((t * steps) & mask) * neurons + i, first, i < neurons)
+                tl.debug_barrier()
         for k in range(steps):
             at = t * steps + k
             before, after = kept + (at & mask) * neurons, kept + ((at + 1) & mask) * neurons
@@ -135,8 +142,8 @@ def evolve_forward(
 def evolve_backward(
     samples, time, steps, neurons, delta_at, delta_sample, delta_step, capacitance_at, planes_at,
     kept_at, kept_sample, den_at, den_sample, gy_at, g_at, dv_at, dp_at, dq_at, moved_at, dcapacitance_at,
-    sums_at, scratch_at,
-    ROWS: tl.constexpr, COLUMNS: tl.constexpr, REAL: tl.constexpr,
+    sums_at, scratch_at, reset_at, y_at, dfirst_at,
+    ROWS: tl.constexpr, COLUMNS: tl.constexpr, REAL: tl.constexpr, RESETS: tl.constexpr,
 ):
     program = tl.program_id(0).to(tl.int64)
     total = sums_at + program * 4 * neurons * neurons
@@ -168,6 +175,9 @@ def evolve_backward(
                         q += tl.load(dq_at + now + i, inside, 0.0)
                     capacitance = tl.load(capacitance_at + i, inside, 1.0)
                     new = tl.load(kept + (at + 1) * neurons + i, inside, 0.0)
+                    if RESETS:
+                        if again == 0:  # a reset has written over the state before it
+                            new = tl.load(y_at + now + i, inside, 0.0)
                     h = g / tl.load(den + at * neurons + i, inside, 1.0)
                     gq = h * delta
                     gc = -gq * new
@@ -185,4 +195,13 @@ def evolve_backward(
                 )
             tl.store(moved_at + sample * time + t, tl.reduce(of_moved, 0, add))
             tl.debug_barrier()
+            if RESETS:
+                if tl.load(reset_at + sample * time + t) != 0:
+                    for top in range(0, neurons, ROWS):
+                        i = top + tl.arange(0, ROWS)
+                        of_first = dfirst_at + sample * neurons + i
+                        g = tl.load(dx + i, i < neurons, 0.0)
+                        tl.store(of_first, tl.load(of_first, i < neurons, 0.0) + g, i < neurons)
+                        tl.store(dx + i, tl.full([ROWS], 0, REAL), i < neurons)
+                    tl.debug_barrier()
 '''

@@ -12,7 +12,7 @@ from remanence.errors import UserError
 from remanence.ops import autocast
 from remanence.ops.dispatch import BackendName, choose, record
 from remanence.ops.eager import run_eagerly
-from remanence.ops.episodes import Episodes
+from remanence.ops.episodes import Episodes, select_last
 from remanence.ops.ltc import dense, gpu, reference, sparse
 from remanence.ops.ltc.autograd import EvolutionKernel, SynapseSumKernel
 from remanence.ops.ltc.edges import Edges, SynapseParameters
@@ -84,7 +84,7 @@ def evolve(
         sub_steps: K.
         timespans: how long each step lasts, in units of C / conductance; default: 1.
         backend: as in :func:`sum_synapses`.
-        episodes: where samples begin anew and end; the state behind their ends is whatever it is.
+        episodes: where samples begin anew and end; the states behind their ends mean nothing.
 
     Returns:
         The state after every step and after the last.
@@ -97,18 +97,18 @@ def evolve(
     if sub_steps < 1:
         raise UserError(f"sub_steps must be at least 1, got {sub_steps}")
     tensors = autocast.widen((v, conductance, current, spans / sub_steps, capacitance, *parameters))
+    if episodes is not None:
+        tensors = (*tensors, episodes.reset.to(v.dtype), *autocast.widen(episodes.reset_state))
     given = Evolution.from_tensors(tensors, edges, sub_steps)
     _check(given, timed=timespans is not None)
     if given.conductance.shape[1] == 0:
         return given.conductance, given.v
-    layout = (
-        None if episodes or _would_lose_gradient(given) else _choose_layout(backend, given.tensors, v.shape[0], edges)
-    )
+    layout = None if _would_lose_gradient(given) else _choose_layout(backend, given.tensors, v.shape[0], edges)
     if layout is None:
-        return reference.evolve(given, episodes=episodes)
-    kernel = EvolutionKernel(layout, edges, sub_steps)
-    states, last = record(kernel, given.tensors)
-    return states, last
+        states, last = reference.evolve(given)
+    else:
+        states, last = record(EvolutionKernel(layout, edges, sub_steps), given.tensors)
+    return states, select_last(states, last, given.v, episodes and episodes.lengths)
 
 
 def _would_lose_gradient(given: Evolution) -> bool:
@@ -132,6 +132,9 @@ def _check(given: Evolution, *, timed: bool) -> None:
     _check_tensor("current", given.current, (batch, time, neurons), v)
     _check_tensor("timespans", given.delta, (batch, time) if timed else (1, 1), v)
     _check_tensor("capacitance", given.capacitance, (neurons,), v)
+    if given.reset is not None and given.first is not None:
+        _check_tensor("episodes.reset", given.reset, (batch, time), v)
+        _check_tensor("episodes.reset_state", given.first, (batch, neurons), v)
     _check_parameters(edges, given.parameters, v)
 
 

@@ -3,7 +3,7 @@
 import torch
 from torch import Tensor
 
-from remanence.ops.episodes import Episodes, begin_anew, select_last
+from remanence.ops.episodes import begin_anew
 from remanence.ops.ltc.edges import Edges, SynapseParameters
 from remanence.ops.ltc.evolution import Evolution
 
@@ -23,14 +23,14 @@ def _sum_by_receiver(values: Tensor, edges: Edges) -> Tensor:
     return zeros.index_add(-1, edges.receiver.to(values.device), values)
 
 
-def evolve(given: Evolution, episodes: Episodes | None = None) -> tuple[Tensor, Tensor]:
+def evolve(given: Evolution) -> tuple[Tensor, Tensor]:
     """States over time and the last one."""
     v, over_time = given.v, []
     deltas = given.delta.expand(-1, given.conductance.shape[1]).unbind(1)
     over_steps = zip(given.conductance.unbind(1), given.current.unbind(1), deltas, strict=True)
     for t, (pulling, driving, delta) in enumerate(over_steps):
-        if episodes:
-            v = begin_anew(episodes.reset[:, t], episodes.reset_state[0], v)
+        if given.reset is not None and given.first is not None:
+            v = begin_anew(given.reset[:, t] != 0, given.first, v)
         delta = delta[:, None]
         for _ in range(given.sub_steps):
             opened, drive = sum_synapses(v, given.edges, given.parameters)
@@ -38,5 +38,4 @@ def evolve(given: Evolution, episodes: Episodes | None = None) -> tuple[Tensor, 
             change = (drive + driving - conductance * v) / (given.capacitance + delta * conductance)
             v = v + delta * change  # with Δ = 0 it is v, exactly
         over_time.append(v)
-    states = torch.stack(over_time, 1)
-    return states, select_last(states, v, given.v, episodes and episodes.lengths)
+    return torch.stack(over_time, 1), v

@@ -55,18 +55,21 @@ def evolve(given: Evolution, save_residuals: bool) -> tuple[Tensor, Residuals]:
     )
     states = allocate(units, time, neurons, lanes, dtype=dtype)
     launch(
-        sparse_source.evolve_forward(),
+        sparse_source.evolve_forward(given.reset is not None),
         dtype,
         units,
         *(time, given.sub_steps, neurons, -1 if save_residuals else 1),
         *_graph_arguments(given.edges, forward_terms(given.parameters), lanes),
         *_shared_arguments(given, residuals),
         *(start, pulling, driving, states),
+        *(_to_lanes(each) for each in (given.reset, given.first) if each is not None),
     )
     return _from_lanes(states, batch), residuals
 
 
-def evolve_backward(given: Evolution, residuals: Residuals, grads: tuple[Tensor, Tensor]) -> Gradients:
+def evolve_backward(
+    given: Evolution, residuals: Residuals, grads: tuple[Tensor, Tensor], states: Tensor | None
+) -> Gradients:
     """Compute the gradients, as :func:`remanence.ops.ltc.dense.evolve_backward` does."""
     batch, time, neurons = grads[0].shape
     of_states, of_last = (_to_lanes(grad) for grad in grads)
@@ -77,18 +80,24 @@ def evolve_backward(given: Evolution, residuals: Residuals, grads: tuple[Tensor,
     of_capacitance = torch.zeros(count_parts(units), neurons, lanes, dtype=dtype)
     scratch = torch.empty(count_parts(units), 3, neurons, lanes, dtype=dtype)
     sums = _allocate_sums(given.edges, dtype, units, lanes)
+    of_first, episodes = None, ()
+    if given.reset is not None and states is not None:
+        of_first = torch.zeros_like(of_last)
+        episodes = (_to_lanes(given.reset), _to_lanes(states), of_first)
     launch(
-        sparse_source.evolve_backward(),
+        sparse_source.evolve_backward(given.reset is not None),
         dtype,
         units,
         *(time, given.sub_steps, neurons),
         *_graph_arguments(given.edges, backward_terms(given.parameters), lanes),
         *_shared_arguments(given, residuals),
         *(of_states, of_last, of_v, *of_outside, of_moved, of_capacitance, sums, scratch),
+        *episodes,
     )
     v, conductance, current, moved = (_from_lanes(each, batch) for each in (of_v, *of_outside, of_moved))
     of_synapses = parameter_gradients(sums.sum((0, -1)).t(), given.parameters)
-    return Gradients(v, conductance, current, moved, of_capacitance.sum((0, 2)), of_synapses)
+    first = None if of_first is None else _from_lanes(of_first, batch)
+    return Gradients(v, conductance, current, moved, of_capacitance.sum((0, 2)), of_synapses, first)
 
 
 def _to_lanes(x: Tensor, value: float = 0.0) -> Tensor:

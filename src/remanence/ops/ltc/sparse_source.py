@@ -89,13 +89,14 @@ _KEPT = "delta_at capacitance_at kept_at kept_unit den_at den_unit"
 
 
 @functools.cache
-def evolve_forward() -> KernelSource:
+def evolve_forward(resets: bool) -> KernelSource:
     """Write the kernel for the states of neurons over time.
 
     It keeps the states of all sub-steps, or of the last two if ``mask`` is 1. P, Q and the states are stored as [units,
-    time, neurons, LANES], Δ as [units, time, LANES].
+    time, neurons, LANES], Δ as [units, time, LANES]. With ``resets`` samples begin anew.
     """
-    arguments = (*HEAD, *f"{_NEURONS} mask {_GRAPH} {_KEPT} v_at p_at q_at y_at".split())
+    episodes = "reset_at begin_at" if resets else ""
+    arguments = (*HEAD, *f"{_NEURONS} mask {_GRAPH} {_KEPT} v_at p_at q_at y_at {episodes}".split())
     unit = """\
 row = neurons * width
 kept = kept_at + unit * kept_unit
@@ -104,13 +105,20 @@ for i in range(neurons):
 for t in range(time):
     delta = load_full(delta_at + (unit * time + t) * width)
     now = (unit * time + t) * row
-    for k in range(steps):
+RESET    for k in range(steps):
         at = t * steps + k
         x = kept + (at & mask) * row
         then = kept + ((at + 1) & mask) * row
         den_row = den_at + unit * den_unit + (at & mask) * row
         for i in range(neurons):
 """
+    reset = """\
+    reset = load_full(reset_at + (unit * time + t) * width)
+    for i in range(neurons):
+        place = kept + ((t * steps) & mask) * row + i * width
+        store_full(place, where(reset != 0.0, load_full(begin_at + unit * row + i * width), load_full(place)))
+"""
+    unit = unit.replace("RESET", reset if resets else "")
     update = """\
 place = i * width
 x_now = load_full(x + place)
@@ -127,10 +135,11 @@ if k == steps - 1:
 
 
 @functools.cache
-def evolve_backward() -> KernelSource:
+def evolve_backward(resets: bool) -> KernelSource:
     """Write the kernel for the gradients of the first state, P, Q and C, -Δ times that of Δ, and sums for synapses."""
     results = "dv_at dp_at dq_at moved_at dcapacitance_at sum_at scratch_at"
-    arguments = (*HEAD, *f"{_NEURONS} {_GRAPH} {_KEPT} gy_at g_at {results}".split())
+    episodes = "reset_at y_at dbegin_at" if resets else ""
+    arguments = (*HEAD, *f"{_NEURONS} {_GRAPH} {_KEPT} gy_at g_at {results} {episodes}".split())
     unit = """\
 row = neurons * width
 kept = kept_at + unit * kept_unit
@@ -156,7 +165,7 @@ for back in range(time):
             place = i * width
             capacitance = broadcast(capacitance_at + i * SIZE)
             new = load_full(x + row + place)
-            h = load_full(dx + place) / load_full(den_row + place)
+NEW_STATE            h = load_full(dx + place) / load_full(den_row + place)
             gq = h * delta
             gc = -gq * new
             store_full(gq_row + place, gq)
@@ -172,9 +181,24 @@ for back in range(time):
             gc = load_full(gc_row + i * width)
             gq = load_full(gq_row + i * width)
 """
+    # The row of a state before a reset holds the state after it.
+    new_state = """\
+            if again == 0:
+                new = load_full(y_at + now + place)
+"""
+    unit = unit.replace("NEW_STATE", new_state if resets else "")
+    reset = """\
+    reset = load_full(reset_at + (unit * time + t) * width)
+    for i in range(neurons):
+        all = load_full(dx + i * width)
+        begin = dbegin_at + unit * row + i * width
+        store_full(begin, load_full(begin) + where(reset != 0.0, all, lanes(0.0)))
+        store_full(dx + i * width, where(reset != 0.0, lanes(0.0), all))
+"""
     close = """\
     store_full(moved_at + (unit * time + t) * width, moved)
-for i in range(neurons):
+RESETfor i in range(neurons):
     store_full(dv_at + unit * row + i * width, load_full(dx + i * width))
 """
+    close = close.replace("RESET", reset if resets else "")
     return _write_kernel("backward", arguments, unit + indent(_PULL, " " * 12) + close)
