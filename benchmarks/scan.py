@@ -354,7 +354,7 @@ def main() -> None:
         return
     say("# What benchmarks/scan.py printed")
     say("")
-    cpu_name = kernel._machine()[0]
+    cpu_name = kernel._choose_processor()[0]
     versions = f"PyTorch {torch.__version__}, Numba {numba.__version__}, llvmlite {llvmlite.__version__}"
     machine = f"{platform.machine()} ({cpu_name} to LLVM), {os.cpu_count()} cores"
     say(f"{machine}, Python {platform.python_version()}, {versions}.")

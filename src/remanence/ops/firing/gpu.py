@@ -6,7 +6,7 @@ import numpy as np
 import torch
 from torch import Tensor
 
-from remanence._kernels import triton_place
+from remanence._kernels import triton_support
 from remanence._kernels.source_text import load_functions
 from remanence.ops.firing.firing_schedule import Schedule
 from remanence.ops.firing.gpu_source import backward_source, forward_source
@@ -72,7 +72,7 @@ def _launch(
 
 
 def _get_kernel(function: TracedStep, back: bool) -> Any:
-    interpreted = triton_place.is_interpreted()
+    interpreted = triton_support.is_interpreted()
     key = ("fastlane on gpu", back, interpreted)
     if key not in function.kernels:
         if back:

@@ -11,7 +11,7 @@ import torch
 from jaxtyping import Float
 from torch import Tensor
 
-from remanence._kernels import launch, triton_place
+from remanence._kernels import launch, triton_support
 from remanence.ops import autocast
 from remanence.ops.dispatch import BackendName, choose, record, warn_once
 from remanence.ops.eager import run_eagerly
@@ -54,7 +54,7 @@ def fire(
 
 def _refuses(name: str, schedule: Schedule, like: Tensor, traces: list[TracedStep]) -> str | None:
     """Return why a backend cannot run, or None; the trace of the nonlinearity is appended to ``traces``."""
-    why = triton_place.refuses(like, DTYPES) if name == "gpu" else launch.refuses(like)
+    why = triton_support.refuses(like, DTYPES) if name == "gpu" else launch.refuses(like)
     if why is not None:
         return why
     try:

@@ -260,7 +260,7 @@ for block in range(blocks):
 """
     finish += reset if resets else ""
     loop = "for back in range(time):\n" + indent(
-        begin + "for again in range(steps):\n" + indent(sub_step + _PULL, "    ") + finish + (reset if resets else ""),
+        begin + "for again in range(steps):\n" + indent(sub_step + _PULL, "    ") + finish,
         "    ",
     )
     body = _UNIT.replace("plane", "senders = receivers\nplane", 1) + _SAMPLE + indent(start + loop + close, "    ")

@@ -5,7 +5,7 @@ from typing import Any
 import torch
 from torch import Tensor
 
-from remanence._kernels import triton_place
+from remanence._kernels import triton_support
 from remanence._kernels.source_text import load_functions
 from remanence.ops.ltc.edges import Edges, SynapseParameters
 from remanence.ops.ltc.evolution import Evolution, Gradients, Residuals
@@ -20,7 +20,7 @@ PROGRAMS = 512
 
 def refuses(like: Tensor) -> str | None:
     """Return why Triton cannot run on tensors like this one, or None."""
-    return triton_place.refuses(like, REAL)
+    return triton_support.refuses(like, REAL)
 
 
 def sum_synapses(x: Tensor, edges: Edges, parameters: SynapseParameters) -> tuple[Tensor, Tensor]:
@@ -103,7 +103,7 @@ def _episodes(given: Evolution) -> tuple[Tensor, Tensor]:
 
 def _launch(name: str, grid: tuple[int, ...], like: Tensor, *arguments: Tensor | int, **tiles: Any) -> None:
     with torch.cuda.device_of(like):
-        load_functions(TEXT, triton_place.is_interpreted())[name][grid](*arguments, **tiles, num_warps=4)
+        load_functions(TEXT, triton_support.is_interpreted())[name][grid](*arguments, **tiles, num_warps=4)
 
 
 def _choose_tiles(edges: Edges, dtype: torch.dtype) -> dict[str, Any]:

@@ -18,7 +18,7 @@ from typing import Any
 import torch
 from torch import Tensor
 
-from remanence._kernels import triton_place
+from remanence._kernels import triton_support
 from remanence._kernels.source_text import load_functions
 from remanence.ops.scan.gpu_source import backward_source, forward_source
 from remanence.ops.scan.layout import PARAMS, Gradients, Group, Tensors, unbind_group
@@ -30,7 +30,7 @@ DTYPES = (torch.float32, torch.float64, torch.bfloat16, torch.float16)
 
 def refuses(traced: TracedStep, like: Tensor) -> str | None:
     """Return why Triton cannot run this step on tensors like this one, or None."""
-    return triton_place.refuses(like, DTYPES)
+    return triton_support.refuses(like, DTYPES)
 
 
 def forward(traced: TracedStep, inputs: Tensors, state: Tensors, params: Group) -> Tensors:
@@ -125,7 +125,7 @@ class _Kernel:
 
 def _get_kernel(traced: TracedStep, variant: tuple[Any, ...], write: Callable[[], tuple[Graph, str]]) -> _Kernel:
     """Return a variant of a kernel, built at first use; the first item of the variant is the name of the kernel."""
-    interpreted = triton_place.is_interpreted()
+    interpreted = triton_support.is_interpreted()
     key = ("gpu", interpreted, *variant)
     if key not in traced.kernels:
         graph, text = write()
