@@ -14,7 +14,7 @@ TUTORIAL = sorted(str(page.relative_to(ROOT)) for page in (ROOT / "docs" / "tuto
 
 
 @pytest.mark.slow
-@pytest.mark.parametrize("page", ["README.md", "docs/index.md", "docs/instruments.md", *TUTORIAL])
+@pytest.mark.parametrize("page", ["README.md", "docs/index.md", "docs/instruments.md", "docs/memories.md", *TUTORIAL])
 def test_the_python_of_a_page_runs(page, monkeypatch):
     monkeypatch.setenv("MPLBACKEND", "agg")
     blocks = re.findall(r"```python\n(.*?)```", (ROOT / page).read_text(), re.DOTALL)

@@ -1,7 +1,8 @@
 """All that is used of PyTorch without being promised: where a new version may break us is here."""
 
 from collections.abc import Callable
-from typing import Any
+from contextlib import AbstractContextManager
+from typing import Any, ParamSpec, TypeVar
 
 import torch
 from torch import Tensor
@@ -9,7 +10,10 @@ from torch._C import _functorch  # type: ignore[attr-defined]
 from torch._compile import _disable_dynamo
 from torch.autograd import forward_ad
 from torch.utils import _pytree as pytree
-from torch.utils._python_dispatch import TorchDispatchMode
+from torch.utils._python_dispatch import TorchDispatchMode, _disable_current_modes
+
+Arguments = ParamSpec("Arguments")
+Result = TypeVar("Result")
 
 __all__ = ["TorchDispatchMode", "pytree"]
 
@@ -39,6 +43,25 @@ def without_dynamo(function: Callable[..., Any]) -> Callable[..., Any]:
     return _disable_dynamo(function)
 
 
+def restore_dispatch() -> AbstractContextManager[Any]:
+    """Return a context in which operations are dispatched as outside of any operator.
+
+    A custom operator runs below autograd, and in compiled code below lazy conjugation and negation too.
+    """
+    return torch._C._ForceDispatchKeyGuard(*_OUTSIDE)
+
+
+def disable_modes() -> AbstractContextManager[Any]:
+    """Return a context in which tensors are real: no mode, such as that of fake tensors, sees what happens."""
+    return _disable_current_modes()
+
+
+def mark_constant(function: Callable[Arguments, Result]) -> Callable[Arguments, Result]:
+    """Do what ``torch.compiler.assume_constant_result`` does, which would load the whole compiler."""
+    function._dynamo_marked_constant = True  # type: ignore[attr-defined]
+    return function
+
+
 def surplus_keys(tensor: Tensor) -> str | None:
     """Return the dispatch keys of a tensor if it has one beyond those of a dense tensor on a CPU or on CUDA."""
     keys = torch._C._dispatch_keys(tensor)
@@ -62,3 +85,6 @@ def _plain_keys() -> int:
 
 
 _PLAIN_KEYS = _plain_keys()
+
+
+_OUTSIDE = torch._C._dispatch_tls_local_include_set(), torch._C._dispatch_tls_local_exclude_set()

@@ -84,6 +84,8 @@ class CfC(Memory):
 
     continuous_time = True
 
+    steps_in_graph = False
+
     def __init__(
         self,
         input_size: int,

@@ -148,6 +148,7 @@ class CFF(Memory):
             if input_synapse != "exact" or not parameter.of_input:
                 self.register_parameter(name, nn.Parameter(torch.empty(2, hidden_size)))
         self.lateral = None if wiring is None else self._build_lateral(wiring)
+        self.steps_in_graph = wiring is None and input_synapse != "exact"
         if POLARITIES[mutual_synapse]:
             self.log_potential_mutual = nn.Parameter(torch.empty(2, hidden_size))  # log |E_m|
         if POLARITIES[self_synapse]:

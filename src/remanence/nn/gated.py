@@ -14,7 +14,34 @@ from remanence.ops.recurrence import is_compiled, run_step
 from remanence.ops.scan.layout import Tensors
 
 
-class LSTM(Memory):
+class _Gated(Memory):
+    """What ``LSTM`` and ``GRU`` share: weights in a module of PyTorch, which ``torch.compile`` does not look into."""
+
+    rnn: nn.RNNBase
+
+    steps_in_graph = False
+
+    def __init__(self, input_size: int, hidden_size: int, rnn: nn.RNNBase):
+        super().__init__(input_size, hidden_size)
+        self.rnn = rnn
+        self._list_weights()
+
+    def list_parameters(self) -> list[Tensor]:
+        """Return the parameters, from a list that is not in ``rnn``."""
+        return self._weights
+
+    def _example(self) -> Tensor:
+        return self._weights[0]
+
+    def _list_weights(self) -> None:
+        self._weights: list[Tensor] = list(self.rnn.parameters())
+
+    def _place_all(self) -> None:
+        super()._place_all()
+        self._list_weights()  # a change of device, or loading, may replace them
+
+
+class LSTM(_Gated):
     """Long short-term memory (Hochreiter & Schmidhuber, 1997), computed by ``torch.nn.LSTM``.
 
     ``i, f, o = σ(W x_t + U h_{t-1} + b)``, ``c_t = f c_{t-1} + i tanh(...)``, ``h_t = o tanh(c_t)``.
@@ -44,8 +71,7 @@ class LSTM(Memory):
         device: Device = None,
         dtype: torch.dtype | None = None,
     ):
-        super().__init__(input_size, hidden_size)
-        self.rnn = nn.LSTM(self.input_size, self.hidden_size, batch_first=True)
+        super().__init__(input_size, hidden_size, nn.LSTM(input_size, hidden_size, batch_first=True))
 
     def initial_state(self, batch_size: int) -> State:
         """Return (h, c), both zero."""
@@ -80,7 +106,7 @@ def lstm_step(state: Tensors, inputs: Tensors, params: Tensors) -> Tensors:
     return torch.sigmoid(o) * torch.tanh(c), c
 
 
-class GRU(Memory):
+class GRU(_Gated):
     """Gated recurrent unit (Cho et al., 2014), as ``torch.nn.GRU`` defines it.
 
     ``r, z = σ(W x_t + U h_{t-1} + b)``, ``n = tanh(W x_t + r (U h_{t-1} + b))``, ``h_t = (1 - z) n + z h_{t-1}``.
@@ -111,8 +137,7 @@ class GRU(Memory):
         device: Device = None,
         dtype: torch.dtype | None = None,
     ):
-        super().__init__(input_size, hidden_size)
-        self.rnn = nn.GRU(self.input_size, self.hidden_size, batch_first=True)
+        super().__init__(input_size, hidden_size, nn.GRU(input_size, hidden_size, batch_first=True))
 
     def _run(self, x: Tensor, state: State, *, episodes: Episodes | None = None) -> tuple[Tensor, State]:
         weights = self.rnn.all_weights[0]

@@ -82,6 +82,8 @@ class LTC(Memory):
     output_weight: Tensor | None
     output_bias: Tensor | None
 
+    steps_in_graph = False
+
     def __init__(
         self,
         input_size: int,

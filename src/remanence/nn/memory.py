@@ -1,6 +1,7 @@
 """The interface of all memories."""
 
 import math
+from collections.abc import Sequence
 from typing import Any, ClassVar, TypeAlias
 
 import torch
@@ -11,10 +12,11 @@ from remanence._kernels.addressing import are_readable
 from remanence._torch import pytree
 from remanence.checks import positive_integer
 from remanence.errors import UserError, describe_value
+from remanence.nn import opaque_memory
 from remanence.nn.structure import Device, Structured
-from remanence.ops import autocast
-from remanence.ops.eager import run_eagerly
+from remanence.ops import autocast, opaque_call
 from remanence.ops.episodes import Episodes, begin_anew, check_reset, find_real, mask_padding
+from remanence.ops.opaque_call import Description
 
 State: TypeAlias = Any
 """A tensor or a tuple of tensors, the batch always first."""
@@ -41,6 +43,9 @@ class Memory(Structured):
     in_low_precision: ClassVar[bool] = True
     """Whether all operations of the layer exist in 16 bits; if not, it computes in float32."""
 
+    steps_in_graph: bool = True
+    """Whether ``torch.compile`` can follow :meth:`_advance`; if not, a step is one node, as a whole sequence is."""
+
     continuous_time: ClassVar[bool] = False
     """Whether steps have durations: then :meth:`_run` and :meth:`_advance` also take ``timespans``."""
 
@@ -57,6 +62,12 @@ class Memory(Structured):
         self.input_size = positive_integer("input_size", input_size)
         self.hidden_size = positive_integer("hidden_size", hidden_size)
         self.output_size = positive_integer("output_size", hidden_size if output_size is None else output_size)
+        self.opaque_number = opaque_call.register(self)
+
+    def __setstate__(self, state: dict[str, Any]) -> None:
+        """Give a copy a number of its own."""
+        super().__setstate__(state)
+        self.opaque_number = opaque_call.register(self)
 
     def initial_state(self, batch_size: int) -> State:
         """Return the state before the first step, in the dtype and on the device of the parameters.
@@ -96,6 +107,10 @@ class Memory(Structured):
         self._check_input(x, "[batch, time, input_size]", 3)
         batch, time = x.shape[:2]
         state = self._check_state(state, batch)
+        if opaque_call.is_compiled():
+            return opaque_memory.call_opaquely(
+                self, x, state, {"timespans": timespans, "lengths": lengths, "reset": reset}
+            )
         real = None if lengths is None else find_real(lengths, batch, time, x.device)
         if real is not None:
             x = mask_padding(real, x)
@@ -139,6 +154,10 @@ class Memory(Structured):
         state = self._check_state(state, x_t.shape[0])
         if x_t.shape[0] == 0:
             return x_t.new_zeros(0, self.output_size), pytree.tree_map(torch.clone, state)
+        if opaque_call.is_compiled() and not self.steps_in_graph:
+            spans = None if timespans is None else timespans[:, None]
+            y, after = opaque_memory.call_opaquely(self, x_t[:, None], state, {"timespans": spans})
+            return y[:, 0], after
         if self._is_too_narrow():
             y, after = self._in_float32(x_t[:, None], state, {name: each[:, None] for name, each in options.items()})
             return y[:, 0], after
@@ -146,6 +165,22 @@ class Memory(Structured):
         if any(leaf is y_t for leaf in pytree.tree_leaves(after)):
             y_t = y_t.clone()  # so that a change of the state in place does not change the output
         return y_t, after
+
+    def _example(self) -> Tensor:
+        """Return a parameter: one that has the dtype and the device of the layer."""
+        return next(self.parameters())
+
+    def list_parameters(self) -> list[Tensor]:
+        """Return the parameters, in a way that ``torch.compile`` can follow."""
+        return list(self.parameters())
+
+    def run_flat(self, tensors: Sequence[Tensor], names: str) -> list[Tensor]:
+        """Run as a node of compiled code."""
+        return opaque_memory.run_flat(self, tensors, names)
+
+    def describe_flat(self, tensors: Sequence[Tensor], names: str, autocast_dtype: str) -> list[Description]:
+        """Describe the results of :meth:`run_flat`."""
+        return opaque_memory.describe_flat(self, tensors, names, autocast_dtype)
 
     def __prepare_scriptable__(self) -> Any:
         """Raise the error of ``torch.jit.script``, which calls this first."""
@@ -155,7 +190,7 @@ class Memory(Structured):
         )
 
     def _is_too_narrow(self) -> bool:
-        return not self.in_low_precision and next(self.parameters()).dtype in (torch.bfloat16, torch.float16)
+        return not self.in_low_precision and self._example().dtype in (torch.bfloat16, torch.float16)
 
     def _in_float32(self, x: Tensor, state: State, options: dict[str, Any]) -> tuple[Tensor, State]:
         """Run with parameters, input and state in float32; return the result in the dtype of x."""
@@ -164,7 +199,6 @@ class Memory(Structured):
         y, after = torch.func.functional_call(self, parameters, (x.float(), wide), options)
         return y.to(x.dtype), pytree.tree_map(lambda leaf: leaf.to(x.dtype), after)
 
-    @run_eagerly
     def _run(self, x: Tensor, state: State, *, episodes: Episodes | None = None) -> tuple[Tensor, State]:
         leaves, nesting = pytree.tree_flatten(state)
         outputs, last = [], leaves
@@ -187,7 +221,7 @@ class Memory(Structured):
         raise NotImplementedError
 
     def _zeros(self, *shape: int) -> Tensor:
-        return next(self.parameters()).new_zeros(shape)
+        return self._example().new_zeros(shape)
 
     def _check_input(self, x: Tensor, layout: str, ndim: int) -> None:
         name = type(self).__name__
@@ -195,7 +229,7 @@ class Memory(Structured):
             raise UserError(f"{name} expected x {layout}, a tensor, got {describe_value(x)}")
         if x.ndim != ndim or x.shape[-1] != self.input_size:
             raise UserError(f"{name} expected x {layout} with input_size {self.input_size}, got {list(x.shape)}")
-        dtype = next(self.parameters()).dtype
+        dtype = self._example().dtype
         if not x.is_floating_point() or (x.dtype != dtype and not autocast.is_enabled(x.device)):
             raise UserError(
                 f"{name} expected x of {dtype}, as its parameters are, got {x.dtype}: convert with x.to({dtype})"

@@ -13,7 +13,6 @@ from remanence.checks import positive_integer
 from remanence.errors import UserError
 from remanence.nn.memory import Memory, State
 from remanence.nn.structure import Device
-from remanence.ops.eager import run_eagerly
 from remanence.ops.episodes import Episodes
 from remanence.ops.fast_weights import operation as evolution
 from remanence.ops.fast_weights import reference
@@ -215,7 +214,6 @@ class FastWeights(Memory):
         self._watch_growth(y, A, last)
         return y, (h, last)
 
-    @run_eagerly
     def _carry(self, drive: Tensor, h: Tensor, A: Tensor) -> tuple[Tensor, Tensor]:
         """Compute the hidden states of all time steps and the last A, in the cheapest form."""
         auto, time = self.form == "auto", drive.shape[1]

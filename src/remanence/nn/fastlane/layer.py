@@ -88,6 +88,8 @@ class Fastlane(Memory):
     outputs: Tensor
     sensory: Tensor
 
+    steps_in_graph = False
+
     def __init__(
         self,
         input_size: int,

@@ -10,7 +10,6 @@ from torch import Tensor, nn
 
 from remanence.nn.memory import Memory, State
 from remanence.nn.structure import Device
-from remanence.ops.eager import run_eagerly
 from remanence.ops.episodes import Episodes
 from remanence.ops.rotations import matrix_form, reference
 
@@ -29,6 +28,8 @@ class UnitaryMemory(Memory):
     """
 
     in_low_precision = False  # there are no complex numbers of bfloat16
+
+    steps_in_graph = False
 
     def __init__(
         self,
@@ -62,7 +63,6 @@ class UnitaryMemory(Memory):
     def _turn(self) -> Turn:
         raise NotImplementedError
 
-    @run_eagerly
     def _run(self, x: Tensor, state: State, *, episodes: Episodes | None = None) -> tuple[Tensor, State]:
         before = torch.cat(state, 1).to(self.bias.dtype)
         if episodes:

@@ -55,6 +55,8 @@ class OrthogonalRNN(Memory):
 
     in_low_precision = False  # matrix exponentials are not computed in 16 bits, nor would Q be orthogonal
 
+    steps_in_graph = False
+
     def __init__(
         self,
         input_size: int,

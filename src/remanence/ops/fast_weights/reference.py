@@ -44,18 +44,19 @@ def normalize(rule: Rule, z: Float[Tensor, "batch hidden"]) -> Float[Tensor, "ba
     return torch.nn.functional.layer_norm(z, (size,), rule.gain, rule.shift, rule.eps) + 0 * squares
 
 
+def activate(rule: Rule, z: Float[Tensor, "batch hidden"]) -> Float[Tensor, "batch hidden"]:
+    """Apply f, after the layer norm if there is one."""
+    return NONLINEARITIES[rule.nonlinearity](z if rule.gain is None else normalize(rule, z))
+
+
 def iterate(
     rule: Rule, drive: Float[Tensor, "batch hidden"], h: Float[Tensor, "batch hidden"], read: Read, steps: int
 ) -> list[Tensor]:
     """Run the inner loop over s; return h⁰ ... h^steps. W h + C x + b stays the same in all iterations."""
-
-    def f(z: Tensor) -> Tensor:
-        return NONLINEARITIES[rule.nonlinearity](z if rule.gain is None else normalize(rule, z))
-
     boundary = drive + torch.nn.functional.linear(h, rule.weight_hh)
-    found = [f(boundary)]
+    found = [activate(rule, boundary)]
     for _ in range(steps):
-        found.append(f(boundary + read(found[-1])))
+        found.append(activate(rule, boundary + read(found[-1])))
     return found
 
 

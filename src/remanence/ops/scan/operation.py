@@ -12,15 +12,15 @@ from torch import Tensor
 
 from remanence._kernels import launch
 from remanence.errors import UserError
-from remanence.ops import autocast
+from remanence.ops import autocast, opaque_call
 from remanence.ops.dispatch import choose, record, warn_once
-from remanence.ops.eager import run_eagerly
 from remanence.ops.episodes import check_reset, find_real, mask_padding, select_last
 from remanence.ops.scan import reference
 from remanence.ops.scan.backend import MODULES, load
 from remanence.ops.scan.fingerprint import fingerprint
 from remanence.ops.scan.fused_loop import FusedLoop
 from remanence.ops.scan.layout import INPUTS, PARAMS, Group, Layout, Tensors, as_group, list_tensors, unbind_group
+from remanence.ops.scan.opaque_scan import scan_opaquely
 from remanence.ops.scan.resets import add_reset
 from remanence.ops.scan.tensors.tensor_graph import Shape
 from remanence.ops.scan.tensors.tensor_trace import Shapes, TracedTensorStep
@@ -93,12 +93,15 @@ def scan(
         >>> h.shape, torch.equal(h[:, -1], final)
         (torch.Size([4, 100, 8]), True)
     """
+    if opaque_call.is_compiled():
+        given = {"reset": reset, "reset_state": reset_state, "lengths": lengths}
+        options = ("backend", backend), ("checkpoint_every", checkpoint_every)
+        return scan_opaquely(scan, step, as_group(inputs), tuple(state), as_group(params), given, options)
     if reset is None and lengths is None:
         return _scan(step, inputs, state, params, backend, checkpoint_every)
     return _scan_episodes(step, inputs, state, params, reset, reset_state, lengths, backend, checkpoint_every)
 
 
-@run_eagerly
 def _scan_episodes(
     step: Step,
     inputs: Many,
@@ -135,7 +138,6 @@ def _scan_episodes(
     return tuple(mask_padding(real, over_time) for over_time in states), final
 
 
-@run_eagerly
 def _scan(
     step: Step, inputs: Many, state: Sequence[Tensor], params: Many, backend: str, every: int | None
 ) -> tuple[Tensors, Tensors]:

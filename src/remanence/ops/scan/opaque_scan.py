@@ -1,0 +1,108 @@
+"""A scan as one node of compiled code."""
+
+from collections.abc import Callable, Hashable, Mapping, Sequence
+from dataclasses import dataclass
+from typing import Any, TypeAlias
+
+import torch
+from torch import Tensor
+
+from remanence._torch import mark_constant
+from remanence.ops import opaque_call
+from remanence.ops.opaque_call import Description
+from remanence.ops.scan.fingerprint import fingerprint
+from remanence.ops.scan.layout import Group, Tensors, list_tensors
+from remanence.ops.scan.trace import Step
+
+Run: TypeAlias = Callable[..., tuple[Tensors, Tensors]]
+Counts: TypeAlias = tuple[int, int | None, int | None]
+Options: TypeAlias = tuple[tuple[str, str | int | None], ...]
+
+
+@dataclass(frozen=True)
+class OpaqueScan:
+    """A scan with all that is not a tensor, as :mod:`remanence.ops.opaque_call` runs it.
+
+    Attributes:
+        run: :func:`remanence.scan`.
+        step: of the scan.
+        counts: how many tensors state, inputs and params are; None: they are all in one tensor.
+        options: the other arguments.
+    """
+
+    run: Run
+    step: Step
+    counts: Counts
+    options: Options
+
+    def run_flat(self, tensors: Sequence[Tensor], names: str) -> list[Tensor]:
+        """Run the scan."""
+        rest = list(tensors)
+        state, inputs, params = (_take(rest, count) for count in self.counts)
+        options: dict[str, Any] = dict(self.options)
+        for name in names.split(",") if names else []:
+            options[name] = tuple(_take(rest, len(state))) if name == "reset_state" else rest.pop(0)
+        states, final = self.run(self.step, inputs, state, params, **options)
+        return [*states, *final]
+
+    def describe_flat(self, tensors: Sequence[Tensor], names: str, autocast_dtype: str) -> list[Description]:
+        """Describe the states over time and the last ones."""
+        state = tensors[: self.counts[0]]
+        batch, time = tensors[self.counts[0]].shape[:2]
+        is_widened = autocast_dtype and state[0].dtype in (torch.bfloat16, torch.float16)
+        dtype = torch.float32 if is_widened else state[0].dtype
+        return [*(((batch, time, *s.shape[1:]), dtype) for s in state), *((s.shape, dtype) for s in state)]
+
+
+def _take(tensors: list[Tensor], count: int | None) -> Any:
+    """Remove the first tensors: a tuple of so many, or one."""
+    if count is None:
+        return tensors.pop(0)
+    taken = tuple(tensors[:count])
+    del tensors[:count]
+    return taken
+
+
+_SCANS: dict[Hashable, tuple[OpaqueScan, int]] = {}
+
+
+@mark_constant
+def _register(run: Run, step: Step, counts: Counts, options: Options) -> int:
+    """Return the number of a scan; the same for steps that do the same."""
+    key = (fingerprint(step) or step, counts, options)
+    if key not in _SCANS:
+        scan = OpaqueScan(run, step, counts, options)
+        _SCANS[key] = scan, opaque_call.register(scan)
+    return _SCANS[key][1]
+
+
+def scan_opaquely(
+    run: Run,
+    step: Step,
+    inputs: Group,
+    state: Tensors,
+    params: Group,
+    given: Mapping[str, Tensor | Sequence[Tensor] | None],
+    options: Options,
+) -> tuple[Tensors, Tensors]:
+    """Run a scan as one node of the graph that is being compiled.
+
+    Args:
+        run: :func:`remanence.scan`.
+        step: as of it.
+        inputs: likewise.
+        state: likewise.
+        params: likewise.
+        given: its optional tensors.
+        options: its other arguments.
+    """
+    of_inputs, of_params = (None if isinstance(each, Tensor) else len(each) for each in (inputs, params))
+    number = _register(run, step, (len(state), of_inputs, of_params), options)
+    tensors = [*state, *list_tensors(inputs), *list_tensors(params)]
+    names = []
+    for name, value in given.items():
+        if value is not None:
+            names.append(name)
+            tensors += [value] if isinstance(value, Tensor) else list(value)
+    results = opaque_call.call(number, tensors, ",".join(names))
+    return tuple(results[: len(state)]), tuple(results[len(state) :])
