@@ -34,7 +34,7 @@ gc.set_threshold(70_000, 20, 20)
 
 def pytest_configure(config):
     config.addinivalue_line("markers", "unchecked: without jaxtyping's checks, which would speak before our own errors")
-    config.addinivalue_line("markers", "slow: some seconds each; leave them out with -m 'not slow'")
+    config.addinivalue_line("markers", "slow: its cases take some ten seconds; leave them out with -m 'not slow'")
     # Child processes import what one of them has compiled.
     os.environ.pop("PYTHONDONTWRITEBYTECODE", None)
     if "REMANENCE_CACHE_DIR" not in os.environ:  # kernels of the tests: one place for all workers, gone at the end

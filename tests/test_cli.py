@@ -101,6 +101,7 @@ def test_the_demo_at_a_tiny_size(here, tmp_path):
     assert list((tmp_path / "runs/demo").glob("*.png"))
 
 
+@pytest.mark.slow
 def test_compare_on_a_task_with_json(here):
     done = here("compare", "retrieval", "--layers", "elman,gru", "--seeds", 2, "--hidden-sizes", "4", *SMALL, "--json")
     text = json.dumps(json.loads(done.out))

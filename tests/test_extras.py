@@ -114,6 +114,7 @@ def test_what_needs_an_extra_names_it_and_the_rest_works(outcome):
     assert any(said.values())
 
 
+@pytest.mark.slow
 def test_every_module_loads_or_names_an_extra(outcome):
     missing, said = outcome
     advice = tuple(f"pip install 'remanence[{extra}]'" for extra in missing)

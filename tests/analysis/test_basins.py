@@ -45,6 +45,7 @@ def critical():
     return root_scalar(growth, bracket=(0.01, 5)).root
 
 
+@pytest.mark.slow
 def test_the_flip_flop_holds_two_states_and_a_saddle_between():
     found = basins(symmetric(2.0), REGION, resolution=40)
     kinds = [each.kind for each in found.points.verdicts]
@@ -108,6 +109,7 @@ def test_refuses():
         basins(step, REGION, resolution=10)
 
 
+@pytest.mark.slow
 def test_pictures():
     found = basins(symmetric(2.0), REGION, resolution=10)
     assert len(found.plot().images) == 1

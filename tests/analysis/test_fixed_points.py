@@ -41,6 +41,7 @@ def test_linear_maps(rows, kind):
     assert found.arrivals.tolist() == [256]
 
 
+@pytest.mark.slow
 @pytest.mark.parametrize(("sign", "kind"), [(-1, "asymptotically stable"), (1, "unstable")])
 def test_where_the_linearisation_says_nothing_the_simulation_does(sign, kind):
     found = fixed_points(system(lambda h: h + sign * h * h.square().clamp_max(0.5), 1), radius=1.0, steps=6000)

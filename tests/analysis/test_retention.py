@@ -46,6 +46,7 @@ def test_capacity_of_an_orthogonal_network_is_its_size():
     assert 11.6 < curve.area < 12.2
 
 
+@pytest.mark.slow
 def test_noise_and_distractors_take_their_share():
     def at_zero(**options):
         return memory_capacity(leak(0.8, 2), [0], steps=6000, **options).mean.item()

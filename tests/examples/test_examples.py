@@ -139,6 +139,7 @@ def test_matrix_rnn():
         np.testing.assert_allclose(y[t], q @ memory, rtol=1e-8)
 
 
+@pytest.mark.slow
 @pytest.mark.parametrize("name", CELLS)
 def test_cells_with_matrices_are_fused_short_and_run(name, tmp_path):
     path = EXAMPLES / f"{name}.py"

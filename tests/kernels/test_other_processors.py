@@ -48,6 +48,7 @@ def instructions(source, triple, cpu):
     return re.findall(r"^\s+([a-z][\w.]*)[ \t]*([^\n]*)$", machine.emit_assembly(module), re.MULTILINE)
 
 
+@pytest.mark.slow
 @pytest.mark.parametrize(("triple", "cpu"), [*ARM, *X86, *OTHERS])
 def test_nothing_is_estimated(sources, triple, cpu):
     for source in sources if cpu in ("generic", "x86-64") else sources[:1]:

@@ -35,6 +35,7 @@ def count(model):
     return sum(parameter.numel() for parameter in model.parameters())
 
 
+@pytest.mark.slow
 @pytest.mark.parametrize(("mixer", "causal"), WAYS)
 def test_a_padded_sequence_gives_the_result_of_the_unpadded_one(mixer, causal):
     model = build(mixer, causal=causal, pooling="none")
@@ -249,6 +250,7 @@ def test_wrong_inputs_are_refused():
         Transformer.lra("retrieval", 2)
 
 
+@pytest.mark.slow
 @pytest.mark.parametrize("mixer", ["full", "linear", "gru"])
 def test_it_learns_to_recall_the_first_token(mixer):
     torch.manual_seed(0)

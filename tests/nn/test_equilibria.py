@@ -54,6 +54,7 @@ def by_force(rate):
     return np.array(found), [np.linalg.eigvals(jacobian).real.max() < 0 for jacobian in jacobians]
 
 
+@pytest.mark.slow
 @pytest.mark.filterwarnings("ignore::RuntimeWarning")
 @pytest.mark.parametrize("kind", KINDS)
 @pytest.mark.parametrize("spread", [0.0, 0.3, 0.8])

@@ -89,6 +89,7 @@ def ncps_twin(layer, pair):
     return cell
 
 
+@pytest.mark.slow
 @pytest.mark.parametrize("mutual", MUTUAL)
 @pytest.mark.parametrize("kind", KINDS)
 @pytest.mark.parametrize("sub_steps", [1, 6])

@@ -78,6 +78,7 @@ def test_a_wired_layer_is_an_ltc(name, timed):
     torch.testing.assert_close(torch.cat(last, -1), v, rtol=1e-9, atol=1e-9)
 
 
+@pytest.mark.slow
 @pytest.mark.parametrize("kind", ["gate", "affine", "exact"])
 @pytest.mark.parametrize("self_synapse", ["inhibitory", "shunting", "excitatory"])
 def test_without_edges_it_is_the_isolated_layer(kind, self_synapse):

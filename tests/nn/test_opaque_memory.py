@@ -60,6 +60,7 @@ def test_a_step(layer):
     assert_same(results(compile_fully(layer.step), layer, x, state), results(layer.step, layer, x, state))
 
 
+@pytest.mark.slow
 @pytest.mark.unchecked
 @pytest.mark.parametrize("name", ["cff", "ltc", "lstm"])
 def test_nothing_is_kept_without_a_backward_pass(name):
@@ -92,6 +93,7 @@ def test_one_graph_is_differentiated_twice(name):
     assert_same(first, torch.autograd.grad(layer(x)[0].sum(), parameters))
 
 
+@pytest.mark.slow
 @pytest.mark.unchecked
 @pytest.mark.parametrize("name", ["cff", "ltc", "lstm", "urnn", "fast_weights"])
 def test_under_autocast_it_gives_the_dtypes_of_eager_code(name):
@@ -106,6 +108,7 @@ def test_under_autocast_it_gives_the_dtypes_of_eager_code(name):
     assert_same(found, expected)
 
 
+@pytest.mark.slow
 @pytest.mark.unchecked
 @pytest.mark.parametrize("name", ["lstm", "ltc", "orthogonal"])
 def test_a_copy_runs_as_itself(name):

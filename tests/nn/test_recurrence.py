@@ -80,6 +80,7 @@ def test_compiled_loops_are_right(layer, uncompiled, dtype, batch, monkeypatch):
         torch.testing.assert_close(ours, theirs, rtol=error, atol=error * theirs.abs().max().item())
 
 
+@pytest.mark.slow
 @pytest.mark.parametrize("name", [*nn.layers, *LAYERS])
 def test_no_layer_is_traced_again_in_the_next_call(name, monkeypatch):
     options: dict[str, Any] = LAYERS.get(name, {})

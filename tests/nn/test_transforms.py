@@ -63,6 +63,7 @@ def test_jit_script_says_what_works(layer):
         torch.jit.script(torch.nn.Sequential(layer))
 
 
+@pytest.mark.slow
 @pytest.mark.parametrize("fake_input", [True, False])
 def test_fake_tensors_have_the_shapes(layer, x, fake_input):
     from torch._subclasses.fake_tensor import FakeTensor, FakeTensorMode

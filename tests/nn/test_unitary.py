@@ -73,6 +73,7 @@ def test_urnn_is_its_published_product(hidden):
     assert_evolves(layer, D3 @ R2 @ np.linalg.inv(F) @ D2 @ P @ R1 @ F @ D1)
 
 
+@pytest.mark.slow
 @settings(max_examples=30, deadline=None)
 @given(hidden=SIZES, time=st.integers(2, 6), batch=st.integers(1, 4), seed=st.integers(0, 999))
 def test_urnn_multiplied_out_is_the_loop_of_fourier_transforms(hidden, time, batch, seed):

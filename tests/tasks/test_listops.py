@@ -43,6 +43,7 @@ def test_the_parser_itself():
     assert depth_of("[MAX 4 [MIN 2 3 X X") == 3
 
 
+@pytest.mark.slow
 def test_values_by_an_independent_parser():
     samples = tasks.create("listops", **SMALL).dataset("train")
     for tokens, value in samples:

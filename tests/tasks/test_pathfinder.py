@@ -36,6 +36,7 @@ def touching(painter, dashes, which):
     return canvas[20:-20, 20:-20]
 
 
+@pytest.mark.slow
 def test_targets_are_two_curves_of_dashes_that_stay_apart(painter):
     """Dash by dash: each starts near where the one before it ended, turns within limits, and touches no other curve."""
     rng, drawing = np.random.default_rng(0), painter.drawing
@@ -61,6 +62,7 @@ def test_targets_are_two_curves_of_dashes_that_stay_apart(painter):
         assert (mask[(first > 0.9) | (second > 0.9)] > 0.3).all()
 
 
+@pytest.mark.slow
 def test_distractors_and_discs_are_there(painter):
     images, labels = painter.paint(np.random.default_rng(1), 30)
     assert images.shape == (30, painter.drawing.size, painter.drawing.size)

@@ -50,6 +50,7 @@ def test_nothing_starts_if_one_configuration_is_wrong(tmp_path, make_config):
     assert not (tmp_path / "out").exists()
 
 
+@pytest.mark.slow
 @pytest.mark.skipif(not os.path.exists("/proc"), reason="looks for processes in /proc")
 def test_workers_end_with_their_killed_parent(tmp_path):
     recipe = {

@@ -86,6 +86,7 @@ def test_the_test_is_taken_at_the_best_validation(tmp_path, make_config):
     assert result.validation_metric == pytest.approx(min(float(row["validation_metric"]) for row in rows), rel=1e-5)
 
 
+@pytest.mark.slow
 def test_a_killed_run_resumes_to_the_same_result(tmp_path, make_config):
     config = make_config(layer="fast_weights", epochs=40)
     train(config, tmp_path / "whole")

@@ -21,9 +21,9 @@ class _Gated(Memory):
 
     steps_in_graph = False
 
-    def __init__(self, input_size: int, hidden_size: int, rnn: nn.RNNBase):
+    def __init__(self, input_size: int, hidden_size: int, kind: type[nn.LSTM] | type[nn.GRU]):
         super().__init__(input_size, hidden_size)
-        self.rnn = rnn
+        self.rnn = kind(self.input_size, self.hidden_size, batch_first=True)
         self._list_weights()
 
     def list_parameters(self) -> list[Tensor]:
@@ -71,7 +71,7 @@ class LSTM(_Gated):
         device: Device = None,
         dtype: torch.dtype | None = None,
     ):
-        super().__init__(input_size, hidden_size, nn.LSTM(input_size, hidden_size, batch_first=True))
+        super().__init__(input_size, hidden_size, nn.LSTM)
 
     def initial_state(self, batch_size: int) -> State:
         """Return (h, c), both zero."""
@@ -137,7 +137,7 @@ class GRU(_Gated):
         device: Device = None,
         dtype: torch.dtype | None = None,
     ):
-        super().__init__(input_size, hidden_size, nn.GRU(input_size, hidden_size, batch_first=True))
+        super().__init__(input_size, hidden_size, nn.GRU)
 
     def _run(self, x: Tensor, state: State, *, episodes: Episodes | None = None) -> tuple[Tensor, State]:
         weights = self.rnn.all_weights[0]

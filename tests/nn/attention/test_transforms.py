@@ -74,6 +74,7 @@ def test_checkpoint(layer, x, reentrant):
     torch.testing.assert_close(leaf.grad, expected)
 
 
+@pytest.mark.slow
 def test_export(layer, x):
     program = torch.export.export(layer, (x, MASK)).module()
     torch.testing.assert_close(program(x, MASK)[MASK], layer(x, MASK)[MASK])

@@ -50,6 +50,7 @@ def compiler(monkeypatch, tmp_path):
     return compiled
 
 
+@pytest.mark.slow
 @needs_triton
 @pytest.mark.parametrize(("dtype", "capability"), [(torch.float32, 90), (torch.float64, 80), (torch.bfloat16, 100)])
 def test_compiles_for_gpus_that_are_not_here(compiler, dtype, capability):
