@@ -9,6 +9,7 @@ import torch
 
 from remanence import wiring
 from remanence._kernels.source_text import load_functions
+from remanence.ops.episodes import Episodes
 from remanence.ops.firing import gpu
 from remanence.ops.firing.firing_schedule import Schedule
 from remanence.ops.firing.gpu_source import backward_source, forward_source
@@ -53,6 +54,23 @@ def test_equals_the_plain_loop(device, neurons, density, function, batch, ticks,
         torch.testing.assert_close(other, found[0])
 
 
+@pytest.mark.parametrize(("ticks", "keep"), [(1, 1.0), (2, 0.7)])
+def test_samples_that_begin_anew(device, ticks, keep):
+    neurons, time, batch = 7, 3, 5
+    graph = wiring.random(neurons, 0.4, seed=1)
+    schedule = Schedule(graph, wiring.firing_order(graph, "random", 2), torch.tanh, ticks, keep)
+    shapes = (neurons, time, batch), (neurons, batch), (len(graph.edges),), (neurons, batch)
+    tensors = [torch.randn(s, dtype=torch.float64, device=device).requires_grad_() for s in shapes]
+    above = torch.randn(neurons, time, batch, dtype=torch.float64, device=device)
+    drive, state, weight, first = tensors
+    lengths = torch.tensor([3, 2, 0, 1, 3])
+    episodes, found = Episodes(torch.rand(batch, time, device=device) < 0.4, (first,), lengths), []
+    for backend in ("reference", "gpu"):
+        values, final = fire(schedule, drive, state, weight, backend, episodes)
+        found.append((values, final, *torch.autograd.grad((values * above).sum() + final.square().sum(), tensors)))
+    torch.testing.assert_close(found[1], found[0])
+
+
 @pytest.mark.parametrize("dtype", [torch.float32, torch.bfloat16])
 def test_other_dtypes(device, dtype):
     graph = wiring.random(12, 0.3, seed=1)
@@ -80,6 +98,8 @@ def test_compiles_for_gpus_that_are_not_here(dtype, monkeypatch, tmp_path):
     for name, source in (
         ("forward", forward_source(function.forward, dtype)),
         ("backward", backward_source(function.vjp((True,)), dtype)),
+        ("forward", forward_source(function.forward, dtype, resets=True)),
+        ("backward", backward_source(function.vjp((True,)), dtype, resets=True)),
     ):
         kernel = load_functions(source, False)[name]
         pointers = {arg for arg in kernel.arg_names if arg.endswith("_at")}

@@ -7,6 +7,7 @@ from hypothesis import strategies as st
 from torch.nn import functional as F
 
 from remanence import wiring
+from remanence.ops.episodes import Episodes
 from remanence.ops.firing import reference
 from remanence.ops.firing.firing_schedule import Schedule
 from remanence.ops.firing.operation import fire
@@ -24,8 +25,8 @@ def drawn(neurons, time, batch, *, density=0.3, function=torch.relu, ticks=1, ke
     return schedule, [tensor.requires_grad_() for tensor in tensors]
 
 
-def one_by_one(schedule, drive, state, matrix):
-    return reference.fire(schedule, [[neuron] for neuron in schedule.order.tolist()], drive, state, matrix)
+def one_by_one(schedule, drive, state, matrix, *anew):
+    return reference.fire(schedule, [[neuron] for neuron in schedule.order.tolist()], drive, state, matrix, *anew)
 
 
 def assert_same(schedule, drive, state, weight, *, rtol=1e-9):
@@ -43,6 +44,34 @@ def assert_same(schedule, drive, state, weight, *, rtol=1e-9):
         grads = torch.autograd.grad([values, final], [drive, state, form], [above, above_final])
         scale = of_matrix.abs().max().item() + 1
         torch.testing.assert_close(grads, (of_drive, of_state, of_form), rtol=rtol, atol=rtol * scale)
+
+
+@settings(max_examples=40, deadline=None)
+@given(
+    neurons=st.integers(1, 30),
+    time=st.integers(1, 6),
+    batch=st.integers(1, 20),
+    density=st.sampled_from([0.05, 0.3, 1.0]),
+    ticks=st.integers(1, 3),
+    keep=st.sampled_from([1.0, 0.7]),
+    seed=st.integers(0, 99),
+)
+def test_samples_that_begin_anew(neurons, time, batch, density, ticks, keep, seed):
+    schedule, (drive, state, weight) = drawn(
+        neurons, time, batch, density=density, ticks=ticks, keep=keep, seed=seed, function=torch.tanh
+    )
+    first, reset = torch.randn_like(state).requires_grad_(), torch.rand(batch, time) < 0.4
+    matrix = schedule.matrix(weight).detach().requires_grad_()
+    expected = one_by_one(schedule, drive, state, matrix, reset.T.to(drive.dtype), first)
+    above, tensors = torch.randn_like(expected), [drive, state, first]
+    *others, of_matrix = torch.autograd.grad(expected, [*tensors, matrix], above, allow_unused=True)
+    others = [torch.zeros_like(x) if g is None else g for g, x in zip(others, tensors, strict=True)]
+    receiver, sender = schedule.edges.T
+    for form, of_form in ((matrix, of_matrix.fill_diagonal_(0)), (weight, of_matrix[receiver, sender])):
+        values, final = fire(schedule, drive, state, form, "cpu", Episodes(reset, (first,)))
+        torch.testing.assert_close((values, final), (expected, expected[:, -1]))
+        grads = torch.autograd.grad(values, [*tensors, form], above)
+        torch.testing.assert_close(grads, (*others, of_form))
 
 
 @settings(max_examples=40, deadline=None)

@@ -13,22 +13,33 @@ from remanence.ops.scan.trace import TracedStep
 
 
 def forward(
-    schedule: Schedule, function: TracedStep, drive: Tensor, state: Tensor, weight: Tensor
+    schedule: Schedule, function: TracedStep, drive: Tensor, state: Tensor, weight: Tensor, *anew: Tensor
 ) -> tuple[Tensor, Tensor]:
-    """Compute the values before the first firing and after each, [neurons, firings + 1, batch], and f's arguments."""
+    """Compute the values before the first firing and after each, [neurons, firings + 1, batch], and f's arguments.
+
+    Args:
+        schedule: the order of firing and the nonlinearity.
+        function: the traced nonlinearity.
+        drive: the sum of inputs and bias.
+        state: values before the first step.
+        weight: of edges, or a matrix.
+        anew: where samples begin anew, [time, batch], and with which values, [neurons, batch]; or nothing.
+    """
     neurons, time, batch = drive.shape
     steps = time * schedule.ticks
     values = allocate(neurons, steps + 1, batch, dtype=drive.dtype)
     before = allocate(neurons, steps, batch, dtype=drive.dtype)
     values[:, 0] = state
-    _sweep(schedule, function, weight, drive, (drive.contiguous(), values, before), back=False)
+    _sweep(schedule, function, weight, drive, (drive.contiguous(), values, before), anew, back=False)
     return values, before
 
 
-def backward(schedule: Schedule, function: TracedStep, above: Tensor, before: Tensor, weight: Tensor) -> Tensor:
+def backward(
+    schedule: Schedule, function: TracedStep, above: Tensor, before: Tensor, weight: Tensor, *reset: Tensor
+) -> Tensor:
     """Compute the gradients of f's arguments in every firing, from those of the values after each time step."""
     grads = allocate(*before.shape, dtype=before.dtype)
-    _sweep(schedule, function, weight, above, (above.contiguous(), grads, before), back=True)
+    _sweep(schedule, function, weight, above, (above.contiguous(), grads, before), reset, back=True)
     return grads
 
 
@@ -59,7 +70,14 @@ _WEIGH = cpu_source.weight_gradient()
 
 
 def _sweep(
-    schedule: Schedule, function: TracedStep, weight: Tensor, like: Tensor, own: tuple[Tensor, ...], *, back: bool
+    schedule: Schedule,
+    function: TracedStep,
+    weight: Tensor,
+    like: Tensor,
+    own: tuple[Tensor, ...],
+    anew: tuple[Tensor, ...],
+    *,
+    back: bool,
 ) -> None:
     """Launch the forward or the backward kernel, with its own tensors."""
     neurons, time, batch = like.shape
@@ -76,15 +94,16 @@ def _sweep(
         first, other, _, edge = schedule.receivers if back else schedule.senders
         graph = (weight[edge], first, torch.from_numpy(np.argsort(order))[other])
     sizes, places = (neurons, time, schedule.ticks, batch), torch.from_numpy(np.resize(order, rows))
-    source = _get_source(function, back, dense)
-    launch(source, like.dtype, units, *sizes, places, keep, work, *own, *graph, block_width=lanes)
+    source = _get_source(function, back, dense, bool(anew))
+    renewed = (each.contiguous() for each in anew)
+    launch(source, like.dtype, units, *sizes, places, keep, work, *own, *renewed, *graph, block_width=lanes)
 
 
-def _get_source(function: TracedStep, back: bool, dense: bool) -> KernelSource:
-    key = ("fastlane", back, dense)
+def _get_source(function: TracedStep, back: bool, dense: bool, resets: bool) -> KernelSource:
+    key = ("fastlane", back, dense, resets)
     if key not in function.kernels:
         write = cpu_source.backward if back else cpu_source.forward
-        function.kernels[key] = write(function, dense=dense)
+        function.kernels[key] = write(function, dense=dense, resets=resets)
     return function.kernels[key]
 
 

@@ -35,8 +35,18 @@ def {name}({arguments}):
         {start}
         for i in range(steps):
             {step}
+            {anew}
             {sweep}
 """
+
+_ANEW = """\
+if ({first}) % ticks == 0 and ({first}) < steps:
+    renewed = load(reset_at + ({first}) // ticks * row + offset, inside)
+    for k in range(neurons):
+        value = {value}
+        store_full(held + k * width, where(renewed != 0.0, value, load_full(held + k * width)))
+"""
+"""Before the first firing of a time step: samples that begin anew have other values, and pass no gradients back."""
 
 _START = """\
 for k in range(neurons):
@@ -132,8 +142,11 @@ def forward({arguments}):
 """
 
 
-def forward(function: TracedStep, *, dense: bool) -> KernelSource:
-    """Write the kernel from ``drive`` to ``values``, the first of which are given, and ``before``, f's arguments."""
+def forward(function: TracedStep, *, dense: bool, resets: bool) -> KernelSource:
+    """Write the kernel from ``drive`` to ``values``, the first of which are given, and ``before``, f's arguments.
+
+    With ``resets``, samples begin anew with the values ``anew``.
+    """
     body = Body(function.forward)
     fire = ["h0 = total", *body.once, *body.every_step, f"n = {body.vector(function.forward.outputs[0])}"]
     fire += [
@@ -141,10 +154,12 @@ def forward(function: TracedStep, *, dense: bool) -> KernelSource:
         f"store({_address('before')}, h0, inside)",
     ]
     step = "s = i\nread = samples"
-    return _write_kernel("forward", ("drive", "values", "before"), _START, step, fire, dense)
+    anew = fill_template(_ANEW, first="s", value="load(anew_at + integer(order_at + 8 * k) * row + offset, inside)")
+    own = ("drive", "values", "before", *(("reset", "anew") if resets else ()))
+    return _write_kernel("forward", own, _START, step, fire, dense, anew if resets else "")
 
 
-def backward(function: TracedStep, *, dense: bool) -> KernelSource:
+def backward(function: TracedStep, *, dense: bool, resets: bool) -> KernelSource:
     """Write the kernel from ``above``, gradients of the values over time, to ``grads``, those of f's arguments."""
     graph = function.vjp((True,))
     body = Body(graph)
@@ -156,7 +171,9 @@ def backward(function: TracedStep, *, dense: bool) -> KernelSource:
         f"store({_address('grads')}, n, inside)",
     ]
     step = "s = steps - 1 - i\nread = samples if i % ticks == 0 else 0  # outputs are what the last firing left"
-    return _write_kernel("backward", ("above", "grads", "before"), "", step, fire, dense)
+    own = ("above", "grads", "before", *(("reset",) if resets else ()))
+    anew = fill_template(_ANEW, first="s + 1", value="lanes(0.0)") if resets else ""
+    return _write_kernel("backward", own, "", step, fire, dense, anew)
 
 
 def weight_gradient() -> KernelSource:
@@ -165,7 +182,9 @@ def weight_gradient() -> KernelSource:
     return KernelSource(_WEIGH.replace("CHUNK", "16").format(arguments=", ".join(arguments)), arguments)
 
 
-def _write_kernel(name: str, own: tuple[str, ...], start: str, step: str, fire: list[str], dense: bool) -> KernelSource:
+def _write_kernel(
+    name: str, own: tuple[str, ...], start: str, step: str, fire: list[str], dense: bool, anew: str
+) -> KernelSource:
     tensors = ("order", "keep", "work", *own, "weight", *(() if dense else ("first", "heard")))
     arguments = (*HEAD, *SIZES, *(f"{tensor}_at" for tensor in tensors))
     parts = {"arriving": f"load({_address(own[0], 's // ticks', 'time')}, heard)", "fire": "\n".join(fire)}
@@ -174,7 +193,9 @@ def _write_kernel(name: str, own: tuple[str, ...], start: str, step: str, fire: 
         if dense
         else fill_template(_SPARSE, two_edges=_TWO_EDGES, **parts)
     )
-    text = fill_template(_KERNEL, name=name, arguments=", ".join(arguments), start=start, step=step, sweep=sweep)
+    text = fill_template(
+        _KERNEL, name=name, arguments=", ".join(arguments), start=start, step=step, anew=anew, sweep=sweep
+    )
     return KernelSource(text.replace("ROWS", str(ROWS)), arguments)
 
 

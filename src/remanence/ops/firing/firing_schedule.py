@@ -91,6 +91,20 @@ class Schedule:
         new, old = flat @ heard[:, batch:].T, flat @ heard[:, :-batch].T
         return torch.where(self.fed_forward.to(grads.device), new, old).fill_diagonal_(0)
 
+    def gradient_of_old(self, weight: Tensor, grads: Tensor, values: Tensor) -> Tensor:
+        """Compute the gradients of the weights of edges that read the value of the previous firing.
+
+        Args:
+            weight: of edges, or a matrix.
+            grads: of f's arguments, [neurons, firings].
+            values: that are read, [neurons, firings].
+        """
+        if weight.ndim == 2:
+            return torch.where(self.fed_forward.to(grads.device), 0, grads @ values.T).fill_diagonal_(0)
+        receiver, sender = torch.from_numpy(self.edges).to(weight.device).unbind(1)
+        old = (self.senders[2] == 0).to(weight.device)
+        return torch.where(old, (grads @ values.T)[receiver, sender], 0)
+
     def state_gradient(self, weight: Tensor, grads: Tensor) -> Tensor:
         """Compute the gradients of the values before the first firing, from those of f's arguments there."""
         if weight.ndim == 2:

@@ -16,21 +16,27 @@ LANES, BLOCK = 16, 256
 
 
 def forward(
-    schedule: Schedule, function: TracedStep, drive: Tensor, state: Tensor, weight: Tensor
+    schedule: Schedule, function: TracedStep, drive: Tensor, state: Tensor, weight: Tensor, *anew: Tensor
 ) -> tuple[Tensor, Tensor]:
-    """Compute the values before the first firing and after each, [neurons, firings + 1, batch], and f's arguments."""
+    """Compute the values before the first firing and after each, as :func:`remanence.ops.firing.cpu.forward` does."""
     neurons, time, batch = drive.shape
     steps = time * schedule.ticks
     values, before = _allocate(drive, neurons, steps + 1, batch), _allocate(drive, neurons, steps, batch)
     values[:, 0] = state
-    _launch(schedule, function, weight, drive, {"drive_at": drive, "held_at": values, "before_at": before}, back=False)
+    tensors = {"drive_at": drive, "held_at": values, "before_at": before}
+    tensors |= dict(zip(("reset_at", "anew_at"), anew, strict=False))
+    _launch(schedule, function, weight, drive, tensors, back=False)
     return values, before
 
 
-def backward(schedule: Schedule, function: TracedStep, above: Tensor, before: Tensor, weight: Tensor) -> Tensor:
+def backward(
+    schedule: Schedule, function: TracedStep, above: Tensor, before: Tensor, weight: Tensor, *reset: Tensor
+) -> Tensor:
     """Compute the gradients of f's arguments in every firing, from those of the values after each time step."""
     grads = _allocate(before, *before.shape)
-    _launch(schedule, function, weight, above, {"above_at": above, "held_at": grads, "before_at": before}, back=True)
+    tensors = {"above_at": above, "held_at": grads, "before_at": before}
+    tensors |= dict(zip(("reset_at",), reset, strict=False))
+    _launch(schedule, function, weight, above, tensors, back=True)
     return grads
 
 
@@ -68,17 +74,19 @@ def _launch(
     tensors["weight_at"] = weight[edge.to(weight.device)]
     sizes = {"time": time, "ticks": schedule.ticks, "batch": batch, "levels": len(levels)}
     with torch.cuda.device_of(like):
-        _get_kernel(function, back)[(-(-batch // LANES),)](**tensors, **sizes, BLOCK=BLOCK, LANES=LANES)
+        _get_kernel(function, back, "reset_at" in tensors)[(-(-batch // LANES),)](
+            **tensors, **sizes, BLOCK=BLOCK, LANES=LANES
+        )
 
 
-def _get_kernel(function: TracedStep, back: bool) -> Any:
+def _get_kernel(function: TracedStep, back: bool, resets: bool) -> Any:
     interpreted = triton_support.is_interpreted()
-    key = ("fastlane on gpu", back, interpreted)
+    key = ("fastlane on gpu", back, interpreted, resets)
     if key not in function.kernels:
         if back:
-            text = backward_source(function.vjp((True,)), function.dtype)
+            text = backward_source(function.vjp((True,)), function.dtype, resets=resets)
         else:
-            text = forward_source(function.forward, function.dtype)
+            text = forward_source(function.forward, function.dtype, resets=resets)
         function.kernels[key] = load_functions(text, interpreted)["backward" if back else "forward"]
     return function.kernels[key]
 

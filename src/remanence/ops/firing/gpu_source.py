@@ -32,6 +32,7 @@ def {name}(
     keep = tl.load(keep_at).to({real})
     for i in range(steps):
         s = {firing}
+        {renew}
         for level in range(levels):
             end = tl.load(level_at + level + 1)
             for begin in range(tl.load(level_at + level), end, BLOCK // LANES):
@@ -46,26 +47,42 @@ def {name}(
                     firing = s + tl.load(shift_at + e, heard, 0)
                     at = (tl.load(other_at + e, heard, 0) * rows + firing) * batch + lane
                     weight = tl.load(weight_at + e, heard, 0.0).to({real})
-                    total += weight * tl.load(held_at + at, heard & (firing < rows), 0.0).to({real})
+                    value = tl.load(held_at + at, heard & (firing < rows), 0.0).to({real})
+                    {replace}
+                    total += weight * value
                     e += 1
                 {fire}
             tl.debug_barrier()
 """
 
 
-def forward_source(graph: Graph, dtype: torch.dtype) -> str:
-    """The kernel ``forward``, from ``drive`` to ``held``, the values, of which the first are given, and ``before``."""
+def forward_source(graph: Graph, dtype: torch.dtype, *, resets: bool = False) -> str:
+    """Write the kernel ``forward``, from ``drive`` to ``held``, the values (the first are given), and ``before``."""
     real = real_type(dtype)
     return fill_template(
         _MODULE,
         function=write_step_function("function", graph, real),
         name="forward",
-        arguments="drive_at, held_at, before_at",
+        arguments="drive_at, held_at, before_at" + (", reset_at, anew_at" if resets else ""),
         real=real,
         firing="i",
+        renew=_write_renewal("s", "True") if resets else "",
+        replace=_write_lines(
+            "first = tl.load(other_at + e, heard, 0) * batch + lane",
+            f"other = tl.load(anew_at + first, heard & renewed, 0.0).to({real})",
+            "value = tl.where(renewed & (firing == s), other, value)",
+        )
+        if resets
+        else "",
         begin=_write_lines(
             "rows = steps + 1",
-            f"total = keep * tl.load(held_at + (a * rows + s) * batch + lane, live, 0.0).to({real})",
+            f"own = tl.load(held_at + (a * rows + s) * batch + lane, live, 0.0).to({real})",
+            *(
+                [f"own = tl.where(renewed, tl.load(anew_at + a * batch + lane, live & renewed, 0.0).to({real}), own)"]
+                if resets
+                else []
+            ),
+            "total = keep * own",
             f"total += tl.load(drive_at + (a * time + s // ticks) * batch + lane, live, 0.0).to({real})",
         ),
         fire=_write_lines(
@@ -77,20 +94,24 @@ def forward_source(graph: Graph, dtype: torch.dtype) -> str:
     )
 
 
-def backward_source(graph: Graph, dtype: torch.dtype) -> str:
+def backward_source(graph: Graph, dtype: torch.dtype, *, resets: bool = False) -> str:
     """Write the kernel ``backward``, from ``above`` to ``held``, the gradients of f's arguments."""
     real = real_type(dtype)
     return fill_template(
         _MODULE,
         function=write_step_function("function", graph, real),
         name="backward",
-        arguments="above_at, held_at, before_at",
+        arguments="above_at, held_at, before_at" + (", reset_at" if resets else ""),
         real=real,
         firing="steps - 1 - i",
+        renew=_write_renewal("(s + 1)", "(s + 1 < steps)") if resets else "",
+        replace="value = tl.where(renewed & (firing == s + 1), 0.0, value)" if resets else "",
         begin=_write_lines(
             "rows = steps",
             "own = (a * rows + s) * batch + lane",
-            f"total = keep * tl.load(held_at + own + batch, live & (i > 0), 0.0).to({real})",
+            f"later = tl.load(held_at + own + batch, live & (i > 0), 0.0).to({real})",
+            *(["later = tl.where(renewed, 0.0, later)"] if resets else []),
+            "total = keep * later",
             "arrives = live & (i % ticks == 0)  # outputs are what the last firing left",
             f"total += tl.load(above_at + (a * time + s // ticks) * batch + lane, arrives, 0.0).to({real})",
         ),
@@ -101,6 +122,12 @@ def backward_source(graph: Graph, dtype: torch.dtype) -> str:
             "tl.store(held_at + own, n, live)",
         ),
     )
+
+
+def _write_renewal(firing: str, condition: str) -> str:
+    """Write which samples begin anew before a firing, the first one of a time step."""
+    first = f"(lane < batch) & ({firing} % ticks == 0) & {condition}"
+    return f"renewed = tl.load(reset_at + ({firing} // ticks) * batch + lane, {first}, 0.0) != 0"
 
 
 def _write_lines(*lines: str) -> str:

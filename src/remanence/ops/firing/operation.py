@@ -43,13 +43,18 @@ def fire(
         episodes: where samples begin anew, at [neurons, batch], and end.
     """
     tensors = autocast.widen((drive, state, weight))
+    if episodes is not None:
+        tensors = (*tensors, episodes.reset.T.to(tensors[0].dtype), *autocast.widen(episodes.reset_state))
     traces: list[TracedStep] = []
     options = {name: partial(_refuses, name, schedule, tensors[0], traces) for name in ("cpu", "gpu")}
     name = choose(backend, tensors, tensors[0], options, on_refusal=_warn)
-    if name == "reference" or episodes:
-        return _run_reference(schedule, *tensors, episodes=episodes)
-    values, last = record(FiringKernel(schedule, name, traces[-1]), tensors)
-    return values, last
+    if name == "reference":
+        values, last = _run_reference(schedule, *tensors)
+    else:
+        values, last = record(FiringKernel(schedule, name, traces[-1]), tensors)
+    if episodes is None or episodes.lengths is None:
+        return values, last
+    return values, select_last(values.permute(2, 1, 0), last.T, tensors[1].T, episodes.lengths).T
 
 
 def _refuses(name: str, schedule: Schedule, like: Tensor, traces: list[TracedStep]) -> str | None:
@@ -65,11 +70,10 @@ def _refuses(name: str, schedule: Schedule, like: Tensor, traces: list[TracedSte
 
 
 def _run_reference(
-    schedule: Schedule, drive: Tensor, state: Tensor, weight: Tensor, episodes: Episodes | None = None
+    schedule: Schedule, drive: Tensor, state: Tensor, weight: Tensor, *anew: Tensor
 ) -> tuple[Tensor, Tensor]:
-    values = reference.fire(schedule, schedule.levels, drive, state, schedule.matrix(weight), episodes=episodes)
-    last = select_last(values.permute(2, 1, 0), values[:, -1].T, state.T, episodes and episodes.lengths)
-    return values, last.T.clone()
+    values = reference.fire(schedule, schedule.levels, drive, state, schedule.matrix(weight), *anew)
+    return values, values[:, -1].clone()
 
 
 def _warn(why: str) -> None:
@@ -88,7 +92,7 @@ def _pointwise(f: Pointwise, state: tuple[Tensor, ...], inputs: Any, params: Any
 
 @dataclass(frozen=True)
 class FiringKernel:
-    """The firing of neurons, with tensors (drive, state, weight).
+    """The firing of neurons, with tensors (drive, state, weight), and (reset, first) where samples begin anew.
 
     An :class:`remanence.ops.dispatch.OperationKernel`.
 
@@ -106,8 +110,7 @@ class FiringKernel:
         self, tensors: Sequence[Tensor], needs: Sequence[bool] | None
     ) -> tuple[tuple[Tensor, ...], tuple[Tensor, ...]]:
         """Compute the values after each time step, and after the last."""
-        drive, state, weight = tensors
-        values, before = self._module.forward(self.schedule, self.function, drive, state, weight)
+        values, before = self._module.forward(self.schedule, self.function, *tensors)
         if needs is not None:
             self.function.vjp((True,))  # fails here, not in the backward pass, if there is no derivative
         ticks = self.schedule.ticks
@@ -120,23 +123,31 @@ class FiringKernel:
         grads: Sequence[Tensor | None],
         needs: Sequence[bool],
     ) -> list[Tensor | None]:
-        """Compute the gradients of drive, state and weight."""
-        schedule, (drive, _, weight), (values, before) = self.schedule, tensors, residuals
+        """Compute the gradients of drive, state and weight, and of the values with which samples begin anew."""
+        schedule, (drive, _, weight, *anew), (values, before) = self.schedule, tensors, residuals
         of_values, final = grads
         of_values = torch.zeros_like(drive) if of_values is None else of_values
         if final is not None:
             of_values = of_values.clone(memory_format=torch.contiguous_format)
             of_values[:, -1] += final
-        fired = self._module.backward(schedule, self.function, of_values, before, weight)
-        return [
-            fired if schedule.ticks == 1 else fired.unflatten(1, (-1, schedule.ticks)).sum(2),
-            schedule.state_gradient(weight, fired[:, 0]) if needs[1] else None,
-            self._module.weight_gradient(schedule, weight, values, fired) if needs[2] else None,
-        ]
+        fired = self._module.backward(schedule, self.function, of_values, before, weight, *anew[:1])
+        of_drive = fired if schedule.ticks == 1 else fired.unflatten(1, (-1, schedule.ticks)).sum(2)
+        of_weight = self._module.weight_gradient(schedule, weight, values, fired) if needs[2] else None
+        if not anew:
+            return [of_drive, schedule.state_gradient(weight, fired[:, 0]) if needs[1] else None, of_weight]
+        reset, first = anew
+        opening = fired[:, :: schedule.ticks]  # the firings that read what a reset replaces
+        of_state = schedule.state_gradient(weight, opening[:, 0] * (1 - reset[0])) if needs[1] else None
+        of_first = schedule.state_gradient(weight, (opening * reset).sum(1)) if needs[4] else None
+        if of_weight is not None:
+            time, sample = reset.nonzero().T
+            replaced = first[:, sample] - values[:, time * schedule.ticks, sample]
+            of_weight = of_weight + schedule.gradient_of_old(weight, opening[:, time, sample], replaced)
+        return [of_drive, of_state, of_weight, None, of_first]
 
-    def reference(self, drive: Tensor, state: Tensor, weight: Tensor) -> tuple[Tensor, Tensor]:
+    def reference(self, *tensors: Tensor) -> tuple[Tensor, Tensor]:
         """Run the plain loop."""
-        return _run_reference(self.schedule, drive, state, weight)
+        return _run_reference(self.schedule, *tensors)
 
     @property
     def _module(self) -> ModuleType:

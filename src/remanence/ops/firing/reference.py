@@ -6,7 +6,6 @@ import torch
 from jaxtyping import Float
 from torch import Tensor
 
-from remanence.ops.episodes import Episodes
 from remanence.ops.firing.firing_schedule import Schedule
 
 
@@ -16,7 +15,8 @@ def fire(
     drive: Float[Tensor, "neurons time batch"],
     state: Float[Tensor, "neurons batch"],
     matrix: Float[Tensor, "neurons neurons"],
-    episodes: Episodes | None = None,
+    reset: Float[Tensor, "time batch"] | None = None,
+    first: Float[Tensor, "neurons batch"] | None = None,
 ) -> Float[Tensor, "neurons time batch"]:
     """Compute the values after each time step.
 
@@ -26,14 +26,15 @@ def fire(
         drive: the sum of inputs and bias, which is added in each firing.
         state: values before the first step.
         matrix: weights [receivers, senders].
-        episodes: where samples begin anew.
+        reset: 1 where a sample begins anew before a time step, else 0; None: none does.
+        first: its values then.
     """
     n, over_time = state, []
     places = [torch.tensor(group, device=drive.device) for group in groups]
     rows = [matrix[place] for place in places]
     for t, drive_t in enumerate(drive.unbind(1)):
-        if episodes:
-            n = torch.where(episodes.reset[:, t], episodes.reset_state[0], n)
+        if reset is not None and first is not None:
+            n = torch.where(reset[t] != 0, first, n)
         for _ in range(schedule.ticks):
             for place, row in zip(places, rows, strict=True):
                 fired = schedule.function(schedule.keep * n[place] + row @ n + drive_t[place])
