@@ -138,3 +138,48 @@ def test_other_solvers_of_ltc(solver):
     reset = torch.rand(BATCH, TIME) < 0.2
     y, final = layer(x, state, lengths=LENGTHS, reset=reset, **options)
     assert_same((y, final), run_by_hand(layer, x, state, options, reset, LENGTHS))
+
+
+@pytest.mark.parametrize("name", LAYERS)
+def test_in_16_bits(name):
+    layer = make(name, dtype=torch.float32)
+    x, reset = torch.randn(BATCH, TIME, 3), torch.rand(BATCH, TIME) < 0.2
+    expected, _ = layer(x, lengths=LENGTHS, reset=reset)
+    y, state = layer.bfloat16()(x.bfloat16(), lengths=LENGTHS, reset=reset)
+    assert {leaf.dtype for leaf in (y, *pytree.tree_leaves(state))} == {torch.bfloat16}
+    torch.testing.assert_close(y.float(), expected, rtol=0.2, atol=0.2)
+
+
+class Leaky(nn.Memory):
+    """A memory of a user's that knows nothing of padding or resets."""
+
+    continuous_time = True
+
+    def __init__(self):
+        super().__init__(3, 3)
+        self.rate = torch.nn.Parameter(torch.tensor(0.5, dtype=torch.float64))
+
+    def _advance(self, x_t, state, timespans=None):
+        decay = torch.exp(-self.rate * (1 if timespans is None else timespans[:, None]))
+        h = decay * state + x_t
+        return h, h
+
+
+class Fast(Leaky):
+    """The same with a way of its own for whole sequences."""
+
+    def _run(self, x, state, timespans=None):  # pyright: ignore[reportIncompatibleMethodOverride]
+        outputs = []
+        for t, x_t in enumerate(x.unbind(1)):
+            y_t, state = self._advance(x_t, state, None if timespans is None else timespans[:, t])
+            outputs.append(y_t)
+        return torch.stack(outputs, 1), state
+
+
+@pytest.mark.parametrize("kind", [Leaky, Fast])
+def test_a_memory_of_ones_own(kind):
+    layer = kind()
+    x, state, options = draw(layer, grad=True)
+    reset = torch.rand(BATCH, TIME) < 0.2
+    y, final = layer(x, state, lengths=LENGTHS, reset=reset, **options)
+    assert_same((y, final), run_by_hand(layer, x, state, options, reset, LENGTHS))

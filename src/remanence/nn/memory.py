@@ -1,7 +1,9 @@
 """The interface of all memories."""
 
+import functools
+import inspect
 import math
-from collections.abc import Sequence
+from collections.abc import Callable, Sequence
 from typing import Any, ClassVar, TypeAlias
 
 import torch
@@ -107,10 +109,11 @@ class Memory(Structured):
         self._check_input(x, "[batch, time, input_size]", 3)
         batch, time = x.shape[:2]
         state = self._check_state(state, batch)
+        given = {"timespans": timespans, "lengths": lengths, "reset": reset}
         if opaque_call.is_compiled():
-            return opaque_memory.call_opaquely(
-                self, x, state, {"timespans": timespans, "lengths": lengths, "reset": reset}
-            )
+            return opaque_memory.call_opaquely(self, x, state, given)
+        if self._is_too_narrow():
+            return self._in_float32(x, state, given)
         real = None if lengths is None else find_real(lengths, batch, time, x.device)
         if real is not None:
             x = mask_padding(real, x)
@@ -126,7 +129,8 @@ class Memory(Structured):
         if reset is not None:
             first = tuple(pytree.tree_leaves(self.initial_state(batch)))
             options["episodes"] = Episodes(reset, first, lengths)
-        y, after = self._in_float32(x, state, options) if self._is_too_narrow() else self._run(x, state, **options)
+        takes_all = not options or options.keys() <= _list_arguments(type(self)._run)
+        y, after = (self._run if takes_all else self._loop)(x, state, **options)
         return (y if real is None else mask_padding(real, y)), after
 
     def step(
@@ -200,6 +204,13 @@ class Memory(Structured):
         return y.to(x.dtype), pytree.tree_map(lambda leaf: leaf.to(x.dtype), after)
 
     def _run(self, x: Tensor, state: State, *, episodes: Episodes | None = None) -> tuple[Tensor, State]:
+        """Run over a checked sequence; a subclass may leave out ``episodes``, and then :meth:`_loop` runs those."""
+        return self._loop(x, state, episodes)
+
+    def _loop(
+        self, x: Tensor, state: State, episodes: Episodes | None = None, timespans: Tensor | None = None
+    ) -> tuple[Tensor, State]:
+        """Run step by step."""
         leaves, nesting = pytree.tree_flatten(state)
         outputs, last = [], leaves
         # unbind: indexing x[:, t] would make the backward pass quadratic in time.
@@ -207,7 +218,8 @@ class Memory(Structured):
             if episodes:
                 reset = episodes.reset[:, t]
                 leaves = [begin_anew(reset, first, s) for first, s in zip(episodes.reset_state, leaves, strict=True)]
-            y_t, after = self._advance(x_t, pytree.tree_unflatten(leaves, nesting))
+            spans = {} if timespans is None else {"timespans": timespans[:, t]}
+            y_t, after = self._advance(x_t, pytree.tree_unflatten(leaves, nesting), **spans)
             leaves = pytree.tree_leaves(after)
             if episodes is None or episodes.lengths is None:
                 last = leaves
@@ -277,3 +289,8 @@ class Memory(Structured):
     def extra_repr(self) -> str:
         """Sizes, as `print(layer)` shows them."""
         return f"input_size={self.input_size}, hidden_size={self.hidden_size}, output_size={self.output_size}"
+
+
+@functools.cache
+def _list_arguments(function: Callable[..., Any]) -> frozenset[str]:
+    return frozenset(inspect.signature(function).parameters)
