@@ -1,5 +1,6 @@
 """All that is used of PyTorch without being promised: where a new version may break us is here."""
 
+import threading
 from collections.abc import Callable
 from contextlib import AbstractContextManager
 from typing import Any, ParamSpec, TypeVar
@@ -87,4 +88,18 @@ def _plain_keys() -> int:
 _PLAIN_KEYS = _plain_keys()
 
 
-_OUTSIDE = torch._C._dispatch_tls_local_include_set(), torch._C._dispatch_tls_local_exclude_set()
+def _dispatch_keys_of_a_new_thread() -> list[Any]:
+    """Return which dispatch keys are included and excluded outside of all contexts, even if this is imported in one."""
+    found: list[Any] = []
+
+    def look() -> None:
+        found.append(torch._C._dispatch_tls_local_include_set())
+        found.append(torch._C._dispatch_tls_local_exclude_set())
+
+    thread = threading.Thread(target=look)
+    thread.start()
+    thread.join()
+    return found
+
+
+_OUTSIDE = _dispatch_keys_of_a_new_thread()

@@ -3,6 +3,8 @@
 import copy
 import gc
 import pickle
+import subprocess
+import sys
 from functools import partial
 
 import pytest
@@ -230,3 +232,20 @@ def test_a_step_that_is_no_constant_breaks_the_graph_only():
 
     module, x = Module(), torch.randn(2, 5, 4)
     torch.testing.assert_close(torch.compile(module, backend="aot_eager")(x), module(x))
+
+
+IMPORTED_INSIDE = """
+import torch
+with torch.inference_mode(), torch.autocast("cpu"):
+    from remanence import nn
+layer = nn.GRU(3, 4)
+y, _ = torch.compile(layer, backend="aot_eager", fullgraph=True)(torch.randn(2, 5, 3))
+assert y.dtype == torch.float32
+y.sum().backward()
+layer(torch.randn(2, 5, 3))[0].sum().backward()
+"""
+
+
+@pytest.mark.slow
+def test_it_may_be_imported_in_any_context():
+    subprocess.run([sys.executable, "-c", IMPORTED_INSIDE], check=True)
