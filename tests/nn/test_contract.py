@@ -196,3 +196,11 @@ def test_unknown_names_and_options_are_refused():
 def test_a_layer_of_the_user_joins_by_its_path():
     layer = nn.create("remanence.nn.elman:Elman", input_size=3, hidden_size=4)
     assert isinstance(layer, nn.Elman)
+
+
+def test_parameters_of_another_dtype_may_be_exchanged_for_a_call(layer):
+    x = torch.randn(2, 5, 3)
+    values = {name: value.float() for name, value in (*layer.named_parameters(), *layer.named_buffers())}
+    y, state = torch.func.functional_call(layer, values, x)
+    assert {leaf.dtype for leaf in (y, *pytree.tree_leaves(state))} == {torch.float32}
+    torch.testing.assert_close(y, layer.float()(x)[0])

@@ -249,3 +249,15 @@ layer(torch.randn(2, 5, 3))[0].sum().backward()
 @pytest.mark.slow
 def test_it_may_be_imported_in_any_context():
     subprocess.run([sys.executable, "-c", IMPORTED_INSIDE], check=True)
+
+
+@pytest.mark.unchecked
+def test_parameters_that_were_replaced_are_named():
+    layer, x = make("gru"), torch.randn(2, 5, 3, dtype=torch.float64)
+    assert isinstance(layer.rnn, torch.nn.Module)
+    torch.nn.utils.parametrizations.weight_norm(layer.rnn, "weight_hh_l0")
+    with pytest.raises(Exception, match=r"parameters of GRU were replaced.*call its \.to\(\)"):
+        compile_fully(layer, "eager")(x)
+    torch._dynamo.reset()
+    layer.to("cpu")
+    assert_same(compile_fully(layer, "eager")(x), layer(x))

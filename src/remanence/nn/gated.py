@@ -8,7 +8,7 @@ from torch import Tensor, nn
 from remanence._kernels.addressing import is_transformed
 from remanence.nn.memory import Memory, State
 from remanence.nn.structure import Device
-from remanence.ops import autocast
+from remanence.ops import autocast, opaque_call
 from remanence.ops.episodes import Episodes
 from remanence.ops.recurrence import is_compiled, run_step
 from remanence.ops.scan.layout import Tensors
@@ -31,7 +31,8 @@ class _Gated(Memory):
         return self._weights
 
     def _example(self) -> Tensor:
-        return self._weights[0]
+        # Outside of compiled code the parameters themselves, which functional_call may have exchanged.
+        return self._weights[0] if opaque_call.is_in_torch_compile() else super()._example()
 
     def _list_weights(self) -> None:
         self._weights: list[Tensor] = list(self.rnn.parameters())

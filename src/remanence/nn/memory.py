@@ -17,7 +17,7 @@ from remanence.errors import UserError, describe_value
 from remanence.nn import opaque_memory
 from remanence.nn.structure import Device, Structured
 from remanence.ops import autocast, opaque_call
-from remanence.ops.episodes import Episodes, begin_anew, check_reset, find_real, mask_padding
+from remanence.ops.episodes import Episodes, begin_anew, check_reset, find_real, mask_padding, reset_padding
 from remanence.ops.opaque_call import Description
 
 State: TypeAlias = Any
@@ -110,7 +110,7 @@ class Memory(Structured):
         batch, time = x.shape[:2]
         state = self._check_state(state, batch)
         given = {"timespans": timespans, "lengths": lengths, "reset": reset}
-        if opaque_call.is_compiled():
+        if opaque_call.is_in_torch_compile():
             return opaque_memory.call_opaquely(self, x, state, given)
         if self._is_too_narrow():
             return self._in_float32(x, state, given)
@@ -123,7 +123,7 @@ class Memory(Structured):
         if reset is not None:
             check_reset(reset, batch, time)
         if real is not None:
-            reset = ~real if reset is None else reset | ~real  # nothing grows there, and no gradient comes from there
+            reset = reset_padding(reset, real)
         if 0 in x.shape[:2]:
             return x.new_zeros(*x.shape[:2], self.output_size), pytree.tree_map(torch.clone, state)
         if reset is not None:
@@ -158,7 +158,7 @@ class Memory(Structured):
         state = self._check_state(state, x_t.shape[0])
         if x_t.shape[0] == 0:
             return x_t.new_zeros(0, self.output_size), pytree.tree_map(torch.clone, state)
-        if opaque_call.is_compiled() and not self.steps_in_graph:
+        if opaque_call.is_in_torch_compile() and not self.steps_in_graph:
             spans = None if timespans is None else timespans[:, None]
             y, after = opaque_memory.call_opaquely(self, x_t[:, None], state, {"timespans": spans})
             return y[:, 0], after

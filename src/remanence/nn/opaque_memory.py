@@ -7,6 +7,7 @@ import torch
 from torch import Tensor, nn
 
 from remanence._torch import pytree
+from remanence.errors import UserError
 from remanence.ops import opaque_call
 from remanence.ops.opaque_call import Description
 
@@ -51,7 +52,12 @@ def run_flat(layer: "Memory", tensors: Sequence[Tensor], names: str) -> list[Ten
     given = names.split(",") if names else []
     options, values = dict(zip(given, rest, strict=False)), rest[len(given) :]
     name_of = {id(parameter): f"layer.{name}" for name, parameter in layer.named_parameters()}
-    own = [name_of[id(parameter)] for parameter in layer.list_parameters()]
+    own = [name_of.get(id(parameter), "") for parameter in layer.list_parameters()]
+    if "" in own:
+        raise UserError(
+            f"parameters of {type(layer).__name__} were replaced, as a parametrization does: before torch.compile, "
+            "call its .to() with its own device, which finds the new ones"
+        )
     parameters = dict(zip(own, values, strict=True))
     state = pytree.tree_unflatten(list(leaves), nesting)
     y, after = torch.func.functional_call(_Forward(layer), parameters, (x, state), options)

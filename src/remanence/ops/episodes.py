@@ -55,6 +55,11 @@ def find_real(lengths: Tensor, batch: int, time: int, device: torch.device) -> T
     return torch.arange(time, device=device) < lengths.to(device)[:, None]
 
 
+def reset_padding(reset: Tensor | None, real: Tensor) -> Tensor:
+    """Return a reset that is also true where a step is not real: nothing grows there, and no gradient comes back."""
+    return ~real if reset is None else reset | ~real
+
+
 def select_last(over_time: Tensor, last: Tensor, before: Tensor, lengths: Tensor | None) -> Tensor:
     """Return the state after the last real step of each sample; where there is none, the one before the first.
 

@@ -46,7 +46,7 @@ def register(call: OpaqueCall) -> int:
     return number
 
 
-def is_compiled() -> bool:
+def is_in_torch_compile() -> bool:
     """Return whether ``torch.compile`` traces the code that asks; ``torch.export`` needs loops in its graph."""
     return torch.compiler.is_compiling() and not torch.compiler.is_exporting() and not _is_trying
 

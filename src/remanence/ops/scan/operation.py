@@ -14,7 +14,7 @@ from remanence._kernels import launch
 from remanence.errors import UserError
 from remanence.ops import autocast, opaque_call
 from remanence.ops.dispatch import choose, record, warn_once
-from remanence.ops.episodes import check_reset, find_real, mask_padding, select_last
+from remanence.ops.episodes import check_reset, find_real, mask_padding, reset_padding, select_last
 from remanence.ops.scan import reference
 from remanence.ops.scan.backend import MODULES, load
 from remanence.ops.scan.fingerprint import fingerprint
@@ -93,7 +93,7 @@ def scan(
         >>> h.shape, torch.equal(h[:, -1], final)
         (torch.Size([4, 100, 8]), True)
     """
-    if opaque_call.is_compiled():
+    if opaque_call.is_in_torch_compile():
         given = {"reset": reset, "reset_state": reset_state, "lengths": lengths}
         options = ("backend", backend), ("checkpoint_every", checkpoint_every)
         return scan_opaquely(scan, step, as_group(inputs), tuple(state), as_group(params), given, options)
@@ -124,7 +124,7 @@ def _scan_episodes(
         inputs = (
             mask_padding(real, inputs) if isinstance(inputs, Tensor) else tuple(mask_padding(real, x) for x in inputs)
         )
-        reset = ~real if reset is None else reset | ~real  # nothing grows there, and no gradient comes from there
+        reset = reset_padding(reset, real)
     assert reset is not None
     first = state if reset_state is None else autocast.widen(reset_state)
     if [s.shape for s in first] != [s.shape for s in state]:
