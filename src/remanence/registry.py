@@ -27,13 +27,26 @@ class Registry(Generic[Item]):
         self.kind = kind
         self.group = group
         self.base = base
-        self._own: dict[str, Callable[..., Item]] = {}
+        self._own: dict[str, Callable[[], Callable[..., Item]]] = {}
 
-    def add(self, name: str, factory: Callable[..., Item]) -> None:
-        """Register ``factory`` under ``name``."""
+    def add(self, name: str, factory: Callable[..., Item] | str, **options: object) -> None:
+        """Register a factory.
+
+        Args:
+            name: the name.
+            factory: the factory, or ``package.module:Name`` of one that is imported when it is first used.
+            options: arguments of the factory that belong to the name.
+
+        Raises:
+            ValueError: the name is taken.
+        """
         if name in self._own:
             raise UserError(f"a {self.kind} named {name!r} is registered already")
-        self._own[name] = factory
+        self._own[name] = partial(self._load, factory, options)
+
+    def _load(self, factory: Callable[..., Item] | str, options: Mapping[str, object]) -> Callable[..., Item]:
+        found = self._import(factory) if isinstance(factory, str) else factory
+        return partial(found, **options) if options else found
 
     @cached_property
     def _plugins(self) -> dict[str, Callable[[], Callable[..., Item]]]:
@@ -50,10 +63,9 @@ class Registry(Generic[Item]):
         """
         if ":" in name:
             return self._import(name)
-        if name in self._own:
-            return self._own[name]
-        if name in self._plugins:
-            return self._plugins[name]()
+        load = self._own.get(name) or self._plugins.get(name)
+        if load is not None:
+            return load()
         raise make_unknown_error(self.kind, name, self)
 
     def create(self, name: str, /, **options: object) -> Item:

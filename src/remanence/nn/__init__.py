@@ -1,28 +1,31 @@
 """The memories: recurrent layers that share one contract (:class:`Memory`), and :mod:`attention`."""
 
-from functools import partial
+import importlib
+from typing import TYPE_CHECKING, Any
 
 from torch.nn import Module
 
 from remanence.errors import UserError
 from remanence.nn import attention
-from remanence.nn.associative_lstm import AssociativeLSTM
-from remanence.nn.cfc import CfC
-from remanence.nn.elman import Elman
-from remanence.nn.fast_weights import FastWeights, FastWeightsGrowthWarning
-from remanence.nn.fastlane import Fastlane, FastlaneOverflowWarning
-from remanence.nn.flip_flop import CFF
-from remanence.nn.gated import GRU, LSTM
-from remanence.nn.hopfield import Hopfield
-from remanence.nn.linear_associator import LinearAssociator
-from remanence.nn.ltc import LTC
 from remanence.nn.memory import Memory, State
-from remanence.nn.modern_hopfield import ModernHopfield
-from remanence.nn.persistent import PersistentLinear
-from remanence.nn.reciprocal import ReciprocalGated
-from remanence.nn.streaming import Streaming
-from remanence.nn.unitary import EUNN, OrthogonalRNN, UnitaryRNN
 from remanence.registry import Registry
+
+if TYPE_CHECKING:  # for type checkers; at run time __getattr__ loads what is used
+    from remanence.nn.associative_lstm import AssociativeLSTM
+    from remanence.nn.cfc import CfC
+    from remanence.nn.elman import Elman
+    from remanence.nn.fast_weights import FastWeights, FastWeightsGrowthWarning
+    from remanence.nn.fastlane import Fastlane, FastlaneOverflowWarning
+    from remanence.nn.flip_flop import CFF
+    from remanence.nn.gated import GRU, LSTM
+    from remanence.nn.hopfield import Hopfield
+    from remanence.nn.linear_associator import LinearAssociator
+    from remanence.nn.ltc import LTC
+    from remanence.nn.modern_hopfield import ModernHopfield
+    from remanence.nn.persistent import PersistentLinear
+    from remanence.nn.reciprocal import ReciprocalGated
+    from remanence.nn.streaming import Streaming
+    from remanence.nn.unitary import EUNN, OrthogonalRNN, UnitaryRNN
 
 __all__ = [
     "CFF",
@@ -52,22 +55,56 @@ __all__ = [
     "layers",
 ]
 
+_MODULES = {
+    "CFF": "flip_flop",
+    "EUNN": "unitary",
+    "GRU": "gated",
+    "LSTM": "gated",
+    "LTC": "ltc",
+    "AssociativeLSTM": "associative_lstm",
+    "CfC": "cfc",
+    "Elman": "elman",
+    "FastWeights": "fast_weights",
+    "FastWeightsGrowthWarning": "fast_weights",
+    "Fastlane": "fastlane",
+    "FastlaneOverflowWarning": "fastlane",
+    "Hopfield": "hopfield",
+    "LinearAssociator": "linear_associator",
+    "ModernHopfield": "modern_hopfield",
+    "OrthogonalRNN": "unitary",
+    "PersistentLinear": "persistent",
+    "ReciprocalGated": "reciprocal",
+    "Streaming": "streaming",
+    "UnitaryRNN": "unitary",
+}
+
+
+def __getattr__(name: str) -> Any:
+    if name in _MODULES:
+        return getattr(importlib.import_module(f"{__name__}.{_MODULES[name]}"), name)
+    raise AttributeError(f"module {__name__!r} has no attribute {name!r}")
+
+
+def __dir__() -> list[str]:
+    return sorted([*globals(), *__all__])
+
+
 layers: Registry[Memory] = Registry("layer", "remanence.layers", Module)
-layers.add("elman", Elman)
-layers.add("irnn", partial(Elman, nonlinearity="relu", identity_init=True))
-layers.add("lstm", LSTM)
-layers.add("gru", GRU)
-layers.add("alstm", AssociativeLSTM)
-layers.add("urnn", UnitaryRNN)
-layers.add("eunn", EUNN)
-layers.add("orthogonal", OrthogonalRNN)
-layers.add("fast_weights", FastWeights)
-layers.add("cff", CFF)
-layers.add("reciprocal_gated", ReciprocalGated)
-layers.add("cfc", CfC)
-layers.add("ltc", LTC)
-layers.add("persistent", PersistentLinear)
-layers.add("fastlane", Fastlane)
+layers.add("elman", "remanence.nn.elman:Elman")
+layers.add("irnn", "remanence.nn.elman:Elman", nonlinearity="relu", identity_init=True)
+layers.add("lstm", "remanence.nn.gated:LSTM")
+layers.add("gru", "remanence.nn.gated:GRU")
+layers.add("alstm", "remanence.nn.associative_lstm:AssociativeLSTM")
+layers.add("urnn", "remanence.nn.unitary:UnitaryRNN")
+layers.add("eunn", "remanence.nn.unitary:EUNN")
+layers.add("orthogonal", "remanence.nn.unitary:OrthogonalRNN")
+layers.add("fast_weights", "remanence.nn.fast_weights:FastWeights")
+layers.add("cff", "remanence.nn.flip_flop:CFF")
+layers.add("reciprocal_gated", "remanence.nn.reciprocal:ReciprocalGated")
+layers.add("cfc", "remanence.nn.cfc:CfC")
+layers.add("ltc", "remanence.nn.ltc:LTC")
+layers.add("persistent", "remanence.nn.persistent:PersistentLinear")
+layers.add("fastlane", "remanence.nn.fastlane:Fastlane")
 
 
 def create(name: str, *, input_size: int, hidden_size: int, **options: object) -> Memory:
