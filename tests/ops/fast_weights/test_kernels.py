@@ -8,6 +8,7 @@ from hypothesis import given, settings
 from hypothesis import strategies as st
 
 from remanence.nn import FastWeights
+from remanence.ops.episodes import Episodes
 from remanence.ops.fast_weights import cpu, reference
 from remanence.ops.fast_weights import operation as evolution
 from remanence.ops.fast_weights.reference import Rule
@@ -36,9 +37,22 @@ def wanted(rule, drive, h):
     return [tensor for tensor in (*rule[:5], drive, h) if tensor is not None]
 
 
-def assert_same(rule, drive, h, A, tolerance=1e-9):
-    assert evolution.can_run(rule, drive, h, A)
-    expected, found = (run(rule, drive, h, A) for run in (reference.run, evolution.evolve))
+def drawn_episodes(drive, h, A, *, ends=True):
+    """Resets at a third of the steps; the first sample is whole, and the last has no step, if there are several."""
+    batch, time = drive.shape[:2]
+    lengths = torch.randint(0, time + 1, (batch,))
+    lengths[0] = time
+    if batch > 1:
+        lengths[-1] = 0
+    reset = torch.rand(batch, time) < 1 / 3
+    return Episodes(reset, (torch.zeros_like(h), torch.zeros_like(A)), lengths if ends else None)
+
+
+def assert_same(rule, drive, h, A, tolerance=1e-9, episodes=None):
+    assert evolution.can_run(rule, drive, h, A, episodes)
+    marks = () if episodes is None else (episodes.reset.long(), episodes.lengths)
+    expected = reference.run(rule, drive, h, A, *marks)
+    found = evolution.evolve(rule, drive, h, A, episodes)
     torch.testing.assert_close(found, expected, rtol=tolerance, atol=tolerance * expected[1].abs().max().item())
     above = [torch.randn_like(each) for each in expected]
     inputs = wanted(rule, drive, h)
@@ -55,11 +69,14 @@ def assert_same(rule, drive, h, A, tolerance=1e-9):
     norm=st.booleans(),
     nonlinearity=st.sampled_from(["relu", "tanh"]),
     inner_steps=st.integers(1, 3),
+    episodes=st.sampled_from(["one", "resets", "resets and lengths"]),
     seed=st.integers(0, 99),
 )
-def test_random_networks(size, time, batch, norm, nonlinearity, inner_steps, seed):
+def test_random_networks(size, time, batch, norm, nonlinearity, inner_steps, episodes, seed):
     options = {"norm": norm, "nonlinearity": nonlinearity, "inner_steps": inner_steps}
-    assert_same(*drawn(size, time, batch, seed=seed, **options))
+    rule, drive, h, A = drawn(size, time, batch, seed=seed, **options)
+    several = None if episodes == "one" else drawn_episodes(drive, h, A, ends=episodes == "resets and lengths")
+    assert_same(rule, drive, h, A, episodes=several)
 
 
 @pytest.mark.parametrize(("threads", "batch"), [(1, 1), (1, 5), (2, 5)])
@@ -98,17 +115,44 @@ def test_what_lies_in_fresh_memory_does_not_matter(monkeypatch):
     monkeypatch.setattr(cpu, "allocate", lambda *shape, dtype: torch.full(shape, float("nan"), dtype=dtype))
     assert_same(*drawn(5, 7, 3))
     assert_same(*drawn(5, 7, 3, norm=False))
+    rule, drive, h, A = drawn(5, 7, 3)
+    assert_same(rule, drive, h, A, episodes=drawn_episodes(drive, h, A))
+
+
+def test_what_stands_behind_the_last_step_does_not_matter():
+    rule, drive, h, A = drawn(5, 7, 3)
+    episodes = drawn_episodes(drive, h, A)
+    assert episodes.lengths is not None
+    results = []
+    for filling in (0.0, float("nan")):
+        x = drive.detach().clone()
+        x[1, int(episodes.lengths[1]) :] = filling
+        x[2] = filling
+        x.requires_grad_()
+        y, last = evolution.evolve(rule, x, h, A, episodes)
+        results.append((y, last, *torch.autograd.grad(y.sum() + last.sum(), wanted(rule, x, h))))
+    torch.testing.assert_close(*results)
+    assert all(each.isfinite().all() for each in results[1])
+
+
+def test_a_reset_to_something_else_than_zero_is_refused():
+    rule, drive, h, A = drawn(5, 7, 3)
+    episodes = drawn_episodes(drive, h, A)
+    assert evolution.can_run(rule, drive, h, A, episodes)
+    assert not evolution.can_run(rule, drive, h, A, episodes._replace(reset_state=(h, A)))
 
 
 def test_gradgradcheck():
     rule, drive, h, A = drawn(3, 3, 2, nonlinearity="tanh")
 
-    def run(weight_hh, gain, shift, decay, rate, drive, h):
-        changed = rule._replace(weight_hh=weight_hh, gain=gain, shift=shift, decay=decay, rate=rate)
-        return evolution.evolve(changed, drive, h, A)
+    for episodes in (None, drawn_episodes(drive, h, A)):
 
-    assert torch.autograd.gradcheck(run, wanted(rule, drive, h))
-    assert torch.autograd.gradgradcheck(run, wanted(rule, drive, h))
+        def run(weight_hh, gain, shift, decay, rate, drive, h, episodes=episodes):
+            changed = rule._replace(weight_hh=weight_hh, gain=gain, shift=shift, decay=decay, rate=rate)
+            return evolution.evolve(changed, drive, h, A, episodes)
+
+        assert torch.autograd.gradcheck(run, wanted(rule, drive, h))
+        assert torch.autograd.gradgradcheck(run, wanted(rule, drive, h))
 
 
 def layer_and_input(time):

@@ -13,7 +13,7 @@ from remanence.checks import positive_integer
 from remanence.errors import UserError
 from remanence.nn.memory import Memory, State
 from remanence.nn.structure import Device
-from remanence.ops.episodes import Episodes
+from remanence.ops.episodes import Episodes, select_last
 from remanence.ops.fast_weights import operation as evolution
 from remanence.ops.fast_weights import reference
 from remanence.ops.fast_weights.reference import NONLINEARITIES, Rule
@@ -207,7 +207,7 @@ class FastWeights(Memory):
         h, A = (each.to(dtype) for each in state)
         drive = nn.functional.linear(x, self.weight_ih, self.bias).to(dtype)
         if episodes:
-            y, h, last = evolution.scan_steps(self._rule(), drive, h, A, episodes=episodes)
+            y, h, last = self._carry_episodes(drive, h, A, episodes)
         else:
             y, last = self._carry(drive, h, A)
             h = y[:, -1].clone()
@@ -223,6 +223,14 @@ class FastWeights(Memory):
         if attends or (auto and not fused and time <= self.hidden_size // 2):
             return self._attend(rule, drive, h, A)
         return (evolution.evolve if fused else reference.run)(rule, drive, h, A)
+
+    def _carry_episodes(self, drive: Tensor, h: Tensor, A: Tensor, episodes: Episodes) -> tuple[Tensor, Tensor, Tensor]:
+        """Compute the hidden states of all time steps, the last h and the last A."""
+        rule = self._rule()
+        if self.form != "auto" or not evolution.can_run(rule, drive, h, A, episodes):
+            return evolution.scan_steps(rule, drive, h, A, episodes)
+        y, last = evolution.evolve(rule, drive, h, A, episodes)
+        return y, select_last(y, y[:, -1].clone(), h, episodes.lengths), last
 
     def _advance(self, x_t: Tensor, state: State) -> tuple[Tensor, State]:
         drive = nn.functional.linear(x_t, self.weight_ih, self.bias)

@@ -29,7 +29,14 @@ class Residuals(NamedTuple):
 
 
 def forward(
-    rule: Rule, drive: Tensor, h: Tensor, A: Tensor, *, save_residuals: bool
+    rule: Rule,
+    drive: Tensor,
+    h: Tensor,
+    A: Tensor,
+    reset: Tensor | None = None,
+    lengths: Tensor | None = None,
+    *,
+    save_residuals: bool,
 ) -> tuple[Tensor, Tensor, Residuals]:
     """Compute the hidden states after each time step and A after the last, as :func:`reference.run`; A is symmetric.
 
@@ -38,6 +45,8 @@ def forward(
         drive: C x + b.
         h: before the first step.
         A: before the first step.
+        reset: where h and A are set to 0 before a step, [batch, time], whole numbers.
+        lengths: the number of steps of each sample, if there is a reset; y is 0 behind them.
         save_residuals: whether there will be a backward pass.
     """
     batch, time, size = drive.shape
@@ -48,16 +57,26 @@ def forward(
         allocate(batch, times, rule.inner_steps + 1, dtype=dtype),
         allocate(batch, segments, width, width, dtype=dtype),
     )
-    y, last = allocate(batch, time, size, dtype=dtype), _pad(A, 2, width)
+    y, last = _allocate_steps(drive, lengths), _pad(A, 2, width)
     work = torch.zeros(count_parts(batch), 3 * width + vector_width(dtype), dtype=dtype)
     shared = _shared_arguments(rule, rule.weight_hh.T, residuals, y, work, size, every if save_residuals else 0)
     own = drive.contiguous(), _pad(h, 1, width), last
-    launch(cpu_forward.forward(rule.gain is not None, rule.nonlinearity), dtype, batch, *shared, *own)
+    source = cpu_forward.forward(rule.gain is not None, rule.nonlinearity, reset is not None)
+    launch(source, dtype, batch, *shared, *own, *_list_episodes(reset, lengths))
     return y, last[:, :size, :size].contiguous(), residuals
 
 
 def backward(
-    rule: Rule, residuals: Residuals, y: Tensor, h: Tensor, of_y: Tensor | None, of_A: Tensor | None, *, rates: bool
+    rule: Rule,
+    residuals: Residuals,
+    y: Tensor,
+    h: Tensor,
+    of_y: Tensor | None,
+    of_A: Tensor | None,
+    reset: Tensor | None = None,
+    lengths: Tensor | None = None,
+    *,
+    rates: bool,
 ) -> tuple[Tensor | None, ...]:
     """Compute the gradients of W, gain, shift, λ, η, the drive and the first h, from those of y and of the last A.
 
@@ -68,26 +87,40 @@ def backward(
         h: before the first step.
         of_y: gradient of y.
         of_A: gradient of the last A.
+        reset: as in :func:`forward`.
+        lengths: likewise.
         rates: whether the gradients of λ and η are needed.
     """
     batch, time, size = y.shape
     dtype, width, every, lanes = y.dtype, _padded_width(y), _segment_length(time), vector_width(y.dtype)
     of_y = torch.zeros_like(y) if of_y is None else of_y.contiguous()
     G = y.new_zeros(batch, width, width) if of_A is None else _pad(of_A + of_A.mT, 2, width)
-    of_h, of_drive = y.new_zeros(batch, width), allocate(batch, time, size, dtype=dtype)
+    of_h, of_drive = y.new_zeros(batch, width), _allocate_steps(y, lengths)
     parts = count_parts(batch)
     sums = torch.zeros(parts, 2 * width + 2 * lanes, dtype=dtype)
     rows = 2 * rule.inner_steps + 5 + every * width
     work = torch.zeros(parts, rows * width + 2 * lanes, dtype=dtype)
     shared = _shared_arguments(rule, rule.weight_hh, residuals, y, work, size, every)
-    source = cpu_backward.backward(rule.gain is not None, rule.nonlinearity, rates)
-    launch(source, dtype, batch, *shared, of_y, of_h, G, of_drive, sums)
+    source = cpu_backward.backward(rule.gain is not None, rule.nonlinearity, rates, reset is not None)
+    launch(source, dtype, batch, *shared, of_y, of_h, G, of_drive, sums, *_list_episodes(reset, lengths))
     before = torch.cat([h[:, None], y[:, :-1]], 1)
+    if reset is not None:
+        before = torch.where(reset[..., None] != 0, 0, before)
     of_weight = of_drive.flatten(0, 1).T @ before.flatten(0, 1)
     total = sums.sum(0)
     of_rate, of_decay = (total[2 * width + k * lanes] / 2 for k in range(2))
     of_norm = (None, None) if rule.gain is None else (total[:size], total[width : width + size])
     return of_weight, *of_norm, of_decay, of_rate, of_drive, of_h[:, :size]
+
+
+def _allocate_steps(like: Tensor, lengths: Tensor | None) -> Tensor:
+    """Allocate [batch, time, size]; 0 where a kernel that ends early writes nothing."""
+    return allocate(*like.shape, dtype=like.dtype) if lengths is None else torch.zeros_like(like).contiguous()
+
+
+def _list_episodes(reset: Tensor | None, lengths: Tensor | None) -> tuple[Tensor, ...]:
+    """Return the arguments of kernels for samples that begin anew and end early."""
+    return tuple(each.contiguous() for each in (reset, lengths) if each is not None)
 
 
 def _segment_length(time: int) -> int:

@@ -4,7 +4,7 @@ import functools
 
 from remanence._kernels.kernel_source import KernelSource
 from remanence._kernels.source_text import fill_template
-from remanence.ops.fast_weights.cpu_parts import product, source, unit_value
+from remanence.ops.fast_weights.cpu_parts import fill_zeros, if_reset, product, source, unit_value
 
 _BACKWARD = """\
     height = (2 * reads + 5) * row + every * plane
@@ -24,10 +24,12 @@ _BACKWARD = """\
         for block in range(blocks):
             offset = block * LANES * SIZE
             store_full(gh + offset, load_full(gh_at + unit * row + offset))
-        for behind in range(segments):
-            segment = segments - 1 - behind
+        steps = {steps}
+        taken = (steps + every - 1) // every
+        for behind in range(taken):
+            segment = taken - 1 - behind
             begins = segment * every
-            ends = begins + every if begins + every < time else time
+            ends = begins + every if begins + every < steps else steps
             mark = marks_at + (unit * segments + segment) * plane
             for place in range(0, plane, LANES * SIZE):
                 store_full(history + place, load_full(mark + place))
@@ -39,6 +41,7 @@ _BACKWARD = """\
                         place = history + i * plane + j * row + block * LANES * SIZE
                         value = load(then + block * LANES * SIZE, first(size - block * LANES))
                         store_full(place + plane, muladd(decay, load_full(place), rate * (v_j * value)))
+                {reset_history}
             for back in range(ends - begins):
                 t = ends - 1 - back
                 A = history + (t - begins) * plane
@@ -99,6 +102,7 @@ _BACKWARD = """\
                     s0 = lanes(0.0)
                     {from_gz0}
                     store_full(gh + offset, total)
+                {reset}
         for block in range(blocks):
             offset = block * LANES * SIZE
             store_full(gh_at + unit * row + offset, load_full(gh + offset))
@@ -150,7 +154,7 @@ _OF_DECAY = "add_total(sums + 2 * row + LANES * SIZE, value * load_full(A + j * 
 
 
 @functools.cache
-def backward(norm: bool, nonlinearity: str, rates: bool) -> KernelSource:
+def backward(norm: bool, nonlinearity: str, rates: bool, episodes: bool) -> KernelSource:
     """Write the backward kernel.
 
     It reads ``above``, the gradient of y, and in ``gh`` and ``g`` those of the last h and of the last A plus its
@@ -168,5 +172,9 @@ def backward(norm: bool, nonlinearity: str, rates: bool) -> KernelSource:
         "from_gz0": product("matrix_at", "gz0"),
         "of_rate": _OF_RATE if rates else "",
         "of_decay": _OF_DECAY if rates else "",
+        "reset_history": if_reset(
+            "begins + i + 1", fill_zeros("history + (i + 1) * plane", "plane"), episodes=episodes
+        ),
+        "reset": if_reset("t", fill_zeros("gh", "row") + fill_zeros("G", "plane"), episodes=episodes),
     }
-    return source("backward", _BACKWARD, "above_at gh_at g_at gdrive_at sum_at", **parts)
+    return source("backward", _BACKWARD, "above_at gh_at g_at gdrive_at sum_at", episodes=episodes, **parts)

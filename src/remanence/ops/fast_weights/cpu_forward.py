@@ -4,7 +4,7 @@ import functools
 
 from remanence._kernels.kernel_source import KernelSource
 from remanence._kernels.source_text import fill_template
-from remanence.ops.fast_weights.cpu_parts import product, source, unit_value
+from remanence.ops.fast_weights.cpu_parts import fill_zeros, if_reset, product, source, unit_value
 
 _FORWARD = """\
     v = work_at + part * (3 * row + LANES * SIZE)
@@ -14,7 +14,8 @@ _FORWARD = """\
     for unit in range(begin, end):
         A = a_at + unit * plane
         h = h_at + unit * row
-        for t in range(time):
+        for t in range({steps}):
+            {reset}
             drive = drive_at + (unit * time + t) * size * SIZE
             u = u_at + unit * u_sample + t * u_step
             scale = scale_at + (unit * u_sample + t * u_step) // (blocks * LANES)
@@ -92,11 +93,13 @@ _WRITTEN = "written = muladd(decay, load_full(place), rate * (v_j * load_full(v 
 
 
 @functools.cache
-def forward(norm: bool, nonlinearity: str) -> KernelSource:
+def forward(norm: bool, nonlinearity: str, episodes: bool) -> KernelSource:
     """Write the forward kernel.
 
     It reads ``drive``, h and A, writes ``y``, ``u``, ``scale`` and ``marks``, and overwrites h and A by the last ones.
     """
     settle = fill_template(_SETTLE, norm=_NORM if norm else _COPY, unit_value=unit_value(norm, nonlinearity))
     products = {"from_h": product("matrix_at", "h"), "from_v": product("A", "v")}
-    return source("forward", _FORWARD, "drive_at h_at a_at", settle=settle, written=_WRITTEN, **products)
+    reset = if_reset("t", fill_zeros("h", "row") + fill_zeros("A", "plane"), episodes=episodes)
+    parts = {"reset": reset, "settle": settle, "written": _WRITTEN, **products}
+    return source("forward", _FORWARD, "drive_at h_at a_at", episodes=episodes, **parts)

@@ -19,6 +19,9 @@ COLUMNS = 4
 _SIZES = "size blocks time reads every"
 _SHARED = "matrix_at gain_at shift_at numbers_at u_at u_sample u_step scale_at marks_at y_at work_at"
 
+_EPISODES = "reset_at length_at"
+"""For each sample and step whether h and A are set to 0 before it, and for each sample its steps: 64-bit integers."""
+
 _START = """\
 def {name}({arguments}):
     row = blocks * LANES * SIZE
@@ -61,7 +64,21 @@ def unit_value(norm: bool, nonlinearity: str) -> str:
     return _UNIT_VALUE[norm] + _NONLINEARITY[nonlinearity]
 
 
-def source(name: str, body: str, own: str, **parts: str) -> KernelSource:
-    """Write a kernel that takes the shared arguments and its own."""
-    arguments = (*HEAD, *f"{_SIZES} {_SHARED} {own}".split())
+def source(name: str, body: str, own: str, *, episodes: bool, **parts: str) -> KernelSource:
+    """Write a kernel that takes the shared arguments and its own, and for episodes those of :data:`_EPISODES`."""
+    arguments = (*HEAD, *f"{_SIZES} {_SHARED} {own} {_EPISODES if episodes else ''}".split())
+    parts |= {"steps": "integer(length_at + unit * 8)" if episodes else "time"}
     return KernelSource(fill_template(_START + body, name=name, arguments=", ".join(arguments), **parts), arguments)
+
+
+def if_reset(time: str, lines: str, *, episodes: bool) -> str:
+    """Write lines that are run for samples that begin anew before this time step."""
+    if not episodes:
+        return ""
+    indented = "".join(f"    {line}\n" for line in lines.splitlines())
+    return f"if integer(reset_at + (unit * time + {time}) * 8) != 0:\n{indented}"
+
+
+def fill_zeros(start: str, size: str) -> str:
+    """Write lines that set the numbers from an address on to 0."""
+    return f"for place in range(0, {size}, LANES * SIZE):\n    store_full({start} + place, lanes(0.0))\n"

@@ -22,10 +22,17 @@ ROUNDING = 64
 """How many units in the last place A may differ from its transpose."""
 
 
-def can_run(rule: Rule, drive: Tensor, h: Tensor, A: Tensor) -> bool:
-    """Return whether the kernel can run: on CPU tensors, and with an A that is symmetric and needs no gradient."""
-    plain = launch.refuses(drive) is None and drive.numel() > 0
-    return plain and not A.requires_grad and addressing.refuses((*rule[:-3], drive, h, A)) is None and _is_symmetric(A)
+def can_run(rule: Rule, drive: Tensor, h: Tensor, A: Tensor, episodes: Episodes | None = None) -> bool:
+    """Return whether the kernel can run: on CPU tensors, with an A that is symmetric and needs no gradient.
+
+    Samples that begin anew must do so with h and A of 0.
+    """
+    if launch.refuses(drive) is not None or drive.numel() == 0 or A.requires_grad:
+        return False
+    first = () if episodes is None else episodes.reset_state
+    if addressing.refuses((*rule[:-3], drive, h, A, *first)) is not None:
+        return False
+    return _is_symmetric(A) and not any(each.requires_grad or bool(each.any()) for each in first)
 
 
 def _is_symmetric(A: Tensor) -> bool:
@@ -39,10 +46,15 @@ def evolve(
     drive: Float[Tensor, "batch time hidden"],
     h: Float[Tensor, "batch hidden"],
     A: Float[Tensor, "batch hidden hidden"],
+    episodes: Episodes | None = None,
 ) -> tuple[Float[Tensor, "batch time hidden"], Float[Tensor, "batch hidden hidden"]]:
     """Compute what :func:`reference.run` does by the kernel; :func:`can_run` must be true."""
-    kernel = FastWeightKernel(rule[-3:])
-    y, last = record(kernel, (*rule[:-3], drive, h, A))
+    marks: tuple[Tensor | None, Tensor | None] = (None, None)
+    if episodes is not None:
+        lengths = episodes.lengths
+        steps = torch.full((len(drive),), drive.shape[1]) if lengths is None else lengths.to(torch.int64)
+        marks = episodes.reset.to(torch.int64), steps
+    y, last = record(FastWeightKernel(rule[-3:]), (*rule[:-3], drive, h, A, *marks))
     return y, last
 
 
@@ -70,7 +82,7 @@ def _step(is_normed: bool, settings: tuple[Any, ...], state: Tensors, inputs: Te
 
 @dataclass(frozen=True)
 class FastWeightKernel:
-    """Fast weights over time, with tensors (W, gain, shift, λ, η, drive, h, A).
+    """Fast weights over time, with tensors (W, gain, shift, λ, η, drive, h, A, reset, lengths).
 
     An :class:`remanence.ops.dispatch.OperationKernel`.
 
@@ -86,8 +98,7 @@ class FastWeightKernel:
         """Compute the hidden states, and A after the last step."""
         from remanence.ops.fast_weights import cpu  # it loads a compiler
 
-        rule, drive, h, A = self._unpack(tensors)
-        y, last, residuals = cpu.forward(rule, drive, h, A, save_residuals=needs is not None)
+        y, last, residuals = cpu.forward(*self._unpack(tensors), save_residuals=needs is not None)
         return (y, last), (y, *residuals) if needs is not None else ()
 
     def backward(
@@ -97,18 +108,17 @@ class FastWeightKernel:
         grads: Sequence[Tensor | None],
         needs: Sequence[bool],
     ) -> list[Tensor | None]:
-        """Compute the gradients of all arguments except A."""
+        """Compute the gradients of all arguments except A and what follows it."""
         from remanence.ops.fast_weights import cpu
 
-        rule, _, h, _ = self._unpack(tensors)
+        rule, _, h, _, *marks = self._unpack(tensors)
         y, *rest = residuals
-        of_y, of_A = grads
-        return [*cpu.backward(rule, cpu.Residuals(*rest), y, h, of_y, of_A, rates=any(needs[3:5])), None]
+        found = cpu.backward(rule, cpu.Residuals(*rest), y, h, *grads, *marks, rates=any(needs[3:5]))
+        return [*found, None, None, None]
 
     def reference(self, *tensors: Any) -> tuple[Tensor, Tensor]:
         """Run the plain loop."""
         return reference.run(*self._unpack(tensors))
 
-    def _unpack(self, tensors: Sequence[Any]) -> tuple[Rule, Tensor, Tensor, Tensor]:
-        *of_rule, drive, h, A = tensors
-        return Rule(*of_rule, *self.settings), drive, h, A
+    def _unpack(self, tensors: Sequence[Any]) -> tuple[Any, ...]:
+        return Rule(*tensors[:5], *self.settings), *tensors[5:]

@@ -4,8 +4,10 @@ from collections.abc import Callable
 from typing import Literal, NamedTuple
 
 import torch
-from jaxtyping import Float
+from jaxtyping import Float, Int
 from torch import Tensor
+
+from remanence.ops.episodes import begin_anew, find_real, mask_padding
 
 NONLINEARITIES = {"relu": torch.relu, "tanh": torch.tanh}
 
@@ -77,6 +79,8 @@ def run(
     drive: Float[Tensor, "batch time hidden"],
     h: Float[Tensor, "batch hidden"],
     A: Float[Tensor, "batch hidden hidden"],
+    reset: Int[Tensor, "batch time"] | None = None,
+    lengths: Int[Tensor, " batch"] | None = None,
 ) -> tuple[Float[Tensor, "batch time hidden"], Float[Tensor, "batch hidden hidden"]]:
     """Compute the hidden states after each time step, and A after the last; a step costs O(hidden²).
 
@@ -85,10 +89,18 @@ def run(
         drive: C x + b.
         h: before the first step.
         A: before the first step.
+        reset: 1 where h and A are set to 0 before a step; default: nowhere.
+        lengths: the number of steps of each sample; the hidden states behind them are 0; default: all.
     """
     outputs = []
-    for drive_t in drive.unbind(1):
+    for t, drive_t in enumerate(drive.unbind(1)):
+        before = A
+        if reset is not None:
+            h, A = (begin_anew(reset[:, t] != 0, torch.zeros_like(each), each) for each in (h, A))
         h = iterate(rule, drive_t, h, make_read(A), rule.inner_steps)[-1]
         A = write(rule, A, h)
+        if lengths is not None:
+            A = begin_anew(lengths <= t, before, A)
         outputs.append(h)
-    return torch.stack(outputs, 1), A
+    y = torch.stack(outputs, 1)
+    return (y if lengths is None else mask_padding(find_real(lengths, len(y), y.shape[1], y.device), y)), A
