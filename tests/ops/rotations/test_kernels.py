@@ -6,6 +6,7 @@ from hypothesis import given, settings
 from hypothesis import strategies as st
 
 from remanence import nn
+from remanence.ops.episodes import Episodes
 from remanence.ops.rotations import cpu
 from remanence.ops.rotations.mesh import butterfly_mesh, tunable_mesh
 from remanence.ops.rotations.operation import evolve
@@ -19,8 +20,14 @@ def drawn(mesh, time, batch, *, seed=0, dtype=torch.float64):
     return [torch.randn(shape, dtype=dtype).requires_grad_() for shape in shapes]
 
 
-def assert_same(mesh, tensors, tolerance=1e-9):
-    expected, found = (evolve(mesh, *tensors, backend=backend) for backend in ("reference", "cpu"))
+def drawn_episodes(x, state):
+    """Resets at a third of the steps, to a state of its own."""
+    return Episodes(torch.rand(x.shape[:2]) < 1 / 3, (torch.randn_like(state).requires_grad_(),))
+
+
+def assert_same(mesh, tensors, tolerance=1e-9, episodes=None):
+    expected, found = (evolve(mesh, *tensors, backend=backend, episodes=episodes) for backend in ("reference", "cpu"))
+    tensors = tensors if episodes is None else [*tensors, *episodes.reset_state]
     above = [torch.randn_like(each) for each in expected]
     torch.testing.assert_close(found, expected, rtol=tolerance, atol=tolerance)
     wanted = torch.autograd.grad(expected, tensors, above, materialize_grads=True)
@@ -36,11 +43,13 @@ def assert_same(mesh, tensors, tolerance=1e-9):
     time=st.integers(1, 6),
     batch=st.integers(1, 20),
     capacity=st.integers(0, 7),
+    resets=st.booleans(),
     seed=st.integers(0, 99),
 )
-def test_random_networks(hidden, time, batch, capacity, seed):
+def test_random_networks(hidden, time, batch, capacity, resets, seed):
     mesh = tunable_mesh(hidden, capacity) if capacity else butterfly_mesh(hidden)
-    assert_same(mesh, drawn(mesh, time, batch, seed=seed))
+    tensors = drawn(mesh, time, batch, seed=seed)
+    assert_same(mesh, tensors, episodes=drawn_episodes(*tensors[:2]) if resets else None)
 
 
 @pytest.mark.parametrize(("threads", "batch"), [(1, 1), (1, 70), (2, 70)])
@@ -93,14 +102,24 @@ def test_what_lies_in_fresh_memory_does_not_matter(monkeypatch):
 
     monkeypatch.setattr(cpu, "allocate", poisoned)
     mesh = tunable_mesh(5, 3)
-    assert_same(mesh, drawn(mesh, 4, 9))
+    for resets in (False, True):
+        tensors = drawn(mesh, 4, 9)
+        assert_same(mesh, tensors, episodes=drawn_episodes(*tensors[:2]) if resets else None)
 
 
-def test_gradgradcheck():
+@pytest.mark.parametrize("resets", [False, True])
+def test_gradgradcheck(resets):
     mesh = tunable_mesh(3, 2)
     tensors = drawn(mesh, 2, 2)
-    assert torch.autograd.gradcheck(lambda *given: evolve(mesh, *given), tensors)
-    assert torch.autograd.gradgradcheck(lambda *given: evolve(mesh, *given), tensors)
+    episodes = drawn_episodes(*tensors[:2]) if resets else None
+
+    def run(*given):
+        first = given[len(tensors) :]
+        return evolve(mesh, *given[: len(tensors)], episodes=episodes and episodes._replace(reset_state=first))
+
+    given = [*tensors, *(episodes.reset_state if episodes else ())]
+    assert torch.autograd.gradcheck(run, given)
+    assert torch.autograd.gradgradcheck(run, given)
 
 
 def kept(layer, x):

@@ -65,8 +65,7 @@ class UnitaryMemory(Memory):
 
     def _run(self, x: Tensor, state: State, *, episodes: Episodes | None = None) -> tuple[Tensor, State]:
         before = torch.cat(state, 1).to(self.bias.dtype)
-        if episodes:
-            episodes = episodes._replace(reset_state=(torch.cat(episodes.reset_state, 1),))
+        episodes = join_reset_state(episodes)
         if self.hidden_size <= FEW and x.shape[1] > 1:
             y, last = matrix_form.run(self.matrix(), x, before, self.weight_ih, self.bias, episodes=episodes)
         else:
@@ -76,6 +75,11 @@ class UnitaryMemory(Memory):
     def _advance(self, x_t: Tensor, state: State) -> tuple[Tensor, State]:
         y, state = self._run(x_t[:, None], state)
         return y[:, 0], state
+
+
+def join_reset_state(episodes: Episodes | None) -> Episodes | None:
+    """Return episodes whose first state is one tensor [batch, parts]."""
+    return episodes and episodes._replace(reset_state=(torch.cat(episodes.reset_state, 1),))
 
 
 def split_halves(h: Tensor) -> tuple[Tensor, Tensor]:

@@ -10,7 +10,7 @@ from remanence.checks import positive_integer
 from remanence.errors import UserError
 from remanence.nn.memory import State
 from remanence.nn.structure import Device
-from remanence.nn.unitary.base import Turn, UnitaryMemory, split_halves
+from remanence.nn.unitary.base import Turn, UnitaryMemory, join_reset_state, split_halves
 from remanence.ops.episodes import Episodes
 from remanence.ops.rotations import reference
 from remanence.ops.rotations.mesh import Mesh, butterfly_mesh, tunable_mesh
@@ -112,11 +112,11 @@ class EUNN(UnitaryMemory):
         return reference.make_rotation(self._mesh(), self.theta, self.phi, self.omega)
 
     def _run(self, x: Tensor, state: State, *, episodes: Episodes | None = None) -> tuple[Tensor, State]:
-        if episodes:
-            return super()._run(x, state, episodes=episodes)
         angles = self.theta, self.phi, self.omega
         x, before = x.to(self.bias.dtype), torch.cat(state, 1).to(self.bias.dtype)
-        y, final = evolve(self._mesh(), x, before, self.weight_ih, *angles, self.bias)
+        y, final = evolve(
+            self._mesh(), x, before, self.weight_ih, *angles, self.bias, episodes=join_reset_state(episodes)
+        )
         return y, split_halves(final)
 
     def extra_repr(self) -> str:

@@ -33,6 +33,7 @@ _FORWARD = """\
         for k in range(2 * size):
             store_full(held + k * width, load(state_at + k * row + offset, inside))
         for t in range(time):
+            {reset}
             for r in range(rotations):
                 {rotation}
                 w_re = muladd(e_re, b_re, -(e_im * b_im))
@@ -128,6 +129,7 @@ _BACKWARD = """\
                 towards = muladd(gb_re, a_re, muladd(gb_im, a_im, load_full(sum_theta)))
                 store_full(sum_theta, muladd(-ga_re, b_re, muladd(-ga_im, b_im, towards)))
                 store_full(sum_phi, muladd(gw_im, w_re, muladd(-gw_re, w_im, load_full(sum_phi))))
+            {reset}
         for k in range(2 * size):
             store(gstate_at + k * row + offset, load_full(held + back + k * width), inside)
 """
@@ -163,26 +165,47 @@ modulus = sqrt(square)
 ratio = broadcast(bias_at + k * SIZE) / modulus
 """
 
+_RESET_FORWARD = """\
+anew = load(reset_at + t * row + offset, inside)
+for k in range(2 * size):
+    begun = load(first_at + k * row + offset, inside)
+    store_full(held + k * width, where(anew != 0.0, begun, load_full(held + k * width)))
+"""
 
-def forward(lanes: int) -> KernelSource:
-    """Write the kernel from ``drive`` and ``state`` to ``y`` and ``turned``, which is W h before the drive is added."""
+_RESET_BACKWARD = """\
+anew = load(reset_at + t * row + offset, inside)
+for k in range(2 * size):
+    place = held + back + k * width
+    pulled = load_full(place)
+    of_first = gfirst_at + k * row + offset
+    store(of_first, load(of_first, inside) + where(anew != 0.0, pulled, 0.0), inside)
+    store_full(place, where(anew != 0.0, 0.0, pulled))
+"""
+
+
+def forward(lanes: int, resets: bool) -> KernelSource:
+    """Write the kernel from ``drive`` and ``state`` to ``y`` and ``turned``, which is W h before the drive is added.
+
+    With ``resets`` it also takes where samples begin anew, [time, batch], and the state with which they do.
+    """
     read = [f"x{i} = load_full(held + (k + {i}) * width)" for i in range(lanes)]
     write = [f"store({_sample_address(i)}, x{i}, {_valid_mask(i)})" for i in range(lanes)]
-    return _write_kernel("forward", _FORWARD, lanes, read, write, "state_at", "y_at")
+    own = ("state_at", "y_at", *(("reset_at", "first_at") if resets else ()))
+    return _write_kernel("forward", _FORWARD, lanes, read, write, _RESET_FORWARD if resets else "", *own)
 
 
-def backward(lanes: int) -> KernelSource:
+def backward(lanes: int, resets: bool) -> KernelSource:
     """Write the kernel from ``above`` and ``gfinal``, gradients of the states over time and of the last, to ``grads``
     of the drive, ``gstate``, and sums for the parameters.
 
-    The sums of a part are rows of lanes: for each rotation of θ and φ, then for each coordinate of b and ω.
+    The sums of a part are rows of lanes: for each rotation of θ and φ, then for each coordinate of b and ω. With
+    ``resets`` it adds up ``gfirst``, the gradient of the state with which samples begin anew.
     """
     read = [f"x{i} = load({_sample_address(i)}, {_valid_mask(i)})" for i in range(lanes)]
     places = [f"held + back + (k + {i}) * width" for i in range(lanes)]
     write = [f"store_full({place}, load_full({place}) + x{i})" for i, place in enumerate(places)]
-    return _write_kernel(
-        "backward", _BACKWARD, lanes, read, write, "above_at", "gfinal_at", "grads_at", "gstate_at", "sum_at"
-    )
+    own = ("above_at", "gfinal_at", "grads_at", "gstate_at", "sum_at", *(("reset_at", "gfirst_at") if resets else ()))
+    return _write_kernel("backward", _BACKWARD, lanes, read, write, _RESET_BACKWARD if resets else "", *own)
 
 
 def _sample_address(i: int) -> str:
@@ -195,9 +218,11 @@ def _valid_mask(i: int) -> str:
     return f"first(left if unit * LANES + {i} < batch else 0)"
 
 
-def _write_kernel(name: str, body: str, lanes: int, read: list[str], write: list[str], *own: str) -> KernelSource:
+def _write_kernel(
+    name: str, body: str, lanes: int, read: list[str], write: list[str], reset: str, *own: str
+) -> KernelSource:
     arguments = (*HEAD, *SIZES, *SHARED, *own)
     parts = {"rotation": _ROTATION, "places": _PLACES, "modulus": _MODULUS, "transposed": write_transpose(lanes)}
-    parts |= {"read": "\n".join(read), "write": "\n".join(write)}
+    parts |= {"read": "\n".join(read), "write": "\n".join(write), "reset": reset}
     text = fill_template(_HEAD + body, name=name, arguments=", ".join(arguments), **parts)
     return KernelSource(text.replace("SMALLEST", repr(SMALLEST**2)), arguments)

@@ -10,6 +10,7 @@ from torch import Tensor
 from remanence._kernels import launch
 from remanence.ops.dispatch import choose, record
 from remanence.ops.eager import run_eagerly
+from remanence.ops.episodes import Episodes, select_last
 from remanence.ops.rotations import reference
 from remanence.ops.rotations.mesh import Mesh
 
@@ -25,6 +26,7 @@ def evolve(
     omega: Float[Tensor, " hidden"],
     bias: Float[Tensor, " hidden"],
     backend: Literal["auto", "reference", "cpu"] = "auto",
+    episodes: Episodes | None = None,
 ) -> tuple[Float[Tensor, "batch time parts"], Float[Tensor, "batch parts"]]:
     """Compute the states after each time step, and after the last; parts are the real parts, then the imaginary.
 
@@ -38,18 +40,22 @@ def evolve(
         omega: phases after all of them.
         bias: of modReLU.
         backend: ``"reference"``, the plain loop; ``"cpu"``; or ``"auto"``, the fastest that applies.
+        episodes: where samples begin anew, at [batch, parts], and end.
     """
     tensors = (x, state, weight_ih, theta, phi, omega, bias)
+    if episodes is not None:
+        tensors = (*tensors, episodes.reset.to(x.dtype), *episodes.reset_state)
     kernel = RotationKernel(mesh)
     if choose(backend, tensors, x, {"cpu": lambda: launch.refuses(x)}) == "reference":
-        return kernel.reference(*tensors)
-    y, last = record(kernel, tensors)
-    return y, last
+        y, last = kernel.reference(*tensors)
+    else:
+        y, last = record(kernel, tensors)
+    return y, select_last(y, last, state, episodes and episodes.lengths)
 
 
 @dataclass(frozen=True)
 class RotationKernel:
-    """The evolution of an EUNN, with tensors (x, state, V, θ, φ, ω, b).
+    """The evolution of an EUNN, with tensors (x, state, V, θ, φ, ω, b), and (reset, first) if samples begin anew.
 
     An :class:`remanence.ops.dispatch.OperationKernel`.
 
@@ -82,7 +88,17 @@ class RotationKernel:
         return cpu.backward(self.mesh, (of_y, of_last), *residuals, *tensors, wants_x=needs[0])
 
     def reference(
-        self, x: Tensor, state: Tensor, weight_ih: Tensor, theta: Tensor, phi: Tensor, omega: Tensor, bias: Tensor
+        self,
+        x: Tensor,
+        state: Tensor,
+        weight_ih: Tensor,
+        theta: Tensor,
+        phi: Tensor,
+        omega: Tensor,
+        bias: Tensor,
+        *anew: Tensor,
     ) -> tuple[Tensor, Tensor]:
         """The plain loop."""
-        return reference.run(reference.make_rotation(self.mesh, theta, phi, omega), x, state, weight_ih, bias)
+        episodes = Episodes(anew[0] != 0, anew[1:]) if anew else None
+        turn = reference.make_rotation(self.mesh, theta, phi, omega)
+        return reference.run(turn, x, state, weight_ih, bias, episodes)
