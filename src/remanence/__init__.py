@@ -6,16 +6,19 @@ from typing import TYPE_CHECKING, Any
 if TYPE_CHECKING:  # for type checkers; at run time __getattr__ loads what is used
     from remanence import analysis, inspection, models, nn, report, tasks, training, wiring
     from remanence.ops.scan import (
+        OnlineState,
         Statistics,
         UntraceableWarning,
         reset_scan_statistics,
         scan,
+        scan_online,
         scan_source,
         scan_statistics,
     )
 
 __version__ = "0.1.0"
 __all__ = [
+    "OnlineState",
     "Statistics",
     "UntraceableWarning",
     "analysis",
@@ -25,13 +28,14 @@ __all__ = [
     "report",
     "reset_scan_statistics",
     "scan",
+    "scan_online",
     "scan_source",
     "scan_statistics",
     "tasks",
     "training",
     "wiring",
 ]
-_OF_SCAN = {name for name in __all__ if "scan" in name} | {"Statistics", "UntraceableWarning"}
+_OF_SCAN = {name for name in __all__ if "scan" in name} | {"OnlineState", "Statistics", "UntraceableWarning"}
 
 
 def __getattr__(name: str) -> Any:

@@ -169,6 +169,21 @@ def test_cells_are_short_and_run(name, tmp_path):
     assert "output [2, 1000, 8]" in run(path, folder=tmp_path)
 
 
+def test_online_learning(tmp_path):
+    output = run(EXAMPLES / "online_learning.py", "600", folder=tmp_path)
+    assert re.findall(r"(.*): 600 steps", output) == ["carried derivatives", "truncated"]
+
+
+@pytest.mark.slow
+def test_online_learning_learns_what_no_piece_shows():
+    torch.manual_seed(0)
+    example = load("online_learning")
+    errors = {truncate: example.learn(1200, truncate)[-100:] for truncate in (False, True)}
+    carried, truncated = (float(np.mean(errors[truncate])) for truncate in (False, True))
+    assert carried < 0.1
+    assert truncated > 0.25
+
+
 @pytest.mark.parametrize("w", [0.5, 0.9, -0.9, 1.0, -1.0, 1.1])
 def test_linear_feedback(w):
     feedback = load("linear_feedback")

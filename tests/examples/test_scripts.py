@@ -38,7 +38,7 @@ CONSTANTS = {
 ARGUMENTS = {"benchmarks/scan.py": ["--repeats", "1"], "benchmarks/recall.py": ["--layers", "gru", "--delays", "10"]}
 ALONE = ("benchmarks/scan_gpu.py", *(f"examples/{name}.py" for name in (
     "bistable", "delta_rule", "layer_norm_lstm", "linear_feedback", "ltc_control", "matrix_rnn", "minimal_gru",
-    "nbrc", "slstm", "written_and_read",
+    "nbrc", "online_learning", "slstm", "written_and_read",
 )))  # fmt: skip
 """With tests of their own: below, and in test_examples.py."""
 

@@ -22,6 +22,7 @@ if TYPE_CHECKING:  # for type checkers; at run time __getattr__ loads what is us
     from remanence.nn.linear_associator import LinearAssociator
     from remanence.nn.ltc import LTC
     from remanence.nn.modern_hopfield import ModernHopfield
+    from remanence.nn.online import Online
     from remanence.nn.persistent import PersistentLinear
     from remanence.nn.reciprocal import ReciprocalGated
     from remanence.nn.streaming import Streaming
@@ -44,6 +45,7 @@ __all__ = [
     "LinearAssociator",
     "Memory",
     "ModernHopfield",
+    "Online",
     "OrthogonalRNN",
     "PersistentLinear",
     "ReciprocalGated",
@@ -71,6 +73,7 @@ _MODULES = {
     "Hopfield": "hopfield",
     "LinearAssociator": "linear_associator",
     "ModernHopfield": "modern_hopfield",
+    "Online": "online",
     "OrthogonalRNN": "unitary",
     "PersistentLinear": "persistent",
     "ReciprocalGated": "reciprocal",

@@ -16,6 +16,7 @@ from remanence.nn.equilibria import Equilibria, Outside, find_equilibria
 from remanence.nn.flip_flop_network import Lateral
 from remanence.nn.flip_flop_step import PARAMETERS, Dynamics, Gate, Neuron, build_neurons, driven_step, flip_flop_step
 from remanence.nn.memory import Memory
+from remanence.nn.pointwise_form import PointwiseForm
 from remanence.nn.structure import Device
 from remanence.nn.synapses import Synapses
 from remanence.ops.episodes import Episodes, as_options
@@ -227,6 +228,12 @@ class CFF(Memory):
     def bistable(self) -> Bool[Tensor, " hidden"]:
         """Return which pairs hold a bit for a silent input: those with at least two stable equilibria."""
         return self.equilibria().stable.sum(0) >= 2
+
+    def pointwise_form(self) -> PointwiseForm | None:
+        """Return the step, W and the other parameters, if pairs are isolated and their inputs are gates."""
+        if self.lateral is not None or self.input_synapse != "gate":
+            return None
+        return PointwiseForm(self._step, self.weight_ih, self._params())
 
     def _run(
         self,

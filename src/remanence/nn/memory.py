@@ -15,6 +15,7 @@ from remanence._torch import pytree
 from remanence.checks import positive_integer
 from remanence.errors import UserError, describe_value
 from remanence.nn import opaque_memory
+from remanence.nn.pointwise_form import PointwiseForm
 from remanence.nn.structure import Device, Structured
 from remanence.ops import autocast, opaque_call
 from remanence.ops.episodes import Episodes, begin_anew, check_reset, find_real, mask_padding, reset_padding
@@ -169,6 +170,10 @@ class Memory(Structured):
         if any(leaf is y_t for leaf in pytree.tree_leaves(after)):
             y_t = y_t.clone()  # so that a change of the state in place does not change the output
         return y_t, after
+
+    def pointwise_form(self) -> PointwiseForm | None:
+        """Return the layer as a pointwise step, which :class:`remanence.nn.Online` needs; None if it is not one."""
+        return None
 
     def _example(self) -> Tensor:
         """Return a parameter: one that has the dtype and the device of the layer."""

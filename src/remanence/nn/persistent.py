@@ -11,6 +11,7 @@ from torch.nn import functional as F
 
 from remanence.errors import UserError
 from remanence.nn.memory import Memory
+from remanence.nn.pointwise_form import PointwiseForm
 from remanence.nn.structure import Device
 from remanence.ops.episodes import Episodes, as_options
 from remanence.ops.firing.firing_schedule import Pointwise
@@ -79,6 +80,10 @@ class PersistentLinear(Memory):
         bound = 1 / math.sqrt(self.input_size)
         nn.init.uniform_(self.weight_ih, -bound, bound)
         nn.init.uniform_(self.bias, -bound, bound)
+
+    def pointwise_form(self) -> PointwiseForm:
+        """Return the step, W and b."""
+        return PointwiseForm(self._step, self.weight_ih, self.bias[None])
 
     def _run(self, x: Tensor, state: Tensor, *, episodes: Episodes | None = None) -> tuple[Tensor, Tensor]:
         (n,), (final,) = scan(self._step, [self._drive(x)], [state], [self.bias], **as_options(episodes))

@@ -2,11 +2,22 @@
 
 ``trace`` records a pointwise step as a ``pointwise_graph``. ``cpu_source`` and ``gpu_source`` write the step and its
 derivative as loops, which ``cpu`` and ``gpu`` run; ``newton`` solves for all time steps at once. ``tensors`` does the
-same for steps on tensors of any shape, on CPUs. ``operation`` chooses.
+same for steps on tensors of any shape, on CPUs. ``operation`` chooses. ``online_scan`` carries gradients along
+streams.
 """
 
 from remanence.ops.dispatch import UntraceableWarning
 from remanence.ops.scan.counts import Statistics, reset_scan_statistics, scan_statistics
+from remanence.ops.scan.online_scan import OnlineState, scan_online
 from remanence.ops.scan.operation import scan, scan_source
 
-__all__ = ["Statistics", "UntraceableWarning", "reset_scan_statistics", "scan", "scan_source", "scan_statistics"]
+__all__ = [
+    "OnlineState",
+    "Statistics",
+    "UntraceableWarning",
+    "reset_scan_statistics",
+    "scan",
+    "scan_online",
+    "scan_source",
+    "scan_statistics",
+]

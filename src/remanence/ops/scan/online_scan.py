@@ -1,0 +1,240 @@
+"""A pointwise step over an endless stream: gradients that reach all of the past, in memory that does not grow.
+
+The sensitivities of the state, ``P_t = ∂s_t/∂p`` for the parameters and ``E_t = ∂s_t/∂W`` for the weights of the input,
+are carried along with the state (real-time recurrent learning). Since the step is pointwise, a state depends on the
+parameters of its own channel only::
+
+    P_t = J_t P_{t-1} + ∂f/∂p,    E_t = J_t E_{t-1} + ∂f/∂x · u_tᵀ,    J_t = ∂f/∂s_{t-1}
+
+A piece of the stream is a scan. Its own backward pass gives the derivatives of its last state, from which the
+sensitivities advance, and the gradient of its first state, which they carry on to the parameters.
+"""
+
+from collections.abc import Sequence
+from typing import Any, NamedTuple
+
+import torch
+from jaxtyping import Bool, Float
+from torch import Tensor
+from torch.autograd.function import once_differentiable
+from torch.nn.functional import linear
+
+from remanence.errors import UserError
+from remanence.ops.eager import run_eagerly
+from remanence.ops.episodes import check_reset
+from remanence.ops.scan.layout import Tensors, as_group
+from remanence.ops.scan.operation import scan, trace_step
+from remanence.ops.scan.resets import add_reset
+from remanence.ops.scan.trace import Step, UntraceableError
+
+
+class OnlineState(NamedTuple):
+    """The state of a stream, and its derivatives.
+
+    Attributes:
+        state: [batch, channels] each.
+        of_params: ∂state/∂params, [batch, states, params, channels].
+        of_weight: ∂state/∂weight, [batch, states, inputs, channels, features].
+    """
+
+    state: tuple[Float[Tensor, "batch channels"], ...]
+    of_params: Float[Tensor, "batch states params channels"]
+    of_weight: Float[Tensor, "batch states inputs channels features"]
+
+
+@run_eagerly
+def scan_online(
+    step: Step,
+    features: Float[Tensor, "batch time features"],
+    weight: Float[Tensor, "rows features"],
+    state: Sequence[Float[Tensor, "batch channels"]] | OnlineState,
+    params: Sequence[Float[Tensor, " channels"]] | Float[Tensor, "params channels"] = (),
+    *,
+    more: Sequence[Float[Tensor, "batch time channels"]] = (),
+    reset: Bool[Tensor, "batch time"] | None = None,
+    reset_state: Sequence[Float[Tensor, "batch channels"]] | None = None,
+) -> tuple[tuple[Float[Tensor, "batch time channels"], ...], OnlineState]:
+    """Run a pointwise step over a piece of a stream, with gradients that reach all pieces before it.
+
+    The inputs of the step are ``weight @ features_t``. A loss of the states of this piece gives ``weight`` and
+    ``params`` the gradient that backpropagation through the whole stream would give them, if they had been the same all
+    along. When they change from piece to piece, as in online learning, the part that comes from earlier pieces is that
+    of the earlier values. No piece keeps the graph of the one before.
+
+    A piece costs a scan and as many backward passes as there are states. What is carried takes
+    ``batch · channels · states · (params + inputs · features)`` numbers, however long the stream is.
+
+    Args:
+        step: ``step(state, inputs, params)`` as of :func:`remanence.scan`, pointwise over [batch, channels].
+        features: of the inputs, [batch, time, features]. Gradients of features do not reach earlier pieces.
+        weight: [inputs · channels, features], all channels of the first input first. A bias belongs to ``params``.
+        state: what an earlier call returned; or, to begin a stream, tensors [batch, channels] that are constants.
+        params: [channels] each, or all in one tensor [params, channels].
+        more: further inputs of the step, after those above, [batch, time, channels] each; without gradients.
+        reset: before the steps at which it is true, a sample returns to ``reset_state``; gradients do not pass.
+        reset_state: constants, [batch, channels] each; default: 0.
+
+    Returns:
+        The states after every step, [batch, time, channels] each, and the state to go on with, without a graph.
+
+    Raises:
+        ValueError: a step that is not pointwise, with the operation that is not; shapes that do not fit.
+
+    References:
+        Williams, Zipser, "A learning algorithm for continually running fully recurrent neural networks", 1989. Zucchet,
+        Meier, Schug, Mujika, Sacramento, "Online learning of long-range dependencies", 2023, arXiv:2305.15947 (section
+        3: it is cheap where units do not see each other).
+
+    Example:
+        >>> def leaky(state, inputs, params):
+        ...     (h,), (x,), (a,) = state, inputs, params
+        ...     return (torch.sigmoid(a) * h + x,)
+        >>> weight, a = torch.randn(8, 3, requires_grad=True), torch.zeros(8, requires_grad=True)
+        >>> state = [torch.zeros(4, 8)]
+        >>> for piece in torch.randn(4, 100, 3).split(10, 1):
+        ...     (h,), state = scan_online(leaky, piece, weight, state, [a])
+        ...     h.square().mean().backward()
+        >>> h.shape, state.of_weight.shape
+        (torch.Size([4, 10, 8]), torch.Size([4, 1, 1, 8, 3]))
+    """
+    group = as_group(params)
+    stacked = group if isinstance(group, Tensor) else torch.stack(group) if group else None
+    begin = _begin(features, weight, state, stacked)
+    more = tuple(each.detach() for each in more)
+    if features.shape[1] == 0:
+        return tuple(s[:, None][:, :0] for s in begin.state), begin
+    if reset is not None:
+        check_reset(reset, *features.shape[:2])
+        first = tuple(torch.zeros_like(s) for s in begin.state) if reset_state is None else tuple(reset_state)
+        step, more = _add_reset(step, len(weight) // first[0].shape[1], more, first, reset)
+    is_learning = torch.is_grad_enabled()
+    with torch.enable_grad():
+        piece = _run_piece(step, features, weight, begin, stacked, more)
+        after = _advance(begin, piece, features)
+    batch, channels = begin.state[0].shape
+    states = tuple(each.view(-1, batch, channels).transpose(0, 1) for each in piece.states)
+    return states if is_learning else tuple(each.detach() for each in states), after
+
+
+def _begin(
+    features: Tensor, weight: Tensor, state: Sequence[Tensor] | OnlineState, params: Tensor | None
+) -> OnlineState:
+    """Return the state to begin with, whose sensitivities are 0 at the beginning of a stream; check the shapes."""
+    first = tuple(state.state if isinstance(state, OnlineState) else state)
+    if not first or any(s.ndim != 2 or s.shape != first[0].shape for s in first) or len(first[0]) != len(features):
+        raise UserError(
+            f"scan_online expected state [batch, channels] each, for features {list(features.shape)}, got "
+            f"{[list(s.shape) for s in first]}"
+        )
+    batch, channels = first[0].shape
+    if weight.shape[0] % channels or weight.shape[0] == 0 or weight.shape[1] != features.shape[2]:
+        raise UserError(
+            f"scan_online expected weight [inputs * {channels}, {features.shape[2]}], for state [batch, {channels}] "
+            f"and features {list(features.shape)}, got {list(weight.shape)}"
+        )
+    of_params = batch, len(first), 0 if params is None else len(params), channels
+    of_weight = batch, len(first), len(weight) // channels, channels, weight.shape[1]
+    if not isinstance(state, OnlineState):
+        state = OnlineState(first, features.new_zeros(of_params), features.new_zeros(of_weight))
+    if state.of_params.shape != of_params or state.of_weight.shape != of_weight:
+        raise UserError(
+            f"scan_online expected a state of the same step, with of_params {list(of_params)} and of_weight "
+            f"{list(of_weight)}, got {list(state.of_params.shape)} and {list(state.of_weight.shape)}"
+        )
+    return OnlineState(tuple(s.detach() for s in first), state.of_params.detach(), state.of_weight.detach())
+
+
+def _add_reset(step: Step, own: int, more: Tensors, first: Tensors, reset: Tensor) -> tuple[Step, Tensors]:
+    """Wrap a step so that it resets, and return what it takes besides its ``own`` inputs."""
+    like = first[0][:, None].expand(*reset.shape, -1)
+    step, inputs = add_reset(step, (*[like] * own, *more), first, reset)
+    return step, inputs[own:]
+
+
+class _Piece(NamedTuple):
+    """A scan over a piece, the batch folded into the channels, and what it was computed from.
+
+    Attributes:
+        start: the state before, [1, batch · channels] each.
+        inputs: [1, time, inputs, batch · channels]; those of the weight come first.
+        params: [params, batch · channels].
+        states: [1, time, batch · channels] each.
+        last: [1, batch · channels] each.
+    """
+
+    start: Tensors
+    inputs: Tensor
+    params: Tensor | None
+    states: Tensors
+    last: Tensors
+
+
+def _run_piece(
+    step: Step, features: Tensor, weight: Tensor, begin: OnlineState, params: Tensor | None, more: Tensors
+) -> _Piece:
+    """Run the scan. Since the batch is folded into the channels, each gradient is that of one sample."""
+    batch, channels = begin.state[0].shape
+    inputs = linear(features, weight).unflatten(-1, (-1, channels))
+    if more:
+        inputs = torch.cat([inputs, torch.stack(more, 2)], 2)
+    _check_step(step, begin, inputs, params)
+    folded = _require_grad(inputs.permute(1, 2, 0, 3).flatten(2)[None])
+    of_samples = None if params is None else _require_grad(params[:, None].expand(-1, batch, -1).flatten(1))
+    start = tuple(_require_grad(s.reshape(1, -1)) for s in _Carry.apply(begin, params, weight))
+    states, last = scan(step, folded, start, () if of_samples is None else of_samples)
+    return _Piece(start, folded, of_samples, states, last)
+
+
+def _check_step(step: Step, begin: OnlineState, inputs: Tensor, params: Tensor | None) -> None:
+    counts = len(begin.state), inputs.shape[2], 0 if params is None else len(params)
+    try:
+        trace_step(step, counts, inputs[:, :, 0])
+    except UntraceableError as error:
+        raise UserError(f"scan_online needs a step that is pointwise over [batch, channels]: {error}") from error
+
+
+def _require_grad(tensor: Tensor) -> Tensor:
+    """Return the tensor, or if it does not require a gradient a copy that does."""
+    return tensor if tensor.requires_grad else tensor.detach().requires_grad_()
+
+
+@torch.no_grad()
+def _advance(begin: OnlineState, piece: _Piece, features: Tensor) -> OnlineState:
+    """Return the state after a piece, and its sensitivities."""
+    batch, _, inputs, channels, _ = begin.of_weight.shape
+    wanted = [*piece.start, piece.inputs, *(() if piece.params is None else (piece.params,))]
+    of_params, of_weight = [], []
+    for last in piece.last:
+        *rows, of_inputs, params = (
+            *torch.autograd.grad(last, wanted, torch.ones_like(last), retain_graph=True, materialize_grads=True),
+            *(() if piece.params is not None else (features.new_zeros(0, batch * channels),)),
+        )
+        along = of_inputs[0, :, :inputs].view(-1, inputs, batch, channels)
+        written = torch.einsum("tmbc,btf->bmcf", along, features)
+        learned = params.view(-1, batch, channels).transpose(0, 1)
+        for before, row in enumerate(rows):
+            slope = row.view(batch, 1, channels)
+            written = written + slope[..., None] * begin.of_weight[:, before]
+            learned = learned + slope * begin.of_params[:, before]
+        of_weight.append(written)
+        of_params.append(learned)
+    state = tuple(last.view(batch, channels).clone() for last in piece.last)
+    return OnlineState(state, torch.stack(of_params, 1), torch.stack(of_weight, 1))
+
+
+class _Carry(torch.autograd.Function):
+    """Returns a state; its gradient goes to the parameters and the weight, by the sensitivities."""
+
+    @staticmethod
+    def forward(ctx: Any, begin: OnlineState, params: Tensor | None, weight: Tensor) -> tuple[Tensor, ...]:
+        ctx.save_for_backward(begin.of_params, begin.of_weight)
+        ctx.has_params, ctx.shape = params is not None, weight.shape
+        return tuple(s.clone() for s in begin.state)
+
+    @staticmethod
+    @once_differentiable
+    def backward(ctx: Any, *grads: Any) -> Any:
+        of_params, of_weight = ctx.saved_tensors
+        above = torch.stack(grads, 1)  # [batch, states, channels]
+        through_params = torch.einsum("bsc,bspc->pc", above, of_params) if ctx.has_params else None
+        return None, through_params, torch.einsum("bsc,bsmcf->mcf", above, of_weight).reshape(ctx.shape)
