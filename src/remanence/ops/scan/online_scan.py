@@ -233,7 +233,7 @@ class _Carry(torch.autograd.Function):
 
     @staticmethod
     @once_differentiable
-    def backward(ctx: Any, *grads: Any) -> Any:
+    def backward(ctx: Any, *grads: Any) -> Any:  # pyright: ignore[reportIncompatibleMethodOverride]
         of_params, of_weight = ctx.saved_tensors
         above = torch.stack(grads, 1)  # [batch, states, channels]
         through_params = torch.einsum("bsc,bspc->pc", above, of_params) if ctx.has_params else None
