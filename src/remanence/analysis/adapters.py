@@ -21,7 +21,7 @@ def as_step(system: Any, *, input_size: int | None = None, state: State = None, 
         system: a :class:`remanence.nn.Memory`; ``torch.nn.RNN``, ``LSTM``, ``GRU`` or their cells; a layer or a cell of
             ncps; any module with ``forward(x, state) -> (y, state)``; a function ``f(x_t, state) -> state``; or a step
             (returned as it is).
-        input_size: channels of the input; default: what the module says; 0 for a function.
+        input_size: number of input channels; default: what the module says; 0 for a function.
         state: the state to start in, nested as the module nests it, a batch of one. Needed by functions; default for a
             module: what it starts in itself, found by a call without a state for modules that are not named above.
         sequence: whether such a module takes x [batch, time, input], as layers do, or [batch, input], as cells do.

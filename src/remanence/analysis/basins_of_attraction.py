@@ -47,7 +47,7 @@ class Basins:
         """Basins in colours, the separatrix between them, and the fixed points.
 
         Args:
-            axes: where; default: a new figure.
+            axes: matplotlib axes to draw on; default: those of a new figure.
         """
         with require_extra("analysis", "a picture"):
             from matplotlib.colors import ListedColormap

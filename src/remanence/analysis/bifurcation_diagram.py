@@ -36,7 +36,7 @@ class Bifurcation:
         """One component of every fixed point over the parameter: full where it attracts, hollow where it does not.
 
         Args:
-            axes: where; default: a new figure.
+            axes: matplotlib axes to draw on; default: those of a new figure.
             component: of the state.
         """
         axes = get_axes(axes)

@@ -44,7 +44,7 @@ class CapacityCurve:
         """Mean overlap over q, and each trial.
 
         Args:
-            axes: where; default: a new figure.
+            axes: matplotlib axes to draw on; default: those of a new figure.
         """
         axes = get_axes(axes)
         axes.plot(self.ratios, self.overlaps, ".", color=BLUE, alpha=0.3, markersize=4)

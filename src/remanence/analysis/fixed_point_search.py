@@ -60,7 +60,7 @@ class FixedPoints:
         """The points, by kind, in the plane: as they are if the state has two numbers, else by principal components.
 
         Args:
-            axes: where; default: a new figure.
+            axes: matplotlib axes to draw on; default: those of a new figure.
         """
         axes = get_axes(axes)
         flat, name = self.points.cpu(), "component of the state"

@@ -62,7 +62,7 @@ class GradientFlow:
         """Norm and bounds over time, geometric means over the batch; a dotted line where the gradient is 1% of its end.
 
         Args:
-            axes: where; default: a new figure.
+            axes: matplotlib axes to draw on; default: those of a new figure.
         """
         axes = get_axes(axes)
         for values, name, colour, style in (

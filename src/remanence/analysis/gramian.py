@@ -63,7 +63,7 @@ class Gramian:
         """Energy of channels and states (mean over the batch), eigenvalues of W of the first row, and energy over time.
 
         Args:
-            axes: three axes; default: a new figure.
+            axes: three matplotlib axes to draw on; default: those of a new figure.
         """
         pairs, values, time = axes = get_axes(axes, 3)
         draw_energy(pairs, self.energy.mean(0), f"{self.channel} channel")

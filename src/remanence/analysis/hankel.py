@@ -39,7 +39,7 @@ class HankelModes:
         """Singular values, and the first modes, of the first row.
 
         Args:
-            axes: two axes; default: a new figure.
+            axes: two matplotlib axes to draw on; default: those of a new figure.
         """
         values, modes = axes = get_axes(axes, 2)
         found = self.singular_values[0].cpu()

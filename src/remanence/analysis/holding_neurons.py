@@ -59,7 +59,7 @@ class Holding:
         """The values of one sequence over time, each neuron in units of its largest, those that hold most on top.
 
         Args:
-            axes: where; default: a new figure.
+            axes: matplotlib axes to draw on; default: those of a new figure.
             sample: which sequence of the batch.
         """
         axes = get_axes(axes)
@@ -97,7 +97,7 @@ class Holding:
         """Draw that graph; see :func:`remanence.analysis.neuron_graph.draw_graph`.
 
         Args:
-            axes: where; default: a new figure.
+            axes: matplotlib axes to draw on; default: those of a new figure.
         """
         with require_extra("analysis", "a picture"):
             from remanence.analysis.neuron_graph import draw_graph

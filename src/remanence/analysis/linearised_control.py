@@ -80,7 +80,7 @@ class LinearControl:
         """Spectra of the Gramians; and how strongly each number of the state is written and read.
 
         Args:
-            axes: two axes; default: a new figure.
+            axes: two matplotlib axes to draw on; default: those of a new figure.
         """
         values, numbers = axes = get_axes(axes, 2)
         for found, name, colour in (

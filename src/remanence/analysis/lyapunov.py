@@ -41,7 +41,7 @@ class LyapunovExponents:
         """The running means, averaged over the batch: they should end flat.
 
         Args:
-            axes: where; default: a new figure.
+            axes: matplotlib axes to draw on; default: those of a new figure.
         """
         axes = get_axes(axes)
         steps = self.running.shape[1]

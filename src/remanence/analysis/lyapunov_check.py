@@ -52,7 +52,7 @@ class LyapunovCheck:
         """Change of V in a step over V, for every sample; a dotted line at the level.
 
         Args:
-            axes: where; default: a new figure.
+            axes: matplotlib axes to draw on; default: those of a new figure.
         """
         axes = get_axes(axes)
         values, changes = self.values.cpu(), self.changes.cpu()

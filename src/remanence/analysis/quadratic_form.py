@@ -48,7 +48,7 @@ class QuadraticLyapunov:
         """Change of V in a step over V, of states beyond the level too.
 
         Args:
-            axes: where; default: a new figure.
+            axes: matplotlib axes to draw on; default: those of a new figure.
         """
         axes = self.check.plot(get_axes(axes))
         axes.set(title=f"Quadratic V falls below {self.level:.3g}")

@@ -77,7 +77,7 @@ class RetentionCurve:
         """Mean and 95% band over the delay, and chance.
 
         Args:
-            axes: where; default: a new figure.
+            axes: matplotlib axes to draw on; default: those of a new figure.
         """
         axes = get_axes(axes)
         low, high = self.band()

@@ -34,7 +34,7 @@ class Spectrum:
         """Eigenvalues of all steps in the complex plane; singular values of the first row over time.
 
         Args:
-            axes: two axes; default: a new figure.
+            axes: two matplotlib axes to draw on; default: those of a new figure.
         """
         plane, time = axes = get_axes(axes, 2)
         found = self.eigenvalues.flatten().cpu()

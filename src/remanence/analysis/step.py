@@ -24,7 +24,7 @@ class Step:
     Attributes:
         function: ``function(x_t, state) -> (y_t, state)`` on the state as the module nests it.
         initial: the state before anything was seen, nested, a batch of one.
-        input_size: channels of the input; 0 for a system without input.
+        input_size: number of input channels; 0 for a system without input.
     """
 
     function: Callable[[Tensor, State], tuple[Tensor, State]]
@@ -93,7 +93,7 @@ class Step:
         """Return an input of zeros, [batch, input] or [batch, steps, input].
 
         Args:
-            batch_size: rows.
+            batch_size: number of sequences in the batch.
             steps: time steps; default: no time dimension.
         """
         leaf = pytree.tree_leaves(self.initial)[0]

@@ -16,7 +16,7 @@ class MemoryMixer(nn.Module):
 
     Args:
         name: of the memory.
-        width: channels of input and output.
+        width: number of channels of input and output.
         causal: whether position t sees only positions up to t.
         hidden_size: units of each memory; default: ``width``, half of it for each of two.
         options: what else the memory takes.

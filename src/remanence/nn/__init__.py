@@ -115,8 +115,8 @@ def create(name: str, *, input_size: int, hidden_size: int, **options: object) -
 
     Args:
         name: one of ``remanence list``, or ``package.module:Class``.
-        input_size: channels of the input.
-        hidden_size: units.
+        input_size: number of input channels.
+        hidden_size: number of units.
         options: what else the layer takes.
 
     Returns:

@@ -45,11 +45,11 @@ class AssociativeLSTM(Memory):
         h_t           = g_o bound(1/N Σ_s (P_s r_o) ⊛ c_{s,t})
 
     Args:
-        input_size: channels of the input.
+        input_size: number of input channels.
         hidden_size: units, N_h; even, for half of them are real and half imaginary parts.
         copies: redundant copies N of the memory; they cost no parameters.
-        device: of the parameters; default: PyTorch's.
-        dtype: likewise.
+        device: device of the parameters; default: PyTorch's default.
+        dtype: dtype of the parameters; default: PyTorch's default.
 
     State:
         (h [batch, hidden_size], c [batch, copies, hidden_size]).
@@ -115,7 +115,7 @@ class AssociativeLSTM(Memory):
         return state[0], state
 
 
-@no_type_check  # a wrapper around it would count as something that may change: traced in every call
+@no_type_check  # a type-checking wrapper would make scan trace the step again in every call
 def associative_step(permutations: Tensor, state: Tensors, inputs: Tensors, params: Tensors) -> Tensors:
     """Compute a step from what its input contributes."""
     (h, c), (drive,), (weight,) = state, inputs, params

@@ -47,8 +47,8 @@ class CfC(Memory):
     and the gradients of each matrix are one over all time steps (:mod:`remanence.ops.chain`).
 
     Args:
-        input_size: channels of the input.
-        hidden_size: units.
+        input_size: number of input channels.
+        hidden_size: number of units.
         mode: ``"default"``, ``"no_gate"`` or ``"pure"``, as above.
         mixed_memory: whether an LSTM cell comes first.
         backbone_units: units in each layer of the backbone; default 128.
@@ -57,8 +57,8 @@ class CfC(Memory):
             code; default 0.
         activation: of the backbone: ``"lecun_tanh"`` (default, 1.7159 tanh(0.666 a)), ``"tanh"``, ``"relu"``,
             ``"silu"`` or ``"gelu"``.
-        device: of the parameters; default: PyTorch's.
-        dtype: likewise.
+        device: device of the parameters; default: PyTorch's default.
+        dtype: dtype of the parameters; default: PyTorch's default.
 
     Parameters:
         backbone.{0, 1, ...} (the columns of x before those of h), heads (the rows of F, G, A, B in this order) and,
@@ -256,7 +256,7 @@ _NCPS_ACTIVATIONS: dict[str, Any] = {  # by their names there
 }
 
 
-@no_type_check  # a wrapper around it would count as something that may change: traced in every call
+@no_type_check  # a type-checking wrapper would make scan trace the step again in every call
 def apply_dropout(f: Callable[[Tensor], Tensor], a: Tensor, kept: Tensor) -> Tensor:
     """Apply f, and zero the units where ``kept`` is 0."""
     return f(a) * kept

@@ -20,13 +20,13 @@ class Elman(Memory):
     With ``nonlinearity="relu", identity_init=True`` it is the IRNN: it starts out holding its state.
 
     Args:
-        input_size: channels of the input.
-        hidden_size: units.
+        input_size: number of input channels.
+        hidden_size: number of units.
         nonlinearity: f, ``"tanh"`` or ``"relu"``.
         identity_init: start with W_hh the identity, b zero and W_ih normal with deviation 0.001 (Le et al., section 4);
             else uniformly from ±1/√hidden_size, as torch.nn.RNN does.
-        device: of the parameters; default: PyTorch's.
-        dtype: likewise.
+        device: device of the parameters; default: PyTorch's default.
+        dtype: dtype of the parameters; default: PyTorch's default.
 
     State:
         h [batch, hidden_size].
@@ -91,7 +91,7 @@ class Elman(Memory):
         return h, h
 
 
-@no_type_check  # a wrapper around it would count as something that may change: traced in every call
+@no_type_check  # a type-checking wrapper would make scan trace the step again in every call
 def tanh_step(state: Tensors, inputs: Tensors, params: Tensors) -> Tensors:
     """Compute h <- tanh(x + W h)."""
     return (torch.tanh(inputs[0] + nn.functional.linear(state[0], params[0])),)

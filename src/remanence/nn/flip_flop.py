@@ -56,7 +56,7 @@ class CFF(Memory):
     1 open the gate half: W learns the faster, the tighter its gate is closed.
 
     Args:
-        input_size: channels of the input.
+        input_size: number of input channels.
         hidden_size: pairs.
         sub_steps: K, 1 to 8; default 1.
         self_synapse: ``"inhibitory"`` (default, E_s < 0), ``"shunting"`` (E_s = 0) or ``"excitatory"`` (E_s > 0).
@@ -68,8 +68,8 @@ class CFF(Memory):
             ``Σ_k w_k σ(γ_k (x_k - μ_k)) (E_k - v)``.
         wiring: A (:mod:`remanence.wiring`), or a matrix or graph that :meth:`Wiring.of` takes, its diagonal 0; default:
             isolated pairs.
-        device: of the parameters; default: PyTorch's.
-        dtype: likewise.
+        device: device of the parameters; default: PyTorch's default.
+        dtype: dtype of the parameters; default: PyTorch's default.
 
     Parameters:
         weight_ih [2 hidden_size, input_size] (W) and bias [2 hidden_size] (b), the rows of q before those of r; all

@@ -60,7 +60,7 @@ class Neuron(NamedTuple):
     onto_itself_offset: Tensor
 
 
-@no_type_check  # a wrapper around it would count as something that may change: traced in every call
+@no_type_check  # a type-checking wrapper would make scan trace the step again in every call
 def flip_flop_step(
     sub_steps: int,
     polarities: tuple[float, float],

@@ -48,10 +48,10 @@ class LSTM(_Gated):
     ``i, f, o = σ(W x_t + U h_{t-1} + b)``, ``c_t = f c_{t-1} + i tanh(...)``, ``h_t = o tanh(c_t)``.
 
     Args:
-        input_size: channels of the input.
-        hidden_size: units.
-        device: of the parameters; default: PyTorch's.
-        dtype: likewise.
+        input_size: number of input channels.
+        hidden_size: number of units.
+        device: device of the parameters; default: PyTorch's default.
+        dtype: dtype of the parameters; default: PyTorch's default.
 
     State:
         (h, c), each [batch, hidden_size].
@@ -113,10 +113,10 @@ class GRU(_Gated):
     ``r, z = σ(W x_t + U h_{t-1} + b)``, ``n = tanh(W x_t + r (U h_{t-1} + b))``, ``h_t = (1 - z) n + z h_{t-1}``.
 
     Args:
-        input_size: channels of the input.
-        hidden_size: units.
-        device: of the parameters; default: PyTorch's.
-        dtype: likewise.
+        input_size: number of input channels.
+        hidden_size: number of units.
+        device: device of the parameters; default: PyTorch's default.
+        dtype: dtype of the parameters; default: PyTorch's default.
 
     State:
         h [batch, hidden_size].
@@ -155,7 +155,7 @@ class GRU(_Gated):
         return y[:, 0], state
 
 
-@no_type_check  # a wrapper around it would count as something that may change: traced in every call
+@no_type_check  # a type-checking wrapper would make scan trace the step again in every call
 def gru_step(state: Tensors, inputs: Tensors, params: Tensors) -> Tensors:
     """Compute a step of a GRU from what its input contributes."""
     (h,), (drive,), (weight, bias) = state, inputs, params

@@ -104,5 +104,5 @@ class LinearAssociator(nn.Module):
             raise UserError(f"expected keys and values of shapes {expected}, got {given}")
 
     def extra_repr(self) -> str:
-        """Sizes, as `print(memory)` shows them."""
+        """Return the sizes that ``print(memory)`` shows."""
         return f"input_size={self.input_size}, output_size={self.output_size}"

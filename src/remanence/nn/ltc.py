@@ -40,8 +40,8 @@ class LTC(Memory):
     (:func:`remanence.ops.ltc.evolve`).
 
     Args:
-        input_size: channels of the input.
-        hidden_size: neurons.
+        input_size: number of input channels.
+        hidden_size: number of neurons.
         wiring: who is connected to whom (:mod:`remanence.wiring`), or a matrix or graph that :meth:`Wiring.of` takes;
             default: everything to everything and to itself, half of it inhibiting. If it has layers, those of the last
             one are the output; if it says nothing of the inputs, each reaches every neuron.
@@ -50,8 +50,8 @@ class LTC(Memory):
             (fourth order).
         input_mapping: whether inputs are scaled and shifted one by one first; default True.
         output_mapping: the same of the outputs; default True.
-        device: of the parameters; default: PyTorch's.
-        dtype: likewise.
+        device: device of the parameters; default: PyTorch's default.
+        dtype: dtype of the parameters; default: PyTorch's default.
 
     Parameters:
         synapses and sensory (:class:`Synapses`), log_capacitance (log C), log_leak (log g), leak_potential (V), all

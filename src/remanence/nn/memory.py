@@ -33,11 +33,11 @@ class Memory(Structured):
     faster, a whole sequence (:meth:`_run`) is computed; arguments are checked here.
 
     Args:
-        input_size: channels of the input.
+        input_size: number of input channels.
         hidden_size: units of the memory.
-        output_size: channels of the output; default: ``hidden_size``.
-        device: of the parameters; default: PyTorch's.
-        dtype: likewise.
+        output_size: number of output channels; default: ``hidden_size``.
+        device: device of the parameters; default: PyTorch's default.
+        dtype: dtype of the parameters; default: PyTorch's default.
 
     Raises:
         ValueError: a size that is not a positive integer.
@@ -76,7 +76,7 @@ class Memory(Structured):
         """Return the state before the first step, in the dtype and on the device of the parameters.
 
         Args:
-            batch_size: rows.
+            batch_size: number of sequences in the batch.
         """
         return self._zeros(batch_size, self.hidden_size)
 
@@ -292,7 +292,7 @@ class Memory(Structured):
         return state
 
     def extra_repr(self) -> str:
-        """Sizes, as `print(layer)` shows them."""
+        """Return the sizes that ``print(layer)`` shows."""
         return f"input_size={self.input_size}, hidden_size={self.hidden_size}, output_size={self.output_size}"
 
 

@@ -37,12 +37,12 @@ class PersistentLinear(Memory):
     sign. There is no recurrent matrix, so the whole sequence is one fused scan (:func:`remanence.scan`).
 
     Args:
-        input_size: channels of the input.
-        hidden_size: neurons.
+        input_size: number of input channels.
+        hidden_size: number of neurons.
         nonlinearity: f: ``"relu"`` (default), ``"leaky_relu"``, ``"tanh"``, ``"sigmoid"``, ``"softplus"``,
             ``"identity"``, or any function of PyTorch that works pointwise.
-        device: of the parameters; default: PyTorch's.
-        dtype: likewise.
+        device: device of the parameters; default: PyTorch's default.
+        dtype: dtype of the parameters; default: PyTorch's default.
 
     Parameters:
         weight_ih [hidden_size, input_size] (W) and bias [hidden_size] (b), both started as ``torch.nn.Linear`` does.
@@ -111,7 +111,7 @@ def check_nonlinearity(nonlinearity: Nonlinearity) -> Nonlinearity:
     return nonlinearity
 
 
-@no_type_check  # a wrapper around it would count as something that may change: traced in every call
+@no_type_check  # a type-checking wrapper would make scan trace the step again in every call
 def persistent_step(
     f: Pointwise, state: tuple[Tensor, ...], inputs: tuple[Tensor, ...], params: tuple[Tensor, ...]
 ) -> tuple[Tensor]:

@@ -30,12 +30,12 @@ class ReciprocalGated(Memory):
     weights are diagonal, so that the whole sequence is one fused scan (:func:`remanence.scan`).
 
     Args:
-        input_size: channels of the input.
-        hidden_size: units.
+        input_size: number of input channels.
+        hidden_size: number of units.
         gate: f: ``"tanh"`` (default; a gate whose weights are 0 lets everything through unchanged: the unit adds up its
             input) or ``"sigmoid"`` (then it halves).
-        device: of the parameters; default: PyTorch's.
-        dtype: likewise.
+        device: device of the parameters; default: PyTorch's default.
+        dtype: dtype of the parameters; default: PyTorch's default.
 
     Parameters:
         weight_ih [2 hidden_size, input_size] (W) and bias [2 hidden_size] (b), the rows of c before those of h;
@@ -115,7 +115,7 @@ class ReciprocalGated(Memory):
         return F.linear(x, self.weight_ih).unflatten(-1, (2, -1))
 
 
-@no_type_check  # a wrapper around it would count as something that may change: traced in every call
+@no_type_check  # a type-checking wrapper would make scan trace the step again in every call
 def reciprocal_step(
     f: Callable[[Tensor], Tensor], state: tuple[Tensor, ...], inputs: tuple[Tensor, ...], params: tuple[Tensor, ...]
 ) -> tuple[Tensor, Tensor]:

@@ -47,7 +47,7 @@ class Streaming(nn.Module):
         """Return the tensors of the state before the first step.
 
         Args:
-            batch_size: rows.
+            batch_size: number of sequences in the batch.
         """
         return tuple(leaf.detach() for leaf in pytree.tree_leaves(self.layer.initial_state(batch_size)))
 

@@ -68,5 +68,5 @@ class Synapses(Structured):
         return sum_synapses(source, self.edges, self.synapse_parameters)
 
     def extra_repr(self) -> str:
-        """Sizes, as `print(layer)` shows them."""
+        """Return the sizes that ``print(layer)`` shows."""
         return f"{len(self.receiver)} of {self.receivers} x {self.senders}"

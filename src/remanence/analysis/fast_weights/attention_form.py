@@ -36,7 +36,7 @@ class FastAttention:
         """Heat map of one sequence: who reads (down) whom (across).
 
         Args:
-            axes: where; default: a new figure.
+            axes: matplotlib axes to draw on; default: those of a new figure.
             symbols: one for each time step, to write beside it; default: its number.
             row: which sequence of the batch.
             inner: which inner step; default: the last.

@@ -60,7 +60,7 @@ class FastWeightsDynamics:
         """The inner loop over time, medians over the batch: measured contraction and its bounds; the eigenvalues.
 
         Args:
-            axes: two axes; default: a new figure.
+            axes: two matplotlib axes to draw on; default: those of a new figure.
         """
         time, plane = axes = get_axes(axes, 2)
         for values, name, colour, style in (

@@ -58,8 +58,8 @@ def create(
 
     Args:
         name: one of ``remanence list``, or ``package.module:Class``.
-        width: channels of input and output.
-        heads: heads.
+        width: number of channels of input and output.
+        heads: number of heads.
         causal: whether a position sees only those up to it.
         max_length: longest sequence; some methods need it.
         options: what else the method takes.

@@ -19,13 +19,13 @@ class Attention(Structured):
     (:meth:`_attend`) makes an output of them; heads are joined and projected back to ``width``.
 
     Args:
-        width: channels of x and y.
+        width: number of channels of x and y.
         heads: how many attend side by side, each to ``width / heads`` channels.
         causal: whether position t sees only positions up to t.
         max_length: longest sequence; only some methods need one.
         projections: how many of queries, keys and values the method wants.
-        device: of the parameters; default: PyTorch's.
-        dtype: likewise.
+        device: device of the parameters; default: PyTorch's default.
+        dtype: dtype of the parameters; default: PyTorch's default.
 
     Raises:
         ValueError: a size that is not positive or not a multiple of ``heads``; ``causal``, where the method cannot
@@ -105,7 +105,7 @@ class Attention(Structured):
             raise UserError(f"{name} was built for at most {self.max_length} positions (max_length), got {x.shape[1]}")
 
     def extra_repr(self) -> str:
-        """Sizes, as `print(attention)` shows them."""
+        """Return the sizes that ``print(attention)`` shows."""
         return f"width={self.width}, heads={self.heads}, causal={self.causal}"
 
 

@@ -22,15 +22,15 @@ class BigBirdAttention(Attention):
     Time and memory are proportional to length · block · (3 + global + random blocks).
 
     Args:
-        width: channels of x and y.
-        heads: heads.
+        width: number of channels of x and y.
+        heads: number of heads.
         causal: whether position t sees only positions up to t; random blocks are then drawn from the past.
         max_length: longest sequence, needed to draw the random blocks; a shorter one leaves out those beyond its end.
         block: positions in a block; default: 64.
         global_blocks: default: 1.
         random_blocks: default: 2; a block that has fewer others to draw from takes all of them.
-        device: of the parameters; default: PyTorch's.
-        dtype: likewise.
+        device: device of the parameters; default: PyTorch's default.
+        dtype: dtype of the parameters; default: PyTorch's default.
 
     Raises:
         ValueError: no ``max_length``, or a size that is not positive.

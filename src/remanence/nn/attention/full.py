@@ -15,8 +15,8 @@ class FullAttention(Attention):
     Computed by ``torch.nn.functional.scaled_dot_product_attention``, in time proportional to the square of the length.
 
     Args:
-        width: channels of x and y.
-        heads: heads.
+        width: number of channels of x and y.
+        heads: number of heads.
         causal: whether position t sees only positions up to t.
         max_length: longest sequence; default: any.
 

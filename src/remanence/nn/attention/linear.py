@@ -15,8 +15,8 @@ class LinearAttention(Attention):
     Time and memory are proportional to length; the causal form sums over the past in blocks (section 3.3).
 
     Args:
-        width: channels of x and y.
-        heads: heads.
+        width: number of channels of x and y.
+        heads: number of heads.
         causal: whether position t sees only positions up to t.
         max_length: longest sequence; default: any.
 

@@ -18,13 +18,13 @@ class LinformerAttention(Attention):
     length · rank. All positions are mixed before they are compared, so it cannot be causal. Padding counts as zeros.
 
     Args:
-        width: channels of x and y.
-        heads: heads.
+        width: number of channels of x and y.
+        heads: number of heads.
         causal: must be False.
         max_length: longest sequence, which sets the shape of E; needed.
         rank: k; default: 128.
-        device: of the parameters; default: PyTorch's.
-        dtype: likewise.
+        device: device of the parameters; default: PyTorch's default.
+        dtype: dtype of the parameters; default: PyTorch's default.
 
     Parameters:
         compress [rank, max_length] (E), drawn from a normal distribution of variance 1 / rank (section 4).

@@ -17,13 +17,13 @@ class LocalAttention(Attention):
     Time and memory are proportional to length · radius.
 
     Args:
-        width: channels of x and y.
-        heads: heads.
+        width: number of channels of x and y.
+        heads: number of heads.
         causal: whether position t sees only positions up to t.
         max_length: longest sequence; default: any.
         radius: how far a position sees, to each side; default: 64.
-        device: of the parameters; default: PyTorch's.
-        dtype: likewise.
+        device: device of the parameters; default: PyTorch's default.
+        dtype: dtype of the parameters; default: PyTorch's default.
 
     Example:
         >>> LocalAttention(8, heads=2, radius=3)(torch.randn(3, 17, 8)).shape

@@ -21,14 +21,14 @@ class LongformerAttention(Attention):
     that the methods have equally many parameters. Time and memory are proportional to length · (radius + global).
 
     Args:
-        width: channels of x and y.
-        heads: heads.
+        width: number of channels of x and y.
+        heads: number of heads.
         causal: whether position t sees only positions up to t; the global tokens then see no more than that either.
         max_length: longest sequence; default: any.
         radius: how far a position sees, to each side (the paper's window is twice that); default: 64.
         global_tokens: how many of the first positions are global; default: 1, the place of the CLS token.
-        device: of the parameters; default: PyTorch's.
-        dtype: likewise.
+        device: device of the parameters; default: PyTorch's default.
+        dtype: dtype of the parameters; default: PyTorch's default.
 
     Example:
         >>> LongformerAttention(8, heads=2, radius=3)(torch.randn(3, 17, 8)).shape

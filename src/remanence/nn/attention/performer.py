@@ -21,14 +21,14 @@ class PerformerAttention(Attention):
     Time and memory are proportional to length · features; the estimate is unbiased for numerator and denominator.
 
     Args:
-        width: channels of x and y.
-        heads: heads; all use the same w.
+        width: number of channels of x and y.
+        heads: number of heads; all use the same w.
         causal: whether position t sees only positions up to t.
         max_length: longest sequence; default: any.
         features: m; default: 256.
         redraw_every: forward passes in training after which w is drawn anew (section 4); default: 1000.
-        device: of the parameters; default: PyTorch's.
-        dtype: likewise.
+        device: device of the parameters; default: PyTorch's default.
+        dtype: dtype of the parameters; default: PyTorch's default.
 
     Buffers:
         directions [features, width / heads] (w), and passes, how many the next draw has waited.

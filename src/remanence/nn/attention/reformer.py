@@ -30,16 +30,16 @@ class ReformerAttention(Attention):
     Time and memory are proportional to rounds · length · chunk, but for a sort.
 
     Args:
-        width: channels of x and y.
-        heads: heads; all use the same rotations.
+        width: number of channels of x and y.
+        heads: number of heads; all use the same rotations.
         causal: whether position t sees only positions up to t.
         max_length: longest sequence; needed if ``buckets`` is not given.
         chunk: how far along the sort a position sees; default: 64.
         rounds: hashes; default: 2.
         buckets: even numbers whose product is the number of hashes; default: two equal ones, so that there are as many
             hashes as chunks in ``max_length``, or a few more. ``()``: everything hashes alike.
-        device: of the parameters; default: PyTorch's.
-        dtype: likewise.
+        device: device of the parameters; default: PyTorch's default.
+        dtype: dtype of the parameters; default: PyTorch's default.
 
     Buffers:
         rotations [rounds, width / heads, sum(buckets) / 2] (R), drawn anew in each forward pass in training.

@@ -24,15 +24,15 @@ class SinkhornAttention(Attention):
     memory to length · block + blocks².
 
     Args:
-        width: channels of x and y.
-        heads: heads; all use the same W.
+        width: number of channels of x and y.
+        heads: number of heads; all use the same W.
         causal: whether position t sees only positions up to t.
         max_length: longest sequence, which sets the number of blocks; needed.
         block: positions in a block; default: 64.
         iterations: times that rows and columns are normalised; default: 8.
         temperature: by which the logarithm of R is divided first; default: 0.75.
-        device: of the parameters; default: PyTorch's.
-        dtype: likewise.
+        device: device of the parameters; default: PyTorch's default.
+        dtype: dtype of the parameters; default: PyTorch's default.
 
     Raises:
         ValueError: no ``max_length``, or a size that is not positive.

@@ -21,13 +21,13 @@ class StridedAttention(Attention):
     √length, time and memory are proportional to length · √length.
 
     Args:
-        width: channels of x and y.
-        heads: heads.
+        width: number of channels of x and y.
+        heads: number of heads.
         causal: whether position t sees only positions up to t.
         max_length: longest sequence; needed if ``stride`` is not given.
         stride: l; default: √max_length, rounded up.
-        device: of the parameters; default: PyTorch's.
-        dtype: likewise.
+        device: device of the parameters; default: PyTorch's default.
+        dtype: dtype of the parameters; default: PyTorch's default.
 
     Example:
         >>> StridedAttention(8, heads=2, stride=3)(torch.randn(3, 17, 8)).shape

@@ -23,14 +23,14 @@ class SynthesizerAttention(Attention):
     the position that reads alone. Time and memory are proportional to the square of the length.
 
     Args:
-        width: channels of x and y.
-        heads: heads.
+        width: number of channels of x and y.
+        heads: number of heads.
         causal: whether position t sees only positions up to t.
         max_length: longest sequence, which sets the shape of R1, R2 and W2; needed.
         kind: ``"factorized_random"`` (default) or ``"dense"``.
         rank: channels of R1 and R2 (k); default: 8.
-        device: of the parameters; default: PyTorch's.
-        dtype: likewise.
+        device: device of the parameters; default: PyTorch's default.
+        dtype: dtype of the parameters; default: PyTorch's default.
 
     Parameters:
         random [2, heads, max_length, rank] (R1, R2), or W1 in ``project_in`` and W2 in ``lengths``, for all heads.

@@ -31,7 +31,7 @@ def default_fast_learning_rate(hidden_size: int) -> float:
     ``W h + C x``, and some seeds learn to use the memory late or never (``recipes/fast-learning-rate.yaml``).
 
     Args:
-        hidden_size: units.
+        hidden_size: number of units.
     """
     return min(0.5, 2 / hidden_size)
 
@@ -50,8 +50,8 @@ class FastWeights(Memory):
     carries A through time (``benchmarks/fast_weights.py``), and keeps no more than √time of them for the way back.
 
     Args:
-        input_size: channels of the input.
-        hidden_size: units.
+        input_size: number of input channels.
+        hidden_size: number of units.
         inner_steps: S, how often A is read within one time step.
         decay: λ, what is left of A after one step; at least 0.
         fast_learning_rate: η, how strongly a hidden state is written; at least 0. Default: 2 / hidden_size, 0.5 at most
@@ -63,8 +63,8 @@ class FastWeights(Memory):
             (``hidden_size / 2`` where there is no kernel). The kernel takes A as the layer writes it, symmetric, and
             has no gradient to the first A: with one that is not symmetric, or wants a gradient, it is a plain loop.
         trainable_rates: learn λ (through a logit) and η (through a logarithm) too; they then start at the given values.
-        device: of the parameters; default: PyTorch's.
-        dtype: likewise.
+        device: device of the parameters; default: PyTorch's default.
+        dtype: dtype of the parameters; default: PyTorch's default.
 
     State:
         (h [batch, hidden_size], A [batch, hidden_size, hidden_size]), the last h already written into A.

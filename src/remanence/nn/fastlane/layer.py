@@ -42,7 +42,7 @@ class Fastlane(Memory):
     :class:`FastlaneOverflowWarning`.
 
     Args:
-        input_size: channels of the input.
+        input_size: number of input channels.
         hidden_size: N, neurons.
         wiring: which neuron hears which (:mod:`remanence.wiring`), or a matrix or graph that :meth:`Wiring.of` takes,
             without edges from a neuron to itself; its signs do not matter. If it says who hears the inputs, or has
@@ -63,8 +63,8 @@ class Fastlane(Memory):
         initial_edges: how many edges into each neuron start away from 0 (Martens 2010, section 5: sparse
             initialisation); default: None, all.
         seed: of ``density`` and of the random order.
-        device: of the parameters; default: PyTorch's.
-        dtype: likewise.
+        device: device of the parameters; default: PyTorch's default.
+        dtype: dtype of the parameters; default: PyTorch's default.
 
     Parameters:
         weight_ih (u) [hidden_size, input_size], weight_hh (w) [hidden_size, hidden_size] (its diagonal is not used) and
@@ -256,7 +256,7 @@ class Fastlane(Memory):
         return (chosen if self.weight_hh.ndim == 2 else chosen[exists]).to(self.weight_hh)
 
     def extra_repr(self) -> str:
-        """Sizes, as `print(layer)` shows them."""
+        """Return the sizes that ``print(layer)`` shows."""
         more = f"edges={len(self.schedule.edges)}, ticks={self.ticks}, nonlinearity={self.nonlinearity}"
         return f"{super().extra_repr()}, {more}"
 

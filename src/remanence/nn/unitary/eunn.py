@@ -39,12 +39,12 @@ class EUNN(UnitaryMemory):
     between them: its memory does not grow with the capacity.
 
     Args:
-        input_size: channels of the input.
-        hidden_size: complex units.
+        input_size: number of input channels.
+        hidden_size: number of complex units.
         capacity: L, layers of the tunable style; default 2.
         style: ``"tunable"`` (default) or ``"fft"``.
-        device: of the parameters; default: PyTorch's.
-        dtype: likewise.
+        device: device of the parameters; default: PyTorch's default.
+        dtype: dtype of the parameters; default: PyTorch's default.
 
     Parameters:
         weight_ih (V) [2 hidden_size, input_size], real parts above imaginary parts; bias (b) and omega (ω)
@@ -120,5 +120,5 @@ class EUNN(UnitaryMemory):
         return y, split_halves(final)
 
     def extra_repr(self) -> str:
-        """Sizes, as `print(layer)` shows them."""
+        """Return the sizes that ``print(layer)`` shows."""
         return f"{super().extra_repr()}, style={self.style}, layers={len(self.partner)}"

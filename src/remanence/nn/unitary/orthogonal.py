@@ -28,12 +28,12 @@ class OrthogonalRNN(Memory):
     times worse.
 
     Args:
-        input_size: channels of the input.
-        hidden_size: units.
+        input_size: number of input channels.
+        hidden_size: number of units.
         nonlinearity: f, ``"modrelu"`` (default; of real numbers, sign(z) ReLU(|z| + b), which keeps the norm while b
             is 0), ``"tanh"`` or ``"relu"``.
-        device: of the parameters; default: PyTorch's.
-        dtype: likewise.
+        device: device of the parameters; default: PyTorch's default.
+        dtype: dtype of the parameters; default: PyTorch's default.
 
     State:
         h [batch, hidden_size], zero at first.
@@ -118,7 +118,7 @@ class OrthogonalRNN(Memory):
         self.recurrence.load_state_dict(held, assign=True)
 
 
-@no_type_check  # a wrapper around it would count as something that may change: traced in every call
+@no_type_check  # a type-checking wrapper would make scan trace the step again in every call
 def modrelu_step(state: Tensors, inputs: Tensors, params: Tensors) -> Tensors:
     """Compute h <- sign(z) ReLU(|z| + b) with z = x + Q h."""
     (h,), (drive,), (Q, bias) = state, inputs, params

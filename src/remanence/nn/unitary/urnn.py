@@ -22,10 +22,10 @@ class UnitaryRNN(UnitaryMemory):
     multiplied out once if there are at most 256 units (``benchmarks/unitary.py``).
 
     Args:
-        input_size: channels of the input.
-        hidden_size: complex units.
-        device: of the parameters; default: PyTorch's.
-        dtype: likewise.
+        input_size: number of input channels.
+        hidden_size: number of complex units.
+        device: device of the parameters; default: PyTorch's default.
+        dtype: dtype of the parameters; default: PyTorch's default.
 
     Parameters:
         weight_ih (V) [2 hidden_size, input_size], real parts above imaginary parts; bias (b) [hidden_size]; phases (ω)
