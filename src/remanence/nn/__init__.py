@@ -114,16 +114,16 @@ def create(name: str, *, input_size: int, hidden_size: int, **options: object) -
     """Build a layer by name.
 
     Args:
-        name: one of ``remanence list``, or ``package.module:Class``.
+        name: a name that ``remanence list`` shows, or ``package.module:Class``.
         input_size: number of input channels.
         hidden_size: number of units.
-        options: what else the layer takes.
+        options: further keyword arguments of the layer.
 
     Returns:
         The layer.
 
     Raises:
-        ValueError: no such layer (the message names the nearest), or an argument it refuses.
+        ValueError: the name is unknown (the message suggests a similar one), or the layer rejects an argument.
 
     Example:
         >>> create("fast_weights", input_size=3, hidden_size=8, decay=0.9).hidden_size

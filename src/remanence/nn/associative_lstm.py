@@ -34,7 +34,7 @@ def bound(z: Tensor) -> Tensor:
 
 
 class AssociativeLSTM(Memory):
-    """Associative LSTM: holographic storage under complex keys, in redundant copies that average the noise out.
+    """Associative LSTM: stores contents under complex keys, in redundant copies whose noise averages out.
 
     With complex vectors written [real | imaginary], ``P_s`` a fixed permutation for each copy s, and
     ``bound(z) = z / max(1, |z|)`` by component::
@@ -46,16 +46,16 @@ class AssociativeLSTM(Memory):
 
     Args:
         input_size: number of input channels.
-        hidden_size: units, N_h; even, for half of them are real and half imaginary parts.
-        copies: redundant copies N of the memory; they cost no parameters.
+        hidden_size: number of units, N_h; must be even: half of them are real parts, half imaginary parts.
+        copies: number of redundant copies of the memory, N; they add no parameters. Default: 8.
         device: device of the parameters; default: PyTorch's default.
         dtype: dtype of the parameters; default: PyTorch's default.
 
     State:
-        (h [batch, hidden_size], c [batch, copies, hidden_size]).
+        (h [batch, hidden_size], c [batch, copies, hidden_size]), initially zero.
 
     Raises:
-        ValueError: an odd ``hidden_size`` or a size below 1.
+        ValueError: ``hidden_size`` is odd, or a size is not a positive integer.
 
     References:
         Danihelka, Wayne, Uria, Kalchbrenner, Graves, "Associative long short-term memory", 2016, arXiv:1602.03032,
@@ -88,7 +88,7 @@ class AssociativeLSTM(Memory):
         self.weight_hh = nn.Parameter(torch.empty(rows, hidden_size))
         self.bias = nn.Parameter(torch.empty(rows))
         orders = np.stack([draw_permutation(half, seed) for seed in range(copies)])
-        # Real and imaginary halves are permuted alike.
+        # The real and imaginary halves share one permutation.
         self.fix("permutations", np.concatenate([orders, orders + half], 1), saved=True, follows=True)
         self.reset_parameters()
 
@@ -117,7 +117,7 @@ class AssociativeLSTM(Memory):
 
 @no_type_check  # a type-checking wrapper would make scan trace the step again in every call
 def associative_step(permutations: Tensor, state: Tensors, inputs: Tensors, params: Tensors) -> Tensors:
-    """Compute a step from what its input contributes."""
+    """Compute one step, given the contribution of its input."""
     (h, c), (drive,), (weight,) = state, inputs, params
     size = h.shape[-1]
     gates, key_in, key_out, content = (drive + nn.functional.linear(h, weight)).split(split_sizes(size), -1)
@@ -130,5 +130,5 @@ def associative_step(permutations: Tensor, state: Tensors, inputs: Tensors, para
 
 @no_type_check
 def split_sizes(hidden_size: int) -> list[int]:
-    """Return the rows of the three gates (one number for both halves), the two keys and the content."""
+    """Return the numbers of rows of the three gates (one row for both halves), the two keys and the content."""
     return [3 * hidden_size // 2, hidden_size, hidden_size, hidden_size]

@@ -31,45 +31,45 @@ HEADS = {"default": 4, "no_gate": 4, "pure": 1}
 
 
 class CfC(Memory):
-    """Closed-form continuous-time network: a formula for where a liquid neuron is after a timespan, and no solver.
+    """Closed-form continuous-time network: an explicit formula for the state after a timespan, without a solver.
 
-    A backbone, fully connected, sees the input and the state, z = backbone([x; h]), and heads turn it into the state a
-    timespan Δ later::
+    A fully connected backbone maps input and state to features, z = backbone([x; h]), and heads map these to the state
+    after a timespan Δ::
 
         default:  h <- (1 - s) tanh(F z) + s tanh(G z),   s = σ(Δ A z + B z)
         no_gate:  h <- tanh(F z) + s tanh(G z)
         pure:     h <- a - a exp(-Δ (|w| + |F z|)) F z
 
-    (every head with its bias). With ``mixed_memory`` an LSTM cell with the same input comes first: the backbone sees
-    its output in place of h, and its cell state is kept beside h, untouched by time.
+    (each head has a bias). With ``mixed_memory``, an LSTM cell with the same input comes first: the backbone receives
+    its output in place of h, and its cell state, which does not depend on timespans, is part of the layer's state.
 
-    The part of the backbone that sees only x is computed for all time steps at once, the heads are one matrix product,
-    and the gradients of each matrix are one over all time steps (:mod:`remanence.ops.chain`).
+    The part of the backbone that depends only on x is computed for all time steps at once, all heads are one matrix
+    product, and the gradient of each matrix is one product over all time steps (:mod:`remanence.ops.chain`).
 
     Args:
         input_size: number of input channels.
         hidden_size: number of units.
         mode: ``"default"``, ``"no_gate"`` or ``"pure"``, as above.
-        mixed_memory: whether an LSTM cell comes first.
-        backbone_units: units in each layer of the backbone; default 128.
-        backbone_layers: layers of the backbone; 0: the heads see [x; h]; default 1.
-        backbone_dropout: share of units dropped after every layer of the backbone but the first, as in the authors'
-            code; default 0.
-        activation: of the backbone: ``"lecun_tanh"`` (default, 1.7159 tanh(0.666 a)), ``"tanh"``, ``"relu"``,
-            ``"silu"`` or ``"gelu"``.
+        mixed_memory: whether an LSTM cell comes first; default: False.
+        backbone_units: number of units in each layer of the backbone; default: 128.
+        backbone_layers: number of layers of the backbone; with 0, the heads receive [x; h]; default: 1.
+        backbone_dropout: probability of dropping a unit after every layer of the backbone except the first, as in the
+            authors' code; default: 0.
+        activation: activation of the backbone: ``"lecun_tanh"`` (default, 1.7159 tanh(0.666 a)), ``"tanh"``,
+            ``"relu"``, ``"silu"`` or ``"gelu"``.
         device: device of the parameters; default: PyTorch's default.
         dtype: dtype of the parameters; default: PyTorch's default.
 
     Parameters:
-        backbone.{0, 1, ...} (the columns of x before those of h), heads (the rows of F, G, A, B in this order) and,
-        with mixed memory, cell_ih and cell_hh (the rows of cell input, input gate, forget gate, output gate); in mode
-        pure time_constant (w) and amplitude (a), [hidden_size].
+        backbone.{0, 1, ...} (the columns of x before those of h), heads (the rows of F, G, A, B in this order); with
+        mixed memory also cell_ih and cell_hh (the rows of cell input, input gate, forget gate, output gate); with
+        ``mode="pure"`` also time_constant (w) and amplitude (a), [hidden_size].
 
     State:
-        h [batch, hidden_size], zero at first; with mixed memory (h, c), both [batch, hidden_size].
+        h [batch, hidden_size], initially zero; with mixed memory (h, c), both [batch, hidden_size].
 
     Raises:
-        ValueError: a size, mode, activation or dropout out of range.
+        ValueError: a size, ``mode``, ``activation`` or ``backbone_dropout`` is invalid.
 
     References:
         Hasani et al. 2022, Closed-form continuous-time neural networks; mixed memory: Lechner and Hasani 2020, Learning
@@ -108,8 +108,8 @@ class CfC(Memory):
         layers = positive_integer("backbone_layers", backbone_layers) if backbone_layers else 0
         if not 0 <= backbone_dropout < 1 or (backbone_dropout and layers < 2):
             raise UserError(
-                "backbone_dropout must be from 0 to below 1, and acts after every layer of the backbone but the first: "
-                f"got {backbone_dropout} with {layers} layers"
+                "backbone_dropout must be from 0 to below 1, and 0 if backbone_layers is below 2 (there is no dropout "
+                f"after the first layer), got {backbone_dropout} with {layers} layers"
             )
         self.mode, self.activation, self.backbone_dropout = mode, activation, backbone_dropout
         sizes = [input_size + hidden_size, *[positive_integer("backbone_units", backbone_units)] * layers]
@@ -123,7 +123,7 @@ class CfC(Memory):
         self.reset_parameters()
 
     def reset_parameters(self) -> None:
-        """Draw every parameter anew, each matrix as Glorot and Bengio proposed; the amplitudes start at 1."""
+        """Reinitialise all parameters: Glorot-uniform matrices; amplitudes of 1."""
         for layer in self.backbone:
             layer.reset_parameters()  # type: ignore[operator]
             nn.init.xavier_uniform_(layer.weight)  # type: ignore[arg-type]
@@ -140,19 +140,25 @@ class CfC(Memory):
 
     @classmethod
     def from_ncps(cls, module: nn.Module) -> "CfC":
-        """Convert an ``ncps.torch.CfC``, with its weights.
+        """Convert an ``ncps.torch.CfC`` with its weights.
 
         Args:
             module: the module of ncps.
 
+        Returns:
+            A layer with the same weights, in the same mode (training or evaluation).
+
         Raises:
-            ValueError: a module with a wiring or a projection, for which there is no counterpart.
+            ValueError: the module has a wiring or a projection, which this layer does not support.
         """
         cell: Any = module.rnn_cell
         if not hasattr(cell, "ff1"):
-            raise UserError("CfC is fully connected: a CfC of ncps with a wiring cannot be converted")
+            raise UserError("CfC.from_ncps expected a fully connected ncps CfC, got one with a wiring")
         if isinstance(module.fc, nn.Linear):
-            raise UserError("CfC has no projection: convert a CfC of ncps with proj_size=None, and apply its fc after")
+            raise UserError(
+                "CfC has no projection, but this ncps CfC has: convert one with proj_size=None and apply its fc to the "
+                "output"
+            )
         parts = list(cell.backbone or [])
         linear = [part for part in parts if isinstance(part, nn.Linear)]
         result = cls(
@@ -205,12 +211,12 @@ class CfC(Memory):
         stages = []
         if self.cell_ih is not None and self.cell_hh is not None:
             cell, into, forget, out = self.cell_ih(x).to(self.cell_hh.weight.dtype).chunk(4, -1)
-            drive = torch.cat([cell, into, forget + 1, out], -1)  # it remembers rather than forgets
+            drive = torch.cat([cell, into, forget + 1, out], -1)  # forget gates start open
             stages.append(Stage(self.cell_hh.weight, drive, self.hidden_size, lstm_cell))
         f, inner, outer = ACTIVATIONS[self.activation]
         scale = 1.0
         for index, layer in enumerate(self.backbone):
-            # β f(α a): α goes into the matrix before f and β into the one behind it, once for all time steps.
+            # β f(α a): α scales the matrix before f and β the matrix after it, once for all time steps.
             weight, bias = inner * scale * layer.weight, inner * layer.bias  # type: ignore[operator]
             if index and self.training and self.backbone_dropout:
                 kept = F.dropout(weight.new_ones(*x.shape[:2], len(bias)), self.backbone_dropout)
@@ -229,25 +235,25 @@ class CfC(Memory):
         function = apply_gated_head if self.mode == "default" else apply_ungated_head
         F_, G, *time = weight.split(self.hidden_size)
         f, g, *shift = bias.split(self.hidden_size)
-        if times is None:  # after one unit of time A and B are one head, A + B
+        if times is None:  # with a timespan of 1, A and B reduce to one head, A + B
             time, shift = [time[0] + time[1]], [shift[0] + shift[1]]
         weight, bias = torch.cat([F_, G, *(w / 2 for w in time)]), torch.cat([f, g, *(b / 2 for b in shift)])
         stage = self._make_stage(weight, bias, x, self.hidden_size, function)
         return stage if times is None else stage._replace(extra=(times,))
 
     def _make_stage(self, weight: Tensor, bias: Tensor, x: Tensor | None, size: int, f: Callable[..., Any]) -> Stage:
-        """Build a stage that takes [x; h] (or, without x, only the output of the stage before)."""
+        """Build a stage whose input is [x; h] (or, without x, only the output of the previous stage)."""
         if x is None:
             return Stage(weight, bias, size, f)
         ours, recurrent = weight.split([self.input_size, self.hidden_size], 1)
         return Stage(recurrent, F.linear(x, ours, bias).to(weight.dtype), size, f)
 
     def extra_repr(self) -> str:
-        """Sizes and mode, as `print(layer)` shows them."""
+        """Return the sizes and the mode that ``print(layer)`` shows."""
         return f"{super().extra_repr()}, mode={self.mode!r}, activation={self.activation!r}"
 
 
-_NCPS_ACTIVATIONS: dict[str, Any] = {  # by their names there
+_NCPS_ACTIVATIONS: dict[str, Any] = {  # by the class names of ncps and torch.nn
     "LeCun": "lecun_tanh",
     "Tanh": "tanh",
     "ReLU": "relu",
@@ -264,7 +270,7 @@ def apply_dropout(f: Callable[[Tensor], Tensor], a: Tensor, kept: Tensor) -> Ten
 
 @no_type_check
 def lstm_cell(a: Tensor, c: Tensor) -> tuple[Tensor, Tensor]:
-    """Compute a step of an LSTM, with the rows of a for cell input, input gate, forget gate and output gate."""
+    """Compute one step of an LSTM; the rows of a are cell input, input gate, forget gate and output gate."""
     into, forget, out = torch.sigmoid(a.narrow(-2, 1, 3)).unbind(-2)
     c = torch.addcmul(c * forget, torch.tanh(a.select(-2, 0)), into)
     return torch.tanh(c) * out, c
@@ -272,14 +278,14 @@ def lstm_cell(a: Tensor, c: Tensor) -> tuple[Tensor, Tensor]:
 
 @no_type_check
 def apply_gated_head(a: Tensor, *timespan: Tensor) -> Tensor:
-    """Compute mode default; the gate's a is halved, as σ(a) = (1 + tanh(a/2)) / 2, so that one tanh is enough."""
+    """Compute the head of mode "default"; the gate's a arrives halved: σ(a) = (1 + tanh(a/2)) / 2 needs only a tanh."""
     start, end, gate = _split_heads(a, *timespan)
     return torch.lerp(torch.lerp(start, end, 0.5), end, gate)
 
 
 @no_type_check
 def apply_ungated_head(a: Tensor, *timespan: Tensor) -> Tensor:
-    """Compute mode no_gate; the gate's a is halved."""
+    """Compute the head of mode "no_gate"; the gate's a arrives halved."""
     start, end, gate = _split_heads(a, *timespan)
     return torch.addcmul(torch.add(start, end, alpha=0.5), end, gate, value=0.5)
 
@@ -294,7 +300,7 @@ def _split_heads(a: Tensor, *timespan: Tensor) -> tuple[Tensor, ...]:
 
 @no_type_check
 def apply_pure_head(a: Tensor, least: Tensor, amplitude: Tensor, *timespan: Tensor) -> Tensor:
-    """Compute mode pure; ``least`` is -abs(w)."""
+    """Compute the head of mode "pure"; ``least`` is -abs(w)."""
     rate = least - a.abs()
     decay = torch.exp(timespan[0] * rate if timespan else rate)
     return torch.addcmul(amplitude, amplitude * decay, a, value=-1)

@@ -17,22 +17,23 @@ from remanence.ops.scan.layout import Tensors
 class Elman(Memory):
     """Simple recurrent network: ``h_t = f(W_ih x_t + W_hh h_{t-1} + b)``.
 
-    With ``nonlinearity="relu", identity_init=True`` it is the IRNN: it starts out holding its state.
+    With ``nonlinearity="relu", identity_init=True`` it is the IRNN, which initially holds its state.
 
     Args:
         input_size: number of input channels.
         hidden_size: number of units.
-        nonlinearity: f, ``"tanh"`` or ``"relu"``.
-        identity_init: start with W_hh the identity, b zero and W_ih normal with deviation 0.001 (Le et al., section 4);
-            else uniformly from ±1/√hidden_size, as torch.nn.RNN does.
+        nonlinearity: f, ``"tanh"`` (default) or ``"relu"``.
+        identity_init: whether to initialise W_hh to the identity, b to zero and W_ih from a normal distribution of
+            standard deviation 0.001 (Le et al., section 4); default: False, all uniform in ±1/√hidden_size, as in
+            ``torch.nn.RNN``.
         device: device of the parameters; default: PyTorch's default.
         dtype: dtype of the parameters; default: PyTorch's default.
 
     State:
-        h [batch, hidden_size].
+        h [batch, hidden_size], initially zero.
 
     Raises:
-        ValueError: a size below 1 or an unknown nonlinearity.
+        ValueError: a size is not a positive integer, or the nonlinearity is unknown.
 
     References:
         Elman, "Finding structure in time", 1990. Le, Jaitly, Hinton, "A simple way to initialize recurrent networks of
@@ -66,7 +67,7 @@ class Elman(Memory):
         self.reset_parameters()
 
     def reset_parameters(self) -> None:
-        """Draw the parameters anew."""
+        """Reinitialise all parameters; see ``identity_init``."""
         if self.identity_init:
             nn.init.normal_(self.weight_ih, std=0.001)
             nn.init.eye_(self.weight_hh)

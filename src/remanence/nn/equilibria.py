@@ -1,4 +1,4 @@
-"""Where a flip-flop can rest, and whether it stays there."""
+"""Equilibria of flip-flops and their stability."""
 
 from collections.abc import Callable
 from math import nan
@@ -14,11 +14,11 @@ from remanence.nn.flip_flop_step import Neuron
 Fields = TypeVar("Fields", bound=Any)
 
 GRID, HALVINGS, TINY = 1001, 60, 1e-12
-SAME = 1e-5  # equilibria nearer to each other than this are one
+SAME = 1e-5  # equilibria closer to each other than this are one and the same
 
 
 class Outside(NamedTuple):
-    """What comes from the input while it is constant.
+    """The effect of a constant input on one neuron of every pair.
 
     Attributes:
         rate: conductance / C, [hidden_size].
@@ -30,12 +30,13 @@ class Outside(NamedTuple):
 
 
 class Equilibria(NamedTuple):
-    """The equilibria of every pair, in the order of q; where a pair has fewer than another, NaN fills up.
+    """The equilibria of every pair, in ascending order of q, padded with NaN for pairs that have fewer.
 
     Attributes:
-        q: [equilibria, hidden_size].
-        r: likewise.
-        stable: whether both eigenvalues of the Jacobian of the differential equation have a negative real part.
+        q: state of q at each equilibrium, [equilibria, hidden_size].
+        r: state of r at each equilibrium, [equilibria, hidden_size].
+        stable: whether both eigenvalues of the Jacobian of the differential equation have a negative real part,
+            [equilibria, hidden_size].
     """
 
     q: Float[Tensor, "equilibria hidden"]
@@ -47,19 +48,20 @@ class Equilibria(NamedTuple):
 def find_equilibria(of_q: Neuron, of_r: Neuron, outside_q: Outside, outside_r: Outside) -> Equilibria:
     """Find all equilibria of isolated pairs under a constant input.
 
-    For a given q there is one r at which dq/dt = 0, known in closed form (:func:`_find_balance`). Along that curve the
+    For a given q there is one r at which dq/dt = 0, known in closed form (:func:`_find_balance`). Along that curve, the
     drift of r changes sign at the equilibria, which are bracketed on a grid and bisected. Where the curve is too steep
-    for the grid, the corresponding curve with q and r exchanged is flat, so both are searched. All is done in float64.
+    for the grid, the corresponding curve with q and r exchanged is flat, so both curves are searched. All computations
+    are in float64.
 
     Args:
-        of_q: the parameters of q.
-        of_r: those of r.
-        outside_q: what comes from the input to q.
-        outside_r: what comes from it to r.
+        of_q: parameters of q.
+        of_r: parameters of r.
+        outside_q: effect of the input on q.
+        outside_r: effect of the input on r.
     """
     of_q, of_r = (type(n)(*(field.double() for field in n)) for n in (of_q, of_r))
     outside_q, outside_r = (Outside(*(field.double() for field in o)) for o in (outside_q, outside_r))
-    # A neuron at rest is a mean of its potentials, so all equilibria lie between the lowest and the highest.
+    # At rest, the state of a neuron is a weighted mean of its potentials, so equilibria lie between their extremes.
     both = (of_q, outside_q), (of_r, outside_r)
     potentials = torch.stack([p for neuron, outside in both for p in _compute_potentials(neuron, outside)])
     bounds = potentials.amin(0), potentials.amax(0)
@@ -75,9 +77,9 @@ def find_equilibria(of_q: Neuron, of_r: Neuron, outside_q: Outside, outside_r: O
 def _search(
     first: Neuron, second: Neuron, to_first: Outside, to_second: Outside, low: Tensor, high: Tensor
 ) -> tuple[Tensor, Tensor, Tensor]:
-    """Search the curve on which the first neuron does not move; return both potentials and the index of the pair."""
+    """Search the curve on which the first neuron is at rest; return both potentials and the index of the pair."""
     steps = torch.linspace(0, 1, GRID, dtype=low.dtype, device=low.device)[:, None]
-    # The curve jumps where the other's synapse has no effect: a root just beside must not share its cell.
+    # The curve jumps where the other neuron's synapse has no effect: a root next to the jump needs a cell of its own.
     jump = first.mutual_current / first.mutual
     grid = torch.cat([low + steps * (high - low), torch.stack([jump - TINY, jump + TINY])]).sort(0).values
 
@@ -92,14 +94,14 @@ def _search(
     low, high = low[pair], high[pair]
     before = sign[cell, pair]
     left, right = _bisect(lambda v: (along(v)[1] > 0) == before, grid[cell, pair], grid[cell + 1, pair])
-    # Where the curve is steep, the u of two neighbouring numbers v differ: go on between them.
+    # Where the curve is steep, u differs between two neighbouring floating-point numbers v: bisect between the two u.
     v, ends = left, (along(left)[0], along(right)[0])
     u, _ = _bisect(lambda u: (compute_drift(second, to_second, u, v) > 0) == before, *ends)
     moves = (
         compute_drift(first, to_first, v, u).abs() / first.leak
         + compute_drift(second, to_second, u, v).abs() / second.leak
     )
-    found = moves < SAME  # a jump of the curve is no equilibrium
+    found = moves < SAME  # a jump of the curve is not an equilibrium
     return v[found], u[found], pair[found]
 
 
@@ -117,7 +119,7 @@ def _select(fields: Fields, pair: Tensor) -> Fields:
 
 
 def compute_drift(neuron: Neuron, outside: Outside, v: Tensor, u: Tensor) -> Tensor:
-    """Compute dv/dt of one neuron at v, when the other one is at u."""
+    """Compute dv/dt of a neuron at v while the other neuron of its pair is at u."""
     mutual = torch.sigmoid(neuron.mutual_slope * u + neuron.mutual_offset)
     return _compute_own_drift(neuron, outside, v) + mutual * (neuron.mutual_current - neuron.mutual * v)
 
@@ -129,7 +131,7 @@ def _compute_own_drift(neuron: Neuron, outside: Outside, v: Tensor) -> Tensor:
 
 
 def _find_balance(neuron: Neuron, outside: Outside, v: Tensor) -> Tensor:
-    """Find the u of the other neuron at which dv/dt = 0; infinite where there is none."""
+    """Find the u of the other neuron at which dv/dt = 0; infinite where none exists."""
     needed = -_compute_own_drift(neuron, outside, v) / (neuron.mutual_current - neuron.mutual * v)
     return (torch.logit(needed.clamp(0, 1)) - neuron.mutual_offset) / neuron.mutual_slope
 
@@ -145,7 +147,7 @@ def _compute_potentials(neuron: Neuron, outside: Outside) -> tuple[Tensor, ...]:
 
 
 def _compute_derivatives(neuron: Neuron, outside: Outside, v: Tensor, u: Tensor) -> tuple[Tensor, Tensor]:
-    """Differentiate dv/dt by v and by u."""
+    """Differentiate dv/dt with respect to v and u."""
     mutual = torch.sigmoid(neuron.mutual_slope * u + neuron.mutual_offset)
     own = torch.sigmoid(neuron.onto_itself_slope * v + neuron.onto_itself_offset)
     conductance = neuron.leak + outside.rate + neuron.mutual * mutual + neuron.onto_itself * own

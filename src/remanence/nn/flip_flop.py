@@ -24,66 +24,66 @@ from remanence.ops.scan.operation import scan
 from remanence.wiring import Adjacency, Wiring, dense
 
 POLARITIES = {"inhibitory": -1.0, "shunting": 0.0, "excitatory": 1.0}
-"""Reversal potential of a synapse at the start, and its sign for good."""
+"""Initial reversal potential of a synapse; its sign is permanent."""
 
 MUTUAL = ("inhibitory", "shunting")
 INPUT_SYNAPSES = ("gate", "affine", "exact")
 
 
 class CFF(Memory):
-    """Continuous flip-flops: pairs of LTC neurons, q and r, that inhibit each other and act on themselves.
+    """Continuous flip-flops: pairs of LTC neurons, q and r, that inhibit each other, each with a synapse to itself.
 
-    Each neuron v, with u the other one of the pair and x the input, obeys::
+    Each neuron v, where u is the other neuron of the pair and x the input, obeys::
 
         C dv/dt = g (V - v) + C w_x σ(γ_x W x + b) (E_x - v)
                   + w_m σ(γ_m (u - μ_m)) (E_m - v) + w_s σ(γ_s (v - μ_s)) (E_s - v)
 
-    advanced by K sub-steps of the semi-implicit Euler rule, Δ = timespan / K, which is stable for any Δ::
+    and is advanced by K sub-steps of the semi-implicit Euler rule, Δ = timespan / K, which is stable for any Δ::
 
         v <- v + Δ (g V + Σ conductance · E - G v) / (C + Δ G),    G = g + Σ conductance
 
     The conductances C, g, w and the slopes γ are positive by construction. Only q is the output.
 
-    Without a ``wiring`` pairs do not see each other: the step is pointwise over pairs, and the whole sequence is one
-    fused scan (:func:`remanence.scan`). With one, A_ij ≠ 0 is a synapse from q_j to both neurons of pair i, of the sign
-    of A_ij, and the layer runs as a network of 2 ``hidden_size`` liquid neurons
+    Without a ``wiring``, pairs are independent: the step is pointwise over pairs, and the whole sequence is one fused
+    scan (:func:`remanence.scan`). With a ``wiring``, A_ij ≠ 0 is a synapse from q_j to both neurons of pair i with the
+    sign of A_ij, and the layer runs as a network of 2 ``hidden_size`` liquid neurons
     (:func:`remanence.ops.ltc.evolve`).
 
-    At the start every pair is bistable (it holds one bit without input). C is spread log-uniformly over
-    1 ... 30 ``horizon``, so that some pairs are fast and about a third outlast the sequence: only these carry a
-    gradient through all of it. The gates of the input are closed: b = min(-5, -2 - log min(C, ``horizon``)), so that a
-    slow pair does not lose through its gate what it would otherwise keep. γ_x = -b, so that W = 1 would let an input of
-    1 open the gate half: W learns the faster, the tighter its gate is closed.
+    Every pair is initially bistable (it holds one bit without input). C is drawn log-uniformly from 1 to
+    30 ``horizon``: some pairs are fast, and about a third outlast the sequence; only these carry a gradient through all
+    of it. The input gates are initially closed, b = min(-5, -2 - log min(C, ``horizon``)), so that a slow pair does not
+    lose its state through its own gate. γ_x = -b, so that with W = 1 an input of 1 half opens the gate; W then learns
+    faster the more tightly its gate is closed.
 
     Args:
         input_size: number of input channels.
-        hidden_size: pairs.
-        sub_steps: K, 1 to 8; default 1.
+        hidden_size: number of pairs.
+        sub_steps: number of sub-steps K in a time step, 1 to 8; default: 1.
         self_synapse: ``"inhibitory"`` (default, E_s < 0), ``"shunting"`` (E_s = 0) or ``"excitatory"`` (E_s > 0).
-        mutual_synapse: ``"inhibitory"`` (default, E_m < 0) or ``"shunting"`` (E_m = 0): then a pair lives between 0 and
-            1, with steeper slopes and thresholds in the middle.
-        horizon: how many time steps the memory should span; default 100.
-        input_synapse: how the input acts: ``"gate"`` (default), as in the equation; ``"affine"``, where E_x too is an
-            affine projection of the input; or ``"exact"``, by a synapse from every input as an LTC has them,
+        mutual_synapse: ``"inhibitory"`` (default, E_m < 0) or ``"shunting"`` (E_m = 0); with the latter the states stay
+            between 0 and 1, and slopes are steeper and thresholds near 0.5.
+        horizon: number of time steps that the memory should span; default: 100.
+        input_synapse: how the input acts: ``"gate"`` (default), as in the equation; ``"affine"``, where E_x is an
+            affine projection of the input as well; or ``"exact"``, one synapse from every input as in an LTC,
             ``Σ_k w_k σ(γ_k (x_k - μ_k)) (E_k - v)``.
-        wiring: A (:mod:`remanence.wiring`), or a matrix or graph that :meth:`Wiring.of` takes, its diagonal 0; default:
-            isolated pairs.
+        wiring: A (:mod:`remanence.wiring`), or a matrix or graph that :meth:`Wiring.of` accepts, with a zero diagonal;
+            default: isolated pairs.
         device: device of the parameters; default: PyTorch's default.
         dtype: dtype of the parameters; default: PyTorch's default.
 
     Parameters:
-        weight_ih [2 hidden_size, input_size] (W) and bias [2 hidden_size] (b), the rows of q before those of r; all
-        others [2, hidden_size], q before r: the logarithms of C, g, w and γ (γ_x is log_slope_input), and V, μ, E_x and
-        E_m as they are (for E_m and E_s the logarithm of their magnitude). With affine input synapses also
-        weight_potential [2 hidden_size, input_size], zero at first; with exact ones sensory (:class:`Synapses`) in
-        place of W, b, γ_x, w_x and E_x. With a wiring lateral (:class:`Synapses`), the synapses between pairs.
+        weight_ih [2 hidden_size, input_size] (W) and bias [2 hidden_size] (b), the rows of q before those of r. All
+        others are [2, hidden_size], q before r: the logarithms of C, g, w, γ (γ_x is log_slope_input), |E_m| and |E_s|;
+        V, μ and E_x directly. With affine input synapses also weight_potential [2 hidden_size, input_size], initially
+        zero; with exact input synapses, sensory (:class:`Synapses`) instead of W, b, γ_x, w_x and E_x. With a wiring
+        also lateral (:class:`Synapses`), the synapses between pairs.
 
     State:
-        (q, r), each [batch, hidden_size]; at first q is low and r is high.
+        (q, r), each [batch, hidden_size]; initially q is low and r is high.
 
     Raises:
-        ValueError: a size, ``sub_steps``, ``self_synapse``, ``mutual_synapse``, ``input_synapse`` or ``horizon`` out of
-            range, or a wiring that does not fit.
+        ValueError: a size, ``sub_steps``, ``self_synapse``, ``mutual_synapse``, ``input_synapse`` or ``horizon`` is
+            invalid, or the wiring does not match ``hidden_size``.
 
     References:
         Hasani et al. 2020, Liquid time-constant networks; Lechner et al. 2020 (the semi-implicit rule).
@@ -164,18 +164,18 @@ class CFF(Memory):
         return Lateral(graph)
 
     def reset_parameters(self) -> None:
-        """Draw every parameter anew: bistable pairs with closed gates."""
+        """Reinitialise all parameters: bistable pairs with closed gates."""
         with torch.no_grad():
             shunting = self.mutual_synapse == "shunting"
             for name, parameter in PARAMETERS.items():
                 if hasattr(self, name):
                     getattr(self, name).uniform_(*(parameter.shunting if shunting else parameter.inhibitory))
             self.log_capacitance.uniform_(0, math.log(30 * self.horizon))
-            # A slow pair forgets through a gate that leaks faster than it does: the slower, the tighter it is closed.
+            # A gate that leaks faster than its pair would erase it: the slower a pair, the tighter its gate is closed.
             slowness = self.log_capacitance.clamp(max=math.log(self.horizon))
             closed = (-2 - slowness).clamp(max=-5)
             gate = self._reset_input_synapses(closed)
-            # What holds a neuron up: its leak, and what comes through the closed gate. Inhibition must outweigh both.
+            # Leak and closed gate pull a neuron up; inhibition must outweigh both.
             tonic = self.log_leak.exp() + gate
             self.log_conductance_mutual += tonic.log()
             self.log_conductance_self += tonic.log()
@@ -187,11 +187,11 @@ class CFF(Memory):
                 self.lateral.reset_for(tonic)
 
     def _reset_input_synapses(self, closed: Tensor) -> Tensor:
-        """Reset the input synapses; return their conductance for a silent input and these ``closed`` gates."""
+        """Reinitialise the input synapses; return their conductance for zero input, with gate biases ``closed``."""
         if self.input_synapse == "exact":
             self.sensory.reset_parameters()
             receiver = self.sensory.receiver
-            # Half of the inputs inhibit: they must let even less through than a gate that pulls upwards.
+            # Half of the inputs inhibit: they must conduct even less than a gate that pulls upwards.
             closed = torch.minimum(closed, -3 - self.log_capacitance)
             self.sensory.threshold.copy_(-closed.flatten()[receiver] / self.sensory.slope)
             self.sensory.log_weight.copy_(self.log_capacitance.flatten()[receiver] - math.log(self.input_size))
@@ -206,7 +206,7 @@ class CFF(Memory):
         return (self.log_capacitance + self.log_conductance_input + closed).exp()
 
     def initial_state(self, batch_size: int) -> tuple[Tensor, Tensor]:
-        """Return (q, r): every flip-flop holds a 0, q low and r high."""
+        """Return (q, r) with every flip-flop holding a 0: q low, r high."""
         low, high = (0.0, 0.8) if self.mutual_synapse == "shunting" else (-0.3, 0.6)
         shape = (batch_size, self.hidden_size)
         return self.log_capacitance.new_full(shape, low), self.log_capacitance.new_full(shape, high)
@@ -216,9 +216,12 @@ class CFF(Memory):
         return build_neurons(self._polarities, self._stack_parameters(self._dynamics).unbind(0))
 
     def equilibria(self) -> Equilibria:
-        """Find all equilibria, stable or not, of the differential equation for a silent input (x = 0).
+        """Find all equilibria, stable and unstable, of the differential equation for zero input.
 
-        Without gradients, in float64; synapses from other pairs left out.
+        Computed without gradients, in float64; synapses between pairs are ignored.
+
+        Returns:
+            The equilibria of every pair and whether each is stable.
         """
         with torch.no_grad():
             silent = self.log_capacitance.new_zeros(1, self.input_size)
@@ -226,7 +229,7 @@ class CFF(Memory):
         return find_equilibria(*self.neurons(), Outside(rate[0], current[0]), Outside(rate[1], current[1]))
 
     def bistable(self) -> Bool[Tensor, " hidden"]:
-        """Return which pairs hold a bit for a silent input: those with at least two stable equilibria."""
+        """Return which pairs hold a bit without input: those with at least two stable equilibria."""
         return self.equilibria().stable.sum(0) >= 2
 
     def pointwise_form(self) -> PointwiseForm | None:
@@ -275,7 +278,7 @@ class CFF(Memory):
 
     @property
     def _dynamics(self) -> tuple[str, ...]:
-        """Names of the parameters that a pair has whatever its input; no potentials that are 0."""
+        """Names of the parameters of a pair other than those of its input synapse; potentials fixed at 0 have none."""
         potentials = ("log_potential_mutual", "log_potential_self")
         return *Dynamics._fields, *(name for name, sign in zip(potentials, self._polarities, strict=True) if sign)
 
@@ -287,13 +290,13 @@ class CFF(Memory):
         return torch.cat([getattr(self, name).view(2, -1) for name in names])
 
     def _compute_drives(self, x: Tensor) -> Tensor:
-        """Compute the inputs of the step, [..., inputs, hidden_size]: W x, or rates and currents from the input."""
+        """Compute the inputs of the step, [..., inputs, hidden_size]: W x, or the input's rates and currents."""
         if self.input_synapse == "gate":
             return F.linear(x, self.weight_ih).unflatten(-1, (2, -1))
         return torch.cat(self._compute_outside(x), -1).unflatten(-1, (4, -1))
 
     def _compute_outside(self, x: Tensor) -> tuple[Tensor, Tensor]:
-        """Compute the rates and currents from the input, [..., 2 hidden_size] each."""
+        """Compute the input's rates and currents, [..., 2 hidden_size] each."""
         if self.input_synapse == "exact":
             conductance, current = self.sensory(x)
             capacitance = self.log_capacitance.exp().flatten()

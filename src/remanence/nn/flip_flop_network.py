@@ -1,4 +1,4 @@
-"""Flip-flops that see each other: the pairs' own synapses and those between them, as one network of liquid neurons."""
+"""Flip-flops with synapses between pairs, run as one network of liquid neurons."""
 
 import numpy as np
 import torch
@@ -12,32 +12,32 @@ from remanence.ops.ltc import Edges, SynapseParameters, evolve
 from remanence.wiring import Wiring
 
 SHARE = 0.2
-"""Conductance of all synapses from other pairs together at the start, as a share of what holds a neuron up."""
+"""Initial total conductance of the synapses from other pairs, relative to a neuron's tonic conductance."""
 
 
 class Lateral(Synapses):
-    """Synapses between flip-flops: where A_ij is not 0, one from q_j to q_i and one from q_j to r_i, of that sign.
+    """Synapses between flip-flops: A_ij ≠ 0 is a synapse from q_j to q_i and one from q_j to r_i, with A_ij's sign.
 
-    Neurons are numbered q of every pair, then r of every pair.
+    Neurons are numbered q of every pair first, then r of every pair.
 
     Args:
         wiring: A.
 
     Raises:
-        ValueError: a pair that is wired to itself.
+        ValueError: the diagonal of A is not zero.
     """
 
     def __init__(self, wiring: Wiring):
         pairs = wiring.neurons
         if np.diagonal(wiring.adjacency).any():
             raise UserError(
-                "flip-flops already act on themselves: the diagonal of the wiring must be 0, but is not at "
-                f"{np.flatnonzero(np.diagonal(wiring.adjacency))[:5].tolist()}"
+                "expected a wiring with a zero diagonal (flip-flops have synapses to themselves already), got edges "
+                f"from the pairs {np.flatnonzero(np.diagonal(wiring.adjacency))[:5].tolist()} to themselves"
             )
         super().__init__(np.concatenate([wiring.adjacency, wiring.adjacency]))
         q = np.arange(pairs)
         r = q + pairs
-        # Mutual onto q and r, onto itself of q and r, then from other pairs.
+        # Mutual synapses to q and r, self-synapses of q and r, then those from other pairs.
         between = [self._fixed[name].array for name in ("receiver", "sender")]
         receiver, sender = np.concatenate([q, r, q, r, between[0]]), np.concatenate([r, q, q, r, between[1]])
         order = np.argsort(receiver * 2 * pairs + sender)
@@ -50,7 +50,7 @@ class Lateral(Synapses):
     all_sender: Tensor
 
     def reset_for(self, tonic: Tensor) -> None:
-        """Draw parameters so that synapses from other pairs are weak beside what holds a neuron up, [2, pairs]."""
+        """Reinitialise the parameters so that these synapses are weak relative to ``tonic``, [2, pairs]."""
         self.reset_parameters()
         receiver = self._fixed["receiver"].array
         many = torch.from_numpy(np.bincount(receiver)[receiver]).to(self.receiver.device)
@@ -60,7 +60,7 @@ class Lateral(Synapses):
 
     @property
     def network(self) -> Edges:
-        """All synapses, those of the pairs and those between them, sorted by receiver."""
+        """All synapses, within and between pairs, sorted by receiver."""
         if self._network is None or self._network.receiver is not self.all_receiver:  # moved to another device since
             self._network = Edges(self.all_receiver, self.all_sender, self.receivers, self.receivers, ordered=True)
         return self._network
@@ -79,12 +79,12 @@ class Lateral(Synapses):
 
         Args:
             state: (q, r), [batch, pairs] each.
-            neurons: rates and currents of q and of r, as conductances divided by C.
+            neurons: rates (conductances divided by C) and currents of q and r.
             capacitance: C, [2, pairs].
-            outside: rate and current from the inputs, [batch, time, 2 pairs].
-            sub_steps: K.
-            timespans: [batch, time] or None.
-            episodes: as of :func:`remanence.ops.ltc.evolve`, but for ``reset_state``: (q, r).
+            outside: rates and currents of the inputs, [batch, time, 2 pairs].
+            sub_steps: number of sub-steps K in a time step.
+            timespans: duration of each step, [batch, time]; None: 1.
+            episodes: as for :func:`remanence.ops.ltc.evolve`, except that ``reset_state`` is (q, r).
         """
         both = Neuron(*(torch.cat(fields) for fields in zip(*neurons, strict=True)))
         rate, current = outside

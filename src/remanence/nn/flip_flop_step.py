@@ -11,9 +11,9 @@ class Parameter(NamedTuple):
     """A parameter [2, hidden_size] of the pairs, q before r.
 
     Attributes:
-        inhibitory: the range that it is drawn from.
-        shunting: the same for pairs that only shunt each other: without a potential below 0, what is low must be well
-            below μ.
+        inhibitory: the range of its initial values.
+        shunting: the same for pairs with shunting mutual synapses: without a negative potential, the low state must be
+            well below μ.
         of_input: whether it belongs to the synapse from the input.
     """
 
@@ -36,17 +36,17 @@ PARAMETERS = {
     "log_slope_self": Parameter((2.0, 2.1), (2.7, 2.8)),  # log γ_s
     "threshold_self": Parameter((0.05, 0.15), (0.4, 0.45)),  # μ_s
 }
-"""By name, in the order in which a layer has them."""
+"""The parameters by name, in the order of a layer's ``parameters()``."""
 
 Gate = namedtuple("Gate", ["bias", *(name for name, parameter in PARAMETERS.items() if parameter.of_input)])
-"""How the input acts on one neuron of every pair, as the layer has it, each [hidden_size]."""
+"""Parameters of the input synapse of one neuron of every pair, each [hidden_size]."""
 
 Dynamics = namedtuple("Dynamics", [name for name, parameter in PARAMETERS.items() if not parameter.of_input])
-"""The other parameters of one neuron of every pair, as the layer has them, each [hidden_size]."""
+"""The other parameters of one neuron of every pair, each [hidden_size]."""
 
 
 class Neuron(NamedTuple):
-    """One neuron of every pair, each [hidden_size]: rates (conductance / C), and currents (rate · potential)."""
+    """One neuron of every pair: rates (conductance / C) and currents (rate · potential), each [hidden_size]."""
 
     leak: Tensor
     leak_current: Tensor
@@ -71,10 +71,10 @@ def flip_flop_step(
     """Compute one time step of isolated flip-flops, in the form of :func:`remanence.scan`.
 
     Args:
-        sub_steps: K.
-        polarities: signs of the potentials of the synapses between the two neurons, and of those to themselves.
+        sub_steps: number of sub-steps K in a time step.
+        polarities: signs of the potentials of the mutual synapses and of the self-synapses.
         state: (q, r).
-        inputs: W x of q and of r, and where given the timespan; 1 otherwise.
+        inputs: W x of q and of r, then optionally the timespan (default: 1).
         params: the fields of :class:`Gate`, each for q and for r, then those of :class:`Dynamics`, then the logarithms
             of the potentials that are not 0.
     """
@@ -94,13 +94,13 @@ def driven_step(
     inputs: tuple[Tensor, ...],
     params: tuple[Tensor, ...],
 ) -> tuple[Tensor, Tensor]:
-    """Compute the same from the rates and currents that come from the input.
+    """Compute one time step of isolated flip-flops from the rates and currents of the input.
 
     Args:
-        sub_steps: K.
+        sub_steps: number of sub-steps K in a time step.
         polarities: as in :func:`flip_flop_step`.
         state: (q, r).
-        inputs: rates of q and of r from the input, their currents, and where given the timespan.
+        inputs: the input's rates for q and for r, its currents for q and for r, then optionally the timespan.
         params: the fields of :class:`Dynamics` and potentials, as in :func:`flip_flop_step`.
     """
     rate_q, rate_r, current_q, current_r, *timespan = inputs
@@ -147,7 +147,7 @@ def _build_neuron(polarities: tuple[float, float], params: tuple[Tensor, ...]) -
 
 @no_type_check
 def _open_gate(gate: Gate, drive: Tensor) -> tuple[Tensor, Tensor]:
-    """Compute the rate and the current that pass the gate."""
+    """Compute the rate and the current of the input gate."""
     opened = torch.sigmoid(torch.exp(gate.log_slope_input) * drive + gate.bias)
     rate = torch.exp(gate.log_conductance_input) * opened
     return rate, rate * gate.potential_input
@@ -159,4 +159,4 @@ def _sub_step(neuron: Neuron, delta: Tensor | float, rate: Tensor, current: Tens
     recurrent = torch.sigmoid(neuron.onto_itself_slope * v + neuron.onto_itself_offset)
     pulled = neuron.leak_current + current + neuron.mutual_current * inhibited + neuron.onto_itself_current * recurrent
     conductance = neuron.leak + rate + neuron.mutual * inhibited + neuron.onto_itself * recurrent
-    return v + delta * ((pulled - conductance * v) / (1 + delta * conductance))  # with Δ = 0 it is v, exactly
+    return v + delta * ((pulled - conductance * v) / (1 + delta * conductance))  # exactly v if Δ = 0

@@ -15,7 +15,7 @@ from remanence.ops.scan.layout import Tensors
 
 
 class _Gated(Memory):
-    """What ``LSTM`` and ``GRU`` share: weights in a module of PyTorch, which ``torch.compile`` does not look into."""
+    """Common part of ``LSTM`` and ``GRU``: weights in a PyTorch module, which ``torch.compile`` cannot trace."""
 
     rnn: nn.RNNBase
 
@@ -27,11 +27,11 @@ class _Gated(Memory):
         self._list_weights()
 
     def list_parameters(self) -> list[Tensor]:
-        """Return the parameters, from a list that is not in ``rnn``."""
+        """Return the parameters from a list outside of ``rnn``."""
         return self._weights
 
     def _example(self) -> Tensor:
-        # Outside of compiled code the parameters themselves, which functional_call may have exchanged.
+        # Outside of compiled code, the current parameter, which functional_call may have replaced.
         return self._weights[0] if opaque_call.is_in_torch_compile() else super()._example()
 
     def _list_weights(self) -> None:
@@ -45,7 +45,12 @@ class _Gated(Memory):
 class LSTM(_Gated):
     """Long short-term memory (Hochreiter & Schmidhuber, 1997), computed by ``torch.nn.LSTM``.
 
-    ``i, f, o = σ(W x_t + U h_{t-1} + b)``, ``c_t = f c_{t-1} + i tanh(...)``, ``h_t = o tanh(c_t)``.
+    ::
+
+        i, f, o = σ(W x_t + U h_{t-1} + b)
+        g = tanh(W_g x_t + U_g h_{t-1} + b_g)
+        c_t = f c_{t-1} + i g
+        h_t = o tanh(c_t)
 
     Args:
         input_size: number of input channels.
@@ -53,10 +58,15 @@ class LSTM(_Gated):
         device: device of the parameters; default: PyTorch's default.
         dtype: dtype of the parameters; default: PyTorch's default.
 
-    State:
-        (h, c), each [batch, hidden_size].
+    Parameters:
+        Those of ``layer.rnn``, a ``torch.nn.LSTM``; to copy the weights of another ``torch.nn.LSTM``, call
+        ``layer.rnn.load_state_dict(other.state_dict())``.
 
-    The weights live in ``layer.rnn``, a ``torch.nn.LSTM``: ``layer.rnn.load_state_dict`` takes those of another.
+    State:
+        (h, c), each [batch, hidden_size], initially zero.
+
+    Raises:
+        ValueError: a size is not a positive integer.
 
     Example:
         >>> y, (h, c) = LSTM(3, 8)(torch.randn(2, 5, 3))
@@ -80,7 +90,7 @@ class LSTM(_Gated):
 
     def _run(self, x: Tensor, state: State, *, episodes: Episodes | None = None) -> tuple[Tensor, State]:
         h, c = state
-        if episodes or is_transformed():  # torch.nn.LSTM has no rules for them
+        if episodes or is_transformed():  # torch.nn.LSTM supports neither
             weight_ih, weight_hh, bias_ih, bias_hh = self.rnn.all_weights[0]
             drive = nn.functional.linear(x, weight_ih, bias_ih + bias_hh)
             (y, _), state = run_step(lstm_step, [drive], [h, c], [weight_hh], episodes=episodes)
@@ -100,7 +110,7 @@ class LSTM(_Gated):
 
 @no_type_check
 def lstm_step(state: Tensors, inputs: Tensors, params: Tensors) -> Tensors:
-    """Compute a step of an LSTM from what its input contributes."""
+    """Compute one step of an LSTM, given the contribution of its input."""
     (h, c), (drive,), (weight,) = state, inputs, params
     i, f, g, o = (drive + nn.functional.linear(h, weight)).chunk(4, -1)
     c = torch.sigmoid(f) * c + torch.sigmoid(i) * torch.tanh(g)
@@ -110,7 +120,14 @@ def lstm_step(state: Tensors, inputs: Tensors, params: Tensors) -> Tensors:
 class GRU(_Gated):
     """Gated recurrent unit (Cho et al., 2014), as ``torch.nn.GRU`` defines it.
 
-    ``r, z = σ(W x_t + U h_{t-1} + b)``, ``n = tanh(W x_t + r (U h_{t-1} + b))``, ``h_t = (1 - z) n + z h_{t-1}``.
+    ::
+
+        r, z = σ(W x_t + U h_{t-1} + b)
+        n = tanh(W_n x_t + b_n + r (U_n h_{t-1} + d_n))
+        h_t = (1 - z) n + z h_{t-1}
+
+    On CPUs the loop over time is a :func:`remanence.scan`, which is faster than PyTorch's
+    (``benchmarks/recurrence.py``); elsewhere ``layer.rnn`` runs it.
 
     Args:
         input_size: number of input channels.
@@ -118,11 +135,15 @@ class GRU(_Gated):
         device: device of the parameters; default: PyTorch's default.
         dtype: dtype of the parameters; default: PyTorch's default.
 
-    State:
-        h [batch, hidden_size].
+    Parameters:
+        Those of ``layer.rnn``, a ``torch.nn.GRU``; to copy the weights of another ``torch.nn.GRU``, call
+        ``layer.rnn.load_state_dict(other.state_dict())``.
 
-    The weights live in ``layer.rnn``, a ``torch.nn.GRU``. On CPUs the loop is one of :func:`remanence.scan`, which is
-    faster than PyTorch's (``benchmarks/recurrence.py``); elsewhere it is that of ``layer.rnn``.
+    State:
+        h [batch, hidden_size], initially zero.
+
+    Raises:
+        ValueError: a size is not a positive integer.
 
     Example:
         >>> y, h = GRU(3, 8)(torch.randn(2, 5, 3))
@@ -157,7 +178,7 @@ class GRU(_Gated):
 
 @no_type_check  # a type-checking wrapper would make scan trace the step again in every call
 def gru_step(state: Tensors, inputs: Tensors, params: Tensors) -> Tensors:
-    """Compute a step of a GRU from what its input contributes."""
+    """Compute one step of a GRU, given the contribution of its input."""
     (h,), (drive,), (weight, bias) = state, inputs, params
     r, z, n = drive.chunk(3, -1)
     of_r, of_z, of_n = nn.functional.linear(h, weight, bias).chunk(3, -1)

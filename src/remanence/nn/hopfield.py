@@ -1,4 +1,4 @@
-"""Hopfield networks: patterns as the attractors of a network."""
+"""Hopfield networks, which store patterns as attractors."""
 
 from typing import Literal
 
@@ -13,27 +13,27 @@ RULES = ("hebb", "pseudo_inverse", "storkey")
 
 
 class Hopfield(nn.Module):
-    """Hopfield network: N units of -1 or 1, symmetric weights, and an energy that updates do not raise.
+    """Hopfield network: N units of -1 or 1 with symmetric weights, whose sequential updates never increase the energy.
 
-    A unit takes the sign of its field ``h_i = Σ_j W_ij s_j``, and keeps its state where that is 0. Patterns ξ are
-    stored one after the other by one of three rules::
+    An update sets a unit to the sign of its field ``h_i = Σ_j W_ij s_j``, or leaves it as it is if the field is 0.
+    Patterns ξ are stored one after the other by one of three rules::
 
         hebb             W <- W + ξ ξᵀ / N, diagonal 0
         pseudo_inverse   W <- W + r rᵀ / ‖r‖², r = ξ - W ξ, so that W projects onto the span of the patterns
         storkey          W <- W + (ξ_i ξ_j - ξ_i h_ji - h_ij ξ_j) / N, h_ij = Σ_{k≠i,j} W_ik ξ_k, diagonal 0
 
-    Hebb's rule holds about 0.138 N random patterns, Storkey's more, the pseudo-inverse any N - 1 that are linearly
-    independent, though their basins shrink.
+    Hebb's rule can store about 0.138 N random patterns, Storkey's rule more, and the pseudo-inverse rule any N - 1
+    linearly independent patterns, although their basins of attraction shrink.
 
     Args:
-        size: N.
+        size: number of units N.
         rule: ``"hebb"`` (default), ``"pseudo_inverse"`` or ``"storkey"``.
 
     Attributes:
-        weight: W [size, size], zero at first; a buffer, not trained by gradients.
+        weight: W [size, size], initially zero; a buffer, not trained by gradients.
 
     Raises:
-        ValueError: a size below 1 or an unknown rule.
+        ValueError: the size is not a positive integer, or the rule is unknown.
 
     References:
         Hopfield 1982, PNAS 79. Amit, Gutfreund, Sompolinsky 1985, Phys. Rev. Lett. 55 (0.138 N). Personnaz, Guyon,
@@ -61,20 +61,20 @@ class Hopfield(nn.Module):
 
     @torch.no_grad()
     def store(self, patterns: Float[Tensor, "items size"]) -> None:
-        """Add patterns.
+        """Store further patterns.
 
         Args:
-            patterns: of -1 and 1.
+            patterns: the patterns, [items, size], with values -1 and 1.
 
         Raises:
-            ValueError: another shape, or other values.
+            ValueError: the patterns have a wrong shape, or other values.
         """
         self._check(patterns)
-        patterns = patterns.to(self.weight)  # pixels are often bytes or truth values
+        patterns = patterns.to(self.weight)  # pixels are often of dtype uint8 or bool
         if not bool((patterns.abs() == 1).all()):
             raise UserError(
-                "patterns must be of -1 and 1: pass 2.0 * patterns - 1, if they are of 0 and 1, or "
-                "torch.where(patterns > threshold, 1.0, -1.0)"
+                f"expected patterns of -1 and 1, got {patterns[patterns.abs() != 1][0].item():g}: pass "
+                "2.0 * patterns - 1 if they are 0 and 1, or torch.where(patterns > threshold, 1.0, -1.0)"
             )
         if self.rule == "hebb":
             self.weight += patterns.T @ patterns / self.size
@@ -100,7 +100,13 @@ class Hopfield(nn.Module):
         """Compute ``E = -½ sᵀ W s``, which a sequential update never increases.
 
         Args:
-            state: of -1 and 1.
+            state: states s, [batch, size], with values -1 and 1.
+
+        Returns:
+            The energy of each state, [batch].
+
+        Raises:
+            ValueError: the states have a wrong shape.
         """
         return -0.5 * (state * (state @ self.weight)).sum(-1)
 
@@ -112,16 +118,19 @@ class Hopfield(nn.Module):
         update: Literal["sequential", "synchronous"] = "sequential",
         sweeps: int = 100,
     ) -> Float[Tensor, "batch size"]:
-        """Recall: update until nothing changes.
+        """Recall: update all units until nothing changes.
 
         Args:
-            state: the cues, of -1 and 1.
-            update: ``"sequential"``, one unit after the other, which ends in a fixed point; or ``"synchronous"``, all
-                at once, which may end in a cycle of two states.
-            sweeps: updates of every unit, at most.
+            state: the cues, [batch, size], with values -1 and 1.
+            update: ``"sequential"`` (default) updates one unit after the other and ends in a fixed point;
+                ``"synchronous"`` updates all units at once and may end in a cycle of two states.
+            sweeps: maximum number of updates of every unit; default: 100.
+
+        Returns:
+            The states after the last update, [batch, size].
 
         Raises:
-            ValueError: another shape, or an unknown update.
+            ValueError: the cues have a wrong shape, or ``update`` is unknown.
         """
         self._check(state)
         if update not in ("sequential", "synchronous"):
@@ -146,15 +155,15 @@ class Hopfield(nn.Module):
 
     @property
     def _rounding(self) -> Tensor:
-        """So far from 0 may rounding move a field that is 0."""
+        """The largest value that rounding can give to a field that is 0."""
         return 4 * torch.finfo(self.weight.dtype).eps * self.weight.abs().sum(1).max()
 
     def _check(self, state: Tensor) -> None:
         if state.ndim != 2 or state.shape[1] != self.size:
-            raise UserError(f"expected states [batch, {self.size}], got {list(state.shape)}")
+            raise UserError(f"Hopfield expected states [batch, {self.size}], got {list(state.shape)}")
 
     def extra_repr(self) -> str:
-        """Size and rule, as `print(memory)` shows them."""
+        """Return the size and the rule that ``print(memory)`` shows."""
         return f"size={self.size}, rule={self.rule!r}"
 
 

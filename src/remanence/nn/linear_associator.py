@@ -1,4 +1,4 @@
-"""The linear associator: pairs of vectors stored as a sum of outer products."""
+"""The linear associator, which stores pairs of vectors as a sum of outer products."""
 
 import torch
 from jaxtyping import Float
@@ -11,22 +11,23 @@ from remanence.errors import UserError
 class LinearAssociator(nn.Module):
     """Linear associative memory, ``y = W x``, which learns by Hebb's rule.
 
-    Storing adds the outer product of value and key, ``W <- W + y xᵀ / ‖x‖²``. Recall of one of the keys x_k gives::
+    Storing a key x with a value y adds their outer product, ``W <- W + y xᵀ / ‖x‖²``. Recall with a stored key x_k
+    gives::
 
         W x_k = y_k + Σ_{j≠k} y_j (x_j · x_k) / ‖x_j‖²
 
-    exact for orthogonal keys; for others the sum is the crosstalk. Without values the keys are associated with
-    themselves.
+    Recall is exact for orthogonal keys; for others, the sum is an error called crosstalk. If no values are given, each
+    key is associated with itself.
 
     Args:
-        input_size: channels of a key.
-        output_size: channels of a value; default: ``input_size``.
+        input_size: number of channels of a key.
+        output_size: number of channels of a value; default: ``input_size``.
 
     Attributes:
-        weight: W [output_size, input_size], zero at first; a buffer, not trained by gradients.
+        weight: W [output_size, input_size], initially zero; a buffer, not trained by gradients.
 
     Raises:
-        ValueError: a size that is not a positive integer.
+        ValueError: a size is not a positive integer.
 
     References:
         Anderson 1972, Mathematical Biosciences 14; Kohonen 1972, IEEE Transactions on Computers 21.
@@ -49,34 +50,47 @@ class LinearAssociator(nn.Module):
 
     @torch.no_grad()
     def store(self, keys: Float[Tensor, "items input"], values: Float[Tensor, "items output"] | None = None) -> None:
-        """Add associations.
+        """Store further associations.
 
         Args:
-            keys: none of them zero.
-            values: what each is to recall; default: the keys.
+            keys: the keys, [items, input_size], none of them zero.
+            values: the value that each key shall recall, [items, output_size]; default: the keys.
 
         Raises:
-            ValueError: shapes that do not fit, or a key of length zero.
+            ValueError: shapes do not match, or a key is zero.
         """
         values = keys if values is None else values
         self._check(keys, values)
         squares = keys.square().sum(1, keepdim=True)
         if bool((squares == 0).any()):
-            raise UserError(f"a key of zeros cannot recall anything: key {int(squares[:, 0].argmin())}")
+            raise UserError(f"expected keys that are not zero, got zeros in key {int(squares[:, 0].argmin())}")
         self.weight += values.T @ (keys / squares)
 
     def forward(self, keys: Float[Tensor, "... input"]) -> Float[Tensor, "... output"]:
-        """Recall: W x."""
+        """Recall: compute W x.
+
+        Args:
+            keys: the keys x, [..., input_size].
+
+        Returns:
+            The recalled values, [..., output_size].
+        """
         return nn.functional.linear(keys, self.weight)
 
     def crosstalk(
         self, keys: Float[Tensor, "items input"], values: Float[Tensor, "items output"] | None = None
     ) -> Float[Tensor, "items output"]:
-        """Compute the error of recall, which the other associations add where keys are not orthogonal.
+        """Compute the crosstalk, the error of recall due to keys that are not orthogonal.
 
         Args:
-            keys: stored ones.
-            values: what they were stored with; default: the keys.
+            keys: stored keys, [items, input_size].
+            values: the values that they were stored with, [items, output_size]; default: the keys.
+
+        Returns:
+            Recalled minus stored values, [items, output_size].
+
+        Raises:
+            ValueError: shapes do not match.
         """
         values = keys if values is None else values
         self._check(keys, values)
@@ -84,15 +98,15 @@ class LinearAssociator(nn.Module):
 
     @torch.no_grad()
     def drift(self, keys: Float[Tensor, "items input"], duration: float) -> None:
-        """Apply Hebbian learning from the memory's own answers, in the limit of small steps.
+        """Apply Hebbian learning with the memory's own answers as values, in the limit of small steps.
 
-        With y = W x for keys that come equally often, the mean change of every row w of W is ``dw/dt = C w``, C the
-        correlation matrix ``<x xᵀ>`` of the keys; so ``Wᵀ(t) = exp(C t) Wᵀ(0)``: rows turn towards the direction in
-        which the keys vary most, and grow.
+        If all keys are equally frequent and y = W x, every row w of W obeys ``dw/dt = C w``, where ``C = <x xᵀ>`` is
+        the correlation matrix of the keys. Thus ``Wᵀ(t) = exp(C t) Wᵀ(0)``: rows grow and turn towards the principal
+        direction of the keys.
 
         Args:
-            keys: what comes in.
-            duration: t.
+            keys: the keys, [items, input_size].
+            duration: time t.
         """
         correlation = keys.T @ keys / len(keys)
         self.weight.copy_(self.weight @ torch.linalg.matrix_exp(duration * correlation))
@@ -101,7 +115,7 @@ class LinearAssociator(nn.Module):
         expected = [len(keys), self.input_size], [len(keys), self.output_size]
         given = list(keys.shape), list(values.shape)
         if given != expected:
-            raise UserError(f"expected keys and values of shapes {expected}, got {given}")
+            raise UserError(f"LinearAssociator expected keys and values of shapes {expected}, got {given}")
 
     def extra_repr(self) -> str:
         """Return the sizes that ``print(memory)`` shows."""

@@ -19,7 +19,7 @@ from remanence.ops.ltc import evolve
 from remanence.wiring import Adjacency, Wiring, dense
 
 Change: TypeAlias = Callable[[Tensor], Tensor]
-"""v -> dv/dt."""
+"""A function from v to dv/dt."""
 
 
 class LTC(Memory):
@@ -27,29 +27,30 @@ class LTC(Memory):
 
     Neuron i obeys::
 
-        C_i dv_i/dt = g_i (V_i - v_i) + Σ_j w_ij σ(γ_ij (v_j - μ_ij)) (E_ij - v_i) + the same over the inputs x_k
+        C_i dv_i/dt = g_i (V_i - v_i) + Σ_j w_ij σ(γ_ij (v_j - μ_ij)) (E_ij - v_i) + the same sum over the inputs x_k
 
-    advanced by K sub-steps of Δ = timespan / K, by default of the semi-implicit Euler rule, which is stable for any Δ::
+    and is advanced by K sub-steps of Δ = timespan / K, by default with the semi-implicit Euler rule, which is stable
+    for any Δ::
 
         v_i <- v_i + Δ (g_i V_i + Σ w σ(.) E - G_i v_i) / (C_i + Δ G_i),    G_i = g_i + Σ w σ(.)
 
-    With Δ = 0 nothing changes.
+    A timespan of 0 leaves the state unchanged.
 
-    C, g and w are positive by construction, and every synapse keeps its sign. What arrives from the inputs is computed
-    for all time steps at once; on CPUs the loop over time and its gradient are one kernel each
+    C, g and w are positive by construction, and every synapse keeps its sign. The effect of the inputs is computed for
+    all time steps at once; on CPUs the loop over time and its gradient are one kernel each
     (:func:`remanence.ops.ltc.evolve`).
 
     Args:
         input_size: number of input channels.
         hidden_size: number of neurons.
-        wiring: who is connected to whom (:mod:`remanence.wiring`), or a matrix or graph that :meth:`Wiring.of` takes;
-            default: everything to everything and to itself, half of it inhibiting. If it has layers, those of the last
-            one are the output; if it says nothing of the inputs, each reaches every neuron.
-        sub_steps: K; default 6.
+        wiring: the synapses (:mod:`remanence.wiring`), or a matrix or graph that :meth:`Wiring.of` accepts; default:
+            one from every neuron to every neuron, half of them inhibitory. If the wiring has layers, the output is the
+            last layer. If it does not connect the inputs, every input is connected to every neuron.
+        sub_steps: number of sub-steps K in a time step; default: 6.
         solver: ``"semi_implicit"`` (default), ``"explicit_euler"`` (first order, unstable for large Δ) or ``"rk4"``
             (fourth order).
-        input_mapping: whether inputs are scaled and shifted one by one first; default True.
-        output_mapping: the same of the outputs; default True.
+        input_mapping: whether each input is first scaled and shifted by learned numbers; default: True.
+        output_mapping: whether each output is scaled and shifted by learned numbers; default: True.
         device: device of the parameters; default: PyTorch's default.
         dtype: dtype of the parameters; default: PyTorch's default.
 
@@ -58,10 +59,10 @@ class LTC(Memory):
         [hidden_size]; input_weight and input_bias [input_size], output_weight and output_bias [output_size].
 
     State:
-        v [batch, hidden_size], zero at first.
+        v [batch, hidden_size], initially zero.
 
     Raises:
-        ValueError: a size, a wiring or a solver that does not fit.
+        ValueError: a size or the solver is invalid, or the wiring does not match the sizes.
 
     References:
         Hasani et al. 2021, Liquid time-constant networks; Lechner et al. 2020, Neural circuit policies.
@@ -128,7 +129,10 @@ class LTC(Memory):
         self.reset_parameters()
 
     def reset_parameters(self) -> None:
-        """C from 0.4 ... 0.6, g from 0.001 ... 1, V from -0.2 ... 0.2 (Lechner et al. 2020); no mapping."""
+        """Reinitialise all parameters (Lechner et al. 2020); the mappings of inputs and outputs are the identity.
+
+        C is drawn from [0.4, 0.6], g from [0.001, 1], V from [-0.2, 0.2].
+        """
         with torch.no_grad():
             self.log_capacitance.uniform_(math.log(0.4), math.log(0.6))
             self.log_leak.uniform_(0.001, 1).log_()
@@ -142,22 +146,28 @@ class LTC(Memory):
 
     @classmethod
     def from_ncps(cls, module: nn.Module) -> "LTC":
-        """Convert an ``ncps.torch.LTC``, with its wiring and weights.
+        """Convert an ``ncps.torch.LTC`` with its wiring and weights.
 
         Args:
             module: the module of ncps.
 
+        Returns:
+            A layer with the same wiring and weights.
+
         Raises:
-            ValueError: a module with mixed memory, which has no counterpart.
+            ValueError: the module has mixed memory, which this layer does not support.
         """
         return convert_from_ncps(module, cls)
 
     def to_ncps(self) -> nn.Module:
         """Convert to an ``ncps.torch.LTC`` with this layer's wiring and weights.
 
+        Returns:
+            The module of ncps.
+
         Raises:
             ImportError: ncps is not installed.
-            ValueError: another solver than the semi-implicit one, or outputs that are not the first neurons.
+            ValueError: the solver is not the semi-implicit one, or the outputs are not the first neurons.
         """
         return convert_to_ncps(self)
 
@@ -207,7 +217,7 @@ class LTC(Memory):
         return states, select_last(states, v, before, episodes and episodes.lengths)
 
     def _compute_outside(self, x: Tensor) -> tuple[Tensor, Tensor]:
-        """Compute the conductance and current of the inputs and the leak."""
+        """Compute the conductance and the current of inputs and leak."""
         leak = self.log_leak.exp()
         conductance, current = self.sensory(_apply_mapping(x, self.input_weight, self.input_bias))
         return conductance + leak, current + leak * self.leak_potential
@@ -242,4 +252,4 @@ SOLVERS: dict[str, Callable[[Change, Tensor, Tensor | float], Tensor]] = {
     "explicit_euler": _explicit_euler,
     "rk4": _rk4,
 }
-"""(dv/dt, v, Δ) -> v one sub-step later; the semi-implicit rule is :func:`remanence.ops.ltc.evolve`."""
+"""Functions from (dv/dt, v, Δ) to v one sub-step later; :func:`remanence.ops.ltc.evolve` is the semi-implicit rule."""

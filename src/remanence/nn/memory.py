@@ -22,35 +22,48 @@ from remanence.ops.episodes import Episodes, begin_anew, check_reset, find_real,
 from remanence.ops.opaque_call import Description
 
 State: TypeAlias = Any
-"""A tensor or a tuple of tensors, the batch always first."""
+"""A tensor or a tuple of tensors, batch first."""
 
 
 class Memory(Structured):
-    """A recurrent layer: ``layer(x, state) -> (y, state)``, batch first, and ``layer.step(x_t, state)`` for streams.
+    """Base class of recurrent layers: ``layer(x, state) -> (y, state)``, and ``layer.step(x_t, state)`` for streaming.
 
-    A sequence cut in two, with the state handed on, gives the same result as the sequence in one piece.
-    A subclass says what its state is (:meth:`initial_state`) and how one step (:meth:`_advance`) or, where that is
-    faster, a whole sequence (:meth:`_run`) is computed; arguments are checked here.
+    All tensors are batch first. Running a sequence in two parts, with the state passed from one to the other, gives the
+    same result as running it at once. A subclass defines its state (:meth:`initial_state`) and one time step
+    (:meth:`_advance`) and may override the loop over a whole sequence (:meth:`_run`); this class checks all arguments.
 
     Args:
         input_size: number of input channels.
-        hidden_size: units of the memory.
+        hidden_size: number of units.
         output_size: number of output channels; default: ``hidden_size``.
         device: device of the parameters; default: PyTorch's default.
         dtype: dtype of the parameters; default: PyTorch's default.
 
     Raises:
-        ValueError: a size that is not a positive integer.
+        ValueError: a size is not a positive integer.
+
+    Example:
+        >>> class Leaky(Memory):
+        ...     def __init__(self, input_size, hidden_size):
+        ...         super().__init__(input_size, hidden_size)
+        ...         self.drive = torch.nn.Linear(input_size, hidden_size)
+        ...
+        ...     def _advance(self, x_t, state):
+        ...         h = 0.9 * state + 0.1 * self.drive(x_t)
+        ...         return h, h
+        >>> y, h = Leaky(3, 8)(torch.randn(2, 5, 3), lengths=torch.tensor([5, 2]))
+        >>> y.shape, h.shape
+        (torch.Size([2, 5, 8]), torch.Size([2, 8]))
     """
 
     in_low_precision: ClassVar[bool] = True
-    """Whether all operations of the layer exist in 16 bits; if not, it computes in float32."""
+    """Whether all operations of the layer support 16-bit dtypes; if not, the layer computes in float32."""
 
     steps_in_graph: bool = True
-    """Whether ``torch.compile`` can follow :meth:`_advance`; if not, a step is one node, as a whole sequence is."""
+    """Whether ``torch.compile`` can trace :meth:`_advance`; if not, a step is one node of the graph."""
 
     continuous_time: ClassVar[bool] = False
-    """Whether steps have durations: then :meth:`_run` and :meth:`_advance` also take ``timespans``."""
+    """Whether steps have durations; if so, :meth:`_run` and :meth:`_advance` also accept ``timespans``."""
 
     def __init__(
         self,
@@ -68,15 +81,18 @@ class Memory(Structured):
         self.opaque_number = opaque_call.register(self)
 
     def __setstate__(self, state: dict[str, Any]) -> None:
-        """Give a copy a number of its own."""
+        """Register a copy under a number of its own."""
         super().__setstate__(state)
         self.opaque_number = opaque_call.register(self)
 
     def initial_state(self, batch_size: int) -> State:
-        """Return the state before the first step, in the dtype and on the device of the parameters.
+        """Return the state before the first step, with the dtype and the device of the parameters.
 
         Args:
             batch_size: number of sequences in the batch.
+
+        Returns:
+            The state: a tensor or a tuple of tensors, batch first.
         """
         return self._zeros(batch_size, self.hidden_size)
 
@@ -89,23 +105,24 @@ class Memory(Structured):
         lengths: Int[Tensor, " batch"] | None = None,
         reset: Bool[Tensor, "batch time"] | None = None,
     ) -> tuple[Float[Tensor, "batch time output"], State]:
-        """Run over a sequence.
+        """Run over a batch of sequences.
 
         Args:
             x: the input, [batch, time, input_size].
-            state: what an earlier call returned; default: :meth:`initial_state`.
-            timespans: how long each step lasts, [batch, time], in units of the time constants, at least 0; default: 1.
-                Only continuous-time layers take it.
-            lengths: the number of real steps of each sample of a padded batch, [batch], from 0 to time; default: all
-                are real. What stands behind them does not matter.
-            reset: before the steps at which it is true, [batch, time], a sample returns to :meth:`initial_state` (a new
-                episode, the next of several packed documents); gradients do not pass.
+            state: the state that an earlier call returned; default: :meth:`initial_state`.
+            timespans: the duration of each step, [batch, time], at least 0, in the unit of the time constants;
+                default: 1. Only for continuous-time layers.
+            lengths: the number of real steps of each sequence in a padded batch, [batch], from 0 to time; default: all
+                steps are real. The values of padded steps have no effect.
+            reset: [batch, time]; where it is true, the state returns to :meth:`initial_state` before that step (a new
+                episode, or the next of several packed documents). No gradient passes through a reset. Default: none.
 
         Returns:
-            The output [batch, time, output_size], 0 behind the real steps, and the state after the last real step.
+            The output [batch, time, output_size], which is 0 at padded steps, and the state after the last real step.
 
         Raises:
-            ValueError: a wrong shape or dtype, or ``timespans`` passed to a layer that is not a continuous-time layer.
+            ValueError: an argument has a wrong shape or dtype, or ``timespans`` was passed to a layer that is not a
+                continuous-time layer.
         """
         self._check_input(x, "[batch, time, input_size]", 3)
         batch, time = x.shape[:2]
@@ -141,18 +158,18 @@ class Memory(Structured):
         *,
         timespans: Float[Tensor, " batch"] | None = None,
     ) -> tuple[Float[Tensor, "batch output"], State]:
-        """Advance by one time step, for streams: the same numbers as :meth:`forward` gives.
+        """Advance by one time step, for streaming; the results are those of :meth:`forward`.
 
         Args:
             x_t: the input of this step, [batch, input_size].
-            state: what the last call returned; default: :meth:`initial_state`.
-            timespans: how long this step lasts, [batch], at least 0; only for continuous-time layers.
+            state: the state that the previous call returned; default: :meth:`initial_state`.
+            timespans: the duration of this step, [batch], at least 0; default: 1. Only for continuous-time layers.
 
         Returns:
-            The output [batch, output_size], and the state.
+            The output of this step, [batch, output_size], and the state after it.
 
         Raises:
-            ValueError: a wrong shape or dtype.
+            ValueError: an argument has a wrong shape or dtype.
         """
         self._check_input(x_t, "[batch, input_size]", 2)
         options = self._check_timespans(timespans, x_t)
@@ -168,7 +185,7 @@ class Memory(Structured):
             return y[:, 0], after
         y_t, after = self._advance(x_t, state, **options)
         if any(leaf is y_t for leaf in pytree.tree_leaves(after)):
-            y_t = y_t.clone()  # so that a change of the state in place does not change the output
+            y_t = y_t.clone()  # so that changing the state in place does not change the output
         return y_t, after
 
     def pointwise_form(self) -> PointwiseForm | None:
@@ -176,26 +193,26 @@ class Memory(Structured):
         return None
 
     def _example(self) -> Tensor:
-        """Return a parameter: one that has the dtype and the device of the layer."""
+        """Return a parameter, whose dtype and device are those of the layer."""
         return next(self.parameters())
 
     def list_parameters(self) -> list[Tensor]:
-        """Return the parameters, in a way that ``torch.compile`` can follow."""
+        """Return the parameters, in a way that ``torch.compile`` can trace."""
         return list(self.parameters())
 
     def run_flat(self, tensors: Sequence[Tensor], names: str) -> list[Tensor]:
-        """Run as a node of compiled code."""
+        """Run as a node of compiled code; see :func:`remanence.nn.opaque_memory.run_flat`."""
         return opaque_memory.run_flat(self, tensors, names)
 
     def describe_flat(self, tensors: Sequence[Tensor], names: str, autocast_dtype: str) -> list[Description]:
-        """Describe the results of :meth:`run_flat`."""
+        """Describe the results of :meth:`run_flat`; see :func:`remanence.nn.opaque_memory.describe_flat`."""
         return opaque_memory.describe_flat(self, tensors, names, autocast_dtype)
 
     def __prepare_scriptable__(self) -> Any:
-        """Raise the error of ``torch.jit.script``, which calls this first."""
+        """Raise an error that says what to use instead of ``torch.jit.script``, which calls this method first."""
         raise NotImplementedError(
-            f"torch.jit.script cannot compile {type(self).__name__}: record it with torch.jit.trace (the loop over "
-            "time is unrolled), or export one step with torch.export.export(remanence.nn.Streaming(layer), ...)"
+            f"torch.jit.script cannot compile {type(self).__name__}: use torch.jit.trace (which unrolls the loop over "
+            "time), or export one step with torch.export.export(remanence.nn.Streaming(layer), ...)"
         )
 
     def _is_too_narrow(self) -> bool:
@@ -209,16 +226,16 @@ class Memory(Structured):
         return y.to(x.dtype), pytree.tree_map(lambda leaf: leaf.to(x.dtype), after)
 
     def _run(self, x: Tensor, state: State, *, episodes: Episodes | None = None) -> tuple[Tensor, State]:
-        """Run over a checked sequence; a subclass may leave out ``episodes``, and then :meth:`_loop` runs those."""
+        """Run over a checked sequence; if an override does not accept ``episodes``, :meth:`_loop` runs them instead."""
         return self._loop(x, state, episodes)
 
     def _loop(
         self, x: Tensor, state: State, episodes: Episodes | None = None, timespans: Tensor | None = None
     ) -> tuple[Tensor, State]:
-        """Run step by step."""
+        """Run over a checked sequence step by step."""
         leaves, nesting = pytree.tree_flatten(state)
         outputs, last = [], leaves
-        # unbind: indexing x[:, t] would make the backward pass quadratic in time.
+        # unbind, because indexing x[:, t] would make the backward pass quadratic in time.
         for t, x_t in enumerate(x.unbind(1)):
             if episodes:
                 reset = episodes.reset[:, t]
@@ -243,13 +260,13 @@ class Memory(Structured):
     def _check_input(self, x: Tensor, layout: str, ndim: int) -> None:
         name = type(self).__name__
         if not isinstance(x, Tensor):
-            raise UserError(f"{name} expected x {layout}, a tensor, got {describe_value(x)}")
+            raise UserError(f"{name} expected x to be a tensor {layout}, got {describe_value(x)}")
         if x.ndim != ndim or x.shape[-1] != self.input_size:
             raise UserError(f"{name} expected x {layout} with input_size {self.input_size}, got {list(x.shape)}")
         dtype = self._example().dtype
         if not x.is_floating_point() or (x.dtype != dtype and not autocast.is_enabled(x.device)):
             raise UserError(
-                f"{name} expected x of {dtype}, as its parameters are, got {x.dtype}: convert with x.to({dtype})"
+                f"{name} expected x of {dtype}, the dtype of its parameters, got {x.dtype}: convert with x.to({dtype})"
             )
 
     def _check_timespans(self, timespans: Tensor | None, x: Tensor) -> dict[str, Any]:
@@ -265,7 +282,7 @@ class Memory(Structured):
                 f"{name} expected timespans {list(expected)} of floating point on {x.device}, one for each step of x "
                 f"{list(x.shape)}, got {describe_value(timespans)}"
             )
-        # Values are not readable within compiled code, traces and transforms; on a GPU this synchronizes.
+        # Values cannot be read within compiled code, traces and transforms; on a GPU, reading them synchronizes.
         if are_readable(timespans) and not bool(((timespans >= 0) & (timespans < math.inf)).all()):
             first = tuple((~((timespans >= 0) & (timespans < math.inf))).nonzero()[0].tolist())
             raise UserError(
@@ -287,7 +304,8 @@ class Memory(Structured):
         for leaf, wanted in zip(pytree.tree_leaves(state), pytree.tree_leaves(initial), strict=True):
             if leaf.dtype != wanted.dtype and not autocast.is_enabled(wanted.device):
                 raise UserError(
-                    f"{type(self).__name__} expected a state of {wanted.dtype}, as its parameters are, got {leaf.dtype}"
+                    f"{type(self).__name__} expected a state of {wanted.dtype}, the dtype of its parameters, got "
+                    f"{leaf.dtype}: convert it with .to({wanted.dtype})"
                 )
         return state
 

@@ -1,4 +1,4 @@
-"""The modern Hopfield network: attention to stored patterns, repeated."""
+"""The modern Hopfield network: repeated attention to stored patterns."""
 
 import math
 from typing import Any
@@ -12,21 +12,23 @@ from remanence.errors import UserError
 
 
 class ModernHopfield(nn.Module):
-    """Continuous Hopfield network with exponential capacity: ``s <- Xᵀ softmax(β X s)``, X the stored patterns.
+    """Continuous Hopfield network with exponential capacity: ``s <- Xᵀ softmax(β X s)``, where X are stored patterns.
 
-    One update is attention with s as the query, the patterns as keys and values, and the scale β. It never raises::
+    One update is attention with s as the query, the patterns as keys and values, and the scale β. It never increases
+    the energy::
 
         E = -1/β log Σ_i exp(β x_i · s) + ½ ‖s‖² + 1/β log(items) + ½ max_i ‖x_i‖²
 
     Args:
-        size: channels.
-        beta: β; large: one pattern is recalled; small: a mean of many. Default: 1/√size, as in attention.
+        size: number of channels of a pattern.
+        beta: β, above 0; a large β recalls one pattern, a small one a mean of several. Default: 1/√size, as in
+            attention.
 
     Attributes:
-        patterns: X [items, size]; a buffer, empty at first.
+        patterns: X [items, size], initially empty; a buffer, not trained by gradients.
 
     Raises:
-        ValueError: a size below 1, or a β that is not above 0.
+        ValueError: the size is not a positive integer, or β is not above 0.
 
     References:
         Ramsauer et al. 2021, Hopfield networks is all you need, arXiv:2008.02217, equations 2 and 3; Krotov and
@@ -52,26 +54,29 @@ class ModernHopfield(nn.Module):
 
     @torch.no_grad()
     def store(self, patterns: Float[Tensor, "items size"]) -> None:
-        """Add patterns.
+        """Store further patterns.
 
         Args:
-            patterns: to be appended to those stored before.
+            patterns: the patterns to append, [items, size].
 
         Raises:
-            ValueError: another shape.
+            ValueError: the patterns have a wrong shape.
         """
         self._check(patterns)
         self.patterns = torch.cat([self.patterns, patterns.to(self.patterns)])
 
     def forward(self, state: Float[Tensor, "batch size"], *, updates: int = 1) -> Float[Tensor, "batch size"]:
-        """Recall.
+        """Recall: update the cues.
 
         Args:
-            state: the cues.
-            updates: how many; one is nearly always enough.
+            state: the cues s, [batch, size].
+            updates: number of updates; default: 1, which is nearly always enough.
+
+        Returns:
+            The states after the last update, [batch, size].
 
         Raises:
-            ValueError: another shape, or nothing stored yet.
+            ValueError: the cues have a wrong shape, or nothing is stored yet.
         """
         self._check_recall(state)
         for _ in range(updates):
@@ -79,13 +84,16 @@ class ModernHopfield(nn.Module):
         return state
 
     def energy(self, state: Float[Tensor, "batch size"]) -> Float[Tensor, " batch"]:
-        """Compute E, which is at least 0.
+        """Compute the energy E, which is at least 0.
 
         Args:
-            state: s.
+            state: states s, [batch, size].
+
+        Returns:
+            The energy of each state, [batch].
 
         Raises:
-            ValueError: another shape, or nothing stored yet.
+            ValueError: the states have a wrong shape, or nothing is stored yet.
         """
         self._check_recall(state)
         similarity = torch.logsumexp(self.beta * state @ self.patterns.T, -1) / self.beta
@@ -93,7 +101,7 @@ class ModernHopfield(nn.Module):
         return 0.5 * state.square().sum(-1) - similarity + constant
 
     def _load_from_state_dict(self, state_dict: Any, prefix: str, *args: Any, **options: Any) -> None:
-        # As many patterns as were saved.
+        # The number of patterns is that of the saved ones.
         saved = state_dict.get(f"{prefix}patterns")
         if saved is not None and saved.shape[1:] == self.patterns.shape[1:]:
             self.patterns = self.patterns.new_zeros(saved.shape)
@@ -101,13 +109,13 @@ class ModernHopfield(nn.Module):
 
     def _check(self, state: Tensor) -> None:
         if state.ndim != 2 or state.shape[1] != self.size:
-            raise UserError(f"expected [batch, {self.size}], got {list(state.shape)}")
+            raise UserError(f"ModernHopfield expected a tensor [batch, {self.size}], got {list(state.shape)}")
 
     def _check_recall(self, state: Tensor) -> None:
         self._check(state)
         if not len(self.patterns):
-            raise UserError("nothing is stored yet: call store first")
+            raise UserError("ModernHopfield has nothing to recall: call store(patterns) first")
 
     def extra_repr(self) -> str:
-        """Size and β, as `print(memory)` shows them."""
+        """Return the size and β that ``print(memory)`` shows."""
         return f"size={self.size}, beta={self.beta:g}"

@@ -1,4 +1,4 @@
-"""Weights of the ncps package's LTC into ours, and back."""
+"""Conversion between the LTC of the ncps package and ours."""
 
 from __future__ import annotations
 
@@ -17,7 +17,7 @@ if TYPE_CHECKING:
 
 
 def convert_from_ncps(module: Any, layer_class: type[LTC]) -> LTC:
-    """Build a layer with the wiring and the weights of an ``ncps.torch.LTC``; see :meth:`LTC.from_ncps`."""
+    """Build a layer with the wiring and weights of an ``ncps.torch.LTC``; see :meth:`LTC.from_ncps`."""
     if module.use_mixed:
         raise UserError("LTC has no mixed memory: convert an LTC of ncps with mixed_memory=False")
     cell = module.rnn_cell
@@ -52,7 +52,7 @@ def convert_from_ncps(module: Any, layer_class: type[LTC]) -> LTC:
 
 
 def convert_to_ncps(layer: LTC) -> nn.Module:
-    """Build an ``ncps.torch.LTC`` with the wiring and the weights of a layer; see :meth:`LTC.to_ncps`."""
+    """Build an ``ncps.torch.LTC`` with the wiring and weights of a layer; see :meth:`LTC.to_ncps`."""
     try:
         import ncps.torch
         import ncps.wirings
@@ -61,9 +61,12 @@ def convert_to_ncps(layer: LTC) -> nn.Module:
     graph = layer.wiring
     motor = layer.output_size
     if layer.solver != "semi_implicit":
-        raise UserError(f"ncps supports only the semi-implicit solver, this layer has {layer.solver}")
+        raise UserError(f"ncps supports only the semi-implicit solver, this layer has solver={layer.solver!r}")
     if graph.outputs.tolist() != list(range(motor)):
-        raise UserError(f"ncps reads the first {motor} neurons, this layer reads {graph.outputs.tolist()}")
+        raise UserError(
+            f"the outputs of an LTC of ncps are its first {motor} neurons, those of this layer are the neurons "
+            f"{graph.outputs.tolist()}: renumber the neurons of its wiring"
+        )
     assert graph.sensory is not None
     wiring = ncps.wirings.Wiring(layer.hidden_size)
     wiring.set_output_dim(motor)
@@ -92,13 +95,13 @@ def convert_to_ncps(layer: LTC) -> nn.Module:
 
 
 def _get_positive(cell: Any, name: str) -> Tensor:
-    """Return a parameter as the cell uses it, clamped above 0, since ours is its logarithm."""
+    """Return a parameter with the value that the cell uses, clamped above 0, since ours is its logarithm."""
     value = cell.make_positive_fn(getattr(cell, name))
     return value.clamp_min(torch.finfo(value.dtype).tiny)
 
 
 def _get_signs(cell: Any, potential: str, mask: str) -> np.ndarray:
-    """Convert their [sender, receiver] to our [receiver, sender], with the present signs of the potentials."""
+    """Convert their [sender, receiver] to our [receiver, sender], with the current signs of the potentials."""
     signs = torch.where(getattr(cell, potential) < 0, -1, 1) * getattr(cell, mask)
     return signs.T.cpu().numpy().astype(np.int8)
 

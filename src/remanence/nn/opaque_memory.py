@@ -1,4 +1,4 @@
-"""A memory as one node of compiled code: its tensors are the input, the state, optional arguments and parameters."""
+"""A memory as one node of compiled code; the node's inputs are x, the state, optional arguments and parameters."""
 
 from collections.abc import Mapping, Sequence
 from typing import TYPE_CHECKING, Any
@@ -16,7 +16,7 @@ if TYPE_CHECKING:
 
 
 class _Forward(nn.Module):
-    """Calls ``forward`` of a layer without its hooks, which compiled code runs itself."""
+    """Calls ``forward`` of a layer without its hooks, since compiled code runs these itself."""
 
     def __init__(self, layer: "Memory"):
         super().__init__()
@@ -33,9 +33,9 @@ def call_opaquely(
 
     Args:
         layer: the memory.
-        x: as of its ``forward``.
-        state: likewise, not None.
-        options: its optional arguments.
+        x: the input, as for its ``forward``.
+        state: the state, not None.
+        options: the optional arguments of its ``forward``.
     """
     leaves, nesting = pytree.tree_flatten(state)
     given = {name: value for name, value in options.items() if value is not None}
@@ -55,8 +55,8 @@ def run_flat(layer: "Memory", tensors: Sequence[Tensor], names: str) -> list[Ten
     own = [name_of.get(id(parameter), "") for parameter in layer.list_parameters()]
     if "" in own:
         raise UserError(
-            f"parameters of {type(layer).__name__} were replaced, as a parametrization does: before torch.compile, "
-            "call its .to() with its own device, which finds the new ones"
+            f"parameters of {type(layer).__name__} were replaced, for example by a parametrization: before "
+            "torch.compile, call layer.to(device) with its own device, which registers the new parameters"
         )
     parameters = dict(zip(own, values, strict=True))
     state = pytree.tree_unflatten(list(leaves), nesting)
@@ -65,7 +65,7 @@ def run_flat(layer: "Memory", tensors: Sequence[Tensor], names: str) -> list[Ten
 
 
 def describe_flat(layer: "Memory", tensors: Sequence[Tensor], names: str, autocast_dtype: str) -> list[Description]:
-    """Return shape and dtype of the results of :func:`run_flat`."""
+    """Return the shapes and dtypes of the results of :func:`run_flat`."""
     x, *rest = tensors
     with opaque_call.try_eagerly():
         count = len(pytree.tree_leaves(layer.initial_state(1)))
@@ -76,7 +76,7 @@ def describe_flat(layer: "Memory", tensors: Sequence[Tensor], names: str, autoca
 
 
 def _find_dtypes(layer: "Memory", autocast_dtype: str) -> list[torch.dtype]:
-    """Return the dtypes of the results under autocast, which each layer decides: by running one time step."""
+    """Find the dtypes of the results under autocast, which depend on the layer, by running one time step."""
     with opaque_call.try_eagerly():
         x = next(layer.parameters()).new_zeros(1, 1, layer.input_size)
         with torch.autocast(x.device.type, getattr(torch, autocast_dtype)):

@@ -1,4 +1,4 @@
-"""Neurons whose activation is never wiped."""
+"""Layers of neurons whose activations persist."""
 
 import math
 from collections.abc import Callable
@@ -33,25 +33,26 @@ NONLINEARITIES: dict[str, Pointwise] = {
 class PersistentLinear(Memory):
     """A linear layer whose activations persist: ``n_t = f(n_{t-1} + W x_t + b)``.
 
-    Every unit adds to what it held before; nothing leaks and nothing is wiped but by ``f`` and by inputs of the other
-    sign. There is no recurrent matrix, so the whole sequence is one fused scan (:func:`remanence.scan`).
+    Each unit adds its drive to its previous activation. Nothing leaks; only ``f`` and inputs of the opposite sign
+    reduce an activation. There is no recurrent matrix, so the whole sequence is one fused scan
+    (:func:`remanence.scan`).
 
     Args:
         input_size: number of input channels.
         hidden_size: number of neurons.
         nonlinearity: f: ``"relu"`` (default), ``"leaky_relu"``, ``"tanh"``, ``"sigmoid"``, ``"softplus"``,
-            ``"identity"``, or any function of PyTorch that works pointwise.
+            ``"identity"``, or any pointwise function of PyTorch.
         device: device of the parameters; default: PyTorch's default.
         dtype: dtype of the parameters; default: PyTorch's default.
 
     Parameters:
-        weight_ih [hidden_size, input_size] (W) and bias [hidden_size] (b), both started as ``torch.nn.Linear`` does.
+        weight_ih [hidden_size, input_size] (W) and bias [hidden_size] (b), both initialised as in ``torch.nn.Linear``.
 
     State:
-        n [batch, hidden_size], zero at first.
+        n [batch, hidden_size], initially zero.
 
     Raises:
-        ValueError: a size that is not positive, or an unknown nonlinearity.
+        ValueError: a size is not a positive integer, or the nonlinearity is unknown.
 
     Example:
         >>> layer = PersistentLinear(3, 8)
@@ -76,7 +77,7 @@ class PersistentLinear(Memory):
         self.reset_parameters()
 
     def reset_parameters(self) -> None:
-        """Draw both uniformly from ±1/√input_size, as ``torch.nn.Linear`` does."""
+        """Reinitialise W and b, uniformly in ±1/√input_size as in ``torch.nn.Linear``."""
         bound = 1 / math.sqrt(self.input_size)
         nn.init.uniform_(self.weight_ih, -bound, bound)
         nn.init.uniform_(self.bias, -bound, bound)
@@ -103,7 +104,7 @@ class PersistentLinear(Memory):
 
 
 def check_nonlinearity(nonlinearity: Nonlinearity) -> Nonlinearity:
-    """Return a name in :data:`NONLINEARITIES` or a function unchanged, else raise a ``ValueError``."""
+    """Return a name in :data:`NONLINEARITIES` or a function unchanged; raise a ``ValueError`` for anything else."""
     if not callable(nonlinearity) and nonlinearity not in NONLINEARITIES:
         raise UserError(
             f"nonlinearity must be a pointwise function or one of {', '.join(NONLINEARITIES)}, got {nonlinearity!r}"
@@ -115,6 +116,6 @@ def check_nonlinearity(nonlinearity: Nonlinearity) -> Nonlinearity:
 def persistent_step(
     f: Pointwise, state: tuple[Tensor, ...], inputs: tuple[Tensor, ...], params: tuple[Tensor, ...]
 ) -> tuple[Tensor]:
-    """Compute ``n <- f(n + W x + b)`` with input W x, in the form of :func:`remanence.scan`."""
+    """Compute ``n <- f(n + W x + b)``, given W x, in the form of :func:`remanence.scan`."""
     (n,), (drive,), (bias,) = state, inputs, params
     return (f(n + (drive + bias)),)

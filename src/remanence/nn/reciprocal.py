@@ -19,21 +19,21 @@ GATES: dict[str, Callable[[Tensor], Tensor]] = {"tanh": torch.tanh, "sigmoid": t
 
 
 class ReciprocalGated(Memory):
-    """Reciprocal gated cell: a cell state and an output, each of which forgets by itself and gates the other's input.
+    """Reciprocal gated cell: a cell state c and an output h, each of which gates its own decay and the other's input.
 
-    With a drive W x + b of its own for each, pointwise over units::
+    Pointwise over units::
 
         c <- elu((1 - f(w_cc c + b_cc)) c + (1 - f(w_ch h + b_ch)) (W_c x + b_c))
         h <- elu((1 - f(w_hh h + b_hh)) h + (1 - f(w_hc c + b_hc)) (W_h x + b_h))
 
-    both from the states before. The published cell convolves c and h over space and channels; here the recurrent
-    weights are diagonal, so that the whole sequence is one fused scan (:func:`remanence.scan`).
+    where both right-hand sides use the previous c and h. The published cell convolves c and h over space and channels;
+    here the recurrent weights are diagonal, so that the whole sequence is one fused scan (:func:`remanence.scan`).
 
     Args:
         input_size: number of input channels.
         hidden_size: number of units.
-        gate: f: ``"tanh"`` (default; a gate whose weights are 0 lets everything through unchanged: the unit adds up its
-            input) or ``"sigmoid"`` (then it halves).
+        gate: f: ``"tanh"`` (default; a gate whose weights are 0 passes everything, and the unit integrates its input)
+            or ``"sigmoid"`` (a gate whose weights are 0 passes half).
         device: device of the parameters; default: PyTorch's default.
         dtype: dtype of the parameters; default: PyTorch's default.
 
@@ -42,10 +42,10 @@ class ReciprocalGated(Memory):
         weight_hh and bias_hh [4, hidden_size], in the order cc, ch, hh, hc.
 
     State:
-        (c, h), each [batch, hidden_size], zero at first.
+        (c, h), each [batch, hidden_size], initially zero.
 
     Raises:
-        ValueError: a size that is not positive, or an unknown gate.
+        ValueError: a size is not a positive integer, or the gate is unknown.
 
     References:
         Nayebi et al. 2018, Task-driven convolutional recurrent models of the visual system, section 2.
@@ -77,13 +77,13 @@ class ReciprocalGated(Memory):
         self.reset_parameters()
 
     def reset_parameters(self) -> None:
-        """Draw W and b as ``torch.nn.Linear`` does; recurrent weights small, so that a unit nearly keeps its state."""
+        """Reinitialise W and b as in ``torch.nn.Linear``; small recurrent weights, so that units keep their state."""
         bound = 1 / math.sqrt(self.input_size)
         nn.init.uniform_(self.weight_ih, -bound, bound)
         nn.init.uniform_(self.bias, -bound, bound)
         nn.init.uniform_(self.weight_hh, -0.1, 0.1)
         nn.init.zeros_(self.bias_hh)
-        with torch.no_grad():  # with tanh, a negative weight onto itself would let a state grow without bound
+        with torch.no_grad():  # with tanh, a negative self-weight would let a state grow without bound
             self.weight_hh[::2].abs_()
 
     def initial_state(self, batch_size: int) -> tuple[Tensor, Tensor]:

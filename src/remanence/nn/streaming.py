@@ -1,4 +1,4 @@
-"""One step of a memory as a module with plain tensors, for streaming and for export."""
+"""One time step of a memory as a module with plain tensors, for streaming and export."""
 
 from typing import Any
 
@@ -10,18 +10,19 @@ from remanence.nn.memory import Memory
 
 
 class Streaming(nn.Module):
-    """One step of a memory with its state as plain tensors: ``streaming(x_t, *state) -> (y_t, *state)``.
+    """One time step of a memory with its state as plain tensors: ``streaming(x_t, *state) -> (y_t, *state)``.
 
-    :meth:`Memory.step` takes and returns the state as the layer nests it; this module takes and returns its tensors one
-    by one, as ``torch.export`` and C++ need them. ``torch._inductor.aoti_compile_and_package(program)`` compiles the
-    exported program for C++. Nothing is copied: the layer can still be trained.
+    :meth:`Memory.step` takes and returns the state nested as the layer nests it; this module takes and returns its
+    tensors one by one, as ``torch.export`` and C++ require. ``torch._inductor.aoti_compile_and_package(program)``
+    compiles the exported program for C++. The module shares the parameters of the layer, which can still be trained.
 
     Args:
         layer: a memory.
 
     Example:
-        Export a trained layer to a file that does not need this package, here for one stream (a batch of 1). For any
-        batch: an example of 2 or more, and ``dynamic_shapes=streaming.dynamic_shapes(torch.export.Dim("batch"))``.
+        Export a trained layer to a file that does not need this package, here for one stream (a batch of 1). To allow
+        any batch size, pass an example batch of 2 or more and
+        ``dynamic_shapes=streaming.dynamic_shapes(torch.export.Dim("batch"))``.
 
         >>> import io
         >>> from torch.export import export, load, save
@@ -47,7 +48,10 @@ class Streaming(nn.Module):
         """Return the tensors of the state before the first step.
 
         Args:
-            batch_size: number of sequences in the batch.
+            batch_size: number of streams in the batch.
+
+        Returns:
+            The tensors, batch first.
         """
         return tuple(leaf.detach() for leaf in pytree.tree_leaves(self.layer.initial_state(batch_size)))
 
@@ -56,6 +60,9 @@ class Streaming(nn.Module):
 
         Args:
             batch: a ``torch.export.Dim``.
+
+        Returns:
+            The value of the argument ``dynamic_shapes`` of ``torch.export.export``.
         """
         return {0: batch}, tuple({0: batch} for _ in range(self._nesting.num_leaves))
 
@@ -66,7 +73,7 @@ class Streaming(nn.Module):
 
         Args:
             x_t: the input of this step, [batch, input_size].
-            state: what the last call returned behind the output; at first :meth:`initial_state`.
+            state: the tensors that the previous call returned after the output; initially :meth:`initial_state`.
 
         Returns:
             The output [batch, output_size], then the tensors of the state.

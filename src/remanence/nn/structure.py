@@ -14,18 +14,18 @@ from remanence.errors import UserError
 from remanence.wiring import Wiring
 
 Device: TypeAlias = torch.device | str | int | None
-"""As PyTorch takes it; None is the default device."""
+"""A device as PyTorch accepts it; None is the default device."""
 
 WIRING = ("adjacency", "sensory", "layer", "shape")
 
 
 class Fixed(NamedTuple):
-    """One such array.
+    """A constant array of a module.
 
     Attributes:
         array: its values.
-        saved: whether the ``state_dict`` has it; else it follows from the arguments of the module.
-        follows: whether other values of a ``state_dict`` take its place; else they are refused.
+        saved: whether the ``state_dict`` contains it; if not, it follows from the arguments of the module.
+        follows: whether different values in a ``state_dict`` replace it; if not, loading them is an error.
     """
 
     array: np.ndarray
@@ -34,7 +34,7 @@ class Fixed(NamedTuple):
 
 
 class Structured(nn.Module):
-    """A module with constant arrays that are neither learned nor averaged, and that never lose their values.
+    """A module with constant arrays that are neither trained nor averaged, and that never lose their values.
 
     They are attributes, tensors on the device of the parameters, but not buffers: weight averaging ignores them
     (``torch.optim.swa_utils.AveragedModel(use_buffers=True)``), and they are restored after ``to("meta")``,
@@ -50,17 +50,17 @@ class Structured(nn.Module):
     def __init__(self) -> None:
         super().__init__()
         self._fixed: dict[str, Fixed] = {}
-        # A hook, as ``load_state_dict(assign=True)`` brings the parameters of parts after this module's own.
+        # A hook, because ``load_state_dict(assign=True)`` loads the parameters of submodules after this module's own.
         self.register_load_state_dict_post_hook(_place_after_loading)
 
     def fix(self, name: str, array: np.ndarray, *, saved: bool = False, follows: bool = False) -> None:
         """Keep an array as the attribute ``name``.
 
         Args:
-            name: of the attribute, and of the entry in a ``state_dict``.
+            name: name of the attribute, and of the entry in a ``state_dict``.
             array: its values.
-            saved: see :class:`Fixed`.
-            follows: likewise.
+            saved: see :class:`Fixed`; default: False.
+            follows: see :class:`Fixed`; default: False.
         """
         array = np.array(array)
         array.flags.writeable = False
@@ -68,14 +68,14 @@ class Structured(nn.Module):
         self._place(name, torch.get_default_device())
 
     def fix_wiring(self, wiring: Wiring, *, follows: bool = False) -> None:
-        """Keep a wiring, as ``wiring_adjacency`` and so on; :attr:`wiring` gives it back."""
+        """Keep a wiring as arrays ``wiring_adjacency`` and so on; :attr:`wiring` returns it."""
         for part in WIRING:
             if (value := getattr(wiring, part)) is not None:
                 self.fix(f"wiring_{part}", np.asarray(value), saved=True, follows=follows)
 
     @property
     def wiring(self) -> Wiring:
-        """Who is connected to whom."""
+        """The wiring of the module."""
         if "wiring_adjacency" not in self._fixed:
             raise AttributeError(f"{type(self).__name__} has no wiring")
         adjacency, sensory, layer, shape = (
@@ -119,13 +119,13 @@ class Structured(nn.Module):
             if value is not None and (error := self._take(name, fixed, value)):
                 error_msgs.append(f"{prefix}{name}: {error}")
         if error_msgs:
-            return  # parameters of another structure must not be mixed into this one
+            return  # parameters of a different structure must not be loaded into this one
         super()._load_from_state_dict(
             state_dict, prefix, local_metadata, strict, missing_keys, unexpected_keys, error_msgs
         )
 
     def _take(self, name: str, fixed: Fixed, value: Tensor) -> str | None:
-        """Take a value from a ``state_dict``, or say why not."""
+        """Take a value from a ``state_dict``, or return why it is refused."""
         array = value.detach().cpu().numpy().astype(fixed.array.dtype)
         if array.shape != fixed.array.shape:
             return f"the state_dict has {list(array.shape)}, this module {list(fixed.array.shape)}"
@@ -171,10 +171,13 @@ def _place_after_loading(module: nn.Module, incompatible_keys: Any) -> None:
 
 
 def draw_permutation(size: int, seed: int = 0) -> np.ndarray:
-    """Draw a permutation that is the same in every process, independent of the parameters.
+    """Draw a permutation that is the same in every process and independent of the parameters.
 
     Args:
-        size: of what is permuted.
-        seed: another one gives another permutation.
+        size: number of elements.
+        seed: seed of the permutation; default: 0.
+
+    Returns:
+        The indices 0 to size - 1 in random order.
     """
     return np.random.default_rng(seed).permutation(size)

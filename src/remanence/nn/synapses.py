@@ -1,4 +1,4 @@
-"""Synapses of liquid neurons: conductances that a sender opens in a receiver."""
+"""Synapses of liquid neurons, whose conductance depends on the sender."""
 
 import numpy as np
 import torch
@@ -10,16 +10,16 @@ from remanence.ops.ltc import Edges, SynapseParameters, sum_synapses
 
 
 class Synapses(Structured):
-    """For each synapse from j to i a conductance ``w_ij σ(γ_ij (v_j - μ_ij))`` that pulls i towards ``E_ij``.
+    """Synapses with the conductances ``w_ij σ(γ_ij (v_j - μ_ij))``, each of which pulls receiver i towards ``E_ij``.
 
     Only synapses that exist have parameters, so a sparse wiring has few.
 
     Args:
-        adjacency: +1 (excites), -1 (inhibits) or 0 (none), [receivers, senders].
+        adjacency: +1 (excitatory), -1 (inhibitory) or 0 (no synapse), [receivers, senders].
 
     Parameters, one for each synapse, sorted by receiver, then by sender:
-        log_weight (log w), slope (γ), threshold (μ) and log_potential (log |E|; the sign of E is that of the
-        adjacency, for good).
+        log_weight (log w), slope (γ), threshold (μ) and log_potential (log |E|); the sign of E is that of the
+        adjacency and does not change.
     """
 
     receiver: Tensor
@@ -41,7 +41,7 @@ class Synapses(Structured):
         self.reset_parameters()
 
     def reset_parameters(self) -> None:
-        """Draw w from 0.001 ... 1, γ from 3 ... 8, μ from 0.3 ... 0.8; |E| = 1 (Lechner et al. 2020)."""
+        """Reinitialise w in [0.001, 1], γ in [3, 8], μ in [0.3, 0.8] and |E| = 1 (Lechner et al. 2020)."""
         with torch.no_grad():
             self.log_weight.uniform_(0.001, 1).log_()
             self.slope.uniform_(3, 8)
@@ -50,21 +50,28 @@ class Synapses(Structured):
 
     @property
     def edges(self) -> Edges:
-        """Who is connected to whom."""
+        """The synapses, as :mod:`remanence.ops.ltc` represents them."""
         if self._edges is None or self._edges.receiver is not self.receiver:  # moved to another device since
             self._edges = Edges(self.receiver, self.sender, self.receivers, self.senders, ordered=True)
         return self._edges
 
     @property
     def synapse_parameters(self) -> SynapseParameters:
-        """w, γ, μ and E of each synapse."""
+        """The parameters w, γ, μ and E of each synapse."""
         potential = self.sign * self.log_potential.exp()
         return SynapseParameters(self.log_weight.exp(), self.slope, self.threshold, potential)
 
     def forward(
         self, source: Float[Tensor, "*batch senders"]
     ) -> tuple[Float[Tensor, "*batch receivers"], Float[Tensor, "*batch receivers"]]:
-        """Compute what each receiver gets: Σ conductance, and Σ conductance · E."""
+        """Compute the sums over each receiver's synapses: Σ conductance, and Σ conductance · E.
+
+        Args:
+            source: states of the senders, [..., senders].
+
+        Returns:
+            Both sums, [..., receivers] each.
+        """
         return sum_synapses(source, self.edges, self.synapse_parameters)
 
     def extra_repr(self) -> str:

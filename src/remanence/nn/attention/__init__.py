@@ -1,4 +1,4 @@
-"""Attention, full and efficient, for comparison with the memories; one contract for all (:class:`Attention`)."""
+"""Full and efficient attention, for comparison with the memories; :class:`Attention` is the contract of all methods."""
 
 from remanence.nn.attention.attention import Attention
 from remanence.nn.attention.bigbird import BigBirdAttention
@@ -57,18 +57,18 @@ def create(
     """Build an attention method by name.
 
     Args:
-        name: one of ``remanence list``, or ``package.module:Class``.
+        name: a name that ``remanence list`` shows, or ``package.module:Class``.
         width: number of channels of input and output.
         heads: number of heads.
-        causal: whether a position sees only those up to it.
-        max_length: longest sequence; some methods need it.
-        options: what else the method takes.
+        causal: whether position t attends only to positions up to t; default: False.
+        max_length: length of the longest sequence; some methods require it.
+        options: further keyword arguments of the method.
 
     Returns:
         The attention module.
 
     Raises:
-        ValueError: no such method (the message names the nearest), or an argument it refuses.
+        ValueError: the name is unknown (the message suggests a similar one), or the method rejects an argument.
 
     Example:
         >>> create("performer", width=8, heads=2, features=16).features

@@ -13,23 +13,31 @@ from remanence.nn.structure import Device, Structured
 
 
 class Attention(Structured):
-    """Every position reads from others: ``y = attention(x, mask)``, with x and y [batch, time, width].
+    """Base class of attention methods: ``y = attention(x, mask)``, with x and y [batch, time, width].
 
-    The input is projected to queries, keys and values (without bias) and split into heads; the method
-    (:meth:`_attend`) makes an output of them; heads are joined and projected back to ``width``.
+    The input is projected to queries, keys and values (without bias) and split into heads; a subclass computes the
+    output of each head (:meth:`_attend`); the heads are concatenated and projected back to ``width``.
 
     Args:
         width: number of channels of x and y.
-        heads: how many attend side by side, each to ``width / heads`` channels.
-        causal: whether position t sees only positions up to t.
-        max_length: longest sequence; only some methods need one.
-        projections: how many of queries, keys and values the method wants.
+        heads: number of heads, each with ``width / heads`` channels; default: 1.
+        causal: whether position t attends only to positions up to t; default: False.
+        max_length: length of the longest sequence; only some methods require it.
+        projections: number of projections: 3 for queries, keys and values (default); 2 if queries are keys, too.
         device: device of the parameters; default: PyTorch's default.
         dtype: dtype of the parameters; default: PyTorch's default.
 
     Raises:
-        ValueError: a size that is not positive or not a multiple of ``heads``; ``causal``, where the method cannot
-            be; no ``max_length``, where the method needs one.
+        ValueError: a size is not a positive integer, ``width`` is not a multiple of ``heads``, the method does not
+            support ``causal``, or it requires ``max_length``.
+
+    Example:
+        >>> class MeanOfAll(Attention):
+        ...     def _attend(self, heads, mask):
+        ...         queries, keys, values = heads
+        ...         return values.mean(2, keepdim=True).expand_as(values)
+        >>> MeanOfAll(8, heads=2)(torch.randn(3, 5, 8)).shape
+        torch.Size([3, 5, 8])
     """
 
     can_be_causal: ClassVar[bool] = True
@@ -51,7 +59,7 @@ class Attention(Structured):
         if width % heads:
             raise UserError(f"{name} expected a width divisible by {heads} heads, got {width}")
         if causal and not self.can_be_causal:
-            raise UserError(f"{name} mixes all positions before comparing them and cannot be causal: pass causal=False")
+            raise UserError(f"{name} mixes all positions before it compares them, so it cannot be causal: omit causal")
         self.causal = causal
         self.max_length = None if max_length is None else positive_integer("max_length", max_length)
         self.project_in = nn.Linear(width, projections * width, bias=False)
@@ -60,18 +68,18 @@ class Attention(Structured):
     def forward(
         self, x: Float[Tensor, "batch time width"], mask: Bool[Tensor, "batch time"] | None = None
     ) -> Float[Tensor, "batch time width"]:
-        """Attend.
+        """Compute the output at every position.
 
         Args:
             x: the input, [batch, time, width].
-            mask: which positions are real, [batch, time]; the others are padding, and nothing depends on them.
+            mask: which positions are real, [batch, time]; the others are padding, to which no position attends.
                 Default: all are real.
 
         Returns:
-            The output [batch, time, width]; at padded positions it means nothing.
+            The output [batch, time, width]; it is undefined at padded positions.
 
         Raises:
-            ValueError: a wrong shape, or a sequence longer than ``max_length``.
+            ValueError: an argument has a wrong shape or dtype, or the sequence is longer than ``max_length``.
         """
         self._check(x, mask)
         if x.shape[1] == 0:
@@ -89,7 +97,7 @@ class Attention(Structured):
 
     def _require_max_length(self) -> int:
         if self.max_length is None:
-            raise UserError(f"{type(self).__name__} needs max_length, the longest sequence that it will see")
+            raise UserError(f"{type(self).__name__} needs max_length, the length of the longest sequence")
         return self.max_length
 
     def _check(self, x: Tensor, mask: Tensor | None) -> None:

@@ -16,24 +16,24 @@ from remanence.nn.structure import Device
 class BigBirdAttention(Attention):
     """BigBird: window, global and random attention in blocks (Zaheer et al. 2020, section 2, ITC, and appendix D).
 
-    A block attends to itself, the block on either side, the first ``global_blocks``, which attend to everything, and to
-    ``random_blocks`` others, drawn once for the layer and kept in the buffer ``drawn`` [blocks, random_blocks].
-
-    Time and memory are proportional to length · block · (3 + global + random blocks).
+    Each block attends to itself, to the block on either side, to the first ``global_blocks`` (which attend to
+    everything), and to ``random_blocks`` others, drawn once for the layer and kept in the buffer ``drawn`` [blocks,
+    random_blocks]. Time and memory are proportional to length · block · (3 + global + random blocks).
 
     Args:
         width: number of channels of x and y.
         heads: number of heads.
-        causal: whether position t sees only positions up to t; random blocks are then drawn from the past.
-        max_length: longest sequence, needed to draw the random blocks; a shorter one leaves out those beyond its end.
-        block: positions in a block; default: 64.
-        global_blocks: default: 1.
-        random_blocks: default: 2; a block that has fewer others to draw from takes all of them.
+        causal: whether position t attends only to positions up to t; random blocks are then drawn from the past.
+        max_length: length of the longest sequence; required. In a shorter sequence, random blocks beyond its end are
+            ignored.
+        block: number of positions in a block; default: 64.
+        global_blocks: number of global blocks; default: 1.
+        random_blocks: number of random blocks; default: 2. A block with fewer others to draw from uses all of them.
         device: device of the parameters; default: PyTorch's default.
         dtype: dtype of the parameters; default: PyTorch's default.
 
     Raises:
-        ValueError: no ``max_length``, or a size that is not positive.
+        ValueError: ``max_length`` is missing, or a size is not a positive integer.
 
     Example:
         >>> BigBirdAttention(8, heads=2, max_length=64, block=4)(torch.randn(3, 17, 8)).shape
@@ -63,11 +63,11 @@ class BigBirdAttention(Attention):
         self.fix("drawn", drawn.numpy(), saved=True, follows=True)
 
     def _draw(self, count: int, size: int) -> Tensor:
-        """Draw up to ``size`` other blocks for each of ``count`` blocks; -1 where there are no more."""
+        """Draw up to ``size`` other blocks for each of ``count`` blocks, padded with -1."""
         block, generator = torch.arange(count, device="cpu"), torch.Generator().manual_seed(0)
         distance = block - block[:, None]
         free = (distance < -1 if self.causal else distance.abs() > 1) & (block >= self.global_blocks)
-        # The highest of random numbers are a draw without replacement; what may not be drawn is below them all.
+        # The largest of random numbers are a draw without replacement; excluded blocks get numbers below all others.
         lots = torch.rand(count, count, generator=generator, device="cpu")
         lots, drawn = lots.masked_fill(~free, -1.0).topk(min(size, count))
         return drawn.masked_fill(lots < 0, -1)

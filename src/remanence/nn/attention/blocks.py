@@ -1,4 +1,4 @@
-"""Time cut into blocks, so that a query meets a fixed number of keys."""
+"""Time divided into blocks, so that each query has a fixed number of keys."""
 
 import torch
 from torch import Tensor
@@ -14,7 +14,7 @@ def split(x: Tensor, size: int) -> Tensor:
 
 
 def join(blocks: Tensor, time: int) -> Tensor:
-    """Invert :func:`split`."""
+    """Join blocks to [..., time, channels]: the inverse of :func:`split`."""
     return blocks.flatten(-3, -2)[..., :time, :]
 
 
@@ -31,15 +31,15 @@ def transpose_mask(mask: Tensor) -> Tensor:
 
 
 def attend_window(q: Tensor, k: Tensor, v: Tensor, mask: Tensor, *, radius: int, causal: bool) -> Part:
-    """Attend to the keys at most ``radius`` away, in time and memory proportional to time · radius.
+    """Attend to the keys at most ``radius`` positions away, in time and memory proportional to time · radius.
 
     Args:
-        q: queries [batch, heads, time, channels]; so k and v.
-        k: keys.
-        v: values.
-        mask: which keys there are, [batch, 1, time, 1].
-        radius: in positions.
-        causal: only keys up to the query.
+        q: queries, [batch, heads, time, channels].
+        k: keys, of the same shape.
+        v: values, of the same shape.
+        mask: which keys are real, [batch, 1, time, 1].
+        radius: maximum distance of a key, in positions.
+        causal: whether a query attends only to keys up to its own position.
     """
     time = q.shape[-2]
     size = min(radius, time)

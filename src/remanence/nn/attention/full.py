@@ -10,15 +10,15 @@ from remanence.nn.attention.fused import attend_fused
 
 
 class FullAttention(Attention):
-    """Every position attends to every other: ``softmax(Q Kᵀ / √d) V`` (Vaswani et al. 2017, section 3.2).
+    """Full attention: ``softmax(Q Kᵀ / √d) V`` (Vaswani et al. 2017, section 3.2).
 
     Computed by ``torch.nn.functional.scaled_dot_product_attention``, in time proportional to the square of the length.
 
     Args:
         width: number of channels of x and y.
         heads: number of heads.
-        causal: whether position t sees only positions up to t.
-        max_length: longest sequence; default: any.
+        causal: whether position t attends only to positions up to t; default: False.
+        max_length: length of the longest sequence; default: no limit.
 
     Example:
         >>> FullAttention(8, heads=2)(torch.randn(3, 5, 8)).shape

@@ -1,4 +1,4 @@
-"""PyTorch's fused softmax attention, by those of its backends that are right."""
+"""PyTorch's fused softmax attention, restricted to backends with correct gradients."""
 
 from jaxtyping import Bool, Float
 from torch import Tensor
@@ -8,8 +8,8 @@ from torch.nn.functional import scaled_dot_product_attention
 from remanence._kernels.addressing import is_transformed
 
 MASKED = [SDPBackend.FLASH_ATTENTION, SDPBackend.EFFICIENT_ATTENTION, SDPBackend.MATH]
-"""All but cuDNN's: with a mask, at lengths that leave 64 when divided by 128, the gradient of its queries is NaN where
-the logits are very negative (https://github.com/pytorch/pytorch/issues/196678)."""
+"""All but cuDNN: with a mask and a length of 64 modulo 128, its gradient of the queries is NaN where logits are very
+negative (https://github.com/pytorch/pytorch/issues/196678)."""
 
 
 def attend_fused(
@@ -26,10 +26,10 @@ def attend_fused(
         q: queries.
         k: keys.
         v: values.
-        mask: which keys each query sees; default: all.
-        causal: without a mask, whether query t sees only keys up to t.
+        mask: which keys each query attends to; default: all.
+        causal: whether query t attends only to keys up to t; only without a mask.
     """
-    if is_transformed():  # the fused kernels have no rule for forward mode
+    if is_transformed():  # the fused kernels do not support forward-mode differentiation
         with sdpa_kernel(SDPBackend.MATH):
             return scaled_dot_product_attention(q, k, v, attn_mask=mask, is_causal=causal)
     if mask is None:

@@ -1,4 +1,4 @@
-"""Global tokens: a few positions that all attend to, and that attend to all."""
+"""Global tokens: a few positions that attend to all positions, and to which all positions attend."""
 
 from collections.abc import Sequence
 
@@ -11,16 +11,16 @@ from remanence.nn.attention.softmax import Part, attend, merge
 def attend_global_tokens(
     q: Tensor, k: Tensor, v: Tensor, mask: Tensor, *, tokens: int, causal: bool, others: Sequence[Part]
 ) -> Tensor:
-    """Attend to the first ``tokens`` positions and merge with ``others``; the first attend to everything.
+    """Attend to the global tokens and merge the result with ``others``; the global tokens attend to everything.
 
     Args:
-        q: queries [batch, heads, time, channels]; so k and v.
-        k: keys.
-        v: values.
-        mask: which keys there are, [batch, 1, time, 1].
-        tokens: how many are global.
-        causal: only keys up to the query.
-        others: attention to sets of keys beyond the first ``tokens``.
+        q: queries, [batch, heads, time, channels].
+        k: keys, of the same shape.
+        v: values, of the same shape.
+        mask: which keys are real, [batch, 1, time, 1].
+        tokens: number of global tokens, the first positions.
+        causal: whether a query attends only to keys up to its own position.
+        others: results of attention to other sets of keys, disjoint from the global tokens.
     """
     seen = mask.transpose(-1, -2)
     column = attend(q[:, :, tokens:], k[:, :, :tokens], v[:, :, :tokens], seen[..., :tokens])

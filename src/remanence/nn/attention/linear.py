@@ -10,15 +10,16 @@ from remanence.nn.attention.kernel_attention import attend_by_kernel
 
 
 class LinearAttention(Attention):
-    """Attention by the kernel ``φ(q) · φ(k)`` with ``φ(x) = elu(x) + 1`` (Katharopoulos et al. 2020, section 3.2).
+    """Linear attention: ``y_i = Σ_j (φ(q_i) · φ(k_j)) v_j / Σ_j φ(q_i) · φ(k_j)`` with ``φ(x) = elu(x) + 1``.
 
-    Time and memory are proportional to length; the causal form sums over the past in blocks (section 3.3).
+    Time and memory are proportional to length; the causal form sums over the past in blocks (Katharopoulos et al. 2020,
+    sections 3.2 and 3.3).
 
     Args:
         width: number of channels of x and y.
         heads: number of heads.
-        causal: whether position t sees only positions up to t.
-        max_length: longest sequence; default: any.
+        causal: whether position t attends only to positions up to t; default: False.
+        max_length: length of the longest sequence; default: no limit.
 
     Example:
         >>> LinearAttention(8, heads=2)(torch.randn(3, 17, 8)).shape

@@ -12,25 +12,26 @@ from remanence.nn.structure import Device
 
 
 class LinformerAttention(Attention):
-    """Keys and values projected along time to a fixed rank: ``softmax(Q (E K)ᵀ / √d) E V`` (Wang et al. 2020).
+    """Linformer: keys and values projected along time to a fixed rank, ``softmax(Q (E K)ᵀ / √d) E V``.
 
-    E is shared by keys, values and heads ("key-value sharing", section 4). Time and memory are proportional to
-    length · rank. All positions are mixed before they are compared, so it cannot be causal. Padding counts as zeros.
+    E is shared by keys, values and heads ("key-value sharing", Wang et al. 2020, section 4). Time and memory are
+    proportional to length · rank. All positions are mixed before they are compared, so the method cannot be causal.
+    Padding counts as zeros.
 
     Args:
         width: number of channels of x and y.
         heads: number of heads.
         causal: must be False.
-        max_length: longest sequence, which sets the shape of E; needed.
-        rank: k; default: 128.
+        max_length: length of the longest sequence, which determines the shape of E; required.
+        rank: number of projected keys k; default: 128.
         device: device of the parameters; default: PyTorch's default.
         dtype: dtype of the parameters; default: PyTorch's default.
 
     Parameters:
-        compress [rank, max_length] (E), drawn from a normal distribution of variance 1 / rank (section 4).
+        compress [rank, max_length] (E), initialised from a normal distribution of variance 1 / rank (section 4).
 
     Raises:
-        ValueError: ``causal``, or no ``max_length``.
+        ValueError: ``causal`` is True, or ``max_length`` is missing.
 
     Example:
         >>> LinformerAttention(8, heads=2, max_length=64, rank=4)(torch.randn(3, 17, 8)).shape

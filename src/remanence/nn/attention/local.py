@@ -12,16 +12,16 @@ from remanence.nn.structure import Device
 
 
 class LocalAttention(Attention):
-    """Every position attends to those at most ``radius`` away (Luong et al. 2015, section 3.2).
+    """Local attention to positions at most ``radius`` away (Luong et al. 2015, section 3.2).
 
     Time and memory are proportional to length · radius.
 
     Args:
         width: number of channels of x and y.
         heads: number of heads.
-        causal: whether position t sees only positions up to t.
-        max_length: longest sequence; default: any.
-        radius: how far a position sees, to each side; default: 64.
+        causal: whether position t attends only to positions up to t; default: False.
+        max_length: length of the longest sequence; default: no limit.
+        radius: maximum distance of a key, to each side; default: 64.
         device: device of the parameters; default: PyTorch's default.
         dtype: dtype of the parameters; default: PyTorch's default.
 

@@ -13,20 +13,20 @@ from remanence.nn.structure import Device
 
 
 class LongformerAttention(Attention):
-    """A sliding window and global tokens (Beltagy et al. 2020, section 3.1).
+    """Longformer: a sliding window and global tokens (Beltagy et al. 2020, section 3.1).
 
-    Every position attends to those at most ``radius`` away and to the first ``global_tokens``, which attend to all.
-
-    Global and local attention share one set of projections (the paper's own has a second set for the global tokens), so
-    that the methods have equally many parameters. Time and memory are proportional to length · (radius + global).
+    Every position attends to positions at most ``radius`` away and to the first ``global_tokens`` positions, which
+    attend to all. Global and local attention share one set of projections (the paper uses a second set for the global
+    tokens), so that all methods have the same number of parameters. Time and memory are proportional to
+    length · (radius + global tokens).
 
     Args:
         width: number of channels of x and y.
         heads: number of heads.
-        causal: whether position t sees only positions up to t; the global tokens then see no more than that either.
-        max_length: longest sequence; default: any.
-        radius: how far a position sees, to each side (the paper's window is twice that); default: 64.
-        global_tokens: how many of the first positions are global; default: 1, the place of the CLS token.
+        causal: whether position t, global or not, attends only to positions up to t; default: False.
+        max_length: length of the longest sequence; default: no limit.
+        radius: maximum distance of a key, to each side (half of the paper's window); default: 64.
+        global_tokens: number of global positions at the start; default: 1, the position of the CLS token.
         device: device of the parameters; default: PyTorch's default.
         dtype: dtype of the parameters; default: PyTorch's default.
 

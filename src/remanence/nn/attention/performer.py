@@ -13,25 +13,25 @@ from remanence.nn.structure import Device
 
 
 class PerformerAttention(Attention):
-    """FAVOR+: softmax attention estimated by positive orthogonal random features (Choromanski et al. 2021).
+    """Performer (FAVOR+): softmax attention estimated with positive orthogonal random features.
 
-    ``exp(q · k) = E_w[φ(q) φ(k)]`` with ``φ(x) = exp(w · x - |x|² / 2)`` and normal w (lemma 1); ``features`` of them
-    are drawn, orthogonal to each other as far as that goes (section 2.4).
-
-    Time and memory are proportional to length · features; the estimate is unbiased for numerator and denominator.
+    ``exp(q · k) = E_w[φ(q) φ(k)]`` with ``φ(x) = exp(w · x - |x|² / 2)`` and normal w (Choromanski et al. 2021, lemma
+    1); ``features`` vectors w are drawn, orthogonal to each other within groups of at most ``width / heads`` (section
+    2.4). The estimates of numerator and denominator are unbiased. Time and memory are proportional to
+    length · features.
 
     Args:
         width: number of channels of x and y.
         heads: number of heads; all use the same w.
-        causal: whether position t sees only positions up to t.
-        max_length: longest sequence; default: any.
-        features: m; default: 256.
-        redraw_every: forward passes in training after which w is drawn anew (section 4); default: 1000.
+        causal: whether position t attends only to positions up to t; default: False.
+        max_length: length of the longest sequence; default: no limit.
+        features: number of random features m; default: 256.
+        redraw_every: number of forward passes in training after which w is redrawn (section 4); default: 1000.
         device: device of the parameters; default: PyTorch's default.
         dtype: dtype of the parameters; default: PyTorch's default.
 
     Buffers:
-        directions [features, width / heads] (w), and passes, how many the next draw has waited.
+        directions [features, width / heads] (w), and passes, the number of forward passes since the last draw.
 
     Example:
         >>> PerformerAttention(8, heads=2, features=16)(torch.randn(3, 17, 8)).shape
@@ -62,7 +62,7 @@ class PerformerAttention(Attention):
 
     @torch.no_grad()
     def redraw(self) -> None:
-        """Draw w anew."""
+        """Redraw w."""
         self.directions.copy_(draw_orthogonal_directions(*self.directions.shape))
         self.passes.zero_()
 
@@ -74,8 +74,8 @@ class PerformerAttention(Attention):
             self.passes += 1
         exponents_q = self._compute_exponents(q)
         exponents_k = self._compute_exponents(k).masked_fill(~make_key_mask(mask, k), -math.inf)
-        # A factor for each query, or for all keys, is the same above and below the fraction; it prevents overflow.
-        # So is 1 / √features, which is left out.
+        # A factor per query, or one for all keys, cancels in the fraction; it prevents overflow. So does 1 / √features,
+        # which is omitted.
         return attend_by_kernel(
             _compute_scaled_exp(exponents_q, (-1,)), _compute_scaled_exp(exponents_k, (-2, -1)), v, causal=self.causal
         )
@@ -94,7 +94,8 @@ def draw_orthogonal_directions(count: int, channels: int) -> Tensor:
     """Draw normal vectors [count, channels], orthogonal in groups of ``channels``, with independent lengths."""
     groups = torch.randn(-(-count // channels), channels, channels)
     Q, R = torch.linalg.qr(groups)
-    # The signs of R make Q uniform over all rotations; without them it prefers some directions, and the mean is wrong.
+    # The signs of R make Q uniform over all rotations; without them, some directions are preferred and the estimate is
+    # biased.
     Q = Q * R.diagonal(dim1=-2, dim2=-1).sign()[:, None]
     directions = Q.transpose(-1, -2).flatten(0, 1)[:count]
     return directions * torch.randn(count, channels).norm(dim=1, keepdim=True)

@@ -14,38 +14,37 @@ from remanence.nn.attention.blocks import gather_neighbours, split
 from remanence.nn.attention.softmax import Part, attend, merge
 from remanence.nn.structure import Device
 
-SELF_PENALTY = 1e5  # a position attends to itself only if there is nothing else (appendix A)
+SELF_PENALTY = 1e5  # a position attends to itself only if it has no other key (appendix A)
 
 
 class ReformerAttention(Attention):
-    """Attention among positions that hash alike (Kitaev et al. 2020, section 2 and appendix A).
+    """Reformer: attention among positions with the same hash (Kitaev et al. 2020, section 2 and appendix A).
 
-    Queries are keys too: ``k = q / |q|``. Each of several rounds hashes them by random rotations,
-    ``argmax [q R; -q R]``, sorts them by hash, then by time, and lets each attend to those of its own hash at most
-    ``chunk`` places before it (and, unless causal, after it). A pair that meets in several rounds counts once.
+    Queries serve as keys, ``k = q / |q|``. Each of several rounds hashes them with random rotations,
+    ``argmax [q R; -q R]``, and sorts them by hash, then by time. Each position attends to positions of the same hash at
+    most ``chunk`` places before it (and, unless causal, after it). A pair that meets in several rounds counts once.
 
-    The paper cuts the sort into chunks and attends to the same chunk and the one before. Where chunks begin depends on
-    the hashes of the future, the distance within a hash does not; it costs the same, so it is what decides here.
-
-    Time and memory are proportional to rounds · length · chunk, but for a sort.
+    The paper divides the sorted sequence into chunks and attends to the same and the previous chunk. Chunk boundaries
+    depend on the hashes of later positions, whereas distances within a hash do not; this layer uses distances, at the
+    same cost. Time and memory are proportional to rounds · length · chunk, plus a sort.
 
     Args:
         width: number of channels of x and y.
         heads: number of heads; all use the same rotations.
-        causal: whether position t sees only positions up to t.
-        max_length: longest sequence; needed if ``buckets`` is not given.
-        chunk: how far along the sort a position sees; default: 64.
-        rounds: hashes; default: 2.
-        buckets: even numbers whose product is the number of hashes; default: two equal ones, so that there are as many
-            hashes as chunks in ``max_length``, or a few more. ``()``: everything hashes alike.
+        causal: whether position t attends only to positions up to t; default: False.
+        max_length: length of the longest sequence; required if ``buckets`` is not given.
+        chunk: maximum distance of a key in the sorted order; default: 64.
+        rounds: number of rounds of hashing; default: 2.
+        buckets: even numbers whose product is the number of hashes; default: two equal numbers, with a product of at
+            least the number of chunks in ``max_length``. With ``()``, all positions have the same hash.
         device: device of the parameters; default: PyTorch's default.
         dtype: dtype of the parameters; default: PyTorch's default.
 
     Buffers:
-        rotations [rounds, width / heads, sum(buckets) / 2] (R), drawn anew in each forward pass in training.
+        rotations [rounds, width / heads, sum(buckets) / 2] (R), redrawn in each forward pass in training.
 
     Raises:
-        ValueError: neither ``max_length`` nor ``buckets``, or an odd number in ``buckets``.
+        ValueError: neither ``max_length`` nor ``buckets`` is given, or ``buckets`` contains an odd number.
 
     Example:
         >>> ReformerAttention(8, heads=2, chunk=4, buckets=(4,))(torch.randn(3, 17, 8)).shape
@@ -89,7 +88,7 @@ class ReformerAttention(Attention):
         order = hashes.argsort(dim=-1, stable=True)
         place = order.argsort(dim=-1)
         position = torch.arange(q.shape[2], device=q.device).expand_as(hashes[:, :, :1])
-        # What decides whether two positions meet: [batch, heads, time, 2 + 2 · rounds].
+        # All that decides whether one position attends to another, [batch, heads, time, 2 + 2 · rounds].
         marks = torch.cat([position, real.squeeze(-1)[:, :, None].expand_as(position), hashes, place], 2)
         marks, keys = marks.transpose(-1, -2), F.normalize(q, dim=-1)
         parts = []
@@ -100,7 +99,7 @@ class ReformerAttention(Attention):
         return merge(parts)[:, :, :time]
 
     def _compute_hashes(self, q: Tensor) -> Tensor:
-        """Compute [batch, heads, rounds, time], numbers below the product of ``buckets``."""
+        """Compute the hashes, [batch, heads, rounds, time], below the product of ``buckets``."""
         rotated = q.detach()[:, :, None] @ self.rotations.to(q.dtype)
         hashes = torch.zeros(rotated.shape[:-1], dtype=torch.long, device=q.device)
         for size, part in zip(self.buckets, rotated.split([size // 2 for size in self.buckets], -1), strict=True):
@@ -108,7 +107,7 @@ class ReformerAttention(Attention):
         return hashes
 
     def _attend_round(self, number: int, q: Tensor, k: Tensor, v: Tensor, marks: Tensor) -> Part:
-        """Attend along the sorted order of one round, in which all arguments are."""
+        """Attend along the sorted order of one round; all arguments are in that order."""
         after = 0 if self.causal else 1
         q, k, v, mine = (split(x, self.chunk) for x in (q, k, v, marks))
         k, v, theirs = (gather_neighbours(x, 1, after) for x in (k, v, mine))

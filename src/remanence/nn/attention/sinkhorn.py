@@ -14,28 +14,27 @@ from remanence.nn.structure import Device
 
 
 class SinkhornAttention(Attention):
-    """Each block attends to itself and to the block that a learnt sorting puts beside it (Tay et al. 2020).
+    """Sparse Sinkhorn attention: each block attends to itself and to the block that a learned sorting assigns to it.
 
-    ``R = sinkhorn(W Σ_{t in block} k_t)`` is a soft permutation of blocks, sorted keys are ``R K``, sorted values
-    ``R V`` ("Sparse Sinkhorn Attention", section 3).
-
-    No Gumbel noise is added. The causal form (section 3.3) sums up to the first position of a block, takes blocks of
-    the past alone and normalises a column over the rows so far. Time is proportional to length · (block + blocks),
-    memory to length · block + blocks².
+    ``R = sinkhorn(W Σ_{t in block} k_t)`` is a soft permutation of blocks; the sorted keys are ``R K`` and the sorted
+    values ``R V`` (Tay et al. 2020, section 3). No Gumbel noise is added. In the causal form (section 3.3), the sum
+    goes up to the first position of a block, only earlier blocks are assigned, and a column is normalised over the rows
+    up to the current one. Time is proportional to length · (block + number of blocks), memory to
+    length · block + (number of blocks)².
 
     Args:
         width: number of channels of x and y.
         heads: number of heads; all use the same W.
-        causal: whether position t sees only positions up to t.
-        max_length: longest sequence, which sets the number of blocks; needed.
-        block: positions in a block; default: 64.
-        iterations: times that rows and columns are normalised; default: 8.
-        temperature: by which the logarithm of R is divided first; default: 0.75.
+        causal: whether position t attends only to positions up to t; default: False.
+        max_length: length of the longest sequence, which determines the number of blocks; required.
+        block: number of positions in a block; default: 64.
+        iterations: number of times that rows and columns are normalised; default: 8.
+        temperature: the logits of R are divided by it; default: 0.75.
         device: device of the parameters; default: PyTorch's default.
         dtype: dtype of the parameters; default: PyTorch's default.
 
     Raises:
-        ValueError: no ``max_length``, or a size that is not positive.
+        ValueError: ``max_length`` is missing, a size is not a positive integer, or ``temperature`` is not above 0.
 
     Example:
         >>> SinkhornAttention(8, heads=2, max_length=64, block=4)(torch.randn(3, 17, 8)).shape
@@ -74,7 +73,7 @@ class SinkhornAttention(Attention):
         )
         own = torch.ones(self.block, self.block, dtype=torch.bool, device=q.device)
         own = transpose_mask(there) & (own.tril() if self.causal else own)
-        # Where blocks end in padding, a sorted key counts by its share of real positions.
+        # A sorted key is weighted by its share of real positions, since blocks may contain padding.
         share = transpose_mask(_divide(share, permutation.sum(-1)[..., None, None]))
         seen = torch.cat([own.expand(*queries.shape[:-1], -1), (share > 0).expand(*queries.shape[:-1], -1)], -1)
         log_share = share.clamp(min=torch.finfo(share.dtype).tiny).log()
@@ -83,9 +82,9 @@ class SinkhornAttention(Attention):
         return join(y, q.shape[2])
 
     def _compute_permutation(self, keys: Tensor, there: Tensor) -> Tensor:
-        """Compute R [batch, heads, blocks, blocks], one row per reading block, without padding."""
+        """Compute R [batch, heads, blocks, blocks], one row for each reading block, ignoring padding."""
         count = keys.shape[2]
-        # A causal block is told by all positions up to its first.
+        # In the causal form, a block is represented by all positions up to its first one.
         blocks = keys.sum(-2).cumsum(2) - keys[..., 1:, :].sum(-2) if self.causal else keys.sum(-2)
         allowed = there.any(-2)
         allowed = allowed & allowed.transpose(-1, -2)
@@ -100,12 +99,13 @@ def sinkhorn(logits: Tensor, allowed: Tensor, *, iterations: int, causal: bool =
 
     Args:
         logits: [..., rows, columns].
-        allowed: of that shape; elsewhere the result is 0.
-        iterations: times that both are normalised.
-        causal: a column is normalised by its sum over the rows so far, so that no row depends on a later one.
+        allowed: boolean, of the same shape; the result is 0 where it is False.
+        iterations: number of times that rows and columns are normalised.
+        causal: whether a column is normalised by its sum over the rows up to the current one, so that no row depends on
+            a later one.
 
     Returns:
-        [..., rows, columns].
+        The matrix, [..., rows, columns].
     """
     logits = logits - logits.detach().masked_fill(~allowed, torch.finfo(logits.dtype).min).amax(-1, keepdim=True)
     matrix = torch.where(allowed, logits, 0).exp() * allowed

@@ -14,18 +14,18 @@ from remanence.nn.structure import Device
 
 
 class StridedAttention(Attention):
-    """The Sparse Transformer's strided pattern (Child et al. 2019, section 4.2).
+    """Strided attention of the Sparse Transformer (Child et al. 2019, section 4.2).
 
-    Position i attends to the ``stride`` positions beside it, and to every ``stride``-th position of the sequence, those
-    j with (i - j) mod stride = 0. Both sets share one softmax (the merged head of section 4.3). With a stride of
-    √length, time and memory are proportional to length · √length.
+    Position i attends to positions at most ``stride`` away, and to all positions j with (i - j) mod stride = 0. Both
+    sets share one softmax (the merged head of section 4.3). With a stride of √length, time and memory are proportional
+    to length · √length.
 
     Args:
         width: number of channels of x and y.
         heads: number of heads.
-        causal: whether position t sees only positions up to t.
-        max_length: longest sequence; needed if ``stride`` is not given.
-        stride: l; default: √max_length, rounded up.
+        causal: whether position t attends only to positions up to t; default: False.
+        max_length: length of the longest sequence; required if ``stride`` is not given.
+        stride: stride l; default: √max_length, rounded up.
         device: device of the parameters; default: PyTorch's default.
         dtype: dtype of the parameters; default: PyTorch's default.
 

@@ -17,26 +17,27 @@ KINDS = ("factorized_random", "dense")
 
 
 class SynthesizerAttention(Attention):
-    """Attention without comparing positions (Tay et al. 2021, "Synthesizer", section 3): ``y = softmax(B) V``.
+    """Synthesizer: attention weights without comparing positions, ``y = softmax(B) V`` (Tay et al. 2021, section 3).
 
-    ``"factorized_random"``: ``B = R1 R2ᵀ``, the same for every input; ``"dense"``: ``B_t = W2 relu(W1 x_t)``, made from
-    the position that reads alone. Time and memory are proportional to the square of the length.
+    With ``kind="factorized_random"``, ``B = R1 R2ᵀ`` is the same for every input; with ``kind="dense"``,
+    ``B_t = W2 relu(W1 x_t)`` depends only on the attending position. Time and memory are proportional to the square of
+    the length.
 
     Args:
         width: number of channels of x and y.
         heads: number of heads.
-        causal: whether position t sees only positions up to t.
-        max_length: longest sequence, which sets the shape of R1, R2 and W2; needed.
+        causal: whether position t attends only to positions up to t; default: False.
+        max_length: length of the longest sequence, which determines the shapes of R1, R2 and W2; required.
         kind: ``"factorized_random"`` (default) or ``"dense"``.
-        rank: channels of R1 and R2 (k); default: 8.
+        rank: number of channels of R1 and R2 (k); default: 8.
         device: device of the parameters; default: PyTorch's default.
         dtype: dtype of the parameters; default: PyTorch's default.
 
     Parameters:
-        random [2, heads, max_length, rank] (R1, R2), or W1 in ``project_in`` and W2 in ``lengths``, for all heads.
+        random [2, heads, max_length, rank] (R1, R2); or, if dense, project_in (W1) and lengths (W2), for all heads.
 
     Raises:
-        ValueError: no ``max_length``, or an unknown kind.
+        ValueError: ``max_length`` is missing, or the kind is unknown.
 
     Example:
         >>> SynthesizerAttention(8, heads=2, max_length=64, kind="dense")(torch.randn(3, 17, 8)).shape

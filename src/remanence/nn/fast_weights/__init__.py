@@ -1,4 +1,4 @@
-"""Fast weights: a network that stores its own hidden states in a matrix, and reads them from it."""
+"""Fast weights: a network that stores its hidden states in a matrix and reads from it."""
 
 from remanence.nn.fast_weights.layer import FastWeights, FastWeightsGrowthWarning
 

@@ -20,24 +20,28 @@ from remanence.ops.fast_weights.reference import NONLINEARITIES, Rule
 
 
 class FastWeightsGrowthWarning(RuntimeWarning):
-    """The fast weight matrix has left the range that bounded activations can give it."""
+    """The norm of the fast weight matrix exceeds what bounded activations can produce."""
 
 
 def default_fast_learning_rate(hidden_size: int) -> float:
-    """Return η = 2 / hidden_size, at most 0.5: what is read from A is then as large as what was written.
+    """Return η = min(2 / hidden_size, 0.5), with which a state is read at the magnitude at which it was written.
 
-    After layer norm half of the ReLUs are active and ‖h‖² is about hidden_size / 2, so that a stored state comes back
-    as ``η h hᵀ h ≈ h``. With a constant η of 0.5 it comes back hidden_size / 4 times as large: ``A h`` swamps
-    ``W h + C x``, and some seeds learn to use the memory late or never (``recipes/fast-learning-rate.yaml``).
+    After layer norm, half of the ReLUs are active and ‖h‖² is about hidden_size / 2, so a stored state is read as
+    ``η h hᵀ h ≈ h``. With a constant η of 0.5 it would be hidden_size / 4 times as large: ``A h`` would dominate
+    ``W h + C x``, and with some seeds the layer learns to use the memory late or never
+    (``recipes/fast-learning-rate.yaml``).
 
     Args:
         hidden_size: number of units.
+
+    Returns:
+        η.
     """
     return min(0.5, 2 / hidden_size)
 
 
 class FastWeights(Memory):
-    """Recurrent network with a fast weight matrix A that stores, and is read by, its own hidden states.
+    """Recurrent network with a fast weight matrix A, in which it stores its hidden states and from which it reads.
 
     ::
 
@@ -45,36 +49,38 @@ class FastWeights(Memory):
         h^{s+1}_{t+1} = f(LN(W h_t + C x_{t+1} + b + A_t h^s_{t+1}))      s = 0 ... S-1
         A_{t+1}      = λ A_t + η h_{t+1} h_{t+1}ᵀ,   A_0 = 0
 
-    A is read before the new h is written into it. It need not be formed: ``A_t h = η Σ_τ λ^{t-τ} h_τ (h_τ · h)`` is
-    attention to the past hidden states, the cheaper form while the sequence is short. Both are exact. On CPUs a kernel
-    carries A through time (``benchmarks/fast_weights.py``), and keeps no more than √time of them for the way back.
+    A is read before the new h is written to it. A need not be formed: ``A_t h = η Σ_τ λ^{t-τ} h_τ (h_τ · h)`` is
+    attention to past hidden states, which is cheaper for short sequences. Both forms are exact. On CPUs, a kernel
+    carries A through time (``benchmarks/fast_weights.py``) and keeps at most √time copies of A for the backward pass.
 
     Args:
         input_size: number of input channels.
         hidden_size: number of units.
-        inner_steps: S, how often A is read within one time step.
-        decay: λ, what is left of A after one step; at least 0.
-        fast_learning_rate: η, how strongly a hidden state is written; at least 0. Default: 2 / hidden_size, 0.5 at most
-            (:func:`default_fast_learning_rate`); Ba et al. used 0.5 throughout.
-        layer_norm: normalise over the units before f, in every inner step.
-        nonlinearity: f, ``"relu"`` or ``"tanh"``.
-        form: ``"matrix"`` keeps A [batch, hidden, hidden]; ``"attention"`` keeps the past hidden states; both are plain
-            loops. ``"auto"`` takes the kernel on CPUs, but attention for sequences of at most ``hidden_size / 6`` steps
-            (``hidden_size / 2`` where there is no kernel). The kernel takes A as the layer writes it, symmetric, and
-            has no gradient to the first A: with one that is not symmetric, or wants a gradient, it is a plain loop.
-        trainable_rates: learn λ (through a logit) and η (through a logarithm) too; they then start at the given values.
+        inner_steps: number of times S that A is read within one time step; default: 1.
+        decay: λ, the factor by which A decays in one time step, at least 0; default: 0.95.
+        fast_learning_rate: η, how strongly a hidden state is written, at least 0; default: 2 / hidden_size, at most 0.5
+            (:func:`default_fast_learning_rate`). Ba et al. used 0.5 throughout.
+        layer_norm: whether to normalise over the units before f, in every inner step; default: True.
+        nonlinearity: f, ``"relu"`` (default) or ``"tanh"``.
+        form: ``"matrix"`` computes with A [batch, hidden, hidden], ``"attention"`` with the past hidden states; both
+            are plain loops. ``"auto"`` (default) chooses the kernel on CPUs, except that it chooses attention for
+            sequences of at most ``hidden_size / 6`` steps (``hidden_size / 2`` without a kernel). The kernel supports
+            only a symmetric initial A, and no gradient to it; otherwise a plain loop runs.
+        trainable_rates: whether λ (as a logit) and η (as a logarithm) are trained, from the given values; default:
+            False.
         device: device of the parameters; default: PyTorch's default.
         dtype: dtype of the parameters; default: PyTorch's default.
 
     State:
-        (h [batch, hidden_size], A [batch, hidden_size, hidden_size]), the last h already written into A.
+        (h [batch, hidden_size], A [batch, hidden_size, hidden_size]), initially zero. A already contains the last h.
 
     Raises:
-        ValueError: a size below 1, a negative rate, or a rate that cannot be trained (λ outside (0, 1), η = 0).
+        ValueError: a size is not a positive integer, a rate is negative, or a rate cannot be trained (λ outside (0, 1)
+            or η = 0).
 
     Warns:
-        FastWeightsGrowthWarning: ‖A‖ is no longer finite or ten times beyond what units within ±1 could write;
-            says at which step. Not checked under ``torch.compile``.
+        FastWeightsGrowthWarning: ‖A‖ is not finite, or more than ten times what units within ±1 could produce; the
+            message names the step. Not checked under ``torch.compile``.
 
     References:
         Ba, Hinton, Mnih, Leibo, Ionescu, "Using fast weights to attend to the recent past", 2016, arXiv:1610.06258.
@@ -130,7 +136,7 @@ class FastWeights(Memory):
         self.reset_parameters()
 
     def reset_parameters(self) -> None:
-        """Draw W, C and b anew: W is 0.05 times the identity, the others uniform from ±1/√hidden_size."""
+        """Reinitialise all parameters: W is 0.05 times the identity, C and b are uniform in ±1/√hidden_size."""
         nn.init.uniform_(self.weight_ih, -(self.hidden_size**-0.5), self.hidden_size**-0.5)
         nn.init.uniform_(self.bias, -(self.hidden_size**-0.5), self.hidden_size**-0.5)
         with torch.no_grad():
@@ -138,12 +144,12 @@ class FastWeights(Memory):
 
     @property
     def decay(self) -> float | Tensor:
-        """λ; a tensor with a gradient if it is trained."""
+        """λ: a number, or a tensor if it is trained."""
         return torch.sigmoid(self.decay_logit) if self.trainable_rates else self._decay
 
     @property
     def fast_learning_rate(self) -> float | Tensor:
-        """η; a tensor with a gradient if it is trained."""
+        """η: a number, or a tensor if it is trained."""
         return self.log_fast_learning_rate.exp() if self.trainable_rates else self._fast_learning_rate
 
     def initial_state(self, batch_size: int) -> State:
@@ -159,9 +165,12 @@ class FastWeights(Memory):
         """Compute the iterates h⁰ ... h^S of the inner loop in one time step.
 
         Args:
-            x_t: the input of the step.
-            state: (h, A) before it.
-            steps: S; default: that of the layer. More of them show where the loop leads.
+            x_t: the input of the step, [batch, input_size].
+            state: (h, A) before the step.
+            steps: number of inner steps S; default: that of the layer.
+
+        Returns:
+            The iterates, [batch, S + 1, hidden_size].
         """
         h, A = state
         drive = nn.functional.linear(x_t, self.weight_ih, self.bias)
@@ -171,11 +180,14 @@ class FastWeights(Memory):
     def write(
         self, A: Float[Tensor, "batch hidden hidden"], h: Float[Tensor, "batch hidden"]
     ) -> Float[Tensor, "batch hidden hidden"]:
-        """Store a hidden state: λ A + η h hᵀ.
+        """Store a hidden state: compute λ A + η h hᵀ.
 
         Args:
-            A: the fast weights before.
-            h: the hidden state.
+            A: the fast weights before, [batch, hidden_size, hidden_size].
+            h: the hidden state, [batch, hidden_size].
+
+        Returns:
+            The fast weights after.
         """
         return reference.write(self._rule(), A, h)
 
@@ -185,8 +197,11 @@ class FastWeights(Memory):
         """Compute ‖A_t‖ (Frobenius norm) after each step.
 
         Args:
-            h: the layer's output.
-            A: the fast weights before the first step; default: zero.
+            h: the output of the layer, [batch, time, hidden_size].
+            A: the fast weights before the first step, [batch, hidden_size, hidden_size]; default: zero.
+
+        Returns:
+            The norms, [batch, time].
         """
         norms = []
         fast = self.initial_state(h.shape[0])[1] if A is None else A
@@ -203,7 +218,7 @@ class FastWeights(Memory):
         return Rule(self.weight_hh, gain, shift, λ, η, self.inner_steps, self.nonlinearity, eps)
 
     def _run(self, x: Tensor, state: State, *, episodes: Episodes | None = None) -> tuple[Tensor, State]:
-        dtype = self.bias.dtype  # under autocast products come in another
+        dtype = self.bias.dtype  # under autocast, products have another dtype
         h, A = (each.to(dtype) for each in state)
         drive = nn.functional.linear(x, self.weight_ih, self.bias).to(dtype)
         if episodes:
@@ -238,15 +253,15 @@ class FastWeights(Memory):
         return y[:, 0], (y[:, 0].clone(), A)
 
     def _attend(self, rule: Rule, drive: Tensor, h: Tensor, A: Tensor) -> tuple[Tensor, Tensor]:
-        """Run the attention form, which keeps hidden states instead of A, O(time · hidden) per step."""
+        """Run the attention form, which keeps hidden states instead of A and takes O(time · hidden) per step."""
         time = drive.shape[1]
         powers = rule.decay ** torch.arange(time + 1, dtype=A.dtype, device=A.device)
-        # Reading an A that is still zero and needs no gradient would be work for nothing.
+        # Reading an A that is zero and needs no gradient is unnecessary.
         started = not are_readable(A) or A.requires_grad or bool(A.any())
         outputs: list[Tensor] = []
 
         def read(v: Tensor) -> Tensor:
-            """A_t v, without A_t."""
+            """Compute A_t v without forming A_t."""
             t = len(outputs)
             past = powers[t] * torch.bmm(A, v[..., None])[..., 0] if started else torch.zeros_like(v)
             if t == 0:

@@ -1,4 +1,4 @@
-"""A network without layers whose neurons fire in an order."""
+"""A network without layers, whose neurons fire in a given order."""
 
 from remanence.nn.fastlane.effective_map import FastlaneOverflowWarning
 from remanence.nn.fastlane.layer import Fastlane

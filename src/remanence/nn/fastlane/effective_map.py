@@ -1,4 +1,4 @@
-"""Whether the values stay in hand."""
+"""Growth of the values: the linearised map of one time step, and a check for overflow."""
 
 import torch
 from jaxtyping import Float
@@ -6,7 +6,7 @@ from torch import Tensor
 
 
 class FastlaneOverflowWarning(UserWarning):
-    """Values of a network that fires grew beyond all numbers, or are not numbers any more."""
+    """Values of a :class:`Fastlane` are infinite or NaN."""
 
 
 def compute_effective_map(
@@ -16,17 +16,20 @@ def compute_effective_map(
     ticks: int,
     slopes: Float[Tensor, " neurons"] | None = None,
 ) -> Float[Tensor, "neurons neurons"]:
-    """Compute J, by which a small change δ of all values becomes J δ one time step later.
+    """Compute the Jacobian J of one time step, by which a small change δ of all values becomes J δ.
 
-    With S the slopes f' on the diagonal, W' the weights from neurons that fire before their receiver and W" the others,
-    the new values solve ``n' = S (keep n + W' n' + W" n)``.
+    The new values solve ``n' = S (keep n + W' n' + W" n)``, where S is the diagonal matrix of slopes f', W' contains
+    the weights from neurons that fire before their receiver, and W" all others.
 
     Args:
-        weights: [receivers, senders].
-        rank: the place of each neuron in the order of firing.
-        keep: the share of its value that a neuron keeps.
-        ticks: firings in a time step.
-        slopes: f' of each neuron; default: 1, all active.
+        weights: the weights, [receivers, senders].
+        rank: the position of each neuron in the order of firing.
+        keep: the fraction of its value that a neuron keeps.
+        ticks: number of firings in a time step.
+        slopes: f' of each neuron; default: 1, all neurons active.
+
+    Returns:
+        J, [neurons, neurons].
     """
     forward = rank[:, None] > rank
     S = torch.ones_like(weights[0]) if slopes is None else slopes
@@ -37,8 +40,8 @@ def compute_effective_map(
 
 
 def describe_overflow(values: Float[Tensor, "neurons time batch"]) -> str | None:
-    """Describe which neurons hold values that are not finite, and from which step; None if there is none."""
-    if bool(values.sum().isfinite()):  # one number that speaks for all; it may overflow alone, so look again
+    """Describe which neurons have values that are not finite, and since which step; None if all are finite."""
+    if bool(values.sum().isfinite()):  # fast; a sum that is not finite may have overflowed itself, so check each value
         return None
     wrong = ~values.isfinite()
     steps = wrong.any(2).any(0).nonzero()

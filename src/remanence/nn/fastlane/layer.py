@@ -1,4 +1,4 @@
-"""A network without layers, whose neurons fire in an order."""
+"""A network without layers, whose neurons fire in a given order."""
 
 import math
 import warnings
@@ -24,58 +24,57 @@ from remanence.wiring import Adjacency, Wiring, firing_order
 from remanence.wiring.order import Neurons, OrderName
 
 DENSE_FROM = 0.35
-"""The share of edges from which on it is faster to treat the others as edges of weight 0."""
+"""The density of edges from which it is faster to treat missing edges as edges of weight 0."""
 
 
 class Fastlane(Memory):
-    """Neurons without layers that fire one after the other, each free to hear any other but itself.
+    """A network without layers: neurons fire one after the other, each connected to any others except itself.
 
     Within a time step, in the order of firing::
 
         n_a <- f((1 - leak) n_a + Σ_{i≠a} w_ai n_i + Σ_k u_ak x_k + b_a)
 
-    so that neurons earlier in the order already hold their new value, and later ones still the old. Values are never
-    wiped: a neuron to which nothing arrives holds its value (for ever with ReLU and no leak).
+    so neurons that fire earlier already have their new value, and those that fire later still have the previous one.
+    Values persist: a neuron without input keeps its value (indefinitely with ReLU and no leak).
 
-    A ReLU network can grow without bound; :meth:`spectral_radius` says when, and ``leak``, ``max_norm`` and
-    ``initial_edges`` keep it in hand, each in its way. Values that overflow are reported by a
-    :class:`FastlaneOverflowWarning`.
+    A ReLU network can grow without bound; :meth:`spectral_radius` tells when, and ``leak``, ``max_norm`` and
+    ``initial_edges`` limit the growth. Values that overflow cause a :class:`FastlaneOverflowWarning`.
 
     Args:
         input_size: number of input channels.
-        hidden_size: N, neurons.
-        wiring: which neuron hears which (:mod:`remanence.wiring`), or a matrix or graph that :meth:`Wiring.of` takes,
-            without edges from a neuron to itself; its signs do not matter. If it says who hears the inputs, or has
-            layers, the last of which is the output, that holds here. Default: ``density``.
-        density: the chance of each edge, if there is no wiring; default 1, all edges.
-        order: the order of firing: ``"index"`` (default), ``"random"``, ``"topology"`` (few edges lead back to a neuron
-            that fired before), or a list of all neurons; see :func:`remanence.wiring.firing_order`. One learned from
-            data: :func:`remanence.nn.fastlane.learn_order`.
-        inputs: the neurons that hear the inputs; default: all, or those that the wiring names.
-        outputs: the neurons that are read; default: all, or the last layer of the wiring.
-        ticks: firings of each neuron in a time step, all with the same input; default 1.
+        hidden_size: number of neurons N.
+        wiring: the connections (:mod:`remanence.wiring`), or a matrix or graph that :meth:`Wiring.of` accepts, without
+            edges from a neuron to itself; signs are ignored. The wiring may also define which neurons receive the
+            inputs, and layers, the last of which is the output. Default: a random wiring of the given ``density``.
+        density: the probability of each edge, if no wiring is given; default: 1, all edges.
+        order: the order of firing: ``"index"`` (default), ``"random"``, ``"topology"`` (few edges lead to a neuron
+            that fired earlier), or a list of all neurons; see :func:`remanence.wiring.firing_order`.
+            :func:`remanence.nn.fastlane.learn_order` learns an order from data.
+        inputs: the neurons that receive the inputs; default: all, or those that the wiring defines.
+        outputs: the neurons whose values are the output; default: all, or the last layer of the wiring.
+        ticks: number of times that each neuron fires in a time step, with the same input; default: 1.
         nonlinearity: f: ``"relu"`` (default), ``"leaky_relu"``, ``"tanh"``, ``"sigmoid"``, ``"softplus"``,
-            ``"identity"``, or any function of PyTorch that works pointwise.
-        leak: the share of its value that a neuron loses in each firing, 0 (default) to 1.
-        max_norm: the most that the absolute weights from other neurons may add up to in a neuron; where it is more,
-            all of that neuron's are scaled down in use. Below ``leak`` the network is stable: with ReLU, tanh or
-            identity a state within ± (the largest drive) / (leak - max_norm) stays within. Default: None, no bound.
-        initial_edges: how many edges into each neuron start away from 0 (Martens 2010, section 5: sparse
-            initialisation); default: None, all.
-        seed: of ``density`` and of the random order.
+            ``"identity"``, or any pointwise function of PyTorch.
+        leak: the fraction of its value that a neuron loses in each firing, from 0 (default) to 1.
+        max_norm: the upper bound of Σ_i |w_ai| for every neuron a; larger weights are scaled down in use. Below
+            ``leak`` the network is stable: with ReLU, tanh or identity, a state within ± (the largest drive) /
+            (leak - max_norm) stays within this range. Default: None, no bound.
+        initial_edges: the number of edges into each neuron whose initial weight is not 0 (sparse initialisation,
+            Martens 2010, section 5); default: None, all.
+        seed: the seed of ``density`` and of the random order; default: 0.
         device: device of the parameters; default: PyTorch's default.
         dtype: dtype of the parameters; default: PyTorch's default.
 
     Parameters:
         weight_ih (u) [hidden_size, input_size], weight_hh (w) [hidden_size, hidden_size] (its diagonal is not used) and
-        bias (b) [hidden_size]. Where some edges are missing, weight_ih or weight_hh has one entry for each that exists
-        instead, sorted by receiver, then by sender.
+        bias (b) [hidden_size]. If edges are missing, weight_ih or weight_hh is a vector with one entry for each edge
+        that exists, sorted by receiver, then by sender.
 
     State:
-        n [batch, hidden_size], zero at first.
+        n [batch, hidden_size], initially zero.
 
     Raises:
-        ValueError: an argument out of range, or parts that do not fit together.
+        ValueError: an argument is out of range, or arguments contradict each other.
 
     Example:
         >>> layer = Fastlane(3, 20, density=0.2, order="topology", inputs=[0, 1, 2], outputs=[18, 19])
@@ -124,11 +123,11 @@ class Fastlane(Memory):
         self.fix_wiring(graph, follows=True)
         self.fix("order", firing_order(graph, order, seed), saved=True, follows=True)
         self.fix("outputs", read, saved=True, follows=True)
-        hears = resolve_sensory(graph, inputs, input_size)
-        self.fix("sensory", hears, saved=True, follows=True)
-        everyone = len(graph.edges) == hidden_size * (hidden_size - 1)
-        self.weight_ih = nn.Parameter(torch.empty(hears.shape if hears.all() else (int(hears.sum()),)))
-        self.weight_hh = nn.Parameter(torch.empty((hidden_size, hidden_size) if everyone else (len(graph.edges),)))
+        receives = resolve_sensory(graph, inputs, input_size)
+        self.fix("sensory", receives, saved=True, follows=True)
+        is_complete = len(graph.edges) == hidden_size * (hidden_size - 1)
+        self.weight_ih = nn.Parameter(torch.empty(receives.shape if receives.all() else (int(receives.sum()),)))
+        self.weight_hh = nn.Parameter(torch.empty((hidden_size, hidden_size) if is_complete else (len(graph.edges),)))
         self.bias = nn.Parameter(torch.empty(hidden_size))
         self._warned_of_overflow = False
         self.schedule = self._build_schedule()
@@ -136,9 +135,10 @@ class Fastlane(Memory):
         self.reset_parameters()
 
     def reset_parameters(self) -> None:
-        """Draw weight_ih and bias uniformly from ±1/√hidden_size, as ``torch.nn.RNN``; weight_hh from ±1/hidden_size.
+        """Reinitialise weight_ih and bias uniformly in ±1/√hidden_size, weight_hh in ±1/hidden_size.
 
-        With ±1/√hidden_size for all, a dense ReLU network of 256 neurons grows to 1.5 times its values in every step.
+        With ±1/√hidden_size for all, as in ``torch.nn.RNN``, the values of a dense ReLU network of 256 neurons would
+        grow by a factor of 1.5 per step.
         """
         bound = 1 / math.sqrt(self.hidden_size)
         with torch.no_grad():
@@ -154,7 +154,7 @@ class Fastlane(Memory):
         """Change the order of firing.
 
         Args:
-            order: all neurons, each once; the first fires first.
+            order: a permutation of all neurons; the first one fires first.
 
         Raises:
             ValueError: a neuron is missing or listed twice.
@@ -164,7 +164,7 @@ class Fastlane(Memory):
         self.schedule = self._build_schedule()
 
     def weights(self) -> Float[Tensor, "hidden hidden"]:
-        """Return w as it is used: [receivers, senders], 0 where there is no edge, within ``max_norm``."""
+        """Return w as it is used: [receivers, senders], 0 without an edge, scaled to ``max_norm``."""
         return self.schedule.matrix(self._bound_weights())
 
     def input_weights(self) -> Float[Tensor, "hidden input"]:
@@ -175,22 +175,29 @@ class Fastlane(Memory):
 
     @torch.no_grad()
     def effective_map(self, slopes: Float[Tensor, " hidden"] | None = None) -> Float[Tensor, "hidden hidden"]:
-        """Compute J, by which a small change δ of the state becomes J δ one time step later.
+        """Compute the Jacobian J of one time step, by which a small change δ of the state becomes J δ.
 
         Args:
-            slopes: f' of each neuron; default: 1, as with ReLU while all neurons are active. 0 for a silent one.
+            slopes: f' of each neuron, [hidden_size]: with ReLU, 1 for an active neuron and 0 for a silent one;
+                default: 1.
+
+        Returns:
+            J, [hidden_size, hidden_size].
         """
         rank = torch.from_numpy(self.schedule.rank).to(self.bias.device)
         return compute_effective_map(self.weights(), rank, 1 - self.leak, self.ticks, slopes)
 
     def spectral_radius(self, slopes: Float[Tensor, " hidden"] | None = None) -> float:
-        """Compute the long-run factor by which a small change of the state grows per time step; NaN if a weight is.
+        """Compute the asymptotic factor by which a small change of the state grows per time step.
 
-        Above 1 values grow exponentially while these neurons are active; below 1 they are forgotten. With a leak of 0
-        and weights that only excite it is 1 if the graph has no cycle, and above 1 if it has one.
+        Above 1, values grow exponentially while these neurons are active; below 1, they are forgotten. With a leak of 0
+        and only excitatory weights, it is 1 if the graph has no cycle and above 1 if it has one.
 
         Args:
-            slopes: as in :meth:`effective_map`.
+            slopes: f' of each neuron, [hidden_size]; default: 1.
+
+        Returns:
+            The spectral radius of :meth:`effective_map`; NaN if a weight is NaN.
         """
         J = self.effective_map(slopes)
         return float(torch.linalg.eigvals(J).abs().max()) if J.isfinite().all() else math.nan
@@ -206,7 +213,7 @@ class Fastlane(Memory):
         return Schedule(self.wiring, self._fixed["order"].array, function, self.ticks, 1 - self.leak)
 
     def _run(self, x: Tensor, state: Tensor, *, episodes: Episodes | None = None) -> tuple[Tensor, Tensor]:
-        # Neurons first, the batch last: a neuron works on rows of the batch.
+        # Neurons first, the batch last, so that a neuron computes with contiguous values of the batch.
         batch, time, _ = x.shape
         inputs = x.transpose(0, 1).reshape(time * batch, -1)
         drive = torch.addmm(self.bias[:, None], self.input_weights(), inputs.T).unflatten(1, (time, batch))
@@ -237,7 +244,7 @@ class Fastlane(Memory):
         )
 
     def _bound_weights(self) -> Tensor:
-        """Scale weight_hh to be within ``max_norm``."""
+        """Return weight_hh scaled to ``max_norm``."""
         weight = self.weight_hh
         if self.max_norm is None:
             return weight
@@ -248,11 +255,11 @@ class Fastlane(Memory):
         return weight * scale[torch.from_numpy(self.schedule.edges[:, 0]).to(weight.device)]
 
     def _draw_edges(self, count: int) -> Tensor:
-        """Draw 1 for so many edges into each neuron and 0 for the others, in the layout of weight_hh."""
-        hears = self.wiring.adjacency != 0
-        exists = torch.from_numpy(hears)
-        chance = torch.rand(hears.shape, device="cpu").masked_fill(~exists, -1)
-        chosen = torch.zeros_like(chance).scatter(1, chance.topk(min(count, len(hears)), 1).indices, 1)
+        """Draw ``count`` edges into each neuron: 1 for these and 0 for the others, in the layout of weight_hh."""
+        receives = self.wiring.adjacency != 0
+        exists = torch.from_numpy(receives)
+        chance = torch.rand(receives.shape, device="cpu").masked_fill(~exists, -1)
+        chosen = torch.zeros_like(chance).scatter(1, chance.topk(min(count, len(receives)), 1).indices, 1)
         return (chosen if self.weight_hh.ndim == 2 else chosen[exists]).to(self.weight_hh)
 
     def extra_repr(self) -> str:

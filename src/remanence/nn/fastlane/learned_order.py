@@ -1,4 +1,4 @@
-"""An order of firing learned from data, with the weights as they are."""
+"""Learning an order of firing from data, with fixed weights."""
 
 from collections.abc import Callable
 
@@ -11,19 +11,19 @@ from remanence.nn.fastlane.layer import Fastlane
 
 @torch.no_grad()
 def learn_order(layer: Fastlane, loss: Callable[[], Tensor | float], *, trials: int, seed: int = 0) -> list[float]:
-    """Search for the order in which a trained layer has the lowest loss, and leave it in that order.
+    """Search for the order of firing with the lowest loss, and set it in the layer.
 
-    Hill climbing: one neuron, drawn at random, moves to another place in the order; if the loss is not higher than
-    before, it stays there. Nothing but the order changes, so train on afterwards.
+    Hill climbing: a random neuron moves to another position in the order and stays there if the loss does not increase.
+    Weights do not change, so training may continue afterwards.
 
     Args:
-        layer: the layer whose neurons are put in order.
-        loss: computes the loss with the layer as it is, each time on the same data.
-        trials: moves to try; each costs one call of ``loss``.
-        seed: of the moves.
+        layer: the layer whose order is changed.
+        loss: a function that computes the loss of the layer, always on the same data.
+        trials: number of moves to try; each one calls ``loss`` once.
+        seed: the seed of the moves; default: 0.
 
     Returns:
-        The loss at the start and after every trial, never rising.
+        The loss before the first trial and after each trial; it never increases.
 
     Example:
         >>> layer = Fastlane(2, 6)

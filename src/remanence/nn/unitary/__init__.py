@@ -1,4 +1,4 @@
-"""Networks whose recurrent matrix is unitary or orthogonal, so that no gradient fades or grows in passing it."""
+"""Networks with a unitary or orthogonal recurrent matrix, through which gradients neither vanish nor explode."""
 
 from remanence.nn.unitary.eunn import EUNN
 from remanence.nn.unitary.orthogonal import OrthogonalRNN

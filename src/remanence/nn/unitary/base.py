@@ -1,4 +1,4 @@
-"""What networks with complex states share: input weights, modReLU's bias, the first state, real outputs."""
+"""Common part of networks with complex states: input weights, modReLU, a learned initial state, real outputs."""
 
 import math
 from collections.abc import Callable
@@ -14,20 +14,20 @@ from remanence.ops.episodes import Episodes
 from remanence.ops.rotations import matrix_form, reference
 
 Turn: TypeAlias = Callable[[Tensor], Tensor]
-"""Takes states h, one in each row, to W h."""
+"""A function from states h, one in each row, to W h."""
 
 
 FEW = 256
-"""Up to so many units, a sequence is faster with W as a matrix than with two Fourier transforms a step."""
+"""Up to this number of units, W as a matrix is faster than two Fourier transforms per step."""
 
 
 class UnitaryMemory(Memory):
-    """``h_t = modReLU(W h_{t-1} + V x_t)`` with complex h and V, and W unitary whatever the parameters are.
+    """``h_t = modReLU(W h_{t-1} + V x_t)`` with complex h and V and a W that is unitary for all parameters.
 
-    A subclass says what W does (:meth:`_turn`) and draws its own parameters (:meth:`reset_parameters`).
+    A subclass defines W (:meth:`_turn`) and initialises its own parameters (:meth:`reset_parameters`).
     """
 
-    in_low_precision = False  # there are no complex numbers of bfloat16
+    in_low_precision = False  # PyTorch has no complex dtype with bfloat16 parts
 
     steps_in_graph = False
 
@@ -45,18 +45,18 @@ class UnitaryMemory(Memory):
         self.h_0 = nn.Parameter(torch.empty(2, hidden_size))
 
     def reset_parameters(self) -> None:
-        """Draw the parameters anew, as in section 4.3 of Arjovsky et al."""
+        """Reinitialise V, b and h_0 as in Arjovsky et al., section 4.3."""
         nn.init.uniform_(self.weight_ih, *_make_range(6 / (self.input_size + self.hidden_size)))
         nn.init.zeros_(self.bias)
         nn.init.uniform_(self.h_0, *_make_range(3 / (2 * self.hidden_size)))  # E ||h_0||² = 1
 
     def matrix(self) -> Complex[Tensor, "hidden hidden"]:
-        """Return W, for which W Wᴴ = 1."""
+        """Return the unitary matrix W, [hidden_size, hidden_size], complex."""
         real = torch.eye(self.hidden_size, dtype=self.bias.dtype, device=self.bias.device)
         return self._turn()(torch.complex(real, torch.zeros_like(real))).T
 
     def initial_state(self, batch_size: int) -> State:
-        """Return ``h_0``, which is learned, for every sample."""
+        """Return the learned initial state ``h_0``, repeated for each sequence."""
         real, imaginary = self.h_0
         return real.expand(batch_size, -1).clone(), imaginary.expand(batch_size, -1).clone()
 
@@ -83,7 +83,7 @@ def join_reset_state(episodes: Episodes | None) -> Episodes | None:
 
 
 def split_halves(h: Tensor) -> tuple[Tensor, Tensor]:
-    """Return the real and the imaginary parts of [batch, parts], as copies."""
+    """Split [batch, real parts | imaginary parts] into copies of both."""
     real, imaginary = h.chunk(2, 1)
     return real.clone(), imaginary.clone()
 

@@ -18,51 +18,52 @@ from remanence.ops.rotations.operation import evolve
 
 
 class EUNN(UnitaryMemory):
-    """Efficient unitary network: ``h_t = modReLU(W h_{t-1} + V x_t)`` with complex h, and W layers of rotations.
+    """Efficient unitary network: ``h_t = modReLU(W h_{t-1} + V x_t)`` with complex h and W a product of rotations.
 
     ::
 
         W = D F_L ... F_2 F_1,    D = diag(e^{iω}),    modReLU(z) = ReLU(|z| + b) z / |z|
 
-    Each layer F turns pairs of coordinates (a, b), each pair by angles of its own::
+    Each layer F rotates pairs of coordinates (a, b), each pair by its own angles::
 
         h_a, h_b <- cosθ h_a - e^{iφ} sinθ h_b,  sinθ h_a + e^{iφ} cosθ h_b
 
-    In tunable style F_1, F_3, ... turn the pairs (0, 1), (2, 3), ..., and F_2, F_4, ... the pairs (1, 2), (3, 4), ...;
-    with L = hidden_size layers W can be any unitary matrix. In FFT style log₂ hidden_size layers turn coordinates that
-    are hidden_size / 2, / 4, ..., 1 apart, so that each hears all others.
+    In the tunable style, F_1, F_3, ... rotate the pairs (0, 1), (2, 3), ..., and F_2, F_4, ... the pairs (1, 2),
+    (3, 4), ...; with L = hidden_size layers, W can be any unitary matrix. In the FFT style, log₂ hidden_size layers
+    rotate coordinates at distances of hidden_size / 2, / 4, ..., 1, so that each coordinate depends on all others.
 
-    The phase comes before the rotation, as in the authors' program: after it, those of the last layer would only repeat
-    D's, and not all unitary matrices be reached.
+    The phase e^{iφ} is applied before the rotation, as in the authors' program: applied after it, the phases of the
+    last layer would duplicate those of D, and some unitary matrices could not be reached.
 
-    On CPUs the whole sequence is one kernel, and one back, which undoes the rotations instead of keeping what was
-    between them: its memory does not grow with the capacity.
+    On CPUs, the forward pass over a sequence is one kernel and the backward pass another, which inverts the rotations
+    instead of storing their intermediate results: its memory does not grow with the capacity.
 
     Args:
         input_size: number of input channels.
         hidden_size: number of complex units.
-        capacity: L, layers of the tunable style; default 2.
+        capacity: number of layers L of the tunable style; default: 2.
         style: ``"tunable"`` (default) or ``"fft"``.
         device: device of the parameters; default: PyTorch's default.
         dtype: dtype of the parameters; default: PyTorch's default.
 
     Parameters:
         weight_ih (V) [2 hidden_size, input_size], real parts above imaginary parts; bias (b) and omega (ω)
-        [hidden_size]; theta (θ) and phi (φ), one for each rotation, first layer first; h_0 [2, hidden_size], the first
-        state.
+        [hidden_size]; theta (θ) and phi (φ), one for each rotation, first layer first; h_0 [2, hidden_size], the
+        initial state.
 
     Output:
-        [real parts | imaginary parts] of h_t, so that output_size is 2 hidden_size.
+        [real parts | imaginary parts] of h_t; output_size is 2 hidden_size.
 
     State:
-        (real part, imaginary part) of h, each [batch, hidden_size]; at first h_0, which is learned.
+        (real part, imaginary part) of h, each [batch, hidden_size]; initially h_0, which is learned.
 
     Raises:
-        ValueError: a size that is not a positive integer, an unknown style, or a capacity for the FFT style.
+        ValueError: a size is not a positive integer, the style is unknown, or a capacity is given for the FFT style.
 
     References:
         Jing, Shen, Dubcek, Peurifoy, Skirlo, LeCun, Tegmark, Soljačić, "Tunable efficient unitary neural networks
-        (EUNN) and their application to RNNs", 2017, arXiv:1612.05231, section 4. V, b and h_0 as :class:`UnitaryRNN`.
+        (EUNN) and their application to RNNs", 2017, arXiv:1612.05231, section 4. V, b and h_0 are those of
+        :class:`UnitaryRNN`.
 
     Example:
         >>> layer = EUNN(3, 8, style="fft")
@@ -88,7 +89,7 @@ class EUNN(UnitaryMemory):
         if style not in ("tunable", "fft"):
             raise UserError(f"style must be 'tunable' or 'fft', got {style!r}")
         if style == "fft" and capacity is not None:
-            raise UserError(f"the FFT style has log₂ hidden_size layers: omit capacity (got {capacity})")
+            raise UserError(f"the FFT style always has log₂ hidden_size layers: omit capacity (got {capacity})")
         self.style = style
         layers = positive_integer("capacity", 2 if capacity is None else capacity)
         mesh = butterfly_mesh(hidden_size) if style == "fft" else tunable_mesh(hidden_size, layers)
@@ -100,7 +101,7 @@ class EUNN(UnitaryMemory):
         self.reset_parameters()
 
     def reset_parameters(self) -> None:
-        """Draw the parameters anew: all angles uniformly from ±π."""
+        """Reinitialise all parameters; angles are uniform in ±π."""
         super().reset_parameters()
         for angles in (self.theta, self.phi, self.omega):
             nn.init.uniform_(angles, -math.pi, math.pi)

@@ -1,4 +1,4 @@
-"""A real network whose recurrent matrix is orthogonal."""
+"""A real-valued network with an orthogonal recurrent matrix."""
 
 import math
 from typing import Any, Literal, no_type_check
@@ -21,25 +21,28 @@ SHORTEST = 32
 
 
 class OrthogonalRNN(Memory):
-    """Orthogonal RNN: ``h_t = f(Q h_{t-1} + W_ih x_t + b)``, with ``Qᵀ Q = 1`` by its parametrization.
+    """Orthogonal RNN: ``h_t = f(Q h_{t-1} + W_ih x_t + b)`` with ``Qᵀ Q = I``.
 
-    Q is the exponential of a skew-symmetric matrix (expRNN): any rotation, but no reflection. It is computed in
-    float64, so that in float32 its norm is 1 up to one rounding; ``torch.linalg.matrix_exp`` in float32 can be 100
-    times worse.
+    Q is the exponential of a skew-symmetric matrix (expRNN), which can be any rotation but no reflection. It is
+    computed in float64 and then rounded; the error of ``torch.linalg.matrix_exp`` in float32 can be 100 times larger.
 
     Args:
         input_size: number of input channels.
         hidden_size: number of units.
-        nonlinearity: f, ``"modrelu"`` (default; of real numbers, sign(z) ReLU(|z| + b), which keeps the norm while b
-            is 0), ``"tanh"`` or ``"relu"``.
+        nonlinearity: f: ``"modrelu"`` (default), for real numbers sign(z) ReLU(|z| + b), which preserves the norm while
+            b is 0; ``"tanh"`` or ``"relu"``.
         device: device of the parameters; default: PyTorch's default.
         dtype: dtype of the parameters; default: PyTorch's default.
 
+    Parameters:
+        weight_ih [hidden_size, input_size] (W_ih), bias [hidden_size] (b), and recurrence, a module whose ``weight`` is
+        Q, parametrized by the entries below the diagonal of the skew-symmetric matrix.
+
     State:
-        h [batch, hidden_size], zero at first.
+        h [batch, hidden_size], initially zero.
 
     Raises:
-        ValueError: a size below 1 or an unknown nonlinearity.
+        ValueError: a size is not a positive integer, or the nonlinearity is unknown.
 
     References:
         Henaff, Szlam, LeCun, "Recurrent orthogonal networks and long-memory tasks", 2016, arXiv:1602.06662.
@@ -53,7 +56,7 @@ class OrthogonalRNN(Memory):
         (torch.Size([2, 5, 8]), True)
     """
 
-    in_low_precision = False  # matrix exponentials are not computed in 16 bits, nor would Q be orthogonal
+    in_low_precision = False  # PyTorch has no matrix exponential in 16 bits, nor would Q be orthogonal
 
     steps_in_graph = False
 
@@ -76,7 +79,7 @@ class OrthogonalRNN(Memory):
         self.reset_parameters()
 
     def reset_parameters(self) -> None:
-        """Start Q as rotations of neighbours by angles from ±π (Henaff et al.), W_ih as Glorot and Bengio, b at 0."""
+        """Reinitialise Q as rotations of adjacent pairs by angles in ±π (Henaff et al.), W_ih Glorot-uniform, b = 0."""
         nn.init.xavier_uniform_(self.weight_ih)
         nn.init.zeros_(self.bias)
         below_diagonal = self.recurrence.parametrizations.weight.original
@@ -84,7 +87,7 @@ class OrthogonalRNN(Memory):
         nn.init.uniform_(below_diagonal.diagonal(-1)[::2], -math.pi, math.pi)
 
     def matrix(self) -> Float[Tensor, "hidden hidden"]:
-        """Return Q."""
+        """Return the orthogonal matrix Q, [hidden_size, hidden_size]."""
         return self.recurrence.weight
 
     def _run(self, x: Tensor, state: State, *, episodes: Episodes | None = None) -> tuple[Tensor, State]:
@@ -107,7 +110,7 @@ class OrthogonalRNN(Memory):
         return y[:, 0], state
 
     def __getstate__(self) -> dict[str, Any]:
-        """Replace the parametrized module, which cannot be pickled, by its state."""
+        """Replace the parametrized module, which cannot be pickled, with its ``state_dict``."""
         modules = {name: module for name, module in self._modules.items() if name != "recurrence"}
         return {**self.__dict__, "_modules": modules, "recurrence": self.recurrence.state_dict(keep_vars=True)}
 
@@ -120,14 +123,14 @@ class OrthogonalRNN(Memory):
 
 @no_type_check  # a type-checking wrapper would make scan trace the step again in every call
 def modrelu_step(state: Tensors, inputs: Tensors, params: Tensors) -> Tensors:
-    """Compute h <- sign(z) ReLU(|z| + b) with z = x + Q h."""
+    """Compute h <- sign(z) ReLU(|z| + b) with z = Q h + W_ih x, given W_ih x."""
     (h,), (drive,), (Q, bias) = state, inputs, params
     z = drive + nn.functional.linear(h, Q)
     return (z.sign() * torch.relu(z.abs() + bias),)
 
 
 class _Rotation(nn.Module):
-    """Takes any square matrix to a rotation: the exponential of what lies below the diagonal minus its transpose."""
+    """Maps a square matrix to a rotation: the exponential of its strictly lower part minus the transpose of that."""
 
     def forward(self, original: Tensor) -> Tensor:
         A = original.tril(-1).double()

@@ -10,16 +10,16 @@ from remanence.nn.unitary.base import Turn, UnitaryMemory
 
 
 class UnitaryRNN(UnitaryMemory):
-    """Unitary RNN: ``h_t = modReLU(W h_{t-1} + V x_t)`` with complex h, and W unitary by its construction.
+    """Unitary RNN: ``h_t = modReLU(W h_{t-1} + V x_t)`` with complex h and unitary W.
 
     ::
 
         W = D₃ R₂ F⁻¹ D₂ Π R₁ F D₁
 
     F is the unitary Fourier transform, Π a fixed random permutation, D = diag(e^{iω}), R = 1 - 2 v vᴴ / ||v||² a
-    reflection, and ``modReLU(z) = ReLU(|z| + b) z / |z|``. W has 7 hidden_size numbers and costs hidden_size
-    log(hidden_size), but reaches only a few of all unitary matrices; :class:`EUNN` can reach all. For a sequence, W is
-    multiplied out once if there are at most 256 units (``benchmarks/unitary.py``).
+    reflection, and ``modReLU(z) = ReLU(|z| + b) z / |z|``. W has 7 hidden_size parameters and takes O(hidden_size
+    log(hidden_size)) operations, but covers only a small part of all unitary matrices; :class:`EUNN` can cover all. For
+    at most 256 units, W is computed as a matrix once per sequence (``benchmarks/unitary.py``).
 
     Args:
         input_size: number of input channels.
@@ -29,18 +29,17 @@ class UnitaryRNN(UnitaryMemory):
 
     Parameters:
         weight_ih (V) [2 hidden_size, input_size], real parts above imaginary parts; bias (b) [hidden_size]; phases (ω)
-        [3, hidden_size]; reflections (v) [2, 2, hidden_size], of each the real part and the imaginary; h_0
-        [2, hidden_size], the first state.
+        [3, hidden_size]; reflections (v) [2, 2, hidden_size], the real and the imaginary part of each; h_0
+        [2, hidden_size], the initial state.
 
     Output:
-        [real parts | imaginary parts] of h_t, so that output_size is 2 hidden_size: a linear readout of it is the
-        paper's.
+        [real parts | imaginary parts] of h_t; output_size is 2 hidden_size. The paper reads it by a linear layer.
 
     State:
-        (real part, imaginary part) of h, each [batch, hidden_size]; at first h_0, which is learned.
+        (real part, imaginary part) of h, each [batch, hidden_size]; initially h_0, which is learned.
 
     Raises:
-        ValueError: a size that is not a positive integer.
+        ValueError: a size is not a positive integer.
 
     References:
         Arjovsky, Shah, Bengio, "Unitary evolution recurrent neural networks", 2016, arXiv:1511.06464, section 4.
@@ -69,7 +68,7 @@ class UnitaryRNN(UnitaryMemory):
         self.reset_parameters()
 
     def reset_parameters(self) -> None:
-        """Draw the parameters anew, as in section 4.3 of the paper; the permutation stays."""
+        """Reinitialise all parameters as in section 4.3 of the paper; the permutation does not change."""
         super().reset_parameters()
         nn.init.uniform_(self.phases, -math.pi, math.pi)
         nn.init.uniform_(self.reflections, -1, 1)
@@ -87,8 +86,8 @@ class UnitaryRNN(UnitaryMemory):
 
 
 def _build_reflection(parts: Tensor) -> Turn:
-    """Build R = 1 - 2 v vᴴ / ||v||² from the real and the imaginary part of v; for v = 0 it is 1."""
-    # The direction does not depend on this scale, which keeps the squares of what is tiny or huge in range.
+    """Build R = 1 - 2 v vᴴ / ||v||² from the real and the imaginary part of v; the identity for v = 0."""
+    # The direction does not depend on this scale, which keeps the squares of tiny or huge entries in range.
     parts = parts / parts.detach().abs().max().clamp(min=torch.finfo(parts.dtype).tiny)
     v, twice = torch.complex(*parts), 2 / parts.square().sum().clamp(min=0.5)
     return lambda h: h - twice * (h @ v.conj())[:, None] * v
