@@ -1,4 +1,4 @@
-"""Instruments that show what a recurrent network remembers, and why it forgets, for any module (:func:`as_step`)."""
+"""Instruments that show what a recurrent network remembers and why it forgets; :func:`as_step` adapts any module."""
 
 from remanence.analysis.adapters import as_step
 from remanence.analysis.basins_of_attraction import Basins, basins

@@ -15,22 +15,24 @@ Call = Callable[[Tensor, State], tuple[Tensor, State]]
 
 
 def as_step(system: Any, *, input_size: int | None = None, state: State = None, sequence: bool = True) -> Step:
-    """Turn a recurrent module, or a function, into a :class:`Step`.
+    """Convert a recurrent module, or a function, to a :class:`Step`.
 
     Args:
         system: a :class:`remanence.nn.Memory`; ``torch.nn.RNN``, ``LSTM``, ``GRU`` or their cells; a layer or a cell of
-            ncps; any module with ``forward(x, state) -> (y, state)``; a function ``f(x_t, state) -> state``; or a step
-            (returned as it is).
-        input_size: number of input channels; default: what the module says; 0 for a function.
-        state: the state to start in, nested as the module nests it, a batch of one. Needed by functions; default for a
-            module: what it starts in itself, found by a call without a state for modules that are not named above.
-        sequence: whether such a module takes x [batch, time, input], as layers do, or [batch, input], as cells do.
+            ncps; any other module with ``forward(x, state) -> (y, state)``; a function ``f(x_t, state) -> state``; or a
+            step (returned unchanged).
+        input_size: number of input channels; default: the module's attribute ``input_size``; 0 for a function.
+        state: the initial state, nested as the module nests it, for a batch of one. Required for functions; default for
+            a module: its own initial state (of other modules, zeros like the state that a call without a state
+            returns).
+        sequence: whether other modules accept x [batch, time, input], as layers do (default: True), or [batch, input],
+            as cells do.
 
     Returns:
         The system as a function on flat states.
 
     Raises:
-        ValueError: a bidirectional module, one with active dropout, or one whose input size or state size is unknown.
+        ValueError: the module is bidirectional or has active dropout, or its input size or state size is unknown.
 
     Example:
         >>> step = as_step(nn.LSTM(3, 8, num_layers=2))
@@ -44,7 +46,7 @@ def as_step(system: Any, *, input_size: int | None = None, state: State = None, 
         return system
     if not isinstance(system, nn.Module):
         if state is None:
-            raise UserError("a function needs state: the state to start in, a batch of one")
+            raise UserError("a function needs state: pass the initial state, a batch of one")
         return _make_step(
             lambda x_t, before: _duplicate_state(system(x_t, before)), state, 0 if input_size is None else input_size
         )
@@ -82,7 +84,10 @@ def _resolve_module(module: nn.Module, input_size: int, state: State, sequence: 
 
 def _wrap_torch_layer(layer: nn.RNNBase) -> tuple[Call, State]:
     if layer.bidirectional:
-        raise UserError("a bidirectional layer has no single step: its states run both ways through time")
+        raise UserError(
+            "a bidirectional layer has no single time step, since it runs both ways through time: pass a layer with "
+            "bidirectional=False"
+        )
     time = 1 if layer.batch_first else 0
 
     def call(x_t: Tensor, state: State) -> tuple[Tensor, State]:
@@ -137,7 +142,7 @@ def _make_zeros(module: nn.Module, *shape: int) -> Tensor:
 def _find_input_size(module: Any) -> int:
     size = getattr(module, "input_size", getattr(module, "sensory_size", None))
     if not isinstance(size, int):
-        raise UserError(f"{type(module).__name__} does not say how many channels its input has: pass input_size")
+        raise UserError(f"{type(module).__name__} has no attribute input_size: pass input_size to as_step")
     return size
 
 
@@ -145,4 +150,4 @@ def _refuse_dropout(module: nn.Module) -> None:
     for part in module.modules():
         rate = part.p if isinstance(part, nn.modules.dropout._DropoutNd) else getattr(part, "dropout", 0.0)
         if part.training and isinstance(rate, float) and rate > 0:
-            raise UserError(f"{type(part).__name__} drops units at random: call .eval() on the module first")
+            raise UserError(f"expected a deterministic module, got active {type(part).__name__}: call .eval() first")

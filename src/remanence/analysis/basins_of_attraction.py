@@ -16,21 +16,21 @@ from remanence.errors import UserError
 from remanence.extras import require_extra
 
 Region = tuple[tuple[float, float], tuple[float, float]]
-SECTIONS, CUTS = 16, 8  # of a stretch in which the border lies: 16^-8 of a cell is left
-NEAR = 1e-2  # of the distance between attractors: so near, a state has arrived
+SECTIONS, CUTS = 16, 8  # the interval that contains the border is divided by 16, 8 times: 16^-8 of a cell
+NEAR = 1e-2  # a state has arrived at this fraction of the smallest distance between attractors
 PALE = ("#cfe2f3", "#fce5cd", "#d9ead3", "#ead1dc", "#fff2cc", "#d9d2e9")
 
 
 @dataclass(frozen=True, eq=False)
 class Basins:
-    """Which attractor every state ends in.
+    """The attractor that each state of a grid converges to.
 
     Attributes:
         points: the fixed points.
-        region: ((lowest, highest) first component, (lowest, highest) second).
-        labels: [second component, first component], the index into ``points.attractors``; -1: none within
-            the steps, as on the separatrix itself.
-        separatrix: points on the border between two basins, found by nested sections, [border, 2].
+        region: ((lowest, highest) first component, (lowest, highest) second component).
+        labels: the index into ``points.attractors`` for each state, [second component, first component]; -1 for states
+            that reach no attractor within the simulated steps, such as those on the separatrix.
+        separatrix: points on the border between two basins, found by repeated subdivision, [border, 2].
     """
 
     points: FixedPoints
@@ -40,14 +40,17 @@ class Basins:
 
     @property
     def shares(self) -> Float[Tensor, " attractors"]:
-        """Of the region, by attractor."""
+        """The fraction of the region that belongs to each attractor."""
         return torch.stack([(self.labels == i).double().mean() for i in range(len(self.points.attractors))])
 
     def plot(self, axes: Any = None) -> Any:
-        """Basins in colours, the separatrix between them, and the fixed points.
+        """Plot the basins in colours, the separatrix between them, and the fixed points.
 
         Args:
             axes: matplotlib axes to draw on; default: those of a new figure.
+
+        Returns:
+            The axes.
         """
         with require_extra("analysis", "a picture"):
             from matplotlib.colors import ListedColormap
@@ -78,21 +81,21 @@ def basins(
     resolution: int = 100,
     steps: int = 3000,
 ) -> Basins:
-    """Simulate from a grid of states until they rest, and find the border between the basins by nested sections.
+    """Find the basins of attraction by simulating a grid of states, and the border between them by subdivision.
 
     Args:
-        system: what :func:`as_step` takes, its state of two numbers.
-        region: ((lowest, highest) first component, (lowest, highest) second).
-        x: the constant input; default: zeros.
-        points: its fixed points; default: searched for from states in the region.
-        resolution: states along each side.
-        steps: of the simulation, at most.
+        system: a system that :func:`as_step` accepts, with two state variables.
+        region: ((lowest, highest) first component, (lowest, highest) second component).
+        x: the constant input, [input]; default: zeros.
+        points: the fixed points; default: those found by :func:`fixed_points` from states in the region.
+        resolution: number of states along each side; default: 100.
+        steps: maximum number of simulated steps; default: 3000.
 
     Returns:
-        The attractor of every state on the grid, and the border between the basins.
+        The attractor of each state of the grid, and the border between the basins.
 
     Raises:
-        ValueError: a state of another size, or no attractor in the region.
+        ValueError: the state does not have two variables, or there is no attractor in the region.
 
     Example:
         >>> step = as_step(lambda x_t, h: torch.tanh(2 * h), state=torch.zeros(1, 2, dtype=torch.float64))
@@ -101,13 +104,13 @@ def basins(
     """
     step = as_step(system)
     if step.size != 2:
-        raise UserError(f"basins need a system of two state variables, this one has {step.size}")
+        raise UserError(f"basins expected a system with two state variables, got {step.size}")
     x = step.silence()[0] if x is None else x
     grid = _make_grid(region, resolution, x.dtype)
     if points is None:
         points = fixed_points(step, x, starts=grid.flatten(0, 1)[:: max(resolution**2 // 400, 1)].to(x.device))
     if not len(points.attractors):
-        raise UserError("no attractor found: try a larger region, or pass points")
+        raise UserError("no attractor found in the region: choose a larger one, or pass points")
 
     def label(h: Tensor) -> Tensor:
         return _find_attractors(step, x, h.to(x.device), points.attractors, steps).cpu()
@@ -117,7 +120,7 @@ def basins(
 
 
 def _make_grid(region: Region, resolution: int, dtype: torch.dtype) -> Tensor:
-    """Return the centres of the cells, [second, first, 2]."""
+    """Return the centres of the grid cells, [second, first, 2]."""
     middles = (torch.arange(resolution, dtype=dtype) + 0.5) / resolution
     first, second = (low + middles * (high - low) for low, high in region)
     return torch.stack(torch.meshgrid(first, second, indexing="xy"), -1)
@@ -141,7 +144,7 @@ def _find_attractors(step: Step, x: Tensor, h: Tensor, attractors: Tensor, steps
 
 
 def _find_border(label: Callable[[Tensor], Tensor], grid: Tensor, labels: Tensor) -> Tensor:
-    """Bisect between all neighbours on the grid that end in different attractors."""
+    """Subdivide the interval between each two adjacent states of the grid with different attractors."""
     ends = []
     for first, second in (((slice(None), slice(-1)), (slice(None), slice(1, None))), (slice(-1), slice(1, None))):
         differs = labels[first] != labels[second]
@@ -151,6 +154,6 @@ def _find_border(label: Callable[[Tensor], Tensor], grid: Tensor, labels: Tensor
     for _ in range(CUTS if len(left) else 0):
         between = left + inside * (right - left)
         same = label(between.flatten(0, 1)).view(SECTIONS - 1, -1) == of_left
-        section = same.cumprod(0).sum(0)[:, None]  # the last point from the left that still ends like it
+        section = same.cumprod(0).sum(0)[:, None]  # the last point with the same attractor as the left end
         left, right = left + section / SECTIONS * (right - left), left + (section + 1) / SECTIONS * (right - left)
     return (left + right) / 2

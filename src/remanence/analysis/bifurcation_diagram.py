@@ -1,4 +1,4 @@
-"""How the fixed points of a system change with one of its parameters."""
+"""Bifurcation diagrams: how the fixed points of a system depend on one of its parameters."""
 
 from collections.abc import Callable, Sequence
 from dataclasses import dataclass
@@ -18,8 +18,8 @@ class Bifurcation:
     """The fixed points for each value of a parameter.
 
     Attributes:
-        values: of the parameter, ascending.
-        branches: the fixed points for each.
+        values: values of the parameter, ascending.
+        branches: the fixed points for each value.
     """
 
     values: tuple[float, ...]
@@ -27,17 +27,20 @@ class Bifurcation:
 
     @property
     def changes(self) -> list[tuple[float, float]]:
-        """Neighbouring values between which number or kinds of the fixed points change."""
+        """Adjacent values between which the number or the kinds of fixed points change."""
         kinds = [sorted(each.kind.removeprefix("globally ") for each in found.verdicts) for found in self.branches]
         pairs = zip(self.values[:-1], self.values[1:], kinds[:-1], kinds[1:], strict=True)
         return [(low, high) for low, high, before, after in pairs if before != after]
 
     def plot(self, axes: Any = None, *, component: int = 0) -> Any:
-        """One component of every fixed point over the parameter: full where it attracts, hollow where it does not.
+        """Plot one component of the fixed points over the parameter: filled if stable, hollow if not.
 
         Args:
             axes: matplotlib axes to draw on; default: those of a new figure.
-            component: of the state.
+            component: index of the component of the state; default: 0.
+
+        Returns:
+            The axes.
         """
         axes = get_axes(axes)
         for look, (name, marker, face, edge) in enumerate(LOOKS):
@@ -64,13 +67,13 @@ def bifurcation(
     x: Float[Tensor, " input"] | None = None,
     **options: Any,
 ) -> Bifurcation:
-    """Search for the fixed points of a family of systems.
+    """Find the fixed points of a family of systems with one parameter.
 
     Args:
-        make: the system for a value of the parameter; anything that :func:`as_step` takes.
-        values: of the parameter.
-        x: the constant input; default: zeros.
-        options: what else :func:`fixed_points` takes.
+        make: a function from a value of the parameter to a system that :func:`as_step` accepts.
+        values: values of the parameter.
+        x: the constant input, [input]; default: zeros.
+        options: further keyword arguments of :func:`fixed_points`.
 
     Returns:
         The fixed points for each value of the parameter.

@@ -1,4 +1,4 @@
-"""Where the instruments draw."""
+"""Axes and colours of the instruments' plots."""
 
 from typing import Any
 
@@ -8,7 +8,7 @@ BLUE, ORANGE, GREEN, GREY = "#0072b2", "#d55e00", "#009e73", "#5a6169"
 
 
 def get_axes(axes: Any, columns: int = 1) -> Any:
-    """Return the axes to draw on: those given, or those of a new figure with ``columns`` in a row."""
+    """Return the given axes, or those of a new figure with ``columns`` axes in a row."""
     with require_extra("analysis", "a picture"):
         from matplotlib import pyplot
 

@@ -1,4 +1,4 @@
-"""Capacity of associative memories: how well they recall, by how much they hold."""
+"""Capacity of associative memories: quality of recall by the number of stored patterns."""
 
 from collections.abc import Callable, Sequence
 from dataclasses import dataclass
@@ -14,22 +14,25 @@ from remanence.errors import UserError
 
 @dataclass(frozen=True, eq=False)
 class CapacityCurve:
-    """Overlap of what is recalled with what was stored.
+    """Overlap of recalled with stored patterns, by the number of patterns.
 
     Attributes:
-        ratios: q = s / N, patterns over channels.
-        overlaps: mean of recalled times stored, over channels and patterns, [ratios, trials]: 1 if perfect, 0 by
-            chance.
+        ratios: q = s / N, the number of patterns over the number of channels.
+        overlaps: mean over channels and patterns of recalled times stored values, [ratios, trials]: 1 if recall is
+            perfect, 0 at chance.
     """
 
     ratios: Float[Tensor, " ratios"]
     overlaps: Float[Tensor, "ratios trials"]
 
     def capacity(self, overlap: float = 0.9) -> float:
-        """Interpolate the ratio at which the mean overlap falls below a level; NaN if it never does.
+        """Interpolate the ratio at which the mean overlap falls below a level.
 
         Args:
-            overlap: the least to be called recalled.
+            overlap: the level; default: 0.9.
+
+        Returns:
+            The ratio; NaN if the overlap never falls below the level.
         """
         mean, ratios = self.overlaps.mean(1).tolist(), self.ratios.tolist()
         for index, value in enumerate(mean):
@@ -41,10 +44,13 @@ class CapacityCurve:
         return float("nan")
 
     def plot(self, axes: Any = None) -> Any:
-        """Mean overlap over q, and each trial.
+        """Plot the overlap over q, for each trial and the mean.
 
         Args:
             axes: matplotlib axes to draw on; default: those of a new figure.
+
+        Returns:
+            The axes.
         """
         axes = get_axes(axes)
         axes.plot(self.ratios, self.overlaps, ".", color=BLUE, alpha=0.3, markersize=4)
@@ -66,25 +72,26 @@ def capacity_curve(
     trials: int = 5,
     seed: int = 0,
 ) -> CapacityCurve:
-    """Store random patterns of -1 and 1, cue the memory with each of them, distorted, and compare.
+    """Measure how well a memory recalls random patterns of -1 and 1 from distorted cues, by the number of patterns.
 
     Args:
-        make: an empty memory with ``store(patterns)`` that recalls when called: :class:`remanence.nn.Hopfield`,
-            :class:`remanence.nn.ModernHopfield`, :class:`remanence.nn.LinearAssociator`, the fast weights of a layer
-            (:class:`remanence.analysis.FastMemory`), or of your own. The sign of what it recalls counts.
-        size: N, its channels.
-        ratios: q = s / N, ascending.
-        values: channels of random values that the patterns, as keys, are stored with (``store(keys, values)``) and
-            recall; default: each pattern recalls itself.
-        distortion: share of the channels of a cue whose sign is wrong.
-        trials: independent sets of patterns.
-        seed: of the patterns and their distortion.
+        make: a function that returns an empty memory, whose method ``store(patterns)`` stores and which recalls when
+            called: :class:`remanence.nn.Hopfield`, :class:`remanence.nn.ModernHopfield`,
+            :class:`remanence.nn.LinearAssociator`, the fast weights of a layer
+            (:class:`remanence.analysis.FastMemory`), or your own. Only the signs of recalled values count.
+        size: number of channels N.
+        ratios: q = s / N, the number of patterns over the number of channels, ascending.
+        values: number of channels of random values, which are stored with the patterns as keys
+            (``store(keys, values)``); default: each pattern recalls itself.
+        distortion: fraction of the channels of a cue whose sign is flipped; default: 0.
+        trials: number of independent sets of patterns; default: 5.
+        seed: seed of the patterns and their distortion; default: 0.
 
     Returns:
-        The overlap of what is recalled with what was stored, for each ratio and trial.
+        The overlap of recalled with stored patterns, for each ratio and trial.
 
     Raises:
-        ValueError: a ratio that makes less than one pattern, or a distortion outside 0 ... 1.
+        ValueError: a ratio corresponds to less than one pattern, or the distortion is not between 0 and 1.
 
     Example:
         >>> from remanence.nn import Hopfield
@@ -94,7 +101,7 @@ def capacity_curve(
     """
     counts = [round(ratio * size) for ratio in ratios]
     if not counts or min(counts) < 1:
-        raise UserError(f"ratios of {size} channels must make at least one pattern each, got {list(ratios)}")
+        raise UserError(f"ratios must be at least 1 / {size}, that is at least one pattern each, got {list(ratios)}")
     if not 0 <= distortion <= 1:
         raise UserError(f"distortion must be between 0 and 1, got {distortion}")
     generator = torch.Generator().manual_seed(seed)
@@ -121,6 +128,6 @@ def _measure_overlap(
     else:
         stored = _draw_signs(generator, len(keys), values)
         memory.store(keys, stored)
-    # Exactly that share of every cue, at random places.
+    # Exactly this fraction of every cue, at random positions.
     wrong = torch.rand(keys.shape, generator=generator).argsort(1) < round(distortion * keys.shape[1])
     return float((memory(torch.where(wrong, -keys, keys)).sign() * stored).mean())

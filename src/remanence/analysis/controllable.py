@@ -1,4 +1,4 @@
-"""Controllability along a trajectory: which inputs can write which part of a memory."""
+"""Controllability along a trajectory: which inputs can change which part of a state."""
 
 from dataclasses import dataclass
 from typing import Any
@@ -11,17 +11,17 @@ from remanence.analysis.adapters import as_step
 from remanence.analysis.gramian import Gramian
 from remanence.errors import UserError
 
-CHUNK = 64  # steps that are linearised at once
+CHUNK = 64  # number of steps that are linearised at once
 
 
 @dataclass(frozen=True, eq=False)
 class Reach:
-    """The smallest change of the input that moves the last state into a direction.
+    """The smallest change of the input that moves the final state in a given direction.
 
     Attributes:
-        input: what to add to the input.
-        energy: ``Σ δx²`` of it.
-        missed: the share of the direction's length that no input reaches; 0: all of it is reached.
+        input: the change of the input, δx.
+        energy: its energy ``Σ δx²``.
+        missed: the fraction of the direction's length that no input can reach; 0 if all of it can be reached.
     """
 
     input: Float[Tensor, "batch time input"]
@@ -30,21 +30,27 @@ class Reach:
 
 
 class Controllability(Gramian):
-    """What small changes of the input do to the last state: ``response[t, k, i] = ∂h_T,i / ∂x_t,k``.
+    """The response of the final state to small changes of the input: ``response[t, k, i] = ∂h_T,i / ∂x_t,k``.
 
-    ``gramian`` is ``W = Σ_t Φ_t B_t B_tᵀ Φ_tᵀ`` with ``Φ_t = A_T ... A_{t+1}``. ``rank`` is how many directions of the
-    state the inputs can move, ``energy`` how much a channel writes into a number of the state. The eigenvector of a
-    large eigenvalue is a direction that little input reaches.
+    ``gramian`` is ``W = Σ_t Φ_t B_t B_tᵀ Φ_tᵀ`` with ``Φ_t = A_T ... A_{t+1}``. ``rank`` is the number of directions in
+    which inputs can move the state, and ``energy`` how strongly an input channel affects a component of the state. The
+    state moves easily along eigenvectors of large eigenvalues.
+
+    Attributes:
+        response: [batch, time, input, size].
     """
 
     channel = "input"
     title = "What inputs write"
 
     def reach(self, direction: Float[Tensor, "... size"]) -> Reach:
-        """Find the least-energy change of the input that moves the last state by ``direction``, to first order.
+        """Find the least-energy change of the input that moves the final state by ``direction``, to first order.
 
         Args:
-            direction: one for all rows of the batch, or one for each.
+            direction: the change of the state, [size] or [batch, size].
+
+        Returns:
+            The change of the input, its energy, and the part of the direction that cannot be reached.
         """
         M = self.matrix
         wanted = direction.to(M).expand(len(M), -1)
@@ -62,22 +68,22 @@ class Controllability(Gramian):
 def controllability(
     system: Any, x: Float[Tensor, "batch time input"], h: Float[Tensor, "batch size"] | None = None
 ) -> Controllability:
-    """Compute which directions of the last state the inputs of a trajectory can move, and how strongly.
+    """Compute in which directions, and how strongly, the inputs of a trajectory can move the final state.
 
-    The step is linearised at every point of the trajectory, by automatic differentiation, and the products of its
-    Jacobians are taken from the end. Where the system is linear and does not change this is the finite-horizon Gramian
+    The step is linearised at every point of the trajectory by automatic differentiation, and its Jacobians are
+    multiplied from the last one backwards. For a linear time-invariant system, this is the finite-horizon Gramian
     ``Σ_k A^k B Bᵀ (A^k)ᵀ``.
 
     Args:
-        system: what :func:`as_step` takes, best in float64.
-        x: the input that drives the trajectory.
-        h: the flat state to start in; default: the initial one.
+        system: a system that :func:`as_step` accepts, preferably in float64.
+        x: the input of the trajectory, [batch, time, input].
+        h: the flat state before the first step, [batch, size]; default: the initial state.
 
     Returns:
-        The response of the last state to the inputs, its Gramian, spectrum and rank.
+        The response of the final state to the inputs, its Gramian, spectrum and rank.
 
     Raises:
-        ValueError: a wrong shape, or a system without input.
+        ValueError: an argument has a wrong shape, or the system has no input.
 
     References:
         Kailath, Linear Systems, 1980, section 9.2 (time-variant Gramians).
@@ -89,7 +95,7 @@ def controllability(
     """
     step = as_step(system)
     if step.input_size == 0:
-        raise UserError("a system without input cannot be controlled: give as_step an input_size above 0")
+        raise UserError("a system without input cannot be controlled: pass as_step an input_size above 0")
     _, states = step.run(x, h)
     passed_on = torch.eye(step.size, dtype=x.dtype, device=x.device)  # Φ
     responses = []

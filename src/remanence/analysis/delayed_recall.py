@@ -1,4 +1,4 @@
-"""Retention: what can still be read out of the state k steps later."""
+"""Retention: what can be read from the state k steps after an input."""
 
 from collections.abc import Callable, Sequence
 from itertools import pairwise
@@ -33,26 +33,26 @@ def memory_capacity(
 ) -> RetentionCurve:
     """Measure Jaeger's memory capacity: how well a linear readout of h_t recovers the input u_{t-k}.
 
-    The first input channel gets u, independent and uniform in [-1, 1]. A ridge regression for every delay learns from
-    the first half of the states; the value is its squared correlation with u on the second half. The area under the
-    curve at k = 1, 2, 3 ... is the memory capacity, at most the size of the state.
+    The first input channel receives u, independent and uniform in [-1, 1]. For each delay, a ridge regression is fitted
+    on the first half of the states and evaluated on the second half by its squared correlation with u. The area under
+    the curve at k = 1, 2, 3 ... is the memory capacity, which is at most the size of the state.
 
     Args:
-        system: what :func:`as_step` takes.
-        delays: k.
-        steps: of each trial, after the washout.
-        washout: steps that are run before.
-        trials: independent inputs.
-        distractors: what the other input channels get: uniform in plus or minus this.
-        state_noise: standard deviation of what is added to the state after each step.
-        ridge: penalty on the weights of standardised states, a share of their number of samples.
-        seed: of input and noise.
+        system: a system that :func:`as_step` accepts.
+        delays: delays k, in steps; default: 1 to 50.
+        steps: number of steps of each trial, after the washout; default: 2000.
+        washout: number of steps before the measured ones; default: 200.
+        trials: number of trials with independent inputs; default: 5.
+        distractors: amplitude of the other input channels, which receive uniform noise; default: 0.
+        state_noise: standard deviation of noise added to the state after each step; default: 0.
+        ridge: penalty on the weights of the standardised states, per sample; default: 1e-8.
+        seed: seed of input and noise; default: 0.
 
     Returns:
         The squared correlation for each trial and delay; its area is the memory capacity.
 
     Raises:
-        ValueError: no input, or delays that are negative, not ascending, or too long for the washout and steps.
+        ValueError: the system has no input, or delays are negative, not ascending, or too long for washout and steps.
 
     References:
         Jaeger, Short term memory in echo state networks, GMD Report 152, 2001.
@@ -99,29 +99,30 @@ def retention(
     seed: int = 0,
     read: Callable[[Tensor], Tensor] = torch.clone,
 ) -> RetentionCurve:
-    """Measure how often a linear probe of the state identifies a symbol that was shown k steps earlier.
+    """Measure how often a linear probe of the state identifies a symbol that was presented k steps earlier.
 
-    Noise matters: without any, a probe reads differences of any smallness, and even a state that all but forgot is
-    read perfectly.
+    Noise matters: without noise, a probe detects arbitrarily small differences, and even an almost forgotten symbol is
+    identified perfectly.
 
     Args:
-        system: what :func:`as_step` takes.
-        symbols: the input for each; default: one for each input channel, 1 in it and 0 in the others.
-        delays: k.
-        samples: sequences of each trial, half of them for the probe to learn from (logistic regression).
-        trials: independent ones.
-        washout: steps before the symbol, with the same noise and distractors as those after it.
-        distractors: whether symbols at random follow, one a step; else zeros.
-        noise: standard deviation of what is added to every input.
-        state_noise: likewise to the state after each step.
-        seed: of symbols and noise.
-        read: what the probe is given of the flat states [batch, size]; default: all.
+        system: a system that :func:`as_step` accepts.
+        symbols: the input of each symbol, [symbols, input]; default: one-hot, one symbol per input channel.
+        delays: delays k, in steps; default: powers of 2 up to 128.
+        samples: number of sequences of each trial; the probe (logistic regression) is fitted on half of them; default:
+            400.
+        trials: number of independent trials; default: 5.
+        washout: number of steps before the symbol, with the same noise and distractors as those after it; default: 20.
+        distractors: whether random symbols follow, one per step; default: False, zeros follow.
+        noise: standard deviation of noise added to every input; default: 0.1.
+        state_noise: standard deviation of noise added to the state after each step; default: 0.
+        seed: seed of symbols and noise; default: 0.
+        read: a function of the flat states [batch, size] whose result the probe receives; default: the whole state.
 
     Returns:
         The accuracy of the probe for each trial and delay.
 
     Raises:
-        ValueError: fewer than two symbols, or delays that are negative or not ascending.
+        ValueError: there are fewer than two symbols, or delays are negative or not ascending.
 
     Example:
         >>> hold = as_step(lambda x_t, h: h + x_t, state=torch.zeros(1, 2), input_size=2)
@@ -132,7 +133,7 @@ def retention(
     _check_arguments(step, delays, None)
     symbols = torch.eye(step.input_size, dtype=torch.float64) if symbols is None else symbols.double().cpu()
     if len(symbols) < 2:
-        raise UserError(f"retention needs at least two different symbols, got {len(symbols)}: pass symbols")
+        raise UserError(f"retention needs at least two different symbols, got {len(symbols)}: pass more symbols")
     generator = torch.Generator().manual_seed(seed)
     total = trials * samples
     which = torch.randint(len(symbols), (total, washout + 1 + max(delays)), generator=generator)
@@ -156,7 +157,7 @@ def _run_driven(
     read: Callable[[Tensor], Tensor],
     kept: Sequence[int] | None = None,
 ) -> np.ndarray:
-    """Return what is read of the states after the steps that are kept (default: all), [batch, kept, size]."""
+    """Return the readings of the states after the ``kept`` steps (default: all), [batch, kept, size]."""
     h, states = step.initial_state(len(x)), []
     wanted = set(range(x.shape[1]) if kept is None else kept)
     for t, x_t in enumerate(x.to(h).unbind(1)):
@@ -170,13 +171,13 @@ def _run_driven(
 
 def _check_arguments(step: Step, delays: Sequence[int], longest: int | None) -> None:
     if step.input_size == 0:
-        raise UserError("a system without input has nothing to remember: retention needs an input")
+        raise UserError("a system without input has nothing to remember: pass as_step an input_size above 0")
     ascending = all(before < after for before, after in pairwise(delays))
     if not len(delays) or delays[0] < 0 or not ascending:
         raise UserError(f"delays must be ascending and not negative, got {list(delays)}")
     if longest is not None and delays[-1] > longest:
         raise UserError(
-            f"delays reach {delays[-1]}, but these steps allow at most {longest}: use more steps or washout"
+            f"delays must be at most {longest} with these steps and washout, got {delays[-1]}: increase one of them"
         )
 
 

@@ -1,4 +1,4 @@
-"""Empirical Gramians: from simulations with small perturbations, without any derivative."""
+"""Empirical Gramians, from simulations with small perturbations instead of derivatives."""
 
 from typing import Any
 
@@ -10,7 +10,7 @@ from remanence.analysis.adapters import as_step
 from remanence.analysis.controllable import Controllability
 from remanence.analysis.observable import Observability
 
-COPIED = 2**24  # numbers of perturbed inputs at a time
+COPIED = 2**24  # maximum number of elements of the perturbed inputs at a time
 
 
 @torch.no_grad()
@@ -21,16 +21,16 @@ def empirical_controllability(
     *,
     change: float = 1e-4,
 ) -> Controllability:
-    """Estimate :func:`controllability` by simulation: an impulse up and one down in every channel at every step.
+    """Estimate :func:`controllability` by simulation, with a positive and a negative impulse in each channel and step.
 
-    Half the difference of the two last states, over the size of the impulse, is the response. As the impulses shrink
-    it becomes the derivative; larger ones say what the linearisation leaves out.
+    The response is half the difference of the two final states, divided by the size of the impulse. For small impulses
+    it converges to the derivative; larger ones show what the linearisation neglects.
 
     Args:
-        system: what :func:`as_step` takes; it need not be differentiable.
-        x: the input that drives the trajectory.
-        h: the flat state to start in; default: the initial one.
-        change: the size of an impulse, in units of the input; in float32 take some 1e-2.
+        system: a system that :func:`as_step` accepts; it need not be differentiable.
+        x: the input of the trajectory, [batch, time, input].
+        h: the flat state before the first step, [batch, size]; default: the initial state.
+        change: the size of an impulse, in units of the input; default: 1e-4; use about 1e-2 in float32.
 
     Returns:
         The same quantities as :func:`controllability`, from finite differences.
@@ -71,13 +71,13 @@ def empirical_observability(
     *,
     change: float = 1e-4,
 ) -> Observability:
-    """Estimate :func:`observability` by simulation: every number of the first state is moved up, and down.
+    """Estimate :func:`observability` by simulation, with a positive and a negative change of each state component.
 
     Args:
-        system: what :func:`as_step` takes; it need not be differentiable.
-        x: the input that drives the trajectory.
-        h: the flat state to start in; default: the initial one.
-        change: how far each number is moved; in float32 take some 1e-2.
+        system: a system that :func:`as_step` accepts; it need not be differentiable.
+        x: the input of the trajectory, [batch, time, input].
+        h: the flat state before the first step, [batch, size]; default: the initial state.
+        change: the size of a change, in units of the state; default: 1e-4; use about 1e-2 in float32.
 
     Returns:
         The same quantities as :func:`observability`, from finite differences.

@@ -15,24 +15,24 @@ from remanence.analysis.stability import Verdict, judge
 from remanence.analysis.step import Step
 
 ITERATIONS = 200
-DETOUR = 200  # steps that a lost start is simulated
+DETOUR = 200  # number of steps that a lost start is simulated before it searches again
 TOLERANCE = {torch.float64: 1e-9, torch.float32: 1e-5}
-ORDER = 5  # up to which the speed may vanish at a point that is found as one
-SAME = 1e-4  # fixed points nearer to each other than this are one
+ORDER = 5  # points where the speed vanishes up to this order are merged to one
+SAME = 1e-4  # fixed points closer to each other than this are one and the same
 
 
 @dataclass(frozen=True, eq=False)
 class FixedPoints:
-    """Where the state stays, F(x, h) = h, in the order of how many starts led there.
+    """The fixed points F(x, h) = h of a system, in descending order of ``arrivals``.
 
     Attributes:
-        points: [points, size].
-        jacobians: ∂F/∂h there, [points, size, size].
-        eigenvalues: [points, size], the largest modulus first.
-        verdicts: what kind each one is.
-        arrivals: how many starts of the search led there, [points]. No measure of a basin: Newton's method is drawn to
-            unstable points too.
-        lost: starts of the search that led nowhere.
+        points: the fixed points, [points, size].
+        jacobians: ∂F/∂h at each point, [points, size, size].
+        eigenvalues: eigenvalues of the Jacobians, [points, size], the largest modulus first.
+        verdicts: the kind of each point.
+        arrivals: the number of starts from which the search reached each point, [points]. It does not measure a basin
+            of attraction: Newton's method also converges to unstable points.
+        lost: the number of starts from which the search reached no fixed point.
     """
 
     points: Float[Tensor, "points size"]
@@ -43,24 +43,30 @@ class FixedPoints:
     lost: int
 
     def of_kind(self, *kinds: str) -> Float[Tensor, "some size"]:
-        """Select the points with one of these verdicts.
+        """Select the points of the given kinds.
 
         Args:
-            kinds: as in :attr:`Verdict.kind`.
+            kinds: values of :attr:`Verdict.kind`.
+
+        Returns:
+            The points, [some, size].
         """
         chosen = [index for index, each in enumerate(self.verdicts) if each.kind in kinds]
         return self.points[chosen]
 
     @property
     def attractors(self) -> Float[Tensor, "some size"]:
-        """The asymptotically stable ones."""
+        """The asymptotically stable points, [some, size]."""
         return self.of_kind("asymptotically stable", "globally asymptotically stable")
 
     def plot(self, axes: Any = None) -> Any:
-        """The points, by kind, in the plane: as they are if the state has two numbers, else by principal components.
+        """Plot the points by kind, in the plane of the two state variables or of the first two principal components.
 
         Args:
             axes: matplotlib axes to draw on; default: those of a new figure.
+
+        Returns:
+            The axes.
         """
         axes = get_axes(axes)
         flat, name = self.points.cpu(), "component of the state"
@@ -70,7 +76,7 @@ class FixedPoints:
             centred, name = flat - flat.mean(0), "principal component"
             flat = centred @ torch.linalg.svd(centred, full_matrices=False).Vh[:2].T
             flat = torch.nn.functional.pad(flat, (0, 2 - flat.shape[1]))
-            flat = flat.where(flat.abs() > 1e-6 * flat.norm(), 0)  # points on one line: no picture of rounding errors
+            flat = flat.where(flat.abs() > 1e-6 * flat.norm(), 0)  # hide rounding errors of collinear points
         draw_points(axes, flat, self.verdicts)
         axes.set(xlabel=f"first {name}", ylabel=f"second {name}", title="Fixed points")
         if len(flat):
@@ -79,7 +85,7 @@ class FixedPoints:
 
 
 def draw_points(axes: Any, places: Tensor, verdicts: tuple[Verdict, ...]) -> None:
-    """Draw points [points, 2]: filled if they attract, hollow if they do not."""
+    """Draw points [points, 2], filled if stable, hollow if not."""
     for kind in dict.fromkeys(each.kind for each in verdicts):
         chosen = places[[index for index, each in enumerate(verdicts) if each.kind == kind]]
         if "asymptotically" in kind:
@@ -104,27 +110,29 @@ def fixed_points(
     steps: int = 3000,
     iterations: int = ITERATIONS,
 ) -> FixedPoints:
-    """Search for fixed points, linearise, and judge each one's stability.
+    """Find the fixed points of a system under a constant input, and classify their stability.
 
-    From every start by Newton's method and minimisation of the speed (batched); a start that ends where the state is
-    slow but does not stay is simulated for a while and tries again; duplicates are merged, and so are points near each
-    other between which the state stays too. The kind follows from the
-    eigenvalues of the Jacobian (all inside the unit circle: asymptotically stable; some outside: saddle, all outside:
-    unstable), or, where the largest modulus is 1, from simulation alone. A ball of starts around each point is
-    simulated, and the verdict says whether it agrees. Where a single point is found and every start ends there when
-    simulated, it is called globally asymptotically stable: strong evidence, no proof.
+    The search runs Newton's method and a minimisation of the speed ‖F(h) - h‖ from all starts at once. A start that
+    ends in a slow region without a fixed point is simulated for a number of steps and searches again. Duplicates are
+    merged, as are nearby points with only fixed points between them.
+
+    The kind of a point follows from the eigenvalues of its Jacobian (all inside the unit circle: asymptotically stable;
+    some outside: saddle; all outside: unstable) or, if the largest modulus is 1, from simulation alone. States in a
+    ball around each point are simulated, and the verdict tells whether they agree. If only one point is found and the
+    simulation from every start ends there, it is called globally asymptotically stable: evidence, not a proof.
 
     Args:
-        system: what :func:`as_step` takes, best in float64.
-        x: the constant input; default: zeros.
-        starts: where to start the search; or how many starts to draw, normally distributed around the initial state.
-        spread: their standard deviation.
-        radius: of the largest ball that is simulated around a point.
-        steps: of each simulation, at most.
-        iterations: of the search, at most.
+        system: a system that :func:`as_step` accepts, preferably in float64.
+        x: the constant input, [input]; default: zeros.
+        starts: the states to start from, [starts, size], or the number of starts to draw from a normal distribution
+            around the initial state; default: 256.
+        spread: standard deviation of that distribution; default: 1.
+        radius: radius of the largest ball that is simulated around a point; default: 0.1.
+        steps: maximum number of steps of each simulation; default: 3000.
+        iterations: maximum number of iterations of the search; default: 200.
 
     Returns:
-        The points, with Jacobian, eigenvalues and verdict of each.
+        The fixed points, with the Jacobian, the eigenvalues and the verdict for each.
 
     References:
         Sussillo and Barak 2013, Neural Computation 25 (search). Khalil, Nonlinear Systems, 2002, chapter 4, and Haykin,
@@ -161,14 +169,14 @@ def fixed_points(
 def _search(
     step: Step, x: Tensor, starts: Tensor, iterations: int, after: Callable[[Tensor], Tensor], tolerance: float
 ) -> tuple[Tensor, Tensor]:
-    """Return where each start ended, and how fast the state moves there."""
+    """Return the state at which each start ended, and the speed there."""
 
     def jacobian(h: Tensor) -> Tensor:
         return step.jacobian(x.expand(len(h), -1), h)
 
     h, norm = search(after, jacobian, starts, iterations, tolerance)
     lost = norm >= tolerance
-    if bool(lost.any()):  # in a place that is slow, but not a fixed point: again, from where the system itself goes
+    if bool(lost.any()):  # in a slow region without a fixed point: search again from where the simulation leads
         again = starts[lost]
         for _ in range(DETOUR):
             again = after(again)
@@ -179,12 +187,12 @@ def _search(
 def _merge_points(
     h: Tensor, norm: Tensor, after: Callable[[Tensor], Tensor], tolerance: float
 ) -> tuple[Tensor, Tensor]:
-    """Return the slowest point of each cluster, and the number of points in it."""
+    """Return the slowest point of each cluster, and the number of starts in the cluster."""
     rest, points, arrivals = h[norm.argsort()], [], []
     while len(rest):
         distance, scale = (rest - rest[0]).norm(dim=-1), 1 + rest[0].norm()
         near = distance < SAME * scale
-        # Around a point where F(h) - h vanishes to a high order, all that is near by is as slow as the tolerance asks.
+        # Around a point where F(h) - h vanishes to a high order, all nearby states are slower than the tolerance.
         doubtful = torch.nonzero(~near & (distance < 2 * tolerance ** (1 / ORDER) * scale))[:, 0]
         if len(doubtful):
             near[doubtful] = _is_slow_between(rest[0], rest[doubtful], after, tolerance)
@@ -197,7 +205,7 @@ def _merge_points(
 
 
 def _is_slow_between(point: Tensor, others: Tensor, after: Callable[[Tensor], Tensor], tolerance: float) -> Tensor:
-    """Whether the state stays all the way from a point to each of the others."""
+    """Return whether all states between a point and each of the others are slower than the tolerance."""
     between = torch.stack([point + share * (others - point) for share in (1 / 8, 1 / 4, 1 / 2, 3 / 4, 7 / 8)])
     moved = after(between.flatten(0, 1)).view_as(between) - between
     return (moved.norm(dim=-1) < tolerance).all(0)

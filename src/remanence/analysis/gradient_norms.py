@@ -1,4 +1,4 @@
-"""Gradient flow: how much of the gradient reaches an earlier state."""
+"""Gradient flow: how much of a loss's gradient reaches earlier states."""
 
 from collections.abc import Callable
 from dataclasses import dataclass
@@ -16,15 +16,15 @@ from remanence.nn.elman import Elman
 
 @dataclass(frozen=True, eq=False)
 class GradientFlow:
-    """Norms of the gradient over time, and what bounds them from above.
+    """Norms of the gradient over time, and upper bounds.
 
     Attributes:
         norms: ‖∂L/∂h_t‖ for t = 0 (the state before the first step) to T, [batch, time + 1].
-        jacobian_bound: ``b_t = d_t + ‖J_{t+1}‖ b_{t+1}``, J the Jacobian of the step, ‖·‖ its largest singular value,
-            d_t the part of the gradient that comes into h_t directly from L and not through later states. Where L looks
-            at the end only, that is ‖∂L/∂h_T‖ Π ‖J_k‖. None where it was not asked for.
-        weight_bound: the same with ‖W‖ ‖diag σ'‖ in the place of ‖J‖, as the theory of vanishing gradients has it; None
-            where the network is none of ``h = σ(W h + V x + b)``.
+        jacobian_bound: ``b_t = d_t + ‖J_{t+1}‖ b_{t+1}``, [batch, time + 1], where J is the Jacobian of the step, ‖·‖
+            its largest singular value, and d_t the norm of the gradient that h_t receives directly from L, not through
+            later states. If L depends only on the last state, this is ‖∂L/∂h_T‖ Π ‖J_k‖. None if not requested.
+        weight_bound: the same with ‖W‖ ‖diag σ'‖ instead of ‖J‖, as in the theory of vanishing gradients; None unless
+            the network is ``h = σ(W h + V x + b)``.
     """
 
     norms: Float[Tensor, "batch states"]
@@ -32,20 +32,26 @@ class GradientFlow:
     weight_bound: Float[Tensor, "batch states"] | None
 
     def horizon(self, share: float = 0.01) -> Float[Tensor, " batch"]:
-        """Count the steps back until the gradient falls below a fraction of its value at the last state it reaches.
+        """Count the steps, backwards in time, until the gradient falls below a fraction of its value at the last state.
 
-        For a loss at the end of the sequence. Infinite where it never does within the sequence.
+        Meant for a loss at the end of the sequence.
 
         Args:
-            share: of the norm at the latest state that the loss reaches.
+            share: the fraction of the norm at the last state with a gradient; default: 0.01.
+
+        Returns:
+            The number of steps, [batch]; infinite if the norm does not fall below the fraction.
         """
         return self._find_first(lambda ratio: ratio < share)
 
     def explodes(self, factor: float = 100.0) -> Float[Tensor, " batch"]:
-        """Count the steps back until the gradient exceeds a multiple of its last value; infinite if it never does.
+        """Count the steps, backwards in time, until the gradient exceeds a multiple of its value at the last state.
 
         Args:
-            factor: how many times; a gradient that is not finite counts as larger.
+            factor: the multiple; default: 100. A gradient that is not finite exceeds it.
+
+        Returns:
+            The number of steps, [batch]; infinite if the norm does not exceed the multiple.
         """
         return self._find_first(lambda ratio: ~(ratio <= factor))
 
@@ -59,10 +65,13 @@ class GradientFlow:
         return torch.tensor(steps, dtype=self.norms.dtype)
 
     def plot(self, axes: Any = None) -> Any:
-        """Norm and bounds over time, geometric means over the batch; a dotted line where the gradient is 1% of its end.
+        """Plot norm and bounds over time (geometric means over the batch), with a dotted line at the 1% horizon.
 
         Args:
             axes: matplotlib axes to draw on; default: those of a new figure.
+
+        Returns:
+            The axes.
         """
         axes = get_axes(axes)
         for values, name, colour, style in (
@@ -90,17 +99,17 @@ def gradient_flow(
     *,
     bound: bool = True,
 ) -> GradientFlow:
-    """Follow the gradient of a loss back through every state.
+    """Compute the norm of a loss's gradient with respect to every state of a sequence.
 
     Args:
-        system: what :func:`as_step` takes.
-        x: the input.
-        loss: ``loss(y, states)`` from the outputs [batch, time, ...] and the flat states after each step
-            [batch, time, size]. Where the output is not computed from the state after the step but beside it (as in
-            ``torch.nn.LSTM``, whose output is a copy of its h), only a loss of the states reaches the last state.
-        h: the flat state to start in; default: the initial one.
-        bound: whether to take the Jacobians that ``jacobian_bound`` is made of: where the state is large, they cost
-            far more than the gradient itself.
+        system: a system that :func:`as_step` accepts.
+        x: the input, [batch, time, input].
+        loss: a function ``loss(y, states)`` of the outputs [batch, time, ...] and the flat states after each step
+            [batch, time, size]. If a step computes its output beside the new state and not from it (as in
+            ``torch.nn.LSTM``, whose output is a copy of h), only a loss of the states has a gradient at the last state.
+        h: the flat state before the first step, [batch, size]; default: the initial state.
+        bound: whether to compute ``jacobian_bound``; default: True. For large states, its Jacobians cost far more than
+            the gradient itself.
 
     Returns:
         The norm of the gradient at every state, and its upper bounds.
@@ -118,7 +127,7 @@ def gradient_flow(
     before, after, direct = _run_with_gradients(step, x, loss, step.start(x, h))
     norms = [direct[-1].norm(dim=-1)]
     g = direct[-1]
-    # From the last step to the first: what came in directly, and what comes back through the step.
+    # From the last step to the first: the direct gradient, plus the gradient through the step.
     for earlier, later, own in zip(before[::-1], after[::-1], direct[-2::-1], strict=True):
         (through,) = torch.autograd.grad(later, earlier, g, materialize_grads=True)
         g = own + through
@@ -139,9 +148,9 @@ def _compute_jacobian_norms(step: Step, x: Tensor, states: Tensor) -> Tensor:
 def _run_with_gradients(
     step: Step, x: Tensor, loss: Callable[[Tensor, Tensor], Tensor], h: Tensor
 ) -> tuple[list[Tensor], list[Tensor], list[Tensor]]:
-    """Return the states before every step (detached), those after it, and the direct gradient of every state.
+    """Return the states before every step (detached), the states after it, and the direct gradient of every state.
 
-    The output of a step belongs to the state before it, where it is computed beside the new state.
+    If a step computes its output beside the new state, the output's gradient belongs to the state before the step.
     """
     before, after, outputs = [], [], []
     with torch.enable_grad(), torch.backends.cudnn.flags(enabled=False):
@@ -167,7 +176,7 @@ def _accumulate_bounds(direct: list[Tensor], factors: Tensor) -> Tensor:
 
 
 def _compute_weight_factors(system: Any, states: Tensor) -> Tensor | None:
-    """Compute ‖W‖ ‖diag σ'‖ of every step; σ' from the state after it: 1 - h² for tanh, 1 or 0 for ReLU."""
+    """Compute ‖W‖ ‖diag σ'‖ of every step, with σ' from the state after it: 1 - h² for tanh, 1 or 0 for ReLU."""
     weight: Any
     if isinstance(system, Elman | nn.RNNCell):
         weight = system.weight_hh

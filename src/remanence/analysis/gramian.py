@@ -1,4 +1,4 @@
-"""Gramians: how much energy goes from channels into states, or from states into channels."""
+"""Gramians: how much energy passes from channels to states, or from states to channels."""
 
 from dataclasses import dataclass
 from functools import cached_property
@@ -11,7 +11,7 @@ from torch import Tensor
 from remanence.analysis.canvas import BLUE, GREY, ORANGE, get_axes
 from remanence.extras import require_extra
 
-FLOOR = 1e-12  # of the largest energy: what a picture still shows
+FLOOR = 1e-12  # the smallest energy that a plot shows, relative to the largest
 
 
 @dataclass(frozen=True, eq=False)
@@ -19,7 +19,7 @@ class Gramian:
     """The response M of states to channels, or of channels to states, over time, and its Gramian ``W = Mᵀ M``.
 
     Attributes:
-        response: M; which derivative it is, its kind says.
+        response: M, [batch, time, channels, size]; a subclass defines which derivative it is.
     """
 
     response: Float[Tensor, "batch time channels size"]
@@ -29,41 +29,46 @@ class Gramian:
 
     @property
     def matrix(self) -> Float[Tensor, "batch rows size"]:
-        """M with time and channels as rows."""
+        """M as a matrix, with time and channels as rows."""
         return self.response.flatten(1, 2)
 
     @cached_property
     def gramian(self) -> Float[Tensor, "batch size size"]:
-        """``W = Mᵀ M``, the sum over time and channels."""
+        """The Gramian ``W = Mᵀ M``, a sum over time and channels."""
         return self.matrix.mT @ self.matrix
 
     @cached_property
     def spectrum(self) -> Float[Tensor, "batch size"]:
-        """Eigenvalues of W, descending: the squares of M's singular values, so that small ones survive rounding."""
+        """Eigenvalues of W, descending, computed as squared singular values of M, so that small ones are accurate."""
         values = torch.linalg.svdvals(self.matrix)
         return torch.nn.functional.pad(values, (0, self.matrix.shape[-1] - values.shape[-1])).square()
 
     @property
     def tolerance(self) -> Float[Tensor, " batch"]:
-        """What an eigenvalue must exceed to count: the square of NumPy's tolerance for the rank of M."""
+        """The threshold above which an eigenvalue counts: the square of NumPy's tolerance for the rank of M."""
         shape = self.matrix.shape[-2:]
         return (max(shape) * torch.finfo(self.response.dtype).eps) ** 2 * self.spectrum[:, 0]
 
     @property
     def rank(self) -> Int[Tensor, " batch"]:
-        """Eigenvalues of W that are not 0 but for rounding."""
+        """The rank of W: the number of eigenvalues above ``tolerance``."""
         return (self.spectrum > self.tolerance[:, None]).sum(-1)
 
     @cached_property
     def energy(self) -> Float[Tensor, "batch channels size"]:
-        """``Σ_t M²``: of each channel and each number of the state. Over all channels it is the diagonal of W."""
+        """``Σ_t M²`` for each channel and each component of the state; summed over channels, the diagonal of W."""
         return self.response.square().sum(1)
 
     def plot(self, axes: Any = None) -> Any:
-        """Energy of channels and states (mean over the batch), eigenvalues of W of the first row, and energy over time.
+        """Plot the energy by channel and state component, the eigenvalues of W, and the energy over time.
+
+        Energies are means over the batch; the eigenvalues are those of its first row.
 
         Args:
             axes: three matplotlib axes to draw on; default: those of a new figure.
+
+        Returns:
+            The axes.
         """
         pairs, values, time = axes = get_axes(axes, 3)
         draw_energy(pairs, self.energy.mean(0), f"{self.channel} channel")
@@ -83,7 +88,7 @@ class Gramian:
 
 
 def draw_energy(axes: Any, energy: Tensor, rows: str) -> None:
-    """Draw a heat map of rows and numbers of the state, by powers of 10."""
+    """Draw a heat map of rows and state components, on a logarithmic scale."""
     with require_extra("analysis", "a picture"):
         from matplotlib.ticker import MaxNLocator
 

@@ -14,7 +14,7 @@ from remanence.analysis.gramian import draw_energy
 from remanence.analysis.observable import Observability, observability
 from remanence.errors import UserError
 
-SHOWN = 8  # modes in a picture
+SHOWN = 8  # maximum number of modes in a plot
 
 
 @dataclass(frozen=True, eq=False)
@@ -22,12 +22,12 @@ class HankelModes:
     """How the state in the middle of a trajectory carries past inputs to later outputs.
 
     Attributes:
-        singular_values: of the map from small changes of past inputs to changes of later outputs, descending. Their
-            squares are the eigenvalues of the product of both Gramians.
-        modes: directions of the state, [mode, number], of length 1, by their singular values: the state into which the
-            past inputs of each singular direction lead. 0 where the singular value is.
-        past: what inputs wrote.
-        later: what outputs read.
+        singular_values: singular values of the map from small changes of past inputs to changes of later outputs,
+            [batch, size], descending. Their squares are the eigenvalues of the product of both Gramians.
+        modes: unit vectors in the state space, [batch, mode, size], ordered by singular value: the directions in which
+            the past inputs of each singular vector move the state. 0 where the singular value is 0.
+        past: controllability of the state in the middle by past inputs.
+        later: observability of the state in the middle by later outputs.
     """
 
     singular_values: Float[Tensor, "batch size"]
@@ -36,10 +36,13 @@ class HankelModes:
     later: Observability
 
     def plot(self, axes: Any = None) -> Any:
-        """Singular values, and the first modes, of the first row.
+        """Plot the singular values and the first modes of the first row of the batch.
 
         Args:
             axes: two matplotlib axes to draw on; default: those of a new figure.
+
+        Returns:
+            The axes.
         """
         values, modes = axes = get_axes(axes, 2)
         found = self.singular_values[0].cpu()
@@ -56,19 +59,19 @@ def hankel_modes(
     at: int | None = None,
     h: Float[Tensor, "batch size"] | None = None,
 ) -> HankelModes:
-    """Find the directions of the state that inputs have written by a time and outputs will read after it.
+    """Compute which directions of the state past inputs have written and later outputs will read.
 
     Args:
-        system: what :func:`as_step` takes, best in float64.
-        x: the input that drives the trajectory.
-        at: steps before the middle; default: half of them.
-        h: the flat state to start in; default: the initial one.
+        system: a system that :func:`as_step` accepts, preferably in float64.
+        x: the input of the trajectory, [batch, time, input].
+        at: the number of steps that count as past; default: half of them.
+        h: the flat state before the first step, [batch, size]; default: the initial state.
 
     Returns:
         Hankel singular values and modes, and both Gramians.
 
     Raises:
-        ValueError: no step before ``at`` or none after it.
+        ValueError: there is no step before or after ``at``.
 
     References:
         Moore 1981, IEEE Trans. Automatic Control 26 (balanced modes). Verriest and Kailath 1983, same 28 (where the
@@ -82,7 +85,7 @@ def hankel_modes(
     step = as_step(system)
     at = x.shape[1] // 2 if at is None else at
     if not 0 < at < x.shape[1]:
-        raise UserError(f"at must be 1 to {x.shape[1] - 1}, with steps before and after it, got {at}")
+        raise UserError(f"at must be 1 to {x.shape[1] - 1}, so that there are steps before and after it, got {at}")
     _, states = step.run(x[:, :at], h)
     past, later = controllability(step, x[:, :at], h), observability(step, x[:, at:], states[:, -1])
     written, read = (torch.linalg.qr(each.matrix, mode="r").R for each in (past, later))

@@ -1,4 +1,4 @@
-"""Holding: which neurons keep a value once it is there, and what arrives at them meanwhile."""
+"""Holding: which neurons keep a value after it was set, and the net input that they receive meanwhile."""
 
 from dataclasses import dataclass, replace
 from functools import cached_property
@@ -18,23 +18,24 @@ from remanence.nn.memory import Memory
 from remanence.nn.persistent import PersistentLinear
 from remanence.ops.firing.operation import fire
 
-MOST = 0.5  # of the time: from there on a neuron is said to hold
-NAMED = 40  # so many neurons still have room for their names
+MOST = 0.5  # a neuron that holds for more than this fraction of the time is a holder
+NAMED = 40  # maximum number of neurons whose names fit into a plot
 
 
 @dataclass(frozen=True, eq=False)
 class Holding:
-    """The values of neurons over time, what arrived at each, and when it held.
+    """The values and the net input of neurons over time, and when each neuron held its value.
 
     Attributes:
         values: n_t after each firing, [batch, time, neurons].
-        net_input: what arrived at the neuron when it fired, ``Σ_{i≠a} w_ai n_i + Σ_k u_ak x_k + b_a``, with the new
-            values of those that had fired before it in this step and the old ones of those that had not.
-        held: whether it held its value then.
-        weights: w, [receivers, senders]; 0 between neurons that do not hear each other.
+        net_input: the net input of each neuron when it fired, ``Σ_{i≠a} w_ai n_i + Σ_k u_ak x_k + b_a``, with the new
+            values of neurons that had already fired in this step and the previous values of the others, [batch, time,
+            neurons].
+        held: whether the neuron held its value in this step, [batch, time, neurons].
+        weights: w, [receivers, senders]; 0 without a connection.
         input_weights: u, [neurons, inputs].
-        order: the neuron that fires first, second, ...
-        outputs: the neurons that are read.
+        order: the indices of the neurons in the order of firing.
+        outputs: the indices of the neurons whose values are the output.
     """
 
     values: Float[Tensor, "batch time neurons"]
@@ -47,20 +48,23 @@ class Holding:
 
     @cached_property
     def share(self) -> Float[Tensor, " neurons"]:
-        """Of the steps of all sequences, those in which each neuron held."""
+        """The fraction of all steps of all sequences in which each neuron held, [neurons]."""
         return self.held.double().mean((0, 1))
 
     @property
     def holders(self) -> Int[Tensor, " holders"]:
-        """The neurons that hold for more than half of the time."""
+        """The indices of the neurons that hold for more than half of the time."""
         return torch.nonzero(self.share > MOST)[:, 0]
 
     def plot(self, axes: Any = None, *, sample: int = 0) -> Any:
-        """The values of one sequence over time, each neuron in units of its largest, those that hold most on top.
+        """Plot the values of one sequence over time, normalised by each neuron's largest value, best holders on top.
 
         Args:
             axes: matplotlib axes to draw on; default: those of a new figure.
-            sample: which sequence of the batch.
+            sample: index of the sequence in the batch; default: 0.
+
+        Returns:
+            The axes.
         """
         axes = get_axes(axes)
         ranked = self.share.argsort(descending=True, stable=True)
@@ -85,8 +89,11 @@ class Holding:
     def to_networkx(self) -> Any:
         """Convert to a ``networkx.DiGraph`` of the neurons 0, 1, ... and the inputs "x0", "x1", ...
 
-        Edges go from sender to receiver and have a ``weight``; neurons have ``place`` (0 fires first), ``sensory`` (it
-        hears an input), ``output``, ``share`` and ``holds``.
+        Edges go from sender to receiver and have a ``weight``. Neurons have the attributes ``place`` (position in the
+        order of firing), ``sensory`` (whether it receives an input), ``output``, ``share`` and ``holds``.
+
+        Returns:
+            The graph.
         """
         with require_extra("analysis", "a graph of neurons"):
             from remanence.analysis.neuron_graph import build_graph
@@ -94,10 +101,13 @@ class Holding:
         return build_graph(self)
 
     def graph(self, axes: Any = None) -> Any:
-        """Draw that graph; see :func:`remanence.analysis.neuron_graph.draw_graph`.
+        """Draw the graph of :meth:`to_networkx`; see :func:`remanence.analysis.neuron_graph.draw_graph`.
 
         Args:
             axes: matplotlib axes to draw on; default: those of a new figure.
+
+        Returns:
+            The axes.
         """
         with require_extra("analysis", "a picture"):
             from remanence.analysis.neuron_graph import draw_graph
@@ -114,29 +124,29 @@ def holding(
     tolerance: float = 0.01,
     away: float = 0.1,
 ) -> Holding:
-    """Find which neurons hold a value, and what their net input is meanwhile.
+    """Find which neurons hold a value, and their net input meanwhile.
 
-    With R_a the range of neuron a, the distance from its lowest to its highest value in all of the run, 0 among them,
-    it holds at step t where it keeps its value and that is not its rest at 0::
+    Let R_a be the range of neuron a: the difference between its highest and its lowest value in all sequences, 0
+    included. The neuron holds at step t if it keeps its value and this value is not its resting value 0::
 
         |n_t - n_{t-1}| ≤ tolerance R_a    and    |n_t| > away R_a
 
-    It is called a holder if it does so in more than half of all steps. A neuron that has the same value whatever
-    comes in, as one whose bias saturates it, holds as well: the values tell it from one that remembers.
+    It is called a holder if it holds in more than half of all steps. A neuron whose value is the same for all inputs,
+    such as one saturated by its bias, holds as well; its values distinguish it from one that remembers.
 
     Args:
-        layer: a :class:`~remanence.nn.PersistentLinear` or :class:`~remanence.nn.Fastlane`; of several ticks, every
+        layer: a :class:`~remanence.nn.PersistentLinear` or :class:`~remanence.nn.Fastlane`; with several ticks, each
             firing counts as a step.
-        x: the input that drives it.
-        h: the values to start with; default: zeros.
-        tolerance: how much a value that is held may change in a step, a share of the range.
-        away: how far from 0 it must be, a share of the range.
+        x: the input, [batch, time, input].
+        h: the initial values, [batch, neurons]; default: zeros.
+        tolerance: the largest change per step of a value that is held, as a fraction of the range; default: 0.01.
+        away: the smallest distance from 0 of a value that is held, as a fraction of the range; default: 0.1.
 
     Returns:
         The values and the net input of every neuron over time, and when it held.
 
     Raises:
-        ValueError: another layer, an input of a wrong shape, or a share outside 0 to 1.
+        ValueError: the layer is of another type, the input has a wrong shape, or a fraction is not between 0 and 1.
 
     Example:
         >>> layer = PersistentLinear(1, 1)
@@ -160,7 +170,7 @@ def holding(
 
 
 def _run_persistent(layer: PersistentLinear, x: Tensor, h: Tensor) -> tuple[Tensor, ...]:
-    """Return values, net input, weights, input weights, order and outputs, as in :class:`Holding`."""
+    """Return the first fields of :class:`Holding` except ``held``, for a :class:`PersistentLinear`."""
     everyone = torch.arange(layer.hidden_size, device=x.device)
     net_input = F.linear(x, layer.weight_ih, layer.bias)
     none = x.new_zeros(len(everyone), len(everyone))
@@ -168,7 +178,7 @@ def _run_persistent(layer: PersistentLinear, x: Tensor, h: Tensor) -> tuple[Tens
 
 
 def _run_fastlane(layer: Fastlane, x: Tensor, h: Tensor) -> tuple[Tensor, ...]:
-    """Return the same quantities for a :class:`Fastlane`."""
+    """Return the fields of :class:`Holding` except ``held``, for a :class:`Fastlane`."""
     w, u = layer.weights(), layer.input_weights()
     drive = F.linear(x.repeat_interleave(layer.ticks, 1), u, layer.bias)
     values, _ = fire(replace(layer.schedule, ticks=1), drive.permute(2, 1, 0).contiguous(), h.T.contiguous(), w)

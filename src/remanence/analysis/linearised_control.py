@@ -14,23 +14,23 @@ from remanence.analysis.stability import MARGIN
 from remanence.errors import UserError
 from remanence.extras import require_extra
 
-HORIZON = 100  # steps, at least, where the infinite sums diverge
+HORIZON = 100  # minimum number of steps to sum over if the infinite sums diverge
 
 
 @dataclass(frozen=True, eq=False)
 class LinearControl:
-    """``δh <- A δh + B δx``, ``δy = C δh + D δx`` near a fixed point; which states inputs reach and outputs tell apart.
+    """Controllability and observability of ``δh <- A δh + B δx``, ``δy = C δh + D δx`` near a fixed point.
 
     Attributes:
-        A, B, C, D: the linearisation, as python-control's ``StateSpace`` has it.
-        eigenvalues: of A, the largest modulus first.
-        horizon: steps that the Gramians sum over; None: all, to infinity.
+        A, B, C, D: the linearisation, in the convention of python-control's ``StateSpace``.
+        eigenvalues: eigenvalues of A, the largest modulus first.
+        horizon: number of steps that the Gramians sum over; None: infinitely many.
         controllability_gramian: ``Σ_k A^k B Bᵀ (A^k)ᵀ``.
         observability_gramian: ``Σ_k (A^k)ᵀ Cᵀ C A^k``.
-        controllable_rank: dimension of the subspace that inputs reach: the rank of ``[B, A B, A² B, ...]``, found
-            without its powers, whose columns soon differ by rounding only; a coupling under 4e-11 ‖A‖ (float64) is
-            none.
-        observable_rank: the same of ``[C; C A; C A²; ...]``.
+        controllable_rank: the dimension of the subspace that inputs can reach: the rank of ``[B, A B, A² B, ...]``,
+            computed without the powers of A, whose columns soon differ by rounding only. Couplings below 4e-11 ‖A‖ (in
+            float64) count as zero.
+        observable_rank: the rank of ``[C; C A; C A²; ...]``, computed in the same way.
     """
 
     A: Float[Tensor, "size size"]
@@ -56,7 +56,7 @@ class LinearControl:
 
     @property
     def gramian_ranks(self) -> tuple[int, int]:
-        """How many eigenvalues of each Gramian exceed rounding: less than the ranks where energies differ much."""
+        """The numerical ranks of both Gramians; lower than the ranks above if energies differ by many magnitudes."""
         found = (self.controllability_spectrum, self.observability_spectrum)
         limits = [len(each) * torch.finfo(each.dtype).eps * each[:1] for each in found]
         written, read = (int((each > limit).sum()) for each, limit in zip(found, limits, strict=True))
@@ -70,17 +70,20 @@ class LinearControl:
 
     @property
     def state_space(self) -> Any:
-        """The linearisation as python-control's ``StateSpace``, in steps: for Bode plots, regulators and the like."""
+        """The linearisation as a discrete-time ``StateSpace`` of python-control, for Bode plots or regulators."""
         with require_extra("analysis", "a linearisation as a state space"):
             import control
 
         return control.ss(*(each.cpu().numpy() for each in (self.A, self.B, self.C, self.D)), True)
 
     def plot(self, axes: Any = None) -> Any:
-        """Spectra of the Gramians; and how strongly each number of the state is written and read.
+        """Plot the spectra of the Gramians, and how strongly each component of the state is written and read.
 
         Args:
             axes: two matplotlib axes to draw on; default: those of a new figure.
+
+        Returns:
+            The axes.
         """
         values, numbers = axes = get_axes(axes, 2)
         for found, name, colour in (
@@ -107,23 +110,25 @@ def linear_control(
     *,
     horizon: int | None = None,
 ) -> LinearControl:
-    """Linearise at a fixed point: ranks and Gramians of controllability and observability, in discrete time.
+    """Linearise a system at a fixed point and compute ranks and Gramians of controllability and observability.
 
-    Where every eigenvalue of A is inside the unit circle the Gramians solve ``A W Aᵀ - W + B Bᵀ = 0`` (python-control's
-    ``dlyap``, which calls SciPy where slycot is not installed; its ``gram`` needs slycot). A memory that holds has
-    eigenvalues on the circle: there the sums diverge, and go over a horizon instead.
+    Time is discrete. If all eigenvalues of A are inside the unit circle, the Gramian W solves
+    ``A W Aᵀ - W + B Bᵀ = 0`` (python-control's ``dlyap``, which uses SciPy if slycot is not installed; its ``gram``
+    requires slycot). A memory that holds its state has eigenvalues on the unit circle; the infinite sums then diverge,
+    and finite sums over a horizon replace them.
 
     Args:
-        system: what :func:`as_step` takes, best in float64.
-        point: the fixed point, as :func:`fixed_points` finds it.
-        x_t: the constant input; default: zeros.
-        horizon: steps to sum over; default: to infinity where the sums converge, else 100 or the size of the state.
+        system: a system that :func:`as_step` accepts, preferably in float64.
+        point: the fixed point, [size], for example from :func:`fixed_points`.
+        x_t: the constant input, [input]; default: zeros.
+        horizon: number of steps to sum over; default: infinitely many if the sums converge, else 100 or the size of the
+            state, whichever is larger.
 
     Returns:
         The linearisation with its Gramians, their spectra and ranks.
 
     Raises:
-        ValueError: a wrong shape, or a horizon below 1, or so long that the sums overflow.
+        ValueError: an argument has a wrong shape, or the horizon is below 1 or so long that the sums overflow.
 
     References:
         Kailath, Linear Systems, 1980, chapters 2 and 6. Paige 1981, IEEE Trans. Automatic Control 26 (ranks).
@@ -171,11 +176,11 @@ def _compute_gramian(A: Tensor, B: Tensor, horizon: int | None) -> Tensor:
 
 def _count_reachable(A: Tensor, B: Tensor) -> int:
     """Compute the dimension of the smallest A-invariant subspace that contains B, by an orthogonal basis."""
-    # Rounding grows along the chain: at 200 states to 1e5 epsilons. A coupling weaker than this share of ‖A‖ is none.
+    # Rounding errors grow along the chain, to 1e5 epsilons at 200 states. Weaker couplings, relative to ‖A‖, are zero.
     rounding = torch.finfo(A.dtype).eps ** (2 / 3)
     found, new, size = A.new_zeros(len(A), 0), B, torch.linalg.matrix_norm(B, 2) if B.numel() else 0.0
     while new.shape[1] and found.shape[1] < len(A):
-        for _ in range(2):  # once leaves rounding behind
+        for _ in range(2):  # twice, because rounding errors remain after the first time
             new = new - found @ (found.T @ new)
         U, S, _ = torch.linalg.svd(new, full_matrices=False)
         basis = U[:, rounding * size < S]

@@ -1,4 +1,4 @@
-"""Lyapunov exponents: how fast nearby trajectories part or meet."""
+"""Lyapunov exponents: how fast nearby trajectories diverge or converge."""
 
 from dataclasses import dataclass
 from typing import Any
@@ -11,7 +11,7 @@ from remanence.analysis.adapters import as_step
 from remanence.analysis.canvas import BLUE, GREY, get_axes
 from remanence.errors import UserError
 
-CHUNK = 64  # steps whose Jacobians are taken at once
+CHUNK = 64  # number of steps whose Jacobians are computed at once
 
 
 @dataclass(frozen=True, eq=False)
@@ -19,8 +19,8 @@ class LyapunovExponents:
     """Lyapunov exponents, per unit of time.
 
     Attributes:
-        exponents: [batch, count], descending but for the noise of the estimate.
-        running: [batch, time, count], the mean up to each counted step: whether it has settled.
+        exponents: the exponents, [batch, count], descending up to the noise of the estimate.
+        running: the running mean up to each step, [batch, time, count], which shows whether the estimate has converged.
     """
 
     exponents: Float[Tensor, "batch count"]
@@ -28,7 +28,7 @@ class LyapunovExponents:
 
     @property
     def kaplan_yorke_dimension(self) -> Float[Tensor, " batch"]:
-        """D = j + (λ_1 + ... + λ_j) / |λ_{j+1}|, j the most exponents whose sum is not negative."""
+        """D = j + (λ_1 + ... + λ_j) / |λ_{j+1}|, where j is the largest number whose sum of exponents is at least 0."""
         ordered = self.exponents.sort(-1, descending=True).values
         sums = ordered.cumsum(-1)
         j = (sums >= 0).sum(-1, keepdim=True)
@@ -38,10 +38,13 @@ class LyapunovExponents:
         return dimension[:, 0]
 
     def plot(self, axes: Any = None) -> Any:
-        """The running means, averaged over the batch: they should end flat.
+        """Plot the running means, averaged over the batch; they are flat at the end if the estimate has converged.
 
         Args:
             axes: matplotlib axes to draw on; default: those of a new figure.
+
+        Returns:
+            The axes.
         """
         axes = get_axes(axes)
         steps = self.running.shape[1]
@@ -65,23 +68,24 @@ def lyapunov_exponents(
 ) -> LyapunovExponents:
     """Compute Lyapunov exponents along a trajectory, by repeated QR decomposition.
 
-    In the order of time, J_t the Jacobian of the step, Q_0 orthonormal::
+    With the Jacobian J_t of each step and an orthonormal Q_0::
 
         Q_{t+1} R_{t+1} = J_t Q_t,    λ_i = mean over t of log |R_ii| / time_step
 
     Args:
-        system: what :func:`as_step` takes, best in float64.
-        x: the input that drives it; for a system without input ``torch.zeros(batch, steps, 0)``.
-        h: the flat state to start in; default: the initial one.
-        count: how many exponents, the largest; default: all.
-        discard: steps at the start that do not count, in which trajectory and Q settle.
-        time_step: how long a step lasts.
+        system: a system that :func:`as_step` accepts, preferably in float64.
+        x: the input of the trajectory, [batch, time, input]; ``torch.zeros(batch, steps, 0)`` for a system without
+            input.
+        h: the flat state before the first step, [batch, size]; default: the initial state.
+        count: number of exponents to compute, the largest ones; default: all.
+        discard: number of initial steps to exclude, in which trajectory and Q converge; default: 0.
+        time_step: duration of a step; default: 1.
 
     Returns:
-        The exponents, and their running means.
+        The exponents and their running means.
 
     Raises:
-        ValueError: ``count`` or ``discard`` out of range.
+        ValueError: ``count`` or ``discard`` is out of range.
 
     References:
         Benettin et al. 1980, Meccanica 15, parts 1 and 2; Eckmann and Ruelle 1985, Rev. Mod. Phys. 57, section III.
@@ -98,7 +102,7 @@ def lyapunov_exponents(
     if not 1 <= count <= step.size:
         raise UserError(f"count must be 1 to {step.size}, the size of the state, got {count}")
     if not 0 <= discard < x.shape[1]:
-        raise UserError(f"discard must be 0 to {x.shape[1] - 1}, less than the steps, got {discard}")
+        raise UserError(f"discard must be 0 to {x.shape[1] - 1}, below the number of steps, got {discard}")
     q = torch.eye(step.size, dtype=h.dtype, device=h.device)[:, :count].expand(len(h), -1, -1)
     logs = []
     for part in x.split(CHUNK, 1):

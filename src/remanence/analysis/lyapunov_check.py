@@ -1,4 +1,4 @@
-"""Lyapunov functions: whether a candidate falls along the steps of a system."""
+"""Lyapunov functions: whether a candidate decreases along the trajectories of a system."""
 
 from collections.abc import Callable
 from dataclasses import dataclass
@@ -16,25 +16,25 @@ from remanence.errors import UserError
 from remanence.nn.hopfield import Hopfield
 
 Candidate = Callable[[Tensor], Tensor]
-ROUNDING = 64  # in units of the dtype's epsilon: changes of V so small are none
+ROUNDING = 64  # changes of V below this number of epsilons count as zero
 
 
 @dataclass(frozen=True, eq=False)
 class LyapunovCheck:
-    """What was seen of a candidate V at sampled states.
+    """Test of a candidate V at sampled states.
 
     Attributes:
-        states: the samples.
-        values: V there.
-        changes: ``V(F(h)) - V(h)``; 0 where it is rounding.
-        not_positive: samples other than the equilibrium with V ≤ 0; without an equilibrium none are looked for.
-        rising: samples where V rises.
-        staying: samples where V stays, though the state moves or there is an equilibrium to go to.
-        level: nothing speaks against V where it is below this: the least V of these samples, of the border of the
-            region and of states that a step takes out of it. Infinite where there are none, or no equilibrium.
-        holds: whether V is 0 at the equilibrium, else positive, and rises nowhere.
-        strict: whether it falls everywhere too.
-        verdict: what this means, in words.
+        states: the sampled states, [samples, size].
+        values: V at these states, [samples].
+        changes: ``V(F(h)) - V(h)``, [samples]; 0 if it is within rounding.
+        not_positive: samples other than the equilibrium with V ≤ 0; empty if no equilibrium was given.
+        rising: samples at which V increases.
+        staying: samples at which V does not change although the state moves or an equilibrium was given.
+        level: no sample contradicts V below this level: the smallest V of the samples above, of the border of the
+            region, and of states from which a step leaves the region. Infinite if there are none, or no equilibrium.
+        holds: whether V is 0 at the equilibrium, positive elsewhere, and increases nowhere.
+        strict: whether V also decreases everywhere.
+        verdict: the conclusion, in words.
     """
 
     states: Float[Tensor, "states size"]
@@ -49,10 +49,13 @@ class LyapunovCheck:
     verdict: str
 
     def plot(self, axes: Any = None) -> Any:
-        """Change of V in a step over V, for every sample; a dotted line at the level.
+        """Plot the change of V in a step over V for every sample, with a dotted line at the level.
 
         Args:
             axes: matplotlib axes to draw on; default: those of a new figure.
+
+        Returns:
+            The axes.
         """
         axes = get_axes(axes)
         values, changes = self.values.cpu(), self.changes.cpu()
@@ -77,27 +80,30 @@ def lyapunov_function(
     x: Float[Tensor, " input"] | None = None,
     samples: int = 10_000,
 ) -> LyapunovCheck:
-    """Search for states that contradict a candidate V: ``V(x̄) = 0``, else ``V(h) > 0`` and ``V(F(h)) < V(h)``.
+    """Search for states that contradict a candidate V for a Lyapunov function.
 
-    Without a point V is judged as an energy: no step may raise it, and it may stay only where the state rests. Samples
-    are evidence, no proof: a state between them may disagree. A ``nn.Hopfield`` brings its own energy, and corners of
-    the cube as its states.
+    It must satisfy ``V(x̄) = 0`` at the equilibrium, and ``V(h) > 0`` and ``V(F(h)) < V(h)`` elsewhere.
+
+    Without a point, V is tested as an energy: no step may increase it, and it may stay constant only where the state
+    does not move. Samples are evidence, not a proof: a state between them may contradict V. For a ``nn.Hopfield``, the
+    default candidate is its own energy, and the default states are corners of the cube.
 
     Args:
-        system: what :func:`as_step` takes, best in float64; or a ``nn.Hopfield``, whose step updates every unit
-            once, one after the other.
-        candidate: V, from states [batch, size] to values [batch].
-        region: where to sample: a (lowest, highest) for each number of the state, the radius of a ball around the
-            point, or the states themselves [states, size].
-        point: the equilibrium x̄ under x; default: none.
-        x: the constant input; default: zeros.
-        samples: how many states are drawn.
+        system: a system that :func:`as_step` accepts, preferably in float64; or a ``nn.Hopfield``, whose step updates
+            all units once, one after the other.
+        candidate: V, a function from states [batch, size] to values [batch].
+        region: the region to sample from: a (lowest, highest) for each component of the state, the radius of a ball
+            around the point, or the states themselves [states, size].
+        point: the equilibrium x̄ under x, [size]; default: none.
+        x: the constant input, [input]; default: zeros.
+        samples: number of states to draw; default: 10,000.
 
     Returns:
         The samples, those that contradict V, and a verdict.
 
     Raises:
-        ValueError: no candidate or region, a region of another size, or a point that is no equilibrium.
+        ValueError: the candidate or the region is missing, the region has a wrong size, or the point is not an
+            equilibrium.
 
     References:
         Khalil, Nonlinear Systems, 2002, section 4.1; LaSalle 1976, chapter 1 (discrete time). Hopfield 1982, PNAS 79.
@@ -114,7 +120,7 @@ def lyapunov_function(
         region = draw_corners(system, samples) if region is None else region
         system = _make_sweep_step(system)
     if candidate is None or region is None:
-        raise UserError("candidate and region are needed, except for a Hopfield network")
+        raise UserError("candidate and region are needed, except for a Hopfield network: pass both")
     step = as_step(system)
     x = step.silence()[0] if x is None else x
     if point is not None:
@@ -127,7 +133,7 @@ def lyapunov_function(
     changes = torch.where((later - values).abs() <= rounding * values.abs().maximum(later.abs()), 0, later - values)
     counts = _is_moving(h, after) if point is None else (h != point).any(1)
     low = counts & ~(values > 0) if point is not None else torch.zeros_like(counts)
-    rises, stays = counts & ~(changes <= 0), counts & (changes == 0)  # what is not finite rises
+    rises, stays = counts & ~(changes <= 0), counts & (changes == 0)  # a change that is not finite counts as a rise
     at_point = 0.0 if point is None else float(candidate(point[None])[0])
     if abs(at_point) <= rounding * float(values.abs().max()):
         at_point = 0.0
@@ -170,7 +176,7 @@ def _describe_evidence(h: Tensor, stays: Tensor, equilibrium: bool, level: float
 
 
 def _is_moving(h: Tensor, after: Tensor) -> Tensor:
-    """Return which states move; where V is flat, rounding hides moves as small as the root of epsilon."""
+    """Return which states move; where V is flat, rounding hides moves up to the square root of epsilon."""
     return (after - h).norm(dim=1) > _compute_threshold(h) * (1 + h.norm(dim=1))
 
 
@@ -180,7 +186,7 @@ def _compute_threshold(like: Tensor) -> float:
 
 def _check_equilibrium(step: Step, x: Tensor, point: Tensor) -> None:
     if point.shape != (step.size,):
-        raise UserError(f"expected a point [{step.size}], got {list(point.shape)}")
+        raise UserError(f"expected point to be of shape [{step.size}], got {list(point.shape)}")
     moved = float((step(x[None], point[None])[0] - point).norm())
     if not moved <= _compute_threshold(point) * (1 + float(point.norm())):
-        raise UserError(f"the point is not an equilibrium: a step moves it by {moved:.3g}; find one with fixed_points")
+        raise UserError(f"the point is not an equilibrium: a step moves it by {moved:.3g}; use one from fixed_points")

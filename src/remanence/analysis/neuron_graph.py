@@ -1,4 +1,4 @@
-"""Pictures of networks whose neurons hold: who hears whom, how strongly, and who keeps a value."""
+"""Graphs of neurons that hold values: their connections, weights, and how long each one holds."""
 
 from __future__ import annotations
 
@@ -19,11 +19,11 @@ if TYPE_CHECKING:
 
     from remanence.analysis.holding_neurons import Holding
 
-HEARD = 2  # edges into each neuron that are drawn, the strongest: more is a hairball
-DARK = 0.6  # a share of holding from which on the fill is too dark for black numbers
-NARROW = 6  # inches of a figure in which the legend goes one below the other
+HEARD = 2  # number of edges into each neuron that are drawn, the strongest ones
+DARK = 0.6  # a neuron that holds for more than this fraction of the time is too dark for a black number
+NARROW = 6  # width in inches below which the entries of the legend are in one column
 CENTRE = "centre"  # a node that is not drawn
-KINDS = {  # (hears an input, is read): marker and name
+KINDS = {  # (receives an input, is an output): marker and name
     (True, True): ("D", "hears inputs, is read"),
     (True, False): (">", "hears inputs"),
     (False, True): ("s", "is read"),
@@ -53,11 +53,13 @@ def build_graph(found: Holding) -> networkx.DiGraph:
 
 
 def draw_graph(found: Holding, axes: Axes) -> Axes:
-    """Draw the graph of neurons, the stronger an edge the thicker; of many edges the two strongest into each neuron.
+    """Draw the graph of neurons, with the width of an edge proportional to its weight.
 
-    Blue edges excite, orange ones inhibit. The fill of a neuron is the share of time that it holds, a thick rim marks
-    holders, the shape says whether it hears inputs and whether it is read. A neuron has its number and, where they
-    do not fire in that order, its place in it behind a colon (0 fires first). Small boxes are inputs.
+    If there are many edges, only the two strongest edges into each neuron are drawn. Blue edges are excitatory, orange
+    ones inhibitory. The fill of a neuron is the fraction of time in which it holds, a thick outline marks holders, and
+    the shape tells whether it receives inputs and whether it is an output. The label is the index of the neuron and, if
+    neurons do not fire in the order of their indices, a colon and its position in the order of firing (from 0). Small
+    boxes are inputs.
     """
     whole = build_graph(found)
     graph = _keep_strongest(whole)
@@ -92,7 +94,7 @@ def _keep_strongest(graph: networkx.DiGraph) -> networkx.DiGraph:
 
 
 def _compute_layout(graph: networkx.DiGraph) -> dict[Any, np.ndarray]:
-    """Place neurons the nearer, the stronger they are connected; none drifts away."""
+    """Compute positions, the closer the stronger the connection; a hidden node in the centre keeps all together."""
     pulled = networkx.Graph()
     strengths = [abs(weight) for _, _, weight in graph.edges(data="weight")]
     scale = max(strengths, default=1.0)
@@ -115,7 +117,7 @@ def _draw_edges(graph: networkx.DiGraph, places: Any, axes: Axes, size: float) -
 
 
 def _draw_neurons(graph: networkx.DiGraph, places: Any, axes: Axes, size: float) -> list[Line2D]:
-    """Draw them; what the legend says."""
+    """Draw the neurons and return the entries of the legend."""
     with require_extra("analysis", "a picture"):
         from matplotlib import rcParams
         from matplotlib.lines import Line2D

@@ -6,24 +6,25 @@ from contextlib import contextmanager
 import torch
 from torch import Tensor
 
-DAMPING = 1e-2, 1e-12, 1e12  # at first, least, most
+DAMPING = 1e-2, 1e-12, 1e12  # initial value, minimum, maximum
 SHRINK, GROW = 0.2, 5.0
-GOOD = 0.5  # a step that makes the speed so many times smaller needs no comparison with another
-REACHED = 1e-4  # of the tolerance: nearer to a root no row needs to be
+GOOD = 0.5  # a step that reduces the speed by this factor is taken without comparison
+REACHED = 1e-4  # a row whose speed is below this fraction of the tolerance is finished
 
 
 def search(
     step: Callable[[Tensor], Tensor], jacobian: Callable[[Tensor], Tensor], h: Tensor, iterations: int, tolerance: float
 ) -> tuple[Tensor, Tensor]:
-    """Search from every row for a state that does not move.
+    """Search for a fixed point from every row.
 
-    A row takes Newton's step, with the Jacobian of before as long as that at least halves its speed ``‖F(h) - h‖``.
-    Where a fresh one does not either, it takes the better of that and a damped step down the speed squared (Levenberg
-    and Marquardt); where both are faster than before, it stays and damps more. A row whose speed is below the
-    tolerance is done when a step does not halve it any more: it is as slow as rounding lets it be.
+    Each row takes Newton steps, reusing a Jacobian as long as that at least halves its speed ``‖F(h) - h‖``. If a
+    Newton step with a new Jacobian does not halve the speed, the row takes the better of that and a damped step that
+    descends the squared speed (Levenberg and Marquardt); if both increase the speed, it stays and increases the
+    damping. A row whose speed is below the tolerance is finished when a step no longer halves it, because only rounding
+    is left.
 
     Returns:
-        Where the rows ended, and ``‖F(h) - h‖`` there.
+        The final state of every row, and its speed ``‖F(h) - h‖``.
     """
     return _Search(step, jacobian, h.clone(), tolerance).run(iterations)
 
@@ -38,7 +39,7 @@ class _Search:
         self.norm = _compute_norm(self.residual)
         self.damping = torch.full_like(self.norm, DAMPING[0])
         self.settled = torch.zeros_like(self.norm, dtype=torch.bool)
-        self.factors: tuple[Tensor, Tensor] | None = None  # of J - I, where each row last had its Jacobian
+        self.factors: tuple[Tensor, Tensor] | None = None  # LU factors of J - I, at each row's last Jacobian
         self.factored = torch.zeros_like(self.settled)
 
     def run(self, iterations: int) -> tuple[Tensor, Tensor]:
@@ -56,7 +57,7 @@ class _Search:
         return self.h, self.norm
 
     def _try_chord(self, rows: Tensor) -> Tensor:
-        """Try Newton's step with an earlier Jacobian; return the rows for which it worked."""
+        """Try a Newton step with an earlier Jacobian; return the rows for which it reduced the speed enough."""
         served = torch.zeros_like(rows, dtype=torch.bool)
         place = torch.nonzero(self.factored[rows])[:, 0]
         if len(place) and self.factors is not None:
@@ -70,7 +71,7 @@ class _Search:
         A, b = self.jacobian(self.h[rows]), -self.residual[rows, :, None]
         A.diagonal(dim1=-2, dim2=-1).sub_(1)
         with _use_one_thread():
-            LU, pivots, _ = torch.linalg.lu_factor_ex(A)  # of a singular one the step is not finite
+            LU, pivots, _ = torch.linalg.lu_factor_ex(A)  # the step of a singular matrix is not finite
             newton = torch.linalg.lu_solve(LU, pivots, b)[..., 0]
         if self.factors is None:
             size, count = self.h.shape[1], len(self.h)
@@ -97,7 +98,7 @@ class _Search:
         self._damp(rows[~better], GROW)
 
     def _take(self, rows: Tensor, candidates: Tensor, below: Tensor) -> Tensor:
-        """Move the rows that are slower than ``below`` where they would go; which they are."""
+        """Move the rows to those candidates whose speed is less than ``below``; return which ones moved."""
         residual = self.step(candidates) - candidates
         norm = _compute_norm(residual)
         taken = norm < below
@@ -111,8 +112,8 @@ class _Search:
 
 @contextmanager
 def _use_one_thread() -> Iterator[None]:
-    # With several threads, MKL's LU decomposition of a batch of matrices above 128 never comes to an end, and that of
-    # single ones waits for threads that autograd's own have left spinning: a hundred times longer.
+    # With several threads, MKL's LU decomposition of a batch of matrices larger than 128 never returns, and that of
+    # single matrices competes with spinning threads of autograd, which takes a hundred times longer.
     threads = torch.get_num_threads()
     torch.set_num_threads(1)
     try:

@@ -1,4 +1,4 @@
-"""Observability along a trajectory: which outputs can read which part of a memory."""
+"""Observability along a trajectory: which outputs depend on which part of a state."""
 
 from typing import Any
 
@@ -12,21 +12,27 @@ from remanence.analysis.gramian import Gramian
 
 
 class Observability(Gramian):
-    """What small changes of the first state do to the outputs: ``response[t, k, i] = ∂y_t,k / ∂h_0,i``.
+    """The response of the outputs to small changes of the initial state: ``response[t, k, i] = ∂y_t,k / ∂h_0,i``.
 
-    ``gramian`` is ``W = Σ_t Φ_tᵀ C_tᵀ C_t Φ_t`` with ``Φ_t = A_{t-1} ... A_1``. ``rank`` is how many directions of the
-    state can be told from the outputs, ``energy`` how much of a number of the state an output channel shows. The
-    eigenvector of a large eigenvalue is a direction that is easy to read.
+    ``gramian`` is ``W = Σ_t Φ_tᵀ C_tᵀ C_t Φ_t`` with ``Φ_t = A_{t-1} ... A_1``. ``rank`` is the number of directions of
+    the state that outputs can distinguish, and ``energy`` how strongly an output channel depends on a component of the
+    state. Directions along eigenvectors of large eigenvalues are easy to read.
+
+    Attributes:
+        response: [batch, time, output, size].
     """
 
     channel = "output"
     title = "What outputs read"
 
     def read(self, direction: Float[Tensor, "... size"]) -> Float[Tensor, "batch output"]:
-        """Compute the energy ``Σ_t δy²`` in each output for a small ``direction`` of the first state, to first order.
+        """Compute the energy ``Σ_t δy²`` in each output if the initial state changes by ``direction``, to first order.
 
         Args:
-            direction: one for all rows of the batch, or one for each.
+            direction: the change of the state, [size] or [batch, size].
+
+        Returns:
+            The energy, [batch, output].
         """
         moved = direction.to(self.response).expand(len(self.response), -1)
         return torch.einsum("btki,bi->btk", self.response, moved).square().sum(1)
@@ -36,22 +42,22 @@ class Observability(Gramian):
 def observability(
     system: Any, x: Float[Tensor, "batch time input"], h: Float[Tensor, "batch size"] | None = None
 ) -> Observability:
-    """Compute which directions of the first state the outputs of a trajectory can distinguish, and how well.
+    """Compute which directions of the initial state the outputs of a trajectory can distinguish, and how well.
 
-    The step is linearised at every point of the trajectory, by automatic differentiation. Where the system is linear
-    and does not change this is the finite-horizon Gramian ``Σ_k (A^k)ᵀ Cᵀ C A^k``. The outputs of a model behind its
-    memory: ``as_step(memory).read_by(head)``.
+    The step is linearised at every point of the trajectory by automatic differentiation. For a linear time-invariant
+    system, this is the finite-horizon Gramian ``Σ_k (A^k)ᵀ Cᵀ C A^k``. To use the outputs of a model's head, pass
+    ``as_step(memory).read_by(head)``.
 
     Args:
-        system: what :func:`as_step` takes, best in float64.
-        x: the input that drives the trajectory.
-        h: the flat state to start in, the one that is read; default: the initial one.
+        system: a system that :func:`as_step` accepts, preferably in float64.
+        x: the input of the trajectory, [batch, time, input].
+        h: the flat state before the first step, [batch, size]; default: the initial state.
 
     Returns:
-        The response of the outputs to the first state, its Gramian, spectrum and rank.
+        The response of the outputs to the initial state, its Gramian, spectrum and rank.
 
     Raises:
-        ValueError: a wrong shape.
+        ValueError: an argument has a wrong shape.
 
     References:
         Kailath, Linear Systems, 1980, section 9.2 (time-variant Gramians).

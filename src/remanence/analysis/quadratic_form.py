@@ -1,4 +1,4 @@
-"""Quadratic Lyapunov functions, from the linearisation at a stable fixed point."""
+"""Quadratic Lyapunov functions from the linearisation at a stable fixed point."""
 
 from dataclasses import dataclass
 from typing import Any
@@ -13,20 +13,20 @@ from remanence.analysis.lyapunov_check import LyapunovCheck, lyapunov_function
 from remanence.errors import UserError
 from remanence.extras import require_extra
 
-ROUNDS = 50  # of sampling ever smaller level sets
-BEYOND = 1.5  # times the level: so far a picture shows
+ROUNDS = 50  # maximum number of rounds, each of which samples a smaller level set
+BEYOND = 1.5  # a plot shows V up to this multiple of the level
 
 
 @dataclass(frozen=True, eq=False)
 class QuadraticLyapunov:
-    """``V(h) = (h - x̄)ᵀ P (h - x̄)``, which falls along all steps near x̄.
+    """The function ``V(h) = (h - x̄)ᵀ P (h - x̄)``, which decreases along all trajectories near x̄.
 
     Attributes:
-        P: solves ``Aᵀ P A - P + Q = 0``.
-        point: x̄.
-        level: an estimate, from above, of the largest c for which V falls in all of ``V < c``.
-        check: the samples, up to 1.5 times the level.
-        verdict: what this means, in words.
+        P: the solution of ``Aᵀ P A - P + Q = 0``, [size, size].
+        point: the fixed point x̄, [size].
+        level: an upper estimate of the largest c such that V decreases everywhere in ``V < c``.
+        check: the sampled states, up to 1.5 times the level.
+        verdict: the conclusion, in words.
     """
 
     P: Float[Tensor, "size size"]
@@ -36,19 +36,29 @@ class QuadraticLyapunov:
     verdict: str
 
     def __call__(self, h: Float[Tensor, "batch size"]) -> Float[Tensor, " batch"]:
-        """Evaluate V."""
+        """Evaluate V.
+
+        Args:
+            h: flat states, [batch, size].
+
+        Returns:
+            V, [batch].
+        """
         return _evaluate(self.P, h - self.point)
 
     @property
     def half_axes(self) -> Float[Tensor, " size"]:
-        """Of the ellipsoid ``V = level``, descending: how far from the point it reaches."""
+        """The half-axes of the ellipsoid ``V = level``, descending."""
         return (self.level / torch.linalg.eigvalsh(self.P)).sqrt()
 
     def plot(self, axes: Any = None) -> Any:
-        """Change of V in a step over V, of states beyond the level too.
+        """Plot the change of V in a step over V, including states above the level.
 
         Args:
             axes: matplotlib axes to draw on; default: those of a new figure.
+
+        Returns:
+            The axes.
         """
         axes = self.check.plot(get_axes(axes))
         axes.set(title=f"Quadratic V falls below {self.level:.3g}")
@@ -65,24 +75,25 @@ def quadratic_lyapunov(
     reach: float = 10.0,
     samples: int = 10_000,
 ) -> QuadraticLyapunov:
-    """Solve the Lyapunov equation at a fixed point, and sample how far V falls.
+    """Solve the Lyapunov equation at a fixed point, and estimate by sampling how far from it V decreases.
 
-    V falls near the point for certain, ``V(F(h)) - V(h) = -(h - x̄)ᵀ Q (h - x̄)`` to second order. How far it does is
-    sampled: states inside ``V < c``, c falling to the least V that spoke against it, until none does.
+    Near the point, V is guaranteed to decrease: ``V(F(h)) - V(h) = -(h - x̄)ᵀ Q (h - x̄)`` to second order. Farther away,
+    states with ``V < c`` are sampled, and c is reduced to the smallest V that does not decrease, until all decrease.
 
     Args:
-        system: what :func:`as_step` takes, best in float64.
-        point: x̄, as :func:`fixed_points` finds it.
-        x: the constant input; default: zeros.
-        Q: symmetric and positive definite; default: the identity.
-        reach: how far from the point, at most, level sets are looked at.
-        samples: states in each round.
+        system: a system that :func:`as_step` accepts, preferably in float64.
+        point: the fixed point x̄, [size], for example from :func:`fixed_points`.
+        x: the constant input, [input]; default: zeros.
+        Q: a symmetric positive definite matrix, [size, size]; default: the identity.
+        reach: the largest distance from the point that is sampled; default: 10.
+        samples: number of states in each round; default: 10,000.
 
     Returns:
         P, and an estimate of the level below which V decreases.
 
     Raises:
-        ValueError: a point that is no equilibrium or whose linearisation is not stable, or a Q of another kind.
+        ValueError: the point is not an equilibrium, its linearisation is not stable, or Q is not symmetric and positive
+            definite.
 
     References:
         Khalil, Nonlinear Systems, 2002, sections 4.3 and 8.2 (level sets as estimates of the region of attraction).
@@ -127,7 +138,8 @@ def _solve_lyapunov_equation(A: Tensor, Q: Tensor) -> Tensor:
     radius = float(torch.linalg.eigvals(A).abs().max())
     if not radius < 1:
         raise UserError(
-            f"the linearisation is not stable there: largest |λ| {radius:.6g}; no quadratic V decreases around it"
+            f"the linearisation is not stable there: its largest |λ| is {radius:.6g}; pass a stable "
+            "fixed point, since no quadratic V decreases around this one"
         )
     P = torch.from_numpy(solve_discrete_lyapunov(A.T.cpu().numpy(), Q.cpu().numpy())).to(A)
     return (P + P.T) / 2

@@ -1,4 +1,4 @@
-"""Regions of the state space, and samples of them."""
+"""Regions of the state space, and samples from them."""
 
 from collections.abc import Callable, Sequence
 from dataclasses import dataclass
@@ -16,7 +16,7 @@ Region = Float[Tensor, "states size"] | Sequence[tuple[float, float]] | float
 
 @dataclass(frozen=True, eq=False)
 class Samples:
-    """States of a region, states of its border, and who is outside of it."""
+    """States in a region, states on its border, and a function that tells which states are outside."""
 
     states: Float[Tensor, "states size"]
     border: Float[Tensor, "border size"]
@@ -24,18 +24,18 @@ class Samples:
 
 
 def sample_region(region: Region, point: Tensor | None, step: Step, count: int) -> Samples:
-    """Draw from a region: a box, a ball around the point, or given states, which have no border."""
+    """Draw samples from a region: a box, a ball around the point, or given states, which have no border."""
     like, generator = step.initial_state(), torch.Generator().manual_seed(0)
     if isinstance(region, Tensor):
         if region.ndim != 2 or region.shape[1] != step.size:
-            raise UserError(f"expected states [states, {step.size}], got {list(region.shape)}")
+            raise UserError(f"expected a region of states [states, {step.size}], got {list(region.shape)}")
         return Samples(region.to(like), like[:0], lambda h: torch.zeros_like(h[:, 0], dtype=torch.bool))
     if isinstance(region, int | float):
         if point is None:
-            raise UserError("a region given as a radius needs point, its centre")
+            raise UserError("a region given as a radius needs point: pass the centre of the ball")
         return _sample_ball(region, point, count, generator)
     if len(region) != step.size:
-        raise UserError(f"expected a (lowest, highest) for each of {step.size} numbers of a state, got {len(region)}")
+        raise UserError(f"expected a (lowest, highest) for each of {step.size} state components, got {len(region)}")
     return _sample_box(torch.tensor(region, dtype=like.dtype, device=like.device), count, generator)
 
 

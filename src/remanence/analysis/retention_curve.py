@@ -1,4 +1,4 @@
-"""How well something is remembered, by how long ago it was."""
+"""Retention curves: how well an input can be read from the state, by the time since it was presented."""
 
 import math
 from dataclasses import dataclass
@@ -14,13 +14,13 @@ from remanence.extras import require_extra
 
 @dataclass(frozen=True, eq=False)
 class RetentionCurve:
-    """What a linear probe reads out of the state, by the delay since it was put in.
+    """How well a linear probe reads an input from the state, by the delay since that input.
 
     Attributes:
-        delays: steps since the input, ascending; 0: the state just after it.
-        values: on held-out data, for each trial, [trials, delays].
-        chance: what a guess gives.
-        measure: what the values are.
+        delays: number of steps since the input, ascending; 0 is the state just after it.
+        values: the measure on held-out data, [trials, delays].
+        chance: the value of a guess.
+        measure: the name of the measure.
     """
 
     delays: Int[Tensor, " delays"]
@@ -30,14 +30,17 @@ class RetentionCurve:
 
     @property
     def mean(self) -> Float[Tensor, " delays"]:
-        """Over trials."""
+        """The mean over trials, [delays]."""
         return self.values.mean(0)
 
     def band(self, confidence: float = 0.95) -> tuple[Float[Tensor, " delays"], Float[Tensor, " delays"]]:
-        """Compute the confidence band of the mean, by Student's t over trials; NaN with one trial.
+        """Compute the confidence band of the mean, by Student's t over trials.
 
         Args:
-            confidence: that it covers the mean at one delay.
+            confidence: the probability of covering the mean at each delay; default: 0.95.
+
+        Returns:
+            Lower and upper limits, [delays] each; NaN with one trial.
         """
         with require_extra("analysis", "a confidence band"):
             from scipy.stats import t
@@ -50,18 +53,18 @@ class RetentionCurve:
 
     @property
     def area(self) -> Float[Tensor, " trials"]:
-        """Σ (value - chance) / (1 - chance) over the delays, each counted for the steps since the one before it.
+        """Σ (value - chance) / (1 - chance) over delays, each weighted by the number of steps since the previous one.
 
-        Of squared correlations at the delays 1, 2, 3 ... this is the memory capacity.
+        For squared correlations at the delays 1, 2, 3 ..., this is the memory capacity.
         """
         steps = torch.diff(self.delays, prepend=self.delays[:1] - 1)
         return ((self.values - self.chance) / (1 - self.chance) * steps).sum(1)
 
     @property
     def half_life(self) -> float:
-        """The delay at which the mean, less chance, is half of what it is at the first one.
+        """The delay at which the mean above chance has fallen to half of its value at the first delay.
 
-        Infinite if it never is; NaN if nothing is read at the first one either.
+        Infinite if it never falls to half; NaN if the mean at the first delay is not above chance.
         """
         if self.mean[0] <= self.chance:
             return math.nan
@@ -74,10 +77,13 @@ class RetentionCurve:
         return math.inf
 
     def plot(self, axes: Any = None) -> Any:
-        """Mean and 95% band over the delay, and chance.
+        """Plot the mean with its 95% band over the delay, and chance.
 
         Args:
             axes: matplotlib axes to draw on; default: those of a new figure.
+
+        Returns:
+            The axes.
         """
         axes = get_axes(axes)
         low, high = self.band()

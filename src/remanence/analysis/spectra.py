@@ -1,4 +1,4 @@
-"""Spectra: the Jacobian of the step along a trajectory."""
+"""Spectra of the Jacobian of the step along a trajectory."""
 
 from dataclasses import dataclass
 from typing import Any
@@ -16,9 +16,9 @@ class Spectrum:
     """Eigenvalues and singular values of J_t = ∂h_{t+1}/∂h_t along a trajectory.
 
     Attributes:
-        jacobians: [batch, time, size, size], the row is the component that is changed.
+        jacobians: J_t, [batch, time, size, size]; rows are components of h_{t+1}.
         eigenvalues: [batch, time, size], the largest modulus first.
-        singular_values: [batch, time, size], descending: how much J_t stretches, and shrinks, a small difference.
+        singular_values: [batch, time, size], descending: the factors by which J_t stretches a small difference.
     """
 
     jacobians: Float[Tensor, "batch time size size"]
@@ -27,14 +27,17 @@ class Spectrum:
 
     @property
     def spectral_radius(self) -> Float[Tensor, "batch time"]:
-        """The largest modulus of an eigenvalue."""
+        """The largest modulus of an eigenvalue, [batch, time]."""
         return self.eigenvalues[..., 0].abs()
 
     def plot(self, axes: Any = None) -> Any:
-        """Eigenvalues of all steps in the complex plane; singular values of the first row over time.
+        """Plot the eigenvalues of all steps in the complex plane, and the singular values of the first row over time.
 
         Args:
             axes: two matplotlib axes to draw on; default: those of a new figure.
+
+        Returns:
+            The axes.
         """
         plane, time = axes = get_axes(axes, 2)
         found = self.eigenvalues.flatten().cpu()
@@ -59,12 +62,15 @@ def spectrum(
     """Compute the Jacobian of the step along a trajectory, with its eigenvalues and singular values.
 
     Args:
-        system: what :func:`as_step` takes.
-        x: the input that drives the trajectory.
-        h: the flat state to start in; default: the initial one.
+        system: a system that :func:`as_step` accepts.
+        x: the input of the trajectory, [batch, time, input].
+        h: the flat state before the first step, [batch, size]; default: the initial state.
 
     Returns:
         Jacobians, eigenvalues and singular values at every step.
+
+    Raises:
+        ValueError: an argument has a wrong shape.
 
     Example:
         >>> found = spectrum(torch.nn.GRU(3, 8), torch.randn(2, 5, 3))

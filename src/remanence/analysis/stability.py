@@ -1,4 +1,4 @@
-"""What kind of equilibrium a fixed point is: what its linearisation says, and what a simulation says to that."""
+"""Classification of fixed points by their linearisation, confirmed by simulation."""
 
 import math
 from dataclasses import dataclass
@@ -19,21 +19,22 @@ Kind = Literal[
     "undecided",
 ]
 DIRECTIONS = 32
-RADII = (1.0, 0.1, 0.01)  # of the largest ball
-LEFT = 10.0  # who gets so many radii away has left
-MARGIN = 1e-6  # how near to 1 the modulus of an eigenvalue counts as 1
+RADII = (1.0, 0.1, 0.01)  # radii of the balls, relative to the largest
+LEFT = 10.0  # a state at a distance of more radii than this has left the ball
+MARGIN = 1e-6  # moduli of eigenvalues closer to 1 than this count as 1
 
 
 @dataclass(frozen=True)
 class Verdict:
-    """What kind a fixed point is.
+    """The kind of a fixed point.
 
     Attributes:
-        kind: *uniformly stable*: who starts near stays near. *Convergent*: who starts near ends there. *Asymptotically
-            stable*: both; *globally* so if whoever starts anywhere ends there. *Saddle*: some directions lead in, some
-            out. *Unstable*: none of these. *Undecided*: neither linearisation nor simulation could tell.
-        confirmed: whether the simulation agrees.
-        reason: what was seen.
+        kind: *uniformly stable*: trajectories that start nearby stay nearby. *Convergent*: trajectories that start
+            nearby converge to the point. *Asymptotically stable*: both; *globally* so if all trajectories converge to
+            it. *Saddle*: attracting in some directions, repelling in others. *Unstable*: none of these. *Undecided*:
+            neither linearisation nor simulation could tell.
+        confirmed: whether the simulation agrees with the linearisation.
+        reason: the evidence, in words.
     """
 
     kind: Kind
@@ -42,36 +43,36 @@ class Verdict:
 
     @property
     def stable(self) -> bool:
-        """Whether who starts near stays near."""
+        """Whether trajectories that start nearby stay nearby."""
         return self.kind.endswith("stable") and self.kind != "unstable"
 
 
 @dataclass(frozen=True, eq=False)
 class Ball:
-    """What became of starts on spheres around a point, each [radii, directions], in units of the radius."""
+    """Results of simulations from spheres around a point, each [radii, directions], in units of the radius."""
 
     farthest: Tensor
     last: Tensor
 
 
 def judge(step: Step, x: Tensor, point: Tensor, eigenvalues: Tensor, radius: float, steps: int) -> Verdict:
-    """Judge one fixed point.
+    """Classify one fixed point.
 
     Args:
         step: the system.
-        x: its constant input, [input].
-        point: [size].
-        eigenvalues: of the Jacobian there, the largest modulus first.
-        radius: of the largest ball of starts.
-        steps: of the simulation, at most.
+        x: the constant input, [input].
+        point: the fixed point, [size].
+        eigenvalues: eigenvalues of the Jacobian at the point, the largest modulus first.
+        radius: radius of the largest ball of initial states.
+        steps: maximum number of simulated steps.
     """
     largest = float(eigenvalues[0].abs())
     if not math.isfinite(largest):
         return Verdict("undecided", False, "the Jacobian is not finite")
     if abs(largest - 1) <= MARGIN:
         return _judge_by_simulation(_simulate_ball(step, x, point, radius, steps), radius, steps)
-    # Three times what a factor of 1,000 takes along the slowest direction; and a state that is handed from one
-    # component to the next, as in a shift register, passes through all of them first.
+    # Three times the steps for a decay by 1,000 along the slowest direction; plus the number of components, because in
+    # a shift register the state passes through all of them first.
     needed = min(steps, 2 * len(point) + math.ceil(3 * math.log(1e3) / abs(math.log(max(largest, 1e-3)))))
     seen = _simulate_ball(step, x, point, radius, needed)
     if largest < 1:
@@ -98,7 +99,7 @@ def _judge_unstable(seen: Ball, eigenvalues: Tensor, radius: float, steps: int) 
 
 
 def _judge_by_simulation(seen: Ball, radius: float, steps: int) -> Verdict:
-    """Judge by simulation alone, where the largest modulus is 1 and the linearisation decides nothing."""
+    """Classify by simulation alone, because the largest modulus is 1 and the linearisation is inconclusive."""
     stays = bool((seen.farthest < LEFT).all())
     comes_back = bool((seen.last < 0.5).all(1).any())
     leaves = bool((seen.farthest[-1] > LEFT).any())

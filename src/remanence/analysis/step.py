@@ -1,4 +1,4 @@
-"""Any recurrent module as one function on flat state vectors, h_{t+1} = F(x_{t+1}, h_t)."""
+"""A recurrent module as a function on flat state vectors, h_{t+1} = F(x_{t+1}, h_t)."""
 
 from collections.abc import Callable, Iterator
 from dataclasses import dataclass, replace
@@ -12,18 +12,18 @@ from remanence._torch import pytree
 from remanence.errors import UserError
 from remanence.nn.memory import State
 
-COPIED = 2**24  # numbers that the state is copied to at a time for its Jacobian
+COPIED = 2**24  # maximum number of elements of the copies of the state from which a Jacobian is computed
 
 
 @dataclass(frozen=True, eq=False)
 class Step:
-    """One time step of a recurrent system, its state a vector; :func:`as_step` makes it of a module.
+    """One time step of a recurrent system as a function on flat states; :func:`as_step` creates it.
 
-    The rows of a batch must not see each other (no batch norm in training).
+    The rows of a batch must be independent of each other (no batch norm in training).
 
     Attributes:
-        function: ``function(x_t, state) -> (y_t, state)`` on the state as the module nests it.
-        initial: the state before anything was seen, nested, a batch of one.
+        function: a function ``function(x_t, state) -> (y_t, state)``, with the state nested as the module nests it.
+        initial: the initial state, nested, for a batch of one.
         input_size: number of input channels; 0 for a system without input.
     """
 
@@ -34,17 +34,25 @@ class Step:
     def __call__(
         self, x_t: Float[Tensor, "batch input"], h: Float[Tensor, "batch size"]
     ) -> Float[Tensor, "batch size"]:
-        """Return the state after this step."""
+        """Take one step.
+
+        Args:
+            x_t: the input of this step, [batch, input].
+            h: the flat state before it, [batch, size].
+
+        Returns:
+            The flat state after it.
+        """
         return self.advance(x_t, h)[1]
 
     def advance(
         self, x_t: Float[Tensor, "batch input"], h: Float[Tensor, "batch size"]
     ) -> tuple[Float[Tensor, "batch ..."], Float[Tensor, "batch size"]]:
-        """Take one step.
+        """Take one step and return its output, too.
 
         Args:
-            x_t: the input of this step.
-            h: the flat state before it.
+            x_t: the input of this step, [batch, input].
+            h: the flat state before it, [batch, size].
 
         Returns:
             The output of this step, and the flat state after it.
@@ -54,19 +62,22 @@ class Step:
 
     @property
     def size(self) -> int:
-        """Numbers in the state of one row."""
+        """The number of components of a flat state."""
         return sum(leaf[0].numel() for leaf in pytree.tree_leaves(self.initial))
 
     @property
     def dtype(self) -> torch.dtype:
-        """Of the state."""
+        """The dtype of the state."""
         return pytree.tree_leaves(self.initial)[0].dtype
 
     def initial_state(self, batch_size: int = 1) -> Float[Tensor, "batch size"]:
         """Return the initial state, flat.
 
         Args:
-            batch_size: rows, all the same.
+            batch_size: number of identical rows; default: 1.
+
+        Returns:
+            The flat state, [batch_size, size].
         """
         return self.flatten(self.initial).repeat(batch_size, 1)
 
@@ -74,15 +85,21 @@ class Step:
         """Concatenate the tensors of a state to one vector per row.
 
         Args:
-            state: nested as the module nests it.
+            state: a state, nested as the module nests it.
+
+        Returns:
+            The flat state, [batch, size].
         """
         return torch.cat([leaf.flatten(1) for leaf in pytree.tree_leaves(state)], 1)
 
     def unflatten(self, h: Float[Tensor, "batch size"]) -> State:
-        """Nest a flat state as the module does.
+        """Convert a flat state to a state that is nested as the module nests it.
 
         Args:
-            h: the flat state.
+            h: the flat state, [batch, size].
+
+        Returns:
+            The nested state.
         """
         leaves, nesting = pytree.tree_flatten(self.initial)
         parts = h.split([leaf[0].numel() for leaf in leaves], 1)
@@ -90,11 +107,14 @@ class Step:
         return pytree.tree_unflatten(shaped, nesting)
 
     def silence(self, batch_size: int = 1, steps: int | None = None) -> Tensor:
-        """Return an input of zeros, [batch, input] or [batch, steps, input].
+        """Return an input of zeros.
 
         Args:
-            batch_size: number of sequences in the batch.
-            steps: time steps; default: no time dimension.
+            batch_size: number of rows; default: 1.
+            steps: number of time steps; default: no time dimension.
+
+        Returns:
+            Zeros, [batch_size, input] or [batch_size, steps, input].
         """
         leaf = pytree.tree_leaves(self.initial)[0]
         time = () if steps is None else (steps,)
@@ -104,14 +124,17 @@ class Step:
     def run(
         self, x: Float[Tensor, "batch time input"], h: Float[Tensor, "batch size"] | None = None
     ) -> tuple[Float[Tensor, "batch time ..."], Float[Tensor, "batch later size"]]:
-        """Run over a sequence; return the outputs, and the states including the first (one more than outputs).
+        """Run over a sequence.
 
         Args:
-            x: the input.
-            h: the state to start in, flat; default: the initial one.
+            x: the input, [batch, time, input].
+            h: the flat state before the first step, [batch, size]; default: the initial state.
+
+        Returns:
+            The outputs, [batch, time, ...], and the states before and after all steps, [batch, time + 1, size].
 
         Raises:
-            ValueError: a wrong shape, or no time step.
+            ValueError: x has a wrong shape or dtype, or no time step.
         """
         states, outputs = [self.start(x, h)], []
         for x_t in x.unbind(1):
@@ -121,14 +144,17 @@ class Step:
         return torch.stack(outputs, 1), torch.stack(states, 1)
 
     def start(self, x: Tensor, h: Float[Tensor, "batch size"] | None) -> Float[Tensor, "batch size"]:
-        """Return the flat state to start in: the one given, or the initial one.
+        """Check an input, and return the flat state before its first step.
 
         Args:
-            x: the input, whose shape is checked.
-            h: the state; default: the initial one.
+            x: the input, [batch, time, input].
+            h: the flat state, [batch, size]; default: the initial state.
+
+        Returns:
+            ``h``, or the initial state.
 
         Raises:
-            ValueError: x is of a wrong shape or dtype, or has no time step.
+            ValueError: x has a wrong shape or dtype, or no time step.
         """
         if x.ndim != 3 or x.shape[1] == 0 or x.shape[2] != self.input_size or x.dtype != self.dtype:
             raise UserError(
@@ -141,7 +167,10 @@ class Step:
         """Return the same step with a readout applied to its output.
 
         Args:
-            readout: as the head of a model: from y_t [batch, ...] to the outputs [batch, outputs].
+            readout: a function from y_t [batch, ...] to outputs [batch, outputs], such as the head of a model.
+
+        Returns:
+            The step with this readout.
         """
 
         def function(x_t: Tensor, state: State) -> tuple[Tensor, State]:
@@ -153,23 +182,29 @@ class Step:
     def jacobian(
         self, x_t: Float[Tensor, "batch input"], h: Float[Tensor, "batch size"]
     ) -> Float[Tensor, "batch size size"]:
-        """Compute ∂F_i/∂h_j [i, j] at every row.
+        """Compute the Jacobian ∂F_i/∂h_j [i, j] at every row.
 
         Each row is copied once for every i, and all copies are differentiated in one backward pass.
 
         Args:
-            x_t: the input.
-            h: the flat state.
+            x_t: the input, [batch, input].
+            h: the flat state, [batch, size].
+
+        Returns:
+            The Jacobians, [batch, size, size].
         """
         parts = [_differentiate(self, self.size, *part)[0] for part in self._parts(x_t, h, self.size)]
         return torch.cat(parts)
 
     def linearise(self, x_t: Float[Tensor, "batch input"], h: Float[Tensor, "batch size"]) -> "Linearisation":
-        """Linearise the step in input and state, at every row.
+        """Linearise the step with respect to input and state, at every row.
 
         Args:
-            x_t: the input.
-            h: the flat state.
+            x_t: the input, [batch, input].
+            h: the flat state, [batch, size].
+
+        Returns:
+            The matrices of the linearisation.
         """
 
         def both(x_t: Tensor, h: Tensor) -> Tensor:
@@ -189,16 +224,15 @@ class Step:
 
 @dataclass(frozen=True, eq=False)
 class Linearisation:
-    """A step near a state and an input, at every row: ``δh' = A δh + B δx``, ``δy = C δh + D δx``.
+    """Linearisation of a step near a state and an input, at every row: ``δh' = A δh + B δx``, ``δy = C δh + D δx``.
 
-    The output of a step is that of the step which leaves the state, as in control engineering: where the network's
-    output is its new state, C is A.
+    As in control engineering, y is the output of the step that starts from h: if the output is the new state, C is A.
 
     Attributes:
-        A: ∂F/∂h.
-        B: ∂F/∂x.
-        C: ∂y/∂h, of the output made flat.
-        D: ∂y/∂x.
+        A: ∂F/∂h, [batch, size, size].
+        B: ∂F/∂x, [batch, size, input].
+        C: ∂y/∂h, [batch, output, size], with y flattened.
+        D: ∂y/∂x, [batch, output, input].
     """
 
     A: Float[Tensor, "batch size size"]
@@ -210,11 +244,11 @@ class Linearisation:
 def _differentiate(
     function: Callable[[Tensor, Tensor], Tensor], count: int, x_t: Tensor, h: Tensor, *, of_input: bool = False
 ) -> tuple[Tensor, ...]:
-    """Differentiate ``count`` results by the state, and by the input if wanted, [batch, count, ...]."""
+    """Differentiate ``count`` results with respect to the state, and optionally the input, [batch, count, ...]."""
     x_t, h = (each.detach().repeat_interleave(count, 0) for each in (x_t, h))
     by = [each.requires_grad_() for each in ((h, x_t) if of_input else (h,))]
     each = torch.eye(count, dtype=h.dtype, device=h.device).repeat(len(h) // count, 1)
-    with torch.enable_grad(), torch.backends.cudnn.flags(enabled=False):  # cuDNN has no gradient in eval mode
+    with torch.enable_grad(), torch.backends.cudnn.flags(enabled=False):  # cuDNN computes no gradients in eval mode
         rows = torch.autograd.grad(function(x_t, h), by, each, materialize_grads=True)
     return tuple(row.unflatten(0, (-1, count)) for row in rows)
 
@@ -223,7 +257,7 @@ def get_leaves(state: Any) -> list[Tensor]:
     """Return the tensors of a state.
 
     Raises:
-        ValueError: one that is no tensor of real numbers with a batch in front.
+        ValueError: the state contains anything but floating-point tensors with a batch dimension, or nothing.
     """
     leaves = pytree.tree_leaves(state)
     for leaf in leaves:

@@ -1,4 +1,4 @@
-"""Instruments for fast weights: what the matrix A holds, whether its inner loop settles, what is attended to."""
+"""Instruments for fast weights: the capacity of A, the convergence of the inner loop, and attention to past states."""
 
 from remanence.analysis.fast_weights.attention_form import FastAttention, fast_attention
 from remanence.analysis.fast_weights.dynamics import FastWeightsDynamics, fast_weights_dynamics

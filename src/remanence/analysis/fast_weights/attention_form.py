@@ -1,4 +1,4 @@
-"""Fast weights as attention: how strongly each past hidden state is called back."""
+"""Fast weights as attention: how strongly each past hidden state is read."""
 
 from collections.abc import Sequence
 from dataclasses import dataclass
@@ -16,11 +16,11 @@ from remanence.nn.fast_weights import FastWeights
 
 @dataclass(frozen=True, eq=False)
 class FastAttention:
-    """What is attended to, at every time step and inner step.
+    """The attention weights of a fast weights layer, at every time step and inner step.
 
     Attributes:
-        inner: η λ^{t-1-τ} (h_τ · h^s_t) for s = 0 ... S-1, [batch, inner, time, time]: the row is the reader t, the
-            column τ what it reads; 0 from the diagonal on.
+        inner: η λ^{t-1-τ} (h_τ · h^s_t) for s = 0 ... S-1, [batch, inner, time, time], with the reading step t as row
+            and the step τ that is read as column; 0 for τ ≥ t.
         states: h_τ, [batch, time, hidden]; ``inner[:, s] @ states`` is A_{t-1} h^s_t.
     """
 
@@ -29,20 +29,23 @@ class FastAttention:
 
     @property
     def weights(self) -> Float[Tensor, "batch time time"]:
-        """Those of the last reading, from which the layer's output is made."""
+        """The weights of the last inner step, from which the layer's output is computed, [batch, time, time]."""
         return self.inner[:, -1]
 
     def plot(self, axes: Any = None, *, symbols: Sequence[str] | None = None, row: int = 0, inner: int = -1) -> Any:
-        """Heat map of one sequence: who reads (down) whom (across).
+        """Plot a heat map of one sequence, with the reading step as row and the step that is read as column.
 
         Args:
             axes: matplotlib axes to draw on; default: those of a new figure.
-            symbols: one for each time step, to write beside it; default: its number.
-            row: which sequence of the batch.
-            inner: which inner step; default: the last.
+            symbols: a label for each time step; default: its index.
+            row: index of the sequence in the batch; default: 0.
+            inner: index of the inner step; default: the last.
+
+        Returns:
+            The axes.
 
         Raises:
-            ValueError: another number of symbols than of time steps.
+            ValueError: the number of symbols is not that of time steps.
         """
         weights = self.inner[row, inner].cpu()
         count = len(weights)
@@ -65,18 +68,18 @@ class FastAttention:
 def fast_attention(layer: FastWeights, x: Float[Tensor, "batch time input"]) -> FastAttention:
     """Compute the weights with which a fast weights layer attends to its past hidden states.
 
-    ``A_{t-1} h^s_t = Σ_{τ<t} η λ^{t-1-τ} (h_τ · h^s_t) h_τ``: attention with the hidden states as keys and values,
-    without a softmax, fading by λ a step. With ReLU no weight is negative.
+    ``A_{t-1} h^s_t = Σ_{τ<t} η λ^{t-1-τ} (h_τ · h^s_t) h_τ`` is attention without a softmax, with hidden states as keys
+    and values and weights that decay by λ per step. With ReLU, no weight is negative.
 
     Args:
-        layer: fast weights, from their initial state.
-        x: the input.
+        layer: a :class:`remanence.nn.FastWeights`, run from its initial state.
+        x: the input, [batch, time, input].
 
     Returns:
         The attention weights of every time step and inner step.
 
     Raises:
-        ValueError: another layer, or an input of the wrong shape.
+        ValueError: the layer is of another type, or the input has a wrong shape.
 
     References:
         Ba et al. 2016, arXiv:1610.06258, section 3, equation 3.

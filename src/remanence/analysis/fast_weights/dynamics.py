@@ -15,20 +15,20 @@ from remanence.nn.fast_weights import FastWeights
 
 @dataclass(frozen=True, eq=False)
 class FastWeightsDynamics:
-    """Spectrum and contraction along a trajectory; the inequalities are derived in :func:`fast_weights_dynamics`.
+    """Spectrum and contraction along a trajectory; :func:`fast_weights_dynamics` derives the inequalities.
 
     Attributes:
-        eigenvalues: of the Jacobian of (h, A), the largest modulus first, [batch, time, 2 hidden]; all its others,
-            N² - N of them, are λ.
+        eigenvalues: eigenvalues of the Jacobian of (h, A), the largest modulus first, [batch, time, 2 hidden]; its
+            other N² - N eigenvalues are λ.
         decay: λ.
-        contraction: the largest ratio of one inner step to the one before, ‖h^{s+1} - h^s‖ / ‖h^s - h^{s-1}‖, as
-            measured; h^{-1} = 0.
-        lipschitz: ρ_t = L ‖A_{t-1}‖, which no such ratio exceeds.
-        norm_bound: L η Σ_τ λ^{t-1-τ} ‖h_τ‖², which ρ_t does not exceed.
-        ceiling: L η max ‖h‖² / (1 - λ), which that does not exceed at any step; infinite for λ ≥ 1.
-        remaining: ‖h^S - h*‖, from the layer's output to the fixed point of the inner loop; NaN where it was not
-            reached.
-        remaining_bound: ρ^S / (1 - ρ) ‖h¹ - h⁰‖; infinite where ρ_t ≥ 1.
+        contraction: the largest measured ratio of consecutive inner steps, ‖h^{s+1} - h^s‖ / ‖h^s - h^{s-1}‖, with
+            h^{-1} = 0, [batch, time].
+        lipschitz: ρ_t = L ‖A_{t-1}‖, an upper bound of ``contraction``, [batch, time].
+        norm_bound: L η Σ_τ λ^{t-1-τ} ‖h_τ‖², an upper bound of ρ_t, [batch, time].
+        ceiling: L η max ‖h‖² / (1 - λ), an upper bound of ``norm_bound`` at all steps; infinite for λ ≥ 1.
+        remaining: ‖h^S - h*‖, the distance from the layer's output to the fixed point of the inner loop, [batch, time];
+            NaN if the fixed point was not reached.
+        remaining_bound: ρ^S / (1 - ρ) ‖h¹ - h⁰‖, an upper bound of ``remaining``; infinite if ρ_t ≥ 1.
     """
 
     eigenvalues: Complex[Tensor, "batch time values"]
@@ -42,25 +42,28 @@ class FastWeightsDynamics:
 
     @property
     def contracts(self) -> Bool[Tensor, "batch time"]:
-        """Whether ρ_t < 1, so that the inner loop must settle."""
+        """Whether ρ_t < 1, so that the inner loop is guaranteed to converge, [batch, time]."""
         return self.lipschitz < 1
 
     @property
     def settles(self) -> Bool[Tensor, "batch time"]:
-        """Whether the inner loop was seen to reach a fixed point."""
+        """Whether the inner loop was observed to reach a fixed point, [batch, time]."""
         return self.remaining.isfinite()
 
     @property
     def spectral_radius(self) -> Float[Tensor, "batch time"]:
-        """The largest modulus of an eigenvalue of the joint system, λ among them."""
+        """The largest modulus of an eigenvalue of the joint system, λ included, [batch, time]."""
         largest = self.eigenvalues[..., 0].abs()
         return largest.clamp_min(self.decay) if self.eigenvalues.shape[-1] > 2 else largest
 
     def plot(self, axes: Any = None) -> Any:
-        """The inner loop over time, medians over the batch: measured contraction and its bounds; the eigenvalues.
+        """Plot the measured contraction with its bounds over time (medians over the batch), and the eigenvalues.
 
         Args:
             axes: two matplotlib axes to draw on; default: those of a new figure.
+
+        Returns:
+            The axes.
         """
         time, plane = axes = get_axes(axes, 2)
         for values, name, colour, style in (
@@ -90,33 +93,35 @@ def fast_weights_dynamics(
 ) -> FastWeightsDynamics:
     """Analyse hidden state and fast weights as one system, and whether the inner loop contracts.
 
-    Within a time step the inner loop repeats ``T(v) = f(LN(W h + C x + b + A v))`` from ``h⁰ = T(0)``. ReLU and tanh
-    are 1-Lipschitz. LN divides by a standard deviation: for two of its inputs with σ and σ',
-    ``‖LN z - LN z'‖ ≤ max|gain| ‖z - z'‖ / √(σ σ')``, for the distance of two directions is at most that of the
-    vectors over the root of the product of their lengths (ε being one more coordinate). So one inner step is at most
-    ρ times the one before::
+    Within a time step, the inner loop iterates ``T(v) = f(LN(W h + C x + b + A v))`` from ``h⁰ = T(0)``. ReLU and tanh
+    are 1-Lipschitz. LN divides by a standard deviation: for two inputs with standard deviations σ and σ',
+    ``‖LN z - LN z'‖ ≤ max|gain| ‖z - z'‖ / √(σ σ')``, because the distance of two unit vectors is at most that of the
+    vectors, divided by the root of the product of their lengths (ε counts as one more coordinate). Therefore each inner
+    step is at most ρ times the previous one::
 
         ‖h^{s+1} - h^s‖ ≤ ρ ‖h^s - h^{s-1}‖,   ρ = L ‖A‖,   L = 1 without layer norm, max|gain| / min_s σ_s with it
 
-    with σ_s as measured along the loop. By the triangle inequality on ``A_t = η Σ_τ λ^{t-τ} h_τ h_τᵀ``::
+    with σ_s as measured in the loop. By the triangle inequality for ``A_t = η Σ_τ λ^{t-τ} h_τ h_τᵀ``::
 
         ‖A_t‖ ≤ η Σ_τ λ^{t-τ} ‖h_τ‖² ≤ η max ‖h‖² / (1 - λ)
 
-    The inner loop contracts if ``L η max‖h‖² < 1 - λ``. If ρ < 1, the steps still to come are a geometric series: there
-    is a fixed point h*, and after S inner steps ``‖h^S - h*‖ ≤ ρ^S / (1 - ρ) ‖h¹ - h⁰‖``. All are equalities if one and
-    the same h was written at every step (the last of them, in the limit of many) and the loop moves along it. Without
-    layer norm T contracts everywhere; with it, as far as the loop was followed.
+    The inner loop contracts if ``L η max‖h‖² < 1 - λ``. If ρ < 1, the remaining steps are bounded by a geometric
+    series: a fixed point h* exists, and after S inner steps ``‖h^S - h*‖ ≤ ρ^S / (1 - ρ) ‖h¹ - h⁰‖``. All bounds are
+    attained if the same h was written at every step (the last bound, in the limit of many steps) and the loop moves
+    along it. Without layer norm, T contracts everywhere; with it, only where the loop was measured.
 
     Args:
-        layer: fast weights, from their initial state; ``layer.double()`` measures small differences well.
-        x: the input.
-        iterations: inner steps to follow in search of the fixed point; the trajectory is that of the layer's own S.
+        layer: a :class:`remanence.nn.FastWeights`, run from its initial state; use ``layer.double()`` to measure small
+            differences.
+        x: the input, [batch, time, input].
+        iterations: number of inner steps in the search for the fixed point; default: 100. The trajectory is always that
+            of the layer's own S.
 
     Returns:
-        Eigenvalues, and measured and bounded contraction, along the trajectory.
+        Eigenvalues, measured contraction and its bounds along the trajectory.
 
     Raises:
-        ValueError: another layer, an input of the wrong shape, or fewer iterations than the layer has.
+        ValueError: the layer is of another type, the input has a wrong shape, or ``iterations`` is below the layer's S.
 
     References:
         Ba et al. 2016, arXiv:1610.06258, sections 2 to 4. Banach's fixed point theorem, with its a priori estimate.
@@ -149,7 +154,7 @@ def fast_weights_dynamics(
 
 
 def _compute_largest_ratio(path: Path, steps: Tensor) -> Tensor:
-    """Compute the largest ratio of an inner step to the one before, where rounding does not decide it."""
+    """Compute the largest ratio of consecutive inner steps, ignoring steps within rounding errors."""
     before, after = steps[..., :-1], steps[..., 1:]
     moving = before > _compute_threshold(path)
     ratios = after / before

@@ -1,4 +1,4 @@
-"""The fast weight matrix by itself, as an associative memory."""
+"""The fast weight matrix as an associative memory."""
 
 import torch
 from jaxtyping import Float
@@ -9,21 +9,22 @@ from remanence.nn.fast_weights import FastWeights
 
 
 class FastMemory:
-    """The matrix A of a layer as a memory for patterns, with the layer's own rule, λ and η.
+    """The matrix A of a layer as a memory for patterns, with the layer's learning rule, λ and η.
 
-    A pattern is written as a hidden state would be, ``A <- λ A + η h hᵀ``, and recalled by one reading, ``A h``. So it
-    is an autoassociative linear associator that forgets: with patterns of -1 and 1 a cue c of the pattern ξ_a, written
-    a patterns ago, finds::
+    A pattern is written like a hidden state, ``A <- λ A + η h hᵀ``, and recalled by reading once, ``A h``: an
+    autoassociative linear associator that forgets. With patterns of -1 and 1, a cue c of the pattern ξ_a, written a
+    patterns ago, recalls::
 
         A c / (η N) = λ^a ξ_a (ξ_a · c) / N + Σ_{b≠a} λ^b ξ_b (ξ_b · c) / N
 
-    the second sum being the crosstalk. For :func:`remanence.analysis.capacity_curve`, beside the other memories.
+    where the sum over b is crosstalk. Use it with :func:`remanence.analysis.capacity_curve` to compare it with the
+    other memories.
 
     Args:
-        layer: of which ``hidden_size``, ``decay`` and ``fast_learning_rate`` count.
+        layer: a :class:`remanence.nn.FastWeights`; only ``hidden_size``, ``decay`` and ``fast_learning_rate`` are used.
 
     Attributes:
-        weight: A [hidden_size, hidden_size], zero at first.
+        weight: A [hidden_size, hidden_size], initially zero.
 
     References:
         Ba et al. 2016, arXiv:1610.06258, sections 2 and 3.
@@ -43,13 +44,13 @@ class FastMemory:
 
     @torch.no_grad()
     def store(self, patterns: Float[Tensor, "items size"]) -> None:
-        """Write patterns, the last one last.
+        """Write patterns one after the other.
 
         Args:
-            patterns: what to write, one pattern per row, in this order.
+            patterns: the patterns, [items, hidden_size], in the order of writing.
 
         Raises:
-            ValueError: another number of channels.
+            ValueError: the patterns have a wrong shape.
         """
         self._check(patterns)
         A = self.weight[None]
@@ -58,10 +59,20 @@ class FastMemory:
         self.weight = A[0]
 
     def __call__(self, cues: Float[Tensor, "batch size"]) -> Float[Tensor, "batch size"]:
-        """Recall: A h."""
+        """Recall: compute A h.
+
+        Args:
+            cues: the cues h, [batch, hidden_size].
+
+        Returns:
+            The recalled patterns, [batch, hidden_size].
+
+        Raises:
+            ValueError: the cues have a wrong shape.
+        """
         self._check(cues)
         return cues.to(self.weight) @ self.weight.T
 
     def _check(self, patterns: Tensor) -> None:
         if patterns.ndim != 2 or patterns.shape[1] != self.layer.hidden_size:
-            raise UserError(f"expected [patterns, {self.layer.hidden_size}], got {list(patterns.shape)}")
+            raise UserError(f"FastMemory expected [patterns, {self.layer.hidden_size}], got {list(patterns.shape)}")

@@ -13,13 +13,14 @@ def compute_blocks(
 ) -> tuple[Float[Tensor, "batch time hidden hidden"], Float[Tensor, "batch time hidden hidden"]]:
     """Compute how the new hidden state h' depends on the previous state, at every point of a path.
 
-    With ``D_s`` the derivative of f(LN(·)) at the inner step s, they are built up along the inner loop::
+    With the derivative ``D_s`` of f(LN(·)) at the inner step s, both results are accumulated along the inner loop::
 
         G_0 = D_0 W      G_s = D_s (W + A G_{s-1})
         M_0 = 0          M_s = D_s (η ((h' · h^{s-1}) I + h' h^{s-1}ᵀ) + A M_{s-1})
 
     Returns:
-        ``G = ∂h'/∂h``, and ``M = η ∂h'/∂A · K``, where ``K v = v h'ᵀ + h' vᵀ`` is how h hᵀ changes as h' moves by v.
+        ``G = ∂h'/∂h``, and ``M = η ∂h'/∂A · K``, where ``K v = v h'ᵀ + h' vᵀ`` is the change of h' h'ᵀ when h' changes
+        by v.
     """
     count = layer.inner_steps
     D = _compute_slopes(layer, path.drives[:, :, : count + 1])
@@ -39,13 +40,13 @@ def compute_blocks(
 def compute_eigenvalues(layer: FastWeights, path: Path) -> Complex[Tensor, "batch time values"]:
     """Compute the 2 N eigenvalues of the joint Jacobian that are not always λ, the largest modulus first.
 
-    As ``A' = λ A + η h' h'ᵀ`` sees the past through λ A and h' alone, the Jacobian J [N + N², N + N²] is λ on A plus
-    something of rank N, and its determinant reduces (by that of a sum of low rank) to::
+    Since ``A' = λ A + η h' h'ᵀ`` depends on the past only through λ A and h', the Jacobian J [N + N², N + N²] is λ on A
+    plus a matrix of rank N, and the matrix determinant lemma gives::
 
         det(z I - J) = (z - λ)^{N² - N} det(z² I - z (λ I + G + M) + λ G)
 
-    the latter a polynomial of degree 2 N with matrix coefficients: its roots are the eigenvalues of its companion
-    matrix. So N = 100 takes matrices of 200 x 200, where J itself has 10,100 rows.
+    The roots of the last factor, a matrix polynomial, are the eigenvalues of its companion matrix. For N = 100, this
+    matrix is 200 x 200, whereas J has 10,100 rows.
     """
     G, M = compute_blocks(layer, path)
     identity = torch.eye(layer.hidden_size, dtype=G.dtype, device=G.device).expand_as(G)
@@ -57,14 +58,14 @@ def compute_eigenvalues(layer: FastWeights, path: Path) -> Complex[Tensor, "batc
 
 
 def compute_deviation(layer: FastWeights, drives: Float[Tensor, "*points hidden"]) -> Float[Tensor, "*points"]:
-    """Compute σ, by which layer norm divides; 1 without it."""
+    """Compute the standard deviation σ by which layer norm divides; 1 without layer norm."""
     if not isinstance(layer.norm, nn.LayerNorm):
         return drives.new_ones(drives.shape[:-1])
     return (drives.var(-1, correction=0) + layer.norm.eps).sqrt()
 
 
 def _compute_slopes(layer: FastWeights, drives: Tensor) -> Tensor:
-    """Compute D = ∂f(LN(z))/∂z, where LN's is ``diag(gain) (I - 1 1ᵀ/N - ẑ ẑᵀ/N) / σ``, ẑ = (z - mean) / σ."""
+    """Compute D = ∂f(LN(z))/∂z, with ∂LN/∂z = ``diag(gain) (I - 1 1ᵀ/N - ẑ ẑᵀ/N) / σ`` and ẑ = (z - mean) / σ."""
     active = layer.norm(drives)
     slope = 1 - active.tanh().square() if layer.nonlinearity == "tanh" else (active > 0).to(active)
     if not isinstance(layer.norm, nn.LayerNorm):

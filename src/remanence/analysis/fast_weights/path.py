@@ -1,4 +1,4 @@
-"""What a fast weights layer goes through: every inner step of every time step."""
+"""The trajectory of a fast weights layer, with every inner step of every time step."""
 
 from typing import NamedTuple
 
@@ -14,10 +14,10 @@ class Path(NamedTuple):
     """A trajectory; (h, A) is the state before each step.
 
     Attributes:
-        h: [batch, time, hidden].
-        A: [batch, time, hidden, hidden].
-        iterates: h⁰ ... h^n within the step; that with the index S is the layer's output.
-        drives: what f(LN(·)) made them of, W h + C x + b + A h^{s-1}.
+        h: hidden states, [batch, time, hidden].
+        A: fast weights, [batch, time, hidden, hidden].
+        iterates: h⁰ ... h^n within each step; the one at index S is the layer's output.
+        drives: the arguments of f(LN(·)), W h + C x + b + A h^{s-1}, one for each iterate.
     """
 
     h: Float[Tensor, "batch time hidden"]
@@ -28,16 +28,17 @@ class Path(NamedTuple):
 
 @torch.no_grad()
 def trace_path(layer: FastWeights, x: Float[Tensor, "batch time input"], iterations: int | None = None) -> Path:
-    """Run the layer from its initial state and keep everything.
+    """Run the layer from its initial state and keep all intermediate values.
 
     Args:
-        layer: fast weights.
-        x: the input.
-        iterations: inner steps to follow, at least those of the layer, which stay what its output comes from;
-            default: those.
+        layer: the layer.
+        x: the input, [batch, time, input].
+        iterations: number of inner steps to compute, at least the layer's ``inner_steps`` (which alone determine the
+            output); default: ``inner_steps``.
 
     Raises:
-        ValueError: no fast weights layer, an input of the wrong shape, too few iterations, or numbers that overflow.
+        ValueError: the layer is not a :class:`remanence.nn.FastWeights`, the input has a wrong shape, there are too few
+            iterations, or values overflow.
     """
     S = _check_arguments(layer, x, iterations)
     (h, A), states, loops = layer.initial_state(len(x)), [], []
@@ -73,6 +74,6 @@ def _refuse_overflow(states: list[tuple[Tensor, Tensor]]) -> None:
     for t, (_, A) in enumerate(states):
         if not bool(torch.linalg.matrix_norm(A).isfinite().all()):
             raise UserError(
-                f"the fast weights grow beyond what {A.dtype} holds before step {t} of the trajectory: use "
+                f"the fast weights grow beyond the range of {A.dtype} before step {t} of the trajectory: use "
                 "layer_norm=True, a smaller decay or fast_learning_rate, or a shorter or smaller input"
             )
