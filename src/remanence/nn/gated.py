@@ -1,6 +1,6 @@
 """LSTM and GRU with the weights of PyTorch's own layers."""
 
-from typing import no_type_check
+from typing import ClassVar, no_type_check
 
 import torch
 from torch import Tensor, nn
@@ -18,12 +18,20 @@ class _Gated(Memory):
     """Common part of ``LSTM`` and ``GRU``: weights in a PyTorch module, which ``torch.compile`` cannot trace."""
 
     rnn: nn.RNNBase
+    rnn_class: ClassVar[type[nn.LSTM] | type[nn.GRU]]
 
     steps_in_graph = False
 
-    def __init__(self, input_size: int, hidden_size: int, kind: type[nn.LSTM] | type[nn.GRU]):
+    def __init__(
+        self,
+        input_size: int,
+        hidden_size: int,
+        *,
+        device: Device = None,
+        dtype: torch.dtype | None = None,
+    ):
         super().__init__(input_size, hidden_size)
-        self.rnn = kind(self.input_size, self.hidden_size, batch_first=True)
+        self.rnn = self.rnn_class(self.input_size, self.hidden_size, batch_first=True)
         self._list_weights()
 
     def list_parameters(self) -> list[Tensor]:
@@ -74,15 +82,7 @@ class LSTM(_Gated):
         torch.Size([2, 5, 8])
     """
 
-    def __init__(
-        self,
-        input_size: int,
-        hidden_size: int,
-        *,
-        device: Device = None,
-        dtype: torch.dtype | None = None,
-    ):
-        super().__init__(input_size, hidden_size, nn.LSTM)
+    rnn_class = nn.LSTM
 
     def initial_state(self, batch_size: int) -> State:
         """Return (h, c), both zero."""
@@ -151,15 +151,7 @@ class GRU(_Gated):
         torch.Size([2, 5, 8])
     """
 
-    def __init__(
-        self,
-        input_size: int,
-        hidden_size: int,
-        *,
-        device: Device = None,
-        dtype: torch.dtype | None = None,
-    ):
-        super().__init__(input_size, hidden_size, nn.GRU)
+    rnn_class = nn.GRU
 
     def _run(self, x: Tensor, state: State, *, episodes: Episodes | None = None) -> tuple[Tensor, State]:
         weights = self.rnn.all_weights[0]

@@ -14,6 +14,10 @@ SMALL = {
     "sinkhorn": {"block": 4},
 }
 
+WAYS = [
+    (name, causal) for name in attention.methods for causal in (False, True) if not (causal and name == "linformer")
+]
+
 
 @pytest.fixture
 def make():
@@ -25,6 +29,13 @@ def make():
         return layer.double().eval()
 
     return build
+
+
+@pytest.fixture(params=WAYS, ids=lambda way: f"{way[0]}-causal" if way[1] else way[0])
+def layer(request, make):
+    """Each method, causal or not."""
+    name, causal = request.param
+    return make(name, causal=causal)
 
 
 @pytest.fixture

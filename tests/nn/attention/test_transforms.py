@@ -7,19 +7,7 @@ import pytest
 import torch
 from torch.utils.checkpoint import checkpoint
 
-from remanence.nn import attention
-
-WAYS = [
-    (name, causal) for name in attention.methods for causal in (False, True) if not (causal and name == "linformer")
-]
-
 MASK = torch.arange(9) < torch.tensor([[9], [6]])
-
-
-@pytest.fixture(params=WAYS, ids=lambda way: f"{way[0]}-causal" if way[1] else way[0])
-def layer(request, make):
-    name, causal = request.param
-    return make(name, causal=causal)
 
 
 def random(*shape):
