@@ -25,7 +25,7 @@ from remanence.errors import RunError, UserError, is_out_of_memory
 
 app = typer.Typer(
     name="remanence",
-    help="Recurrent memories for PyTorch: train them, compare them, see which remember.",
+    help="Train and compare recurrent memories for PyTorch, and inspect how long they remember.",
     no_args_is_help=True,
     pretty_exceptions_enable=False,
     rich_markup_mode="rich",
@@ -46,14 +46,14 @@ def options(
     version: Annotated[bool, typer.Option("--version", help="Print the version and exit.")] = False,
     debug: Annotated[bool, typer.Option("--debug", help="Show the full traceback of errors.")] = False,
 ) -> None:
-    """Read what comes before the command; main() reads --debug."""
+    """Parse the options before the command; ``main`` handles --debug."""
     if version:
         out.print(remanence.__version__)
         raise typer.Exit
 
 
 def main() -> None:
-    """Run the command; a mistake of the user is one line and exit code 2, a failure one line and exit code 1."""
+    """Run the command line: a user's mistake prints one line and exits with 2, another failure with 1."""
     accept_all_letters()
     sys.path.append("")  # whatever a module in the current folder is named for, every command finds it
     if "--debug" in sys.argv:

@@ -32,10 +32,11 @@ def inspect(
     allow_import: AllowImport = False,
     as_json: Json = False,
 ) -> None:
-    """Report how long trained memories remember, and why they stop; several are shown side by side.
+    """Report how long trained memories remember and why they forget; several memories are shown side by side.
 
-    A run is driven by the validation inputs of its task, the layers of a checkpoint (nn.LSTM, nn.GRU, nn.RNN) and a
-    module of your own by white noise.
+    The input is the validation data of a run's task, or white noise for checkpoints and for --module.
+
+    Checkpoints may contain layers of nn.LSTM, nn.GRU or nn.RNN.
     """
     paths = what or []
     if not paths and module is None:

@@ -1,4 +1,4 @@
-"""The command that lists what there is: remanence list."""
+"""The command that lists layers, attention methods and tasks: remanence list."""
 
 import inspect
 from collections.abc import Callable
@@ -45,7 +45,7 @@ def list_(
 
 
 def describe_task(name: str, examples: int, *, as_json: bool) -> None:
-    """Print what a task is, and examples."""
+    """Print the description of a task, with examples."""
     from remanence import tasks  # slow to load
 
     task = tasks.create(name)

@@ -16,14 +16,16 @@ from remanence.studies import load_study
 def study(
     name: Annotated[
         str,
-        typer.Argument(metavar="STUDY", help="Which: a folder in studies/.", autocompletion=complete_study),
+        typer.Argument(
+            metavar="STUDY", help="The study: the name of a folder in studies/.", autocompletion=complete_study
+        ),
     ],
     settings: Set = [],  # noqa: B006 (Typer wants a list)
     output: Output = None,
     jobs: Jobs = None,
     overwrite: Overwrite = False,
 ) -> None:
-    """Train everything that a question needs, and write a page that answers it; repeat it to resume."""
+    """Train all runs of a study and write the page with its answer. Repeating the command resumes it."""
     chosen = load_study(name)
     from remanence import training  # slow to load
 

@@ -36,12 +36,12 @@ def prepare(
         ),
     ] = False,
     make: Annotated[
-        bool, typer.Option("--make", help="Generate the data of the task now, not at its first run.")
+        bool, typer.Option("--make", help="Generate the data of the task now instead of in its first run.")
     ] = False,
     settings: Options = [],  # noqa: B006 (Typer wants a list)
     as_json: Json = False,
 ) -> None:
-    """Prepare the data of a task from the published files, or list what is prepared and what is missing."""
+    """Prepare the data of a task from published files, or list which data are prepared and which are missing."""
     if make and (task is None or path is not None):
         raise UserError("--make requires a task that generates its data, and excludes --from")
     if path is not None and task is None:
@@ -122,7 +122,7 @@ def create_task(name: str, settings: list[str]) -> "Task":
 
 
 def print_states(names: list[str], settings: list[str], *, as_json: bool) -> None:
-    """Print which tasks need data, and whether they are there."""
+    """Print which tasks need data, and whether these are prepared."""
     from remanence import data  # slow to load
 
     rows = [describe_state(name, create_task(name, settings).source) for name in names]
@@ -142,7 +142,7 @@ def print_states(names: list[str], settings: list[str], *, as_json: bool) -> Non
 
 
 def describe_state(name: str, source: "Source | None") -> dict[str, str | None]:
-    """Describe what data a task needs, and whether they are prepared."""
+    """Describe which data a task needs, and whether these are prepared."""
     from remanence import data  # slow to load
 
     if source is None:

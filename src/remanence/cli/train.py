@@ -25,7 +25,7 @@ def train(
     ],
     hidden_size: Annotated[int, typer.Option(help="Hidden size of the memory.")] = 50,
     seed: Annotated[
-        int, typer.Option(help="Seed of initialization and data order; the data have task.options.seed.")
+        int, typer.Option(help="Seed of initialization and data order; task.options.seed is that of the data.")
     ] = 0,
     epochs: Epochs = None,
     learning_rate: LearningRate = None,

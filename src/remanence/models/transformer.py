@@ -177,7 +177,9 @@ def check_options(pooling: str, positions: str, *, causal: bool, pairs: bool) ->
         if value not in known:
             raise UserError(f"{name} must be one of {', '.join(known)}, got {value!r}")
     if causal and pooling == "cls":
-        raise UserError("the first token of a causal model sees no other: use pooling='last' or 'mean', not 'cls'")
+        raise UserError(
+            "the first token of a causal model attends to no other: use pooling='last' or 'mean', not 'cls'"
+        )
     if pairs and pooling == "none":
         raise UserError("pairs are compared by one vector each: pooling='cls', 'mean' or 'last' instead of 'none'")
 

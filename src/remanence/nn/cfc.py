@@ -153,7 +153,7 @@ class CfC(Memory):
         """
         cell: Any = module.rnn_cell
         if not hasattr(cell, "ff1"):
-            raise UserError("CfC.from_ncps expected a fully connected ncps CfC, got one with a wiring")
+            raise UserError("CfC is fully connected: a CfC of ncps with a wiring cannot be converted")
         if isinstance(module.fc, nn.Linear):
             raise UserError(
                 "CfC has no projection, but this ncps CfC has: convert one with proj_size=None and apply its fc to the "

@@ -31,7 +31,7 @@ class Lateral(Synapses):
         pairs = wiring.neurons
         if np.diagonal(wiring.adjacency).any():
             raise UserError(
-                "expected a wiring with a zero diagonal (flip-flops have synapses to themselves already), got edges "
+                "the diagonal of the wiring must be 0, since flip-flops have synapses to themselves anyway, got edges "
                 f"from the pairs {np.flatnonzero(np.diagonal(wiring.adjacency))[:5].tolist()} to themselves"
             )
         super().__init__(np.concatenate([wiring.adjacency, wiring.adjacency]))

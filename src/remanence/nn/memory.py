@@ -260,13 +260,13 @@ class Memory(Structured):
     def _check_input(self, x: Tensor, layout: str, ndim: int) -> None:
         name = type(self).__name__
         if not isinstance(x, Tensor):
-            raise UserError(f"{name} expected x to be a tensor {layout}, got {describe_value(x)}")
+            raise UserError(f"{name} expected x {layout}, a tensor, got {describe_value(x)}")
         if x.ndim != ndim or x.shape[-1] != self.input_size:
             raise UserError(f"{name} expected x {layout} with input_size {self.input_size}, got {list(x.shape)}")
         dtype = self._example().dtype
         if not x.is_floating_point() or (x.dtype != dtype and not autocast.is_enabled(x.device)):
             raise UserError(
-                f"{name} expected x of {dtype}, the dtype of its parameters, got {x.dtype}: convert with x.to({dtype})"
+                f"{name} expected x of {dtype}, as its parameters are, got {x.dtype}: convert it with x.to({dtype})"
             )
 
     def _check_timespans(self, timespans: Tensor | None, x: Tensor) -> dict[str, Any]:
@@ -304,7 +304,7 @@ class Memory(Structured):
         for leaf, wanted in zip(pytree.tree_leaves(state), pytree.tree_leaves(initial), strict=True):
             if leaf.dtype != wanted.dtype and not autocast.is_enabled(wanted.device):
                 raise UserError(
-                    f"{type(self).__name__} expected a state of {wanted.dtype}, the dtype of its parameters, got "
+                    f"{type(self).__name__} expected a state of {wanted.dtype}, as its parameters are, got "
                     f"{leaf.dtype}: convert it with .to({wanted.dtype})"
                 )
         return state

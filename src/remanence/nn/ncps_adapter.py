@@ -61,7 +61,7 @@ def convert_to_ncps(layer: LTC) -> nn.Module:
     graph = layer.wiring
     motor = layer.output_size
     if layer.solver != "semi_implicit":
-        raise UserError(f"ncps supports only the semi-implicit solver, this layer has solver={layer.solver!r}")
+        raise UserError(f"ncps supports only the semi-implicit solver, this layer has {layer.solver}")
     if graph.outputs.tolist() != list(range(motor)):
         raise UserError(
             f"the outputs of an LTC of ncps are its first {motor} neurons, those of this layer are the neurons "

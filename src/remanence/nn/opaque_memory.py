@@ -56,7 +56,7 @@ def run_flat(layer: "Memory", tensors: Sequence[Tensor], names: str) -> list[Ten
     if "" in own:
         raise UserError(
             f"parameters of {type(layer).__name__} were replaced, for example by a parametrization: before "
-            "torch.compile, call layer.to(device) with its own device, which registers the new parameters"
+            "torch.compile, call its .to() with its own device, which registers the new parameters"
         )
     parameters = dict(zip(own, values, strict=True))
     state = pytree.tree_unflatten(list(leaves), nesting)

@@ -47,7 +47,7 @@ class Retrieval(Classification):
         self, *, pairs: int = 4, train: int = 100_000, validation: int = 10_000, test: int = 20_000, seed: int = 0
     ):
         if not 1 <= pairs <= len(LETTERS):
-            raise UserError(f"pairs must be between 1 and {len(LETTERS)}, for no letter comes twice; got {pairs}")
+            raise UserError(f"pairs must be between 1 and {len(LETTERS)}, since no letter occurs twice, got {pairs}")
         self.vocabulary = SYMBOLS
         self.pairs = pairs
         self.seed = seed

@@ -49,7 +49,7 @@ class Samples(Dataset[tuple[Tensor, Tensor]]):
         rows: Tensor | None = None,
     ):
         if len(inputs) != len(targets):
-            raise UserError(f"as many targets as inputs are needed, got {len(targets)} and {len(inputs)}")
+            raise UserError(f"expected as many targets as inputs, got {len(targets)} and {len(inputs)}")
         self.inputs, self.targets, self.scale, self.order, self.rows = inputs, targets, scale, order, rows
 
     @property

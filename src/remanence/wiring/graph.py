@@ -207,14 +207,16 @@ def _parse_signs(kind: str, matrix: np.ndarray) -> Int8[np.ndarray, "rows column
     if wrong.size:
         raise UserError(
             f"the {kind} may hold only 1 (excites), -1 (inhibits) and 0 (no synapse), got {wrong[0]}: "
-            "np.sign(...) drops the strength"
+            "np.sign(...) removes the strength"
         )
     return matrix.astype(np.int8)
 
 
 def _convert_graph(graph: Any) -> np.ndarray:
     if graph.is_multigraph():
-        raise UserError("a wiring has at most one synapse from one neuron to another, got a multigraph: DiGraph(graph)")
+        raise UserError(
+            "a wiring has at most one synapse from one neuron to another, got a multigraph: pass nx.DiGraph(graph)"
+        )
     index = {node: place for place, node in enumerate(graph.nodes)}
     matrix = np.zeros((len(index), len(index)))
     for sender, receiver, sign in graph.edges(data="sign", default=1):
