@@ -1,6 +1,6 @@
-"""Newton over all time steps beside the fused loop, on continuous flip-flops, by length and number of lanes.
+"""Newton over all time steps beside the fused loop, on continuous flip-flops, by length and number of elements.
 
-Bounds, in numbers read and written a step and lane (4 bytes each in float32), counted over the tensor operations:
+Bounds, in numbers read and written a step and element (4 bytes each in float32), counted over the tensor operations:
 
     fused loop, forward                                    4   (2 inputs, 2 states), but its steps wait for each other
     linear recurrence of 1 state                          11   (a kernel of its own could do it in 5)
@@ -10,7 +10,7 @@ Bounds, in numbers read and written a step and lane (4 bytes each in float32), c
 
 So k iterations and the check that follows move 265 (k + 1) numbers where the loop moves 4. With memory of bandwidth B
 bytes a second, and s seconds for a step of the loop that only waits for the step before, Newton can be the faster one
-only for fewer than s B / (1060 (k + 1)) lanes: about 160 for s = 0.2 µs, B = 4.8 TB/s (one H200) and k = 5.
+only for fewer than s B / (1060 (k + 1)) elements: about 160 for s = 0.2 µs, B = 4.8 TB/s (one H200) and k = 5.
 """
 
 import itertools
@@ -25,7 +25,7 @@ from remanence.nn.flip_flop import CFF
 torch.set_num_threads(1)  # operations as small as Newton's gain nothing from a second thread
 DEVICE = "cuda" if torch.cuda.is_available() else "cpu"
 LENGTHS = (1024, 16384, 65536) if DEVICE == "cuda" else (256, 1024, 4096)
-LANES = (64, 1024, 4096) if DEVICE == "cuda" else (64,)
+ELEMENTS = (64, 1024, 4096) if DEVICE == "cuda" else (64,)
 CHANNELS = 64
 BISTABILITY = {"as they start": 1.0, "mildly bistable": 0.7}
 """Factors on the conductance by which q and r inhibit each other; at 0.7 most pairs still hold a bit."""
@@ -56,8 +56,8 @@ def call(backend: str, step, inputs, state, params, backward: bool):
 
 
 def main():
-    for lanes, time, (kind, factor) in itertools.product(LANES, LENGTHS, BISTABILITY.items()):
-        tensors = problem(lanes // CHANNELS, time, factor)
+    for elements, time, (kind, factor) in itertools.product(ELEMENTS, LENGTHS, BISTABILITY.items()):
+        tensors = problem(elements // CHANNELS, time, factor)
         remanence.reset_scan_statistics()
         call("newton", *tensors, backward=False)()
         counted = remanence.scan_statistics()
@@ -66,7 +66,9 @@ def main():
             for backward, what in ((False, "forward"), (True, "forward + backward"))
             for name in ("auto", "newton")
         }
-        title = f"{DEVICE}, {lanes} lanes, time {time}, float32, flip-flops {kind}: {counted.iterations} iterations"
+        title = (
+            f"{DEVICE}, {elements} elements, time {time}, float32, flip-flops {kind}: {counted.iterations} iterations"
+        )
         fallback = ", ".join(f"fell back: {reason}" for reason in counted.fallbacks)
         show(f"{title} {fallback}", medians(ways, 5), "auto, forward")
 

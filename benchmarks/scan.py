@@ -250,7 +250,7 @@ def multiply_adds(repeats: int, threads: int) -> float:
 
 
 def work(graph: Graph) -> int:
-    """Operations of one lane in one step, as the text at the top counts them."""
+    """Operations of one element in one step, as the text at the top counts them."""
     counted = (node.op for node in graph.nodes if node.op not in ("state", "input", "param", "cotangent", "constant"))
     return sum(COST.get(op, 1) for op in counted)
 

@@ -1,13 +1,13 @@
 """Is the scan on a GPU as fast as memory allows, and how does it compare with what a user has today?
 
-Bounds, for float32, S states and I inputs. A step of a lane (one channel of one sample) reads I and writes S numbers
+Bounds for float32, S states and I inputs. A step of an element (one channel of one sample) reads I and writes S numbers
 forwards; backwards it reads I inputs, S states and as many gradients as states are used, and writes I gradients. At 1
 sub-step of a flip-flop (S = I = 2) that is 16 bytes forwards and 28 backwards when only q is used. The kernels come to
 some 150 and 300 machine instructions a step (disassembled for compute capability 9.0), so that a GPU of 132
-multiprocessors, 4 instructions a cycle each at 1.7 GHz, is as long busy with one sub-step as 4 TB/s with its bytes: one
-sub-step is at the border between the two, six are bound by arithmetic. With few lanes neither counts but the latency of
-a step, a chain of some 15 dependent operations and two exponentials: 0.1 to 0.2 µs, 2 to 3 ms for 16,384 steps. A
-parallel search over time (Newton) has to pass over all states and Jacobians several times an iteration.
+multiprocessors, 4 instructions a cycle each at 1.7 GHz, is busy for as long with one sub-step as 4 TB/s with its bytes:
+one sub-step is at the border between the two, six are bound by arithmetic. With few elements, only the latency of a
+step counts, a chain of some 15 dependent operations and two exponentials: 0.1 to 0.2 µs, 2 to 3 ms for 16,384 steps. A
+parallel search over time (Newton) has to pass over all states and Jacobians several times in an iteration.
 """
 
 import time
@@ -74,7 +74,7 @@ def waited(call: Callable[[], object]) -> Callable[[], None]:
 
 def bandwidth(batch: int = 1024, length: int = 512, channels: int = 64):
     """Against copying as many bytes."""
-    title = f"{batch * channels} lanes, {length} steps, float32: against a copy of as many bytes"
+    title = f"{batch * channels} elements, {length} steps, float32: against a copy of as many bytes"
     table = Table("", "ms", "copy, ms", "ratio", title=title, title_justify="left")
     for sub_steps, name in ((0, "leaky sum"), (1, "flip-flop"), (6, "flip-flop, 6 sub-steps")):
         problem = Problem(sub_steps, batch, length, channels)
@@ -120,7 +120,7 @@ def newton(batch: int = 64, length: int = 16_384, channels: int = 64):
     """All steps at once against one after the other."""
     problem = Problem(1, batch, length, channels)
     ways = {name: waited(partial(problem.both_ways, name)) for name in ("gpu", "newton")}
-    title = f"{batch * channels} lanes, {length} steps, flip-flop, forward + backward"
+    title = f"{batch * channels} elements, {length} steps, flip-flop, forward + backward"
     show(title, medians(ways, repeats=5), "gpu")
 
 

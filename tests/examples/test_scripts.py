@@ -23,7 +23,7 @@ CONSTANTS = {
     "benchmarks/kills.py": {"KILLS": 2, "COMMANDS": ("train",), "SLOWEST": 6.0, "EPOCHS": 2},
     "benchmarks/layers.py": SMALL,
     "benchmarks/liquid.py": {**SMALL, "LENGTHS": (64, 128)},
-    "benchmarks/newton.py": {"LENGTHS": (32,), "LANES": (8,), "CHANNELS": 4},
+    "benchmarks/newton.py": {"LENGTHS": (32,), "ELEMENTS": (8,), "CHANNELS": 4},
     "benchmarks/recall.py": {"DELAYS": (10,), "SEEDS": (0,), "RATES": (1e-2,), "STEPS": 2, "EVERY": 1, "BATCH": 2},
     "benchmarks/recurrence.py": {"BATCHES": (2,), "TIME": 6, "UNITS": (8,)},
     "benchmarks/scan.py": {**SMALL, "CHANNELS": 8, "LENGTHS": (4, 8)},

@@ -105,7 +105,7 @@ def test_compiles_for_gpus_that_are_not_here(dtype, monkeypatch, tmp_path):
         pointers = {arg for arg in kernel.arg_names if arg.endswith("_at")}
         types = {arg: "*i64" if arg[:-3] in of_integers else f"*{number}" for arg in pointers}
         types = {arg: types.get(arg, "i32") for arg in kernel.arg_names}
-        constants = {"BLOCK": gpu.BLOCK, "LANES": gpu.LANES}
+        constants = {"BLOCK": gpu.BLOCK, "SAMPLES": gpu.SAMPLES}
         described = ASTSource(kernel, types | dict.fromkeys(constants, "constexpr"), constexprs=constants)
         compiled = triton.compile(described, target=GPUTarget("cuda", 90, 32))
         assert compiled.asm["cubin"]

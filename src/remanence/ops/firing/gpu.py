@@ -12,7 +12,7 @@ from remanence.ops.firing.firing_schedule import Schedule
 from remanence.ops.firing.gpu_source import backward_source, forward_source
 from remanence.ops.scan.trace import TracedStep
 
-LANES, BLOCK = 16, 256
+SAMPLES, BLOCK = 16, 256
 
 
 def forward(
@@ -74,8 +74,8 @@ def _launch(
     tensors["weight_at"] = weight[edge.to(weight.device)]
     sizes = {"time": time, "ticks": schedule.ticks, "batch": batch, "levels": len(levels)}
     with torch.cuda.device_of(like):
-        _get_kernel(function, back, "reset_at" in tensors)[(-(-batch // LANES),)](
-            **tensors, **sizes, BLOCK=BLOCK, LANES=LANES
+        _get_kernel(function, back, "reset_at" in tensors)[(-(-batch // SAMPLES),)](
+            **tensors, **sizes, BLOCK=BLOCK, SAMPLES=SAMPLES
         )
 
 

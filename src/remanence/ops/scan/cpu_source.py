@@ -129,23 +129,23 @@ def _make_places(group: str, indices: Iterable[int], strides: int = 0) -> list[P
 
 
 def _write_block_start() -> list[str]:
-    """Write where a block of lanes begins."""
+    """Write where a block of channels begins."""
     return [
         "sample = unit // blocks",
-        "lane = (unit - sample * blocks) * LANES",
-        "inside = first(channels - lane)",
-        "offset = lane * SIZE",
+        "channel = (unit - sample * blocks) * LANES",
+        "inside = first(channels - channel)",
+        "offset = channel * SIZE",
     ]
 
 
 def _address(name: str, strides: int) -> str:
-    """Return the address of the block of lanes in a tensor with so many strides."""
+    """Return the address of the block of channels in a tensor with so many strides."""
     ways = (f"{name}_at", f"sample * {name}_sample", f"t * {name}_step")
     return f"{' + '.join(ways[: strides + 1])} + offset"
 
 
 def _write_load(name: str, strides: int = 0) -> str:
-    """Write the load of one block of lanes of a tensor with so many strides."""
+    """Write the load of one block of channels of a tensor with so many strides."""
     return f"{name} = load({_address(name, strides)}, inside)"
 
 

@@ -21,7 +21,7 @@ def solve(
     through all chunks at once composes the steps of each into one affine map; the same recurrence over those maps,
     CHUNK times shorter, gives the state at the end of each chunk; a second pass fills in the states between. The depth
     is O(CHUNK log T); A and b are read twice; for n states the extra memory is about 2 (n² + n) / CHUNK numbers per
-    step and lane.
+    step and element (one channel of one sample).
 
     Args:
         a: A_t, ``[to, from, batch, time, channels]``; or only its diagonal, ``[state, batch, time, channels]``.

@@ -1,4 +1,4 @@
-"""Graphs of pointwise operations over a lane (one channel of a sample), from which every backend generates code."""
+"""Graphs of pointwise operations on an element (one channel of one sample), from which all backends generate code."""
 
 from collections.abc import Sequence
 from dataclasses import dataclass, replace
@@ -58,7 +58,7 @@ class Graph:
         return "\n".join([*lines, "return " + ", ".join(f"%{output}" for output in self.outputs)])
 
     def count_operations(self) -> int:
-        """Return how many operations a lane takes in one step, without placeholders and constants."""
+        """Return how many operations an element takes in one step, without placeholders and constants."""
         return sum(node.op not in (*PLACEHOLDERS, "constant") for node in self.nodes)
 
     @cached_property

@@ -18,7 +18,7 @@ RESIDUAL_TOLERANCE = 64.0
 """The largest residual f(s_{t-1}, x_t) - s_t, in units of rounding (the dtype's eps times the largest state)."""
 
 MAY_GROW = 10.0
-"""An iteration that multiplies the residual of a lane by more than this is undone and damped."""
+"""An iteration that multiplies the residual of an element by more than this is undone and damped."""
 
 FIRST_DAMPING = 0.25
 
@@ -56,21 +56,21 @@ class Point:
 
     @cached_property
     def largest(self) -> Tensor:
-        """The largest residual of each state of each lane."""
+        """The largest residual of each state of each element."""
         return self.residual.abs().amax(-2, keepdim=True)
 
     @cached_property
     def size(self) -> Tensor:
-        """The largest residual of each lane."""
+        """The largest residual of each element."""
         return self.largest.amax(0, keepdim=True)
 
     @cached_property
     def scale(self) -> Tensor:
-        """The largest value that each state of each lane takes."""
+        """The largest value that each state of each element takes."""
         return torch.maximum(self.new.abs().amax(-2, keepdim=True), self.start.abs().unsqueeze(-2))
 
     def replace_where(self, moved: Tensor, other: "Point") -> "Point":
-        """Return this point with the lanes that moved replaced by those of another."""
+        """Return this point with the elements that moved replaced by those of another."""
         states, new, jacobian = (
             torch.where(moved, theirs, ours)
             for ours, theirs in (
@@ -137,23 +137,23 @@ def search(traced: TracedStep, inputs: Tensors, state: Tensors, params: Tensors)
 
     With the residual r_t = f(s_{t-1}, x_t) - s_t and J_t = ∂f/∂s at (s_{t-1}, x_t), an iteration adds the solution of
     ``δ_t = (1 - k) J_t δ_{t-1} + r_t`` to the states. The damping k is 0 unless an iteration would multiply the largest
-    residual of a lane (one channel of a sample) by more than :data:`MAY_GROW`; that lane then stays where it was and
-    tries again with a larger k, up to k = 1, which is one plain evaluation of every step. (A residual that never rises
-    would be too much to ask: on its way to a flip-flop's state it rises a few times, then vanishes.)
+    residual of an element (one channel of one sample) by more than :data:`MAY_GROW`; that element then keeps its states
+    and tries again with a larger k, up to k = 1, which is one plain evaluation of every step. (The residual may rise:
+    on the way to the state of a flip-flop it rises a few times before it vanishes.)
 
     A trajectory counts as found if
 
-    1. the residual is at most :data:`RESIDUAL_TOLERANCE` roundings at every step of every lane, and
+    1. the residual is at most :data:`RESIDUAL_TOLERANCE` roundings at every step of every element, and
     2. the Newton step from there (with the whole Jacobian), which is the distance to the solution to first order, is at
        most the square root of a rounding. A chaotic step can have a residual of roundings and a trajectory that is
        another one altogether.
 
-    That last step is taken too, the residual is checked again, and what comes back is f of it. All lanes are found, or
-    none: one that fails fails the call. Memory, in numbers a step and lane for n states: 2 (n² + 3n) for two points,
-    and what the evaluation of the graph holds at a time.
+    That last step is taken too, the residual is checked again, and the result is f of it. If one element fails, the
+    whole call fails. Memory, in numbers per step and element for n states: 2 (n² + 3n) for two points, plus what the
+    evaluation of the graph needs.
 
-    The search begins one evaluation of every step away from the path that stays where it starts: for flip-flops that
-    saves about every second call an iteration, three evaluations save every call one, at the price of one.
+    The search starts from one evaluation of every step on a constant trajectory. For flip-flops, this saves one
+    iteration in about every second call; three evaluations would save one in every call, but cost as much.
 
     Sources: Lim et al. 2024, Parallelizing non-linear sequential models over the sequence length (DEER); Gonzalez et
     al. 2024, Towards scalable and stable parallelization of nonlinear RNNs (quasi-Newton, damping).
