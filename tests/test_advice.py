@@ -95,20 +95,20 @@ ADVICE = {
     ),
     "an equilibrium": (
         "find one with fixed_points",
-        lambda: analysis.lyapunov_function(shifted, square, box, point=origin),
-        lambda: analysis.lyapunov_function(
+        lambda: analysis.check_lyapunov_function(shifted, square, box, point=origin),
+        lambda: analysis.check_lyapunov_function(
             shifted, lambda h: square(h - 2), box, point=analysis.fixed_points(shifted).attractors[0]
         ),
     ),
     "candidate and region": (
         "candidate and region are needed",
-        lambda: analysis.lyapunov_function(linear),
-        lambda: analysis.lyapunov_function(linear, square, box),
+        lambda: analysis.check_lyapunov_function(linear),
+        lambda: analysis.check_lyapunov_function(linear, square, box),
     ),
     "point": (
         "a region given as a radius needs point",
-        lambda: analysis.lyapunov_function(linear, square, 1.0),
-        lambda: analysis.lyapunov_function(linear, square, 1.0, point=origin),
+        lambda: analysis.check_lyapunov_function(linear, square, 1.0),
+        lambda: analysis.check_lyapunov_function(linear, square, 1.0, point=origin),
     ),
     "layer_norm": ("use layer_norm=True", growing, lambda: growing(layer_norm=True)),
     "a smaller decay": ("a smaller decay", growing, lambda: growing(decay=0.1, fast_learning_rate=1e-9)),

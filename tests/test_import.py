@@ -89,7 +89,9 @@ def test_tracing_loads_no_compiler():
 
 
 SRC = Path(remanence.__file__).parent
-BASE = "_torch caches checkpoints checks errors extras files locks private recipes registry studies yaml_files".split()
+BASE = (
+    "_torch caches checkpoints checks errors extras files locks old_names private recipes registry studies yaml_files"
+).split()
 ORDER = "_kernels wiring ops nn models analysis data tasks runs training report inspection".split()
 TOP = ("cli", "__main__", "__init__")
 RANK = {**dict.fromkeys(BASE, 0), **{name: number for number, name in enumerate((*ORDER, *TOP), start=1)}}

@@ -4,8 +4,9 @@ import pytest
 import torch
 from scipy.linalg import solve_discrete_lyapunov
 
+from remanence import analysis
 from remanence import nn as memories
-from remanence.analysis import as_step, fixed_points, lyapunov_function, quadratic_lyapunov
+from remanence.analysis import as_step, check_lyapunov_function, fixed_points, quadratic_lyapunov
 
 
 def system(function, size=2):
@@ -27,7 +28,7 @@ ORIGIN = torch.zeros(2).double()
 
 @pytest.mark.parametrize("region", [1.0, [(-1.0, 1.0), (-2.0, 2.0)], torch.randn(500, 2).double()])
 def test_a_contraction(region):
-    found = lyapunov_function(turned(0.3, 0.9), square, region, point=ORIGIN, samples=500)
+    found = check_lyapunov_function(turned(0.3, 0.9), square, region, point=ORIGIN, samples=500)
     assert found.strict
     assert found.holds
     assert "evidence, not proof" in found.verdict
@@ -37,7 +38,7 @@ def test_a_contraction(region):
 
 
 def test_a_rotation_is_stable_and_not_more():
-    found = lyapunov_function(turned(0.3, 1.0), square, 1.0, point=ORIGIN, samples=500)
+    found = check_lyapunov_function(turned(0.3, 1.0), square, 1.0, point=ORIGIN, samples=500)
     assert found.holds
     assert not found.strict
     assert len(found.staying) == 500
@@ -46,7 +47,7 @@ def test_a_rotation_is_stable_and_not_more():
 
 def test_counterexamples_are_where_v_rises():
     """h <- h/2 + h³ leaves from √½ on."""
-    found = lyapunov_function(system(lambda h: 0.5 * h + h**3, 1), square, [(-1.0, 1.0)], point=ORIGIN[:1])
+    found = check_lyapunov_function(system(lambda h: 0.5 * h + h**3, 1), square, [(-1.0, 1.0)], point=ORIGIN[:1])
     assert not found.holds
     assert found.verdict.startswith("no Lyapunov function here: V rises at 2,")
     assert bool((found.rising.abs() > math.sqrt(0.5)).all())
@@ -55,10 +56,10 @@ def test_counterexamples_are_where_v_rises():
 
 def test_a_candidate_that_is_not_positive_or_not_zero():
     step = turned(0.3, 0.9)
-    found = lyapunov_function(step, lambda h: h[:, 0] ** 2 - 0.1 * h[:, 1] ** 2, 1.0, point=ORIGIN)
+    found = check_lyapunov_function(step, lambda h: h[:, 0] ** 2 - 0.1 * h[:, 1] ** 2, 1.0, point=ORIGIN)
     assert not found.holds
     assert bool((found.not_positive[:, 0] ** 2 <= 0.1 * found.not_positive[:, 1] ** 2).all())
-    found = lyapunov_function(step, lambda h: square(h) + 1, 1.0, point=ORIGIN)
+    found = check_lyapunov_function(step, lambda h: square(h) + 1, 1.0, point=ORIGIN)
     assert not found.holds
     assert "V is 1 at the point, not 0" in found.verdict
 
@@ -66,7 +67,7 @@ def test_a_candidate_that_is_not_positive_or_not_zero():
 def test_a_step_out_of_the_region_limits_the_level():
     """From |h| = ½ on a step leads to where V is low too, but of which nothing is known."""
     step = system(lambda h: torch.where(h.abs() > 0.5, 10 * h.sign(), h / 2), 1)
-    found = lyapunov_function(step, lambda h: (h**2 / (1 + h**4))[:, 0], [(-1.0, 1.0)], point=ORIGIN[:1])
+    found = check_lyapunov_function(step, lambda h: (h**2 / (1 + h**4))[:, 0], [(-1.0, 1.0)], point=ORIGIN[:1])
     assert found.strict
     assert found.level == pytest.approx(4 / 17, rel=1e-2)
 
@@ -74,7 +75,7 @@ def test_a_step_out_of_the_region_limits_the_level():
 def test_energy_of_hopfield_networks():
     memory = memories.Hopfield(30).double()
     memory.store(torch.randn(4, 30).double().sign())
-    found = lyapunov_function(memory, samples=500)
+    found = check_lyapunov_function(memory, samples=500)
     assert found.strict
     assert bool((found.changes <= 0).all())
     assert bool((found.changes < 0).any())
@@ -87,11 +88,11 @@ def test_energy_of_a_network_that_cycles():
     memory = memories.Hopfield(2)
     memory.weight.copy_(torch.tensor([[0.0, 1], [1, 0]]))
     step = as_step(lambda x_t, h: memory(h, update="synchronous", sweeps=1), state=torch.ones(1, 2))
-    found = lyapunov_function(step, memory.energy, torch.tensor([[1.0, 1], [1, -1], [-1, 1]]))
+    found = check_lyapunov_function(step, memory.energy, torch.tensor([[1.0, 1], [1, -1], [-1, 1]]))
     assert found.holds
     assert not found.strict
     assert found.staying.tolist() == [[1, -1], [-1, 1]]
-    wrong = lyapunov_function(step, lambda h: -memory.energy(h) * h[:, 0], torch.tensor([[1.0, -1]]))
+    wrong = check_lyapunov_function(step, lambda h: -memory.energy(h) * h[:, 0], torch.tensor([[1.0, -1]]))
     assert not wrong.holds
     assert wrong.rising.tolist() == [[1, -1]]
 
@@ -132,7 +133,7 @@ def test_pictures():
 
     matplotlib.use("agg")
     step = system(lambda h: 0.5 * h + h**3, 1)
-    assert len(lyapunov_function(step, square, 1.0, point=ORIGIN[:1]).plot().lines) == 4
+    assert len(check_lyapunov_function(step, square, 1.0, point=ORIGIN[:1]).plot().lines) == 4
     assert len(quadratic_lyapunov(step, ORIGIN[:1]).plot().lines) >= 4
 
 
@@ -140,16 +141,22 @@ def test_pictures():
 def test_refuses():
     step = turned(0.3, 0.9)
     with pytest.raises(ValueError, match="not an equilibrium"):
-        lyapunov_function(step, square, 1.0, point=ORIGIN + 1)
+        check_lyapunov_function(step, square, 1.0, point=ORIGIN + 1)
     with pytest.raises(ValueError, match="are needed"):
-        lyapunov_function(step)
+        check_lyapunov_function(step)
     with pytest.raises(ValueError, match="radius needs point"):
-        lyapunov_function(step, square, 1.0)
+        check_lyapunov_function(step, square, 1.0)
     with pytest.raises(ValueError, match="each of 2"):
-        lyapunov_function(step, square, [(0.0, 1.0)])
+        check_lyapunov_function(step, square, [(0.0, 1.0)])
     with pytest.raises(ValueError, match=r"\[states, 2\].*\[5, 3\]"):
-        lyapunov_function(step, square, torch.zeros(5, 3))
+        check_lyapunov_function(step, square, torch.zeros(5, 3))
     with pytest.raises(ValueError, match="not stable there"):
         quadratic_lyapunov(turned(0.3, 1.1), ORIGIN)
     with pytest.raises(ValueError, match="positive definite"):
         quadratic_lyapunov(step, ORIGIN, Q=-torch.eye(2).double())
+
+
+def test_the_old_name_is_accepted_with_a_warning():
+    with pytest.warns(FutureWarning, match=r"analysis\.lyapunov_function is now called analysis\.check_lyapunov_func"):
+        old = analysis.lyapunov_function  # pyright: ignore[reportAttributeAccessIssue]
+    assert old is check_lyapunov_function

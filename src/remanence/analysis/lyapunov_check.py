@@ -71,7 +71,7 @@ class LyapunovCheck:
 
 
 @torch.no_grad()
-def lyapunov_function(
+def check_lyapunov_function(
     system: Any,
     candidate: Candidate | None = None,
     region: Region | None = None,
@@ -110,7 +110,7 @@ def lyapunov_function(
 
     Example:
         >>> step = as_step(lambda x_t, h: torch.tanh(0.5 * h), state=torch.zeros(1, 2, dtype=torch.float64))
-        >>> found = lyapunov_function(step, lambda h: h.square().sum(-1), 1.0, point=torch.zeros(2).double())
+        >>> found = check_lyapunov_function(step, lambda h: h.square().sum(-1), 1.0, point=torch.zeros(2).double())
         >>> print(found.verdict)
         V is 0 at the point and above 0 at all 10,000 states sampled, and falls: evidence, not proof, that the point is
         asymptotically stable, and attracts whoever starts with V below 1

@@ -9,7 +9,7 @@ from torch import Tensor
 
 from remanence.analysis.adapters import as_step
 from remanence.analysis.canvas import get_axes
-from remanence.analysis.lyapunov_check import LyapunovCheck, lyapunov_function
+from remanence.analysis.lyapunov_check import LyapunovCheck, check_lyapunov_function
 from remanence.errors import UserError
 from remanence.extras import require_extra
 
@@ -116,7 +116,7 @@ def quadratic_lyapunov(
         lengths = (level * torch.rand(samples, 1, generator=generator, dtype=torch.float64)).sqrt()
         directions = (drawn / drawn.norm(dim=1, keepdim=True)).to(P)
         states = point + lengths.to(P) * directions @ root.T
-        return lyapunov_function(step, lambda h: _evaluate(P, h - point), states, point=point, x=x)
+        return check_lyapunov_function(step, lambda h: _evaluate(P, h - point), states, point=point, x=x)
 
     first = level = reach**2 * float(torch.linalg.eigvalsh(P)[0])
     for _ in range(ROUNDS):

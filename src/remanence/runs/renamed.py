@@ -1,10 +1,10 @@
 """Fields of the configuration that have a new name; the old one is accepted for one version, with a warning."""
 
-import warnings
 from collections.abc import Mapping
 from typing import Any
 
 from remanence.errors import UserError
+from remanence.old_names import warn_about_old_name
 
 RENAMED = {
     "training.epoch_steps": "training.steps_per_epoch",
@@ -29,11 +29,7 @@ def current_name(field: str) -> str:
     """
     if field not in RENAMED:
         return field
-    warnings.warn(
-        f"{field} is now called {RENAMED[field]}; the old name will be removed in the next version",
-        FutureWarning,
-        stacklevel=2,
-    )
+    warn_about_old_name(field, RENAMED[field])
     return RENAMED[field]
 
 

@@ -1,8 +1,8 @@
 """Connectivity: graphs of synapses, built by name or provided by the user."""
 
-import warnings
 from typing import TYPE_CHECKING, Any
 
+from remanence.old_names import find_present_name
 from remanence.wiring.builders import dense, empty, lattice, random, small_world
 from remanence.wiring.graph import Adjacency, Wiring
 from remanence.wiring.neural_circuit import auto_ncp, ncp
@@ -29,11 +29,4 @@ if not TYPE_CHECKING:
 
     def __getattr__(name: str) -> Any:
         """Return a function under its old name, with a warning."""
-        if name not in RENAMED:
-            raise AttributeError(f"module {__name__!r} has no attribute {name!r}")
-        warnings.warn(
-            f"wiring.{name} is now called wiring.{RENAMED[name]}; the old name will be removed in the next version",
-            FutureWarning,
-            stacklevel=2,
-        )
-        return globals()[RENAMED[name]]
+        return globals()[find_present_name(__name__, name, RENAMED)]
