@@ -35,7 +35,10 @@ def report_progress(progress: Progress) -> Iterator[None]:
     """Report the progress of data that is generated inside the context (:func:`load_or_make`).
 
     Args:
-        progress: called with what is done and the total.
+        progress: a function that is called with the amount done and the total.
+
+    Returns:
+        A context manager.
     """
     token = _watcher.set(progress)
     try:
@@ -45,7 +48,11 @@ def report_progress(progress: Progress) -> Iterator[None]:
 
 
 class Writer:
-    """Takes arrays piece by piece, so that none has to fit into memory."""
+    """Writes arrays piece by piece, so that none of them has to fit into memory.
+
+    Args:
+        folder: the folder that gets a file for each array.
+    """
 
     def __init__(self, folder: Path):
         self.progress = _watcher.get()

@@ -48,7 +48,12 @@ LINES = (
 
 @dataclass(frozen=True, eq=False)
 class Card:
-    """The lines of one memory."""
+    """The report card of one memory.
+
+    Attributes:
+        subject: the memory.
+        findings: the finding of each instrument, by the name of its line.
+    """
 
     subject: Subject
     findings: dict[str, Finding]

@@ -14,10 +14,27 @@ KEYS = ("metric", "chance", "parameters", "test_metric", "seconds", "steps", "st
 
 @dataclass(frozen=True)
 class Result:
-    """The outcome of a run; ``failure`` says in a sentence why it has no figures.
+    """The outcome of a run.
 
-    ``memory`` is the peak memory in MiB (:func:`remanence.training.peak.measure_peak_mib`), measured since the last
-    resumption if the run was interrupted.
+    Attributes:
+        task: the name of the task.
+        layer: the name of the layer.
+        hidden_size: its hidden size.
+        seed: the seed of the run.
+        parameters: the number of parameters of the model.
+        metric: the name of the metric; lower is better.
+        chance: the metric of a guess.
+        test_metric: the metric on the test data, at the best epoch; None if the run failed.
+        test_loss: the loss on the test data, at the best epoch; None if the run failed.
+        validation_metric: the metric on the validation data, at the best epoch; None if the run failed.
+        epochs: the number of epochs trained.
+        steps: the number of optimiser steps.
+        seconds: the duration of training.
+        stopped: why training ended: ``"solved"`` (``stop_at_metric`` was reached), ``"patience"`` or ``"budget"``; None if
+            the run failed.
+        failure: why there are no figures, in a sentence; None if the run did not fail.
+        memory: the peak memory in MiB (:func:`remanence.training.peak.measure_peak_mib`), since the last resumption if
+            the run was interrupted; None if it was not measured.
     """
 
     task: str

@@ -13,13 +13,13 @@ from remanence.errors import UserError
 
 
 class Batch(NamedTuple):
-    """What a model and its loss get.
+    """The inputs of a model and the targets of its loss.
 
     Attributes:
-        inputs: [batch, time] tokens or [batch, time, channels] signals; of pairs, [batch, 2, time, ...].
-        targets: [batch], or one for each position [batch, time, ...].
+        inputs: tokens [batch, time] or signals [batch, time, channels]; pairs are [batch, 2, time, ...].
+        targets: one for each sample [batch], or one for each position [batch, time, ...].
         mask: which positions are real, [batch, time] or [batch, 2, time]; None: all.
-        timespans: how long each step lasts, [batch, time]; None: all the same.
+        timespans: the duration of each step, [batch, time]; None: all steps have the same duration.
     """
 
     inputs: Tensor
@@ -32,11 +32,20 @@ class Samples(Dataset[tuple[Tensor, Tensor]]):
     """Inputs of one length, and targets, in memory or mapped from disk.
 
     Args:
-        inputs: [samples, time] tokens or [samples, time, channels] signals.
-        targets: [samples], or one for each position [samples, time, ...].
-        scale: inputs are integers that become a signal when multiplied with it; default: they are what they are.
-        order: in which positions are read, [time]; default: as they come.
-        rows: which of them are the samples, [samples]; default: all.
+        inputs: tokens [samples, time] or signals [samples, time, channels].
+        targets: one for each sample [samples], or one for each position [samples, time, ...].
+        scale: a factor that converts integer inputs to a signal; default: inputs are not converted.
+        order: the order of positions, [time]; default: unchanged.
+        rows: the indices of the rows to use, [samples]; default: all rows.
+
+    Raises:
+        ValueError: the numbers of inputs and targets differ.
+
+    Example:
+        >>> data = Samples(torch.arange(12).reshape(4, 3), torch.tensor([0, 1, 0, 1]))
+        >>> data.batch([0, 2]).inputs
+        tensor([[0, 1, 2],
+                [6, 7, 8]])
     """
 
     def __init__(
@@ -54,7 +63,7 @@ class Samples(Dataset[tuple[Tensor, Tensor]]):
 
     @property
     def longest(self) -> int:
-        """Positions of the longest sequence."""
+        """The length of the longest sequence."""
         return self.inputs.shape[1]
 
     def __len__(self) -> int:
@@ -68,7 +77,10 @@ class Samples(Dataset[tuple[Tensor, Tensor]]):
         """Return the samples at these indices.
 
         Args:
-            indices: of the samples.
+            indices: the indices of the samples.
+
+        Returns:
+            The batch.
         """
         chosen = torch.tensor(indices) if self.rows is None else self.rows[torch.tensor(indices)]
         inputs = self.inputs[chosen] if self.order is None else self.inputs[chosen][:, self.order]
@@ -77,16 +89,25 @@ class Samples(Dataset[tuple[Tensor, Tensor]]):
 
 
 class Sequences(Dataset[tuple[Tensor, Tensor]]):
-    """Inputs of different lengths, end to end in one array; a batch is padded with zeros to its longest.
+    """Inputs of different lengths, concatenated in one array; batches are padded with zeros to their longest sequence.
 
     Args:
-        values: [positions] tokens or [positions, channels] signals, in memory or mapped from disk.
-        starts: where each sequence starts, and where the last one ends, [sequences + 1].
-        targets: [samples].
-        shift: is added to each token, so that 0 stays free for padding.
-        limit: longer sequences are cut behind so many positions; default: never.
-        pairs: two sequences in a row make one sample.
-        timespans: how long each step lasts, [positions]; steps of the padding last 1.
+        values: tokens [positions] or signals [positions, channels], in memory or mapped from disk.
+        starts: the position at which each sequence starts, and the end of the last one, [sequences + 1].
+        targets: one for each sample, [samples].
+        shift: a number that is added to each token, so that 0 is only padding; default: 0.
+        limit: the length to which longer sequences are truncated; default: none are.
+        pairs: whether each sample consists of two consecutive sequences; default: False.
+        timespans: the duration of each step, [positions]; padded steps have a duration of 1. Default: all the same.
+
+    Raises:
+        ValueError: the numbers of sequences and targets do not match.
+
+    Example:
+        >>> data = Sequences(np.array([5, 6, 7, 8, 9]), np.array([0, 2, 5]), np.array([0, 1]))
+        >>> data.batch([0, 1]).inputs
+        tensor([[5, 6, 0],
+                [7, 8, 9]])
     """
 
     def __init__(
@@ -110,7 +131,7 @@ class Sequences(Dataset[tuple[Tensor, Tensor]]):
 
     @property
     def longest(self) -> int:
-        """Positions of the longest sequence."""
+        """The length of the longest sequence."""
         return int(self.lengths.max(initial=0))
 
     def __len__(self) -> int:
@@ -124,7 +145,10 @@ class Sequences(Dataset[tuple[Tensor, Tensor]]):
         """Return a subset as a data set.
 
         Args:
-            places: indices of its samples.
+            places: the indices of its samples.
+
+        Returns:
+            The data set; it shares the arrays of this one.
         """
         part = copy.copy(self)
         rows = self._rows(places)
@@ -135,7 +159,10 @@ class Sequences(Dataset[tuple[Tensor, Tensor]]):
         """Return the samples at these indices, padded, with the mask of real positions.
 
         Args:
-            indices: of the samples.
+            indices: the indices of the samples.
+
+        Returns:
+            The batch.
         """
         places = np.asarray(indices)
         rows = self._rows(places)
@@ -160,11 +187,16 @@ class Sequences(Dataset[tuple[Tensor, Tensor]]):
 
 
 class Windows(Dataset[tuple[Tensor, Tensor]]):
-    """Pieces of one long sequence of tokens; the target at each position is the next token.
+    """Consecutive pieces of one long sequence of tokens; the target at each position is the next token.
 
     Args:
-        tokens: [positions], in memory or mapped from disk.
-        length: of a piece; each starts where the one before it ended.
+        tokens: the tokens, [positions], in memory or mapped from disk.
+        length: the length of a piece.
+
+    Example:
+        >>> data = Windows(np.arange(7), length=3)
+        >>> len(data), data.batch([1]).inputs, data.batch([1]).targets
+        (2, tensor([[3, 4, 5]]), tensor([[4, 5, 6]]))
     """
 
     def __init__(self, tokens: np.ndarray, length: int):
@@ -181,7 +213,10 @@ class Windows(Dataset[tuple[Tensor, Tensor]]):
         """Return the pieces at these indices.
 
         Args:
-            indices: of the pieces.
+            indices: the indices of the pieces.
+
+        Returns:
+            The batch.
         """
         places = np.asarray(indices)[:, None] * self.longest + np.arange(self.longest + 1)
         tokens = widen(torch.from_numpy(self.tokens[places]))

@@ -38,14 +38,20 @@ RELAY_INTERVAL = 0.1  # seconds
 
 
 def plan(configs: Iterable[RunConfig], output: Path) -> dict[Path, RunConfig]:
-    """Assign a folder to each run: ``task-layer-size-seedN``, with a digest where names would clash.
+    """Assign a folder to each run: ``task-layer-size-seedN``, with a digest if names would clash.
 
     Args:
-        configs: the runs.
-        output: the folder of all.
+        configs: the configurations of the runs.
+        output: the folder that contains the folders of the runs.
 
     Returns:
-        The configuration of each run by its folder.
+        The configuration of each run, by its folder.
+
+    Example:
+        >>> from remanence.training import build_run_config
+        >>> config = build_run_config({"task": {"name": "retrieval"}, "layer": {"name": "gru", "hidden_size": 20}})
+        >>> [folder.as_posix() for folder in plan([config], Path("runs"))]
+        ['runs/retrieval-gru-20-seed0']
     """
     configs = list(configs)
     names = [format_folder_name(config) for config in configs]
@@ -57,13 +63,18 @@ def plan(configs: Iterable[RunConfig], output: Path) -> dict[Path, RunConfig]:
 
 
 def count_jobs(trainings: Iterable[TrainingConfig]) -> int:
-    """Return how many of these runs the machine has cores for at the same time.
+    """Return how many runs the machine has cores for at the same time.
 
     Args:
-        trainings: the configurations of their training.
+        trainings: the training configurations of the runs.
 
     Returns:
-        At least 1.
+        The number of runs, at least 1.
+
+    Example:
+        >>> from remanence.training import TrainingConfig
+        >>> count_jobs([TrainingConfig()]) >= 1
+        True
     """
     return max(1, (os.cpu_count() or 1) // max(training.threads for training in trainings))
 

@@ -170,14 +170,19 @@ def build_recipe(data: dict[str, Any], overrides: Sequence[str] = ()) -> Recipe:
     """Build a recipe from plain data; overridden fields are set in it or in each of its comparisons.
 
     Args:
-        data: as in a recipe file.
-        overrides: ``field=value`` each.
+        data: the fields, as in a recipe file.
+        overrides: settings ``field=value``, such as ``seeds=5`` or ``training.learning_rate=0.01``; default: none.
 
     Returns:
         The recipe.
 
     Raises:
-        ValueError: a wrong field.
+        ValueError: a field is unknown or has a wrong value.
+
+    Example:
+        >>> data = {"title": "Two memories", "comparisons": [{"task": "retrieval", "layers": ["lstm", "fast_weights"]}]}
+        >>> len(build_recipe(data, ["seeds=5"]).runs())
+        10
     """
     for section in data["comparisons"]:
         update_names(section)
@@ -191,14 +196,19 @@ def build_run_config(data: dict[str, Any], overrides: Sequence[str] = ()) -> Run
     """Build the configuration of a single run from plain data.
 
     Args:
-        data: as in ``config.yaml``; missing fields have their defaults.
-        overrides: ``field=value`` each.
+        data: the fields, as in ``config.yaml``; missing fields have their defaults.
+        overrides: settings ``field=value``, such as ``training.learning_rate=0.01``; default: none.
 
     Returns:
         The configuration.
 
     Raises:
-        ValueError: a wrong field.
+        ValueError: a field is unknown or has a wrong value.
+
+    Example:
+        >>> data = {"task": {"name": "retrieval"}, "layer": {"name": "lstm"}}
+        >>> build_run_config(data, ["training.epochs=5"]).training.epochs
+        5
     """
     update_names(data)
     for field, value in map(parse_override, overrides):

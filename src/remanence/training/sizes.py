@@ -9,17 +9,23 @@ LARGEST = 4096
 
 
 def fit_hidden_size(config: RunConfig, parameters: int) -> RunConfig:
-    """Choose the largest hidden size with which the whole model has at most so many parameters.
+    """Choose the largest hidden size for which the whole model has at most a given number of parameters.
 
     Args:
-        config: the run.
-        parameters: the budget.
+        config: the configuration of the run.
+        parameters: the maximum number of parameters.
 
     Returns:
         The configuration with that hidden size.
 
     Raises:
         ValueError: the model is too large with one unit, or too small with ``LARGEST`` units.
+
+    Example:
+        >>> from remanence.training import build_run_config
+        >>> config = build_run_config({"task": {"name": "retrieval"}, "layer": {"name": "gru"}})
+        >>> fit_hidden_size(config, 20_000).layer.hidden_size > 20
+        True
     """
     task = tasks.create(config.task.name, **config.task.options)
 

@@ -37,7 +37,14 @@ class Trial:
 
 @dataclass
 class Candidate:
-    """A layer on a task, and what was tried for it."""
+    """A layer on a task, with the trials of its search.
+
+    Attributes:
+        comparison: the comparison that it belongs to.
+        layer: the configuration of the layer.
+        sampler: the proposer of settings.
+        trials: the trials so far.
+    """
 
     comparison: Comparison
     layer: LayerConfig
@@ -46,7 +53,7 @@ class Candidate:
 
     @property
     def best(self) -> Trial:
-        """The trial with the lowest metric, the first of equals; of failed ones alone, the first."""
+        """The trial with the lowest metric; the first one if several are equal or all failed."""
         return min(self.trials, key=lambda trial: float("inf") if trial.metric is None else trial.metric)
 
 
@@ -129,13 +136,23 @@ def require_search(recipe: Recipe) -> Search:
 
 
 def count_runs(recipe: Recipe) -> int:
-    """Return the largest number of runs that a sweep can have.
+    """Return the maximum number of runs of a sweep.
 
     Args:
-        recipe: with a search.
+        recipe: a recipe with a search.
 
     Returns:
         The number of runs.
+
+    Raises:
+        ValueError: the recipe has no search.
+
+    Example:
+        >>> from remanence.training import build_recipe
+        >>> comparison = {"task": "retrieval", "layers": ["gru"]}
+        >>> search = {"fields": {"training.learning_rate": [0.001, 0.01]}}
+        >>> count_runs(build_recipe({"title": "A search", "seeds": 3, "comparisons": [comparison], "search": search}))
+        4
     """
     trials = require_search(recipe).count()
     return sum(

@@ -14,31 +14,39 @@ def empty(neurons: int) -> Wiring:
     """Create neurons (or flip-flops) without synapses.
 
     Args:
-        neurons: how many.
+        neurons: number of neurons.
 
     Returns:
         The wiring.
 
     Raises:
-        ValueError: a number that is not a positive integer.
+        ValueError: the number is not a positive integer.
+
+    Example:
+        >>> len(empty(3).edges)
+        0
     """
     return Wiring(np.zeros((positive_integer("neurons", neurons),) * 2, dtype=np.int8))
 
 
 def dense(neurons: int, *, self_edges: bool = False, inhibitory: float = 0.0, seed: int = 0) -> Wiring:
-    """Connect every neuron to every other one.
+    """Connect every neuron to every other neuron.
 
     Args:
-        neurons: how many.
-        self_edges: whether each hears itself too.
-        inhibitory: share of the synapses that inhibit.
-        seed: of the draw of signs.
+        neurons: number of neurons.
+        self_edges: whether each neuron has a synapse to itself, too; default: False.
+        inhibitory: the fraction of synapses that are inhibitory; default: 0.
+        seed: seed of the signs; default: 0.
 
     Returns:
         The wiring.
 
     Raises:
-        ValueError: an argument out of range.
+        ValueError: an argument is out of range.
+
+    Example:
+        >>> dense(3).adjacency.tolist()
+        [[0, 1, 1], [1, 0, 1], [1, 1, 0]]
     """
     everything = np.ones((positive_integer("neurons", neurons),) * 2, dtype=bool)
     return _wire(everything, self_edges, inhibitory, seed)
@@ -84,17 +92,22 @@ def random(neurons: int, density: float, seed: int = 0, *, self_edges: bool = Fa
     """Create each possible synapse independently with the same probability (Erdős and Rényi 1959; Gilbert 1959).
 
     Args:
-        neurons: how many.
-        density: the chance, 0 to 1.
-        seed: of the draw of synapses and signs.
-        self_edges: whether a neuron may hear itself.
-        inhibitory: share of the synapses that inhibit.
+        neurons: number of neurons.
+        density: the probability, from 0 to 1.
+        seed: seed of the synapses and signs; default: 0.
+        self_edges: whether a neuron may have a synapse to itself; default: False.
+        inhibitory: the fraction of synapses that are inhibitory; default: 0.
 
     Returns:
         The wiring.
 
     Raises:
-        ValueError: an argument out of range.
+        ValueError: an argument is out of range.
+
+    Example:
+        >>> wiring = random(100, 0.1)
+        >>> 800 < len(wiring.edges) < 1200
+        True
     """
     if not 0 <= density <= 1:
         raise UserError(f"density must be a probability between 0 and 1, got {density}")
@@ -110,20 +123,25 @@ def small_world(
     Connections go both ways. The graph is ``networkx.watts_strogatz_graph``.
 
     Args:
-        neurons: how many.
-        neighbours: k, to how many next ones each is connected at first; odd numbers count as one less.
-        rewired: p, the chance that a connection is led to a neuron drawn at random.
-        inhibitory: share of the synapses that inhibit.
-        seed: of the draw of synapses and signs.
+        neurons: number of neurons.
+        neighbours: the number k of nearest neighbours in the ring that each neuron is initially connected to; an odd
+            number counts as one less; default: 4.
+        rewired: the probability p that a connection is moved to a random neuron; default: 0.1.
+        inhibitory: the fraction of synapses that are inhibitory; default: 0.
+        seed: seed of the synapses and signs; default: 0.
 
     Returns:
         The wiring.
 
     Raises:
-        ValueError: an argument out of range.
+        ValueError: an argument is out of range.
 
     References:
         Watts and Strogatz 1998, Collective dynamics of "small-world" networks.
+
+    Example:
+        >>> len(small_world(20, neighbours=4).edges)  # 20 · 4 / 2 connections, both ways
+        80
     """
     with require_extra("analysis", "a small world"):
         import networkx

@@ -78,21 +78,26 @@ def auto_ncp(
     """Create a neural circuit policy of a given size: 2 in 5 of the neurons that are not outputs are command neurons.
 
     Args:
-        inputs: channels of the input.
-        neurons: inter, command and motor neurons together.
-        outputs: motor neurons.
-        sparsity: the share of possible synapses that is left out, 0.1 to 0.9.
-        inhibitory: share of the synapses that inhibit.
-        seed: of the draw of synapses and signs.
+        inputs: number of input channels.
+        neurons: number of inter, command and motor neurons together.
+        outputs: number of motor neurons.
+        sparsity: the fraction of possible synapses that do not exist, from 0.1 to 0.9; default: 0.5.
+        inhibitory: the fraction of synapses that are inhibitory; default: 0.5.
+        seed: seed of the synapses and signs; default: 0.
 
     Returns:
         The wiring.
 
     Raises:
-        ValueError: an argument out of range.
+        ValueError: an argument is out of range.
 
     References:
         The sizes are those of ``ncps.wirings.AutoNCP``.
+
+    Example:
+        >>> wiring = auto_ncp(3, 20, outputs=2)
+        >>> wiring.adjacency.shape, wiring.sensory.shape, len(wiring.outputs)
+        ((20, 20), (20, 3), 2)
     """
     positive_integer("outputs", outputs, most=neurons - 3)
     if not 0.1 <= sparsity <= 0.9:

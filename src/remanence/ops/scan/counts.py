@@ -26,13 +26,33 @@ _TOTALS = Statistics()
 
 
 def scan_statistics() -> Statistics:
-    """Return a copy of the statistics so far."""
+    """Return a copy of the statistics so far.
+
+    Returns:
+        The number of calls and iterations, and of fallbacks by reason.
+
+    Example:
+        >>> import torch
+        >>> from remanence import reset_scan_statistics, scan, scan_statistics
+        >>> reset_scan_statistics()
+        >>> step = lambda state, inputs, params: (0.5 * state[0] + inputs[0],)
+        >>> _ = scan(step, [torch.ones(1, 64, 2)], [torch.zeros(1, 2)], backend="newton")
+        >>> scan_statistics().calls
+        1
+    """
     with _LOCK:
         return Statistics(_TOTALS.calls, _TOTALS.iterations, Counter(_TOTALS.fallbacks))
 
 
 def reset_scan_statistics() -> None:
-    """Reset the statistics to zero."""
+    """Reset the statistics to zero.
+
+    Example:
+        >>> from remanence import reset_scan_statistics, scan_statistics
+        >>> reset_scan_statistics()
+        >>> scan_statistics().calls
+        0
+    """
     with _LOCK:
         _TOTALS.calls = _TOTALS.iterations = 0
         _TOTALS.fallbacks.clear()
