@@ -17,7 +17,7 @@ def positive_integer(name: str, value: SupportsIndex, *, most: int | None = None
     Integers of NumPy and others that :func:`operator.index` takes are integers; truth values are not.
 
     Args:
-        name: of the argument, for the message.
+        name: the name of the argument, for the message.
         value: what the user passed.
         most: the largest value allowed; default: no limit.
 

@@ -25,7 +25,7 @@ class Lock:
 
     Args:
         file: descriptor of the lock's file.
-        path: of the same.
+        path: the path of the lock's file.
     """
 
     def __init__(self, file: int, path: Path):

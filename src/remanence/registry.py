@@ -20,7 +20,7 @@ class Registry(Generic[Item]):
     Args:
         kind: what is registered, for error messages ("layer").
         group: the entry point group from which installed packages add their own ("remanence.layers").
-        base: of which the imported ones are subclasses; nothing else that can be imported is ever called.
+        base: the base class of all imported classes; nothing else that can be imported is ever called.
     """
 
     def __init__(self, kind: str, group: str, base: type):

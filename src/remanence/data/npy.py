@@ -16,8 +16,8 @@ def read_npy(name: str, content: bytes) -> np.ndarray:
     """Read the array in a file.
 
     Args:
-        name: of the file, for errors.
-        content: of the file.
+        name: the name of the file, for errors.
+        content: the content of the file.
 
     Raises:
         ValueError: it is truncated, of another kind, or has not the size it claims.

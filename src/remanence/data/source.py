@@ -15,7 +15,7 @@ class Source:
     """Data that their authors publish.
 
     Args:
-        name: of the prepared arrays.
+        name: the name of the prepared arrays.
         title: what they are.
         publisher: where their authors publish them.
         wanted: what to download, as ``--from`` takes it.

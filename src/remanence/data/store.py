@@ -65,8 +65,8 @@ class Writer:
         """Append rows to an array.
 
         Args:
-            name: of the array; created by the first call.
-            rows: of the same dtype and row shape as those before.
+            name: the name of the array; created by the first call.
+            rows: the rows, of the same dtype and row shape as those before.
 
         Raises:
             ValueError: rows of another dtype or shape.
@@ -85,7 +85,7 @@ class Writer:
         """Return the number of rows written so far.
 
         Args:
-            name: of the array.
+            name: the name of the array.
         """
         return self._arrays[name]["shape"][0] if name in self._arrays else 0
 

@@ -20,7 +20,7 @@ class Problem:
     """A file.
 
     Args:
-        labels: of the classes, in the order of the header.
+        labels: the labels of the classes, in the order of the header.
         series: each [steps, channels], missing values are NaN.
         targets: the class of each.
     """

@@ -20,7 +20,7 @@ def write(cards: Sequence[Card], folder: Path, command: str) -> Path:
 
     Args:
         cards: what was found.
-        folder: where; made if it is not there.
+        folder: the folder of the page; created if it does not exist.
         command: what writes the page again.
 
     Returns:

@@ -14,12 +14,12 @@ class Finding:
     """One line of the card for one memory.
 
     Attributes:
-        figures: for machines; None where there is no number.
-        short: for a cell of the table.
-        sentence: in plain words.
-        draw: draws it; None if nothing was measured.
-        panels: axes that it draws on.
-        height: of them, in units of the usual one.
+        figures: numbers by name, for JSON; None where there is no number.
+        short: the text of a cell of the table.
+        sentence: the result in plain words.
+        draw: a function that draws it; None if nothing was measured.
+        panels: the number of axes that it draws on.
+        height: the height of the axes, relative to the usual height.
     """
 
     figures: Mapping[str, Any]

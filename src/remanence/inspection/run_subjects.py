@@ -21,7 +21,7 @@ def subjects_of_run(folder: Path, *, allow_import: bool = False) -> list[Subject
     """Load the memory of a run with the weights of its best epoch; for a transformer, that of each block.
 
     Args:
-        folder: of the run.
+        folder: the folder of the run.
         allow_import: whether its configuration may name task and layer as ``package.module:Class``, whose code is run
             then.
 

@@ -15,7 +15,7 @@ class MemoryMixer(nn.Module):
     backwards, their outputs joined; then projected to ``width``.
 
     Args:
-        name: of the memory.
+        name: the name of the memory.
         width: number of channels of input and output.
         causal: whether position t sees only positions up to t.
         hidden_size: units of each memory; default: ``width``, half of it for each of two.

@@ -33,7 +33,7 @@ class Transformer(nn.Module):
             half of it for each of the two that read both ways.
         layers: blocks; default: 4.
         width: channels between the blocks; default: 128.
-        heads: of attention; memories have none; default: 4.
+        heads: the number of attention heads (memories have none); default: 4.
         mlp: hidden units of each block's MLP; default: four times ``width``.
         max_length: longest sequence; default: 1024.
         causal: whether position t sees only positions up to t; default: False.

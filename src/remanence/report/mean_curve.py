@@ -18,8 +18,8 @@ class MeanCurve:
 
     Attributes:
         x: steps or seconds, from where every seed has a value to where the last one ends.
-        mean: of the validation metric; a seed that ended earlier is held at its last value.
-        median: likewise.
+        mean: the mean of the validation metric; a seed that ended earlier is held at its last value.
+        median: the median, in the same way.
         spread: None with one seed.
         ends: (x, metric) where each seed ended.
     """

@@ -53,9 +53,9 @@ def write(
 
     Args:
         runs: as :func:`load` returns them.
-        folder: where; made if it is not there.
-        title: of the page.
-        split: of the data, by which runs are judged (:func:`summarise`).
+        folder: the folder of the page; created if it does not exist.
+        title: the title of the page.
+        split: the split of the data, by which runs are judged (:func:`summarise`).
         command: that writes this page again, for the page to say; default: ``remanence report`` with the folders.
 
     Returns:

@@ -36,7 +36,7 @@ def write_samples(task: Task, name: str, count: int, folder: Path) -> list[Path]
 
     Args:
         task: whose samples.
-        name: of the files, ``NAME-1.png`` and so on.
+        name: the name of the files, ``NAME-1.png`` and so on.
         count: how many at most.
         folder: where they go; made if it is missing.
 

@@ -28,7 +28,7 @@ class Row:
     Attributes:
         runs: all of them, by seed; failed and unfinished ones too.
         settings: fields of ``model`` and ``training`` in which this row differs from others of its task.
-        split: of the data, by which rows are judged.
+        split: the split of the data, by which rows are judged.
     """
 
     runs: tuple[Run, ...]
@@ -133,8 +133,8 @@ def summarise(runs: Iterable[Run], *, split: Split = "test") -> list[Row]:
 
     Args:
         runs: as :func:`load` returns them.
-        split: of the data, by which they are judged. A choice among them (a search) is made by ``"validation"``, so
-            that the test data say what the choice is worth.
+        split: the split of the data, by which they are judged; default: ``"test"``. A choice among them (a search) is made
+            by ``"validation"``, so that the test data show what the choice is worth.
 
     Returns:
         Rows by task, the tasks in the order of the runs; then by the metric, those without figures last.

@@ -30,8 +30,8 @@ def claim(folder: Path, config: RunConfig, *, overwrite: bool = False) -> None:
     A run with fewer epochs is extended. One that failed before its first checkpoint is replaced by any other.
 
     Args:
-        folder: of the run.
-        config: of the run.
+        folder: the folder of the run.
+        config: the configuration of the run.
         overwrite: remove the files of another run first, and nothing else.
 
     Raises:

@@ -82,12 +82,12 @@ class TrainingConfig(Strict):
         batch_size: samples a step.
         epochs: at most so many; each ends with a validation and a checkpoint.
         steps_per_epoch: optimiser steps in an epoch; default: one pass over the training data.
-        learning_rate: of Adam; the largest there is, where it changes.
+        learning_rate: the learning rate of Adam; the largest one, if it changes.
         warmup: steps in which the rate rises evenly to ``learning_rate``.
         lr_schedule: how the learning rate decreases after the warm-up: ``"none"``; ``"rsqrt"``, as 1 / √step;
             ``"cosine"``, by half a wave to 0 at the end of training (:func:`remanence.training.schedule.lr_factor`).
-        betas: of Adam.
-        weight_decay: of Adam (decoupled).
+        betas: the betas of Adam.
+        weight_decay: the weight decay of Adam (decoupled).
         clip: largest norm of the gradient; 0 leaves it alone.
         patience: stop after so many epochs without a better validation metric; default: never.
         stop_at_metric: stop as soon as the validation metric is at or below this; default: never.

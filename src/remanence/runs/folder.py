@@ -23,7 +23,7 @@ class RunFolder:
     """The folder of a run.
 
     Args:
-        path: of the folder.
+        path: the path of the folder.
     """
 
     path: Path

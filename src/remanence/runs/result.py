@@ -30,8 +30,8 @@ class Result:
         epochs: the number of epochs trained.
         steps: the number of optimiser steps.
         seconds: the duration of training.
-        stopped: why training ended: ``"solved"`` (``stop_at_metric`` was reached), ``"patience"`` or ``"budget"``; None if
-            the run failed.
+        stopped: why training ended: ``"solved"`` (``stop_at_metric`` was reached), ``"patience"`` or ``"budget"``; None
+            if the run failed.
         failure: why there are no figures, in a sentence; None if the run did not fail.
         memory: the peak memory in MiB (:func:`remanence.training.peak.measure_peak_mib`), since the last resumption if
             the run was interrupted; None if it was not measured.

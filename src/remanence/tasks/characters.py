@@ -24,7 +24,7 @@ class Characters(Task):
     any text in UTF-8. The vocabulary is the characters that occur.
 
     Args:
-        name: of the prepared text, so that there can be several:
+        name: the name of the prepared text, so that there can be several:
             ``remanence data characters --from FILE --set task.options.name=NAME``.
         length: characters of a piece.
 

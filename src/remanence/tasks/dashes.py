@@ -21,9 +21,9 @@ class Drawing:
         size: rows and columns.
         margins: free pixels around a dash; one of them is drawn for each image.
         dash: length of a dash.
-        thickness: of a dash.
+        thickness: the thickness of a dash.
         seed_distance: between the two targets' first dashes.
-        marker_radius: of the discs at the ends.
+        marker_radius: the marker radius of the discs at the ends.
         continuity: how straight curves are: the angle between dashes counts so many times.
         distractor_dashes: in all distractors together.
         target_contrast, distractor_contrast: brightness of the dashes, before the brightest pixel becomes white.
@@ -58,7 +58,7 @@ class Stamps:
         lines: brightness of the dashes in each whole degree, [360, side, side].
         masks: the same dashes with their margins.
         steps: where the next dash may end, seen from where it is to start, (row, column), [steps, 2].
-        angles: of these steps.
+        angles: the angles of these steps.
         step_lines, step_masks: dashes from there back to the start, without the gap, [steps, side, side].
     """
 

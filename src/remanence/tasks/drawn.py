@@ -43,7 +43,7 @@ class Drawn(Dataset[tuple[Tensor, Tensor]]):
         """Return the samples at these indices.
 
         Args:
-            indices: of the samples.
+            indices: the indices of the samples.
 
         Raises:
             IndexError: an index is out of range.

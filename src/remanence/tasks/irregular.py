@@ -33,7 +33,7 @@ class Irregular(Classification):
     series that are made), 1 for the first.
 
     Args:
-        name: of a prepared table; default: make the series.
+        name: the name of a prepared table; default: make the series.
         elapsed: ``"timespans"`` (default), for layers that live in continuous time; or ``"channel"``, the timespans
             are a channel more, for any other layer.
         train, validation, test: how many series are made for each split.

@@ -20,9 +20,9 @@ class MQAR(Generated, StepwiseClassification):
     Chance is a guess among all values; a guess among those of the sequence errs on 1 - 1 / ``pairs``.
 
     Args:
-        pairs: of keys and values, at most a fourth of the length; published: 4 to 64.
+        pairs: the number of pairs of keys and values, at most a fourth of the length; published: 4 to 64.
         length: tokens, even; published: 64, 128, 256, 512 for 4, 8, 16, ... pairs or more.
-        vocabulary_size: of keys and values together.
+        vocabulary_size: the number of keys and values together.
         power: a, 1 for gaps drawn uniformly.
         train, validation, test: how many sequences each split has.
         seed: decides every sequence.

@@ -73,7 +73,7 @@ class Recall(Classification):
         For training on more of them than fit into memory, or than should be memorised.
 
         Args:
-            count: how many.
+            count: the number of samples.
             rng: the source of randomness.
         """
         symbol = rng.integers(self.target_size, size=count)

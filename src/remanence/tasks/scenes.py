@@ -124,7 +124,7 @@ def grow_targets(
         rng: decides.
         mask: gets what the curves occupy, [size, size].
         curves: which stamp each dash is, and where, (stamp, row, column), [2, length, 3].
-        style: of the drawing.
+        style: the style of the drawing.
         seed_distance: between the first dashes.
         drawn: the stamps.
     """

@@ -57,8 +57,8 @@ class Task(ABC):
         """Compute the training loss, averaged over the batch.
 
         Args:
-            output: of the model.
-            target: of the batch.
+            output: the output of the model.
+            target: the target of the batch.
         """
 
     @abstractmethod
@@ -66,8 +66,8 @@ class Task(ABC):
         """Compute the metric, averaged over the batch.
 
         Args:
-            output: of the model.
-            target: of the batch.
+            output: the output of the model.
+            target: the target of the batch.
         """
 
     def first(self, count: int) -> Batch:
@@ -84,7 +84,7 @@ class Task(ABC):
         """Format the first training samples as text.
 
         Args:
-            count: how many.
+            count: the number of examples.
         """
 
 

@@ -20,7 +20,7 @@ class UCR(Classification):
     ``remanence data ucr --from EigenWorms.zip --set task.options.name=EigenWorms`` prepares a problem.
 
     Args:
-        name: of the problem, as its files are called.
+        name: the name of the problem, as its files are called.
         held_out: share of the training series that validates.
         seed: decides which.
 

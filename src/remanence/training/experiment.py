@@ -107,7 +107,7 @@ class Experiment(lightning.LightningModule):
         """Apply the model to the inputs of a batch.
 
         Args:
-            batch: of the task.
+            batch: the batch of the task.
         """
         # A model whose inputs are never padded or timed need not know of masks and timespans.
         given = {name: batch._asdict()[name] for name in ("mask", "timespans") if batch._asdict()[name] is not None}

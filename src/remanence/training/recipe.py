@@ -50,7 +50,7 @@ class Comparison(Strict):
         """Yield the configuration of every run, seed by seed, so that early results are comparable.
 
         Args:
-            seeds: of the runs.
+            seeds: the seeds of the runs.
         """
         configs = [self.config(layer) for layer in self.iter_layers()]
         for seed in seeds:

@@ -47,7 +47,7 @@ class Search(Strict):
         fields: by the name that ``--set`` has for it, a list of values or a :class:`Range`.
         trials: how many settings are tried for each layer, drawn by Optuna's TPE, which learns from those before.
             Default: every combination, which needs lists.
-        seed: of the draws.
+        seed: the seed of the draws.
     """
 
     fields: dict[str, Range | Values] = Field(min_length=1)

@@ -18,8 +18,8 @@ class Trial:
     """One setting of one layer, tried with the first seed.
 
     Attributes:
-        folder: of the run.
-        config: of the run.
+        folder: the folder of the run.
+        config: the configuration of the run.
         settings: what the search set in it.
         result: its outcome.
     """

@@ -62,7 +62,7 @@ def lattice(
         periodic: whether opposite borders touch (a ring, a torus).
         radius: steps along the axes, |Δ_1| + |Δ_2| + ..., that a synapse spans at most.
         inhibitory: share of the synapses that inhibit.
-        seed: of the draw of signs.
+        seed: the seed of the draw of signs.
 
     Returns:
         The wiring.

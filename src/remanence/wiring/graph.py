@@ -133,7 +133,7 @@ class Wiring:
         Args:
             inhibitory: the share of synapses that inhibit, 0 to 1; which ones is drawn, how many is not (rounded).
                 Synapses between neurons and those from inputs are drawn apart.
-            seed: of the draw.
+            seed: the seed of the draw.
 
         Raises:
             ValueError: a share outside 0 to 1.

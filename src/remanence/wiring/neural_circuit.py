@@ -37,7 +37,7 @@ def ncp(
         command_synapses: synapses among command neurons, in all; a neuron may hear itself.
         motor_fanin: synapses onto each motor neuron.
         inhibitory: share of the synapses that inhibit.
-        seed: of the draw of synapses and signs.
+        seed: the seed of the draw of synapses and signs.
 
     Returns:
         The wiring.

@@ -21,7 +21,7 @@ def firing_order(wiring: Wiring, order: OrderName | Neurons = "index", seed: int
         order: ``"index"``, neuron 0 first; ``"random"``; ``"topology"``, so that few edges lead back to a neuron that
             fired before (none if the graph has no cycle), by the greedy rule of Eades, Lin and Smyth; or the neurons
             themselves, each once.
-        seed: of the random order.
+        seed: the seed of the random order.
 
     Returns:
         The neurons, the one that fires first at the front.
@@ -57,7 +57,7 @@ def levels(wiring: Wiring, order: Int64[np.ndarray, " neurons"]) -> list[Int64[n
 
     Args:
         wiring: who is connected to whom.
-        order: of firing.
+        order: the order of firing.
 
     Returns:
         The neurons of each level.

@@ -33,7 +33,7 @@ def draw(wiring: Wiring, axes: Axes | None = None) -> Axes:
 
     Args:
         wiring: what to draw.
-        axes: where; default: a new figure.
+        axes: matplotlib axes to draw on; default: those of a new figure.
 
     Returns:
         The axes.
