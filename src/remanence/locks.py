@@ -17,7 +17,7 @@ except ImportError:  # Windows
     fcntl = None
 
 LOCK = ".lock"
-PAUSE = 0.1  # seconds between two tries, where the system does not wake who waits
+PAUSE = 0.1  # seconds between two attempts, if the system cannot wake a waiting process
 
 
 class Lock:
@@ -91,7 +91,7 @@ def acquire(path: Path, *, wait: bool = False) -> int:
             if os.path.samestat(os.fstat(file), os.stat(path)):
                 return file
         except FileNotFoundError:
-            pass  # who held it removed it between the two calls
+            pass  # its holder removed it between the two calls
         except (BlockingIOError, PermissionError) as error:
             if wait:
                 os.close(file)

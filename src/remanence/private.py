@@ -77,6 +77,6 @@ def _check_owner(facts: os.stat_result, path: Path) -> None:
 
 def _check_above(folder: Path) -> None:
     mode = folder.stat().st_mode
-    sticky = mode & stat.S_ISVTX  # as /tmp is: there nobody renames what is not theirs
+    sticky = mode & stat.S_ISVTX  # as /tmp is: users can rename only their own files there
     if _HAS_OWNERS and mode & stat.S_IWOTH and not sticky:
         raise NotPrivateError(f"{folder}, which it lies in, can be written by everybody: chmod o-w {folder}")

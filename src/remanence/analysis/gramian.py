@@ -97,4 +97,4 @@ def draw_energy(axes: Any, energy: Tensor, rows: str) -> None:
     image = axes.imshow(shown, aspect="auto", cmap="viridis", interpolation="nearest")
     axes.figure.colorbar(image, ax=axes, label="$\\log_{10}$ energy")
     axes.yaxis.set_major_locator(MaxNLocator(integer=True, min_n_ticks=1))
-    axes.set(xlabel="number of the state", ylabel=rows)
+    axes.set(xlabel="component of the state", ylabel=rows)

@@ -113,7 +113,7 @@ def check_lyapunov_function(
         >>> found = check_lyapunov_function(step, lambda h: h.square().sum(-1), 1.0, point=torch.zeros(2).double())
         >>> print(found.verdict)
         V is 0 at the point and above 0 at all 10,000 states sampled, and falls: evidence, not proof, that the point is
-        asymptotically stable, and attracts whoever starts with V below 1
+        asymptotically stable, and attracts all states with V below 1
     """
     if isinstance(system, Hopfield):
         candidate = system.energy if candidate is None else candidate
@@ -168,7 +168,7 @@ def _describe_evidence(h: Tensor, stays: Tensor, equilibrium: bool, level: float
         where_it_stays = _format_states(h[stays])
         means = f"V stays at {where_it_stays}: evidence, not proof, of stability, but none that states come to rest"
     elif equilibrium:
-        whom = f"whoever starts with V below {level:.4g}" if 0 < level < torch.inf else "those states"
+        whom = f"all states with V below {level:.4g}" if 0 < level < torch.inf else "those states"
         means = f"and falls: evidence, not proof, that the point is asymptotically stable, and attracts {whom}"
     else:
         means = "and falls wherever the state moves: evidence, not proof, that all come to rest, none in a cycle"

@@ -24,10 +24,10 @@ DARK = 0.6  # a neuron that holds for more than this fraction of the time is too
 NARROW = 6  # width in inches below which the entries of the legend are in one column
 CENTRE = "centre"  # a node that is not drawn
 KINDS = {  # (receives an input, is an output): marker and name
-    (True, True): ("D", "hears inputs, is read"),
-    (True, False): (">", "hears inputs"),
-    (False, True): ("s", "is read"),
-    (False, False): ("o", "neither hears inputs nor is read"),
+    (True, True): ("D", "receives inputs, is an output"),
+    (True, False): (">", "receives inputs"),
+    (False, True): ("s", "is an output"),
+    (False, False): ("o", "neither receives inputs nor is an output"),
 }
 
 

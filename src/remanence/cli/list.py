@@ -51,7 +51,7 @@ def describe_task(name: str, examples: int, *, as_json: bool) -> None:
     task = tasks.create(name)
     try:
         shown = task.examples(examples)
-    except ValueError as missing:  # data that nobody prepared yet
+    except ValueError as missing:  # data that are not prepared yet
         if as_json:
             print_json({"name": name, "summary": summarise(type(task)), "missing": str(missing)})
             return

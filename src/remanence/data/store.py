@@ -279,7 +279,7 @@ def move(folder: Path, place: Path) -> None:
 
 
 def remove_abandoned(folder: Path) -> None:
-    """Remove what processes of this machine left behind that were killed while they wrote."""
+    """Remove files of processes of this machine that were killed while writing."""
     for part in folder.glob(f".*@{glob.escape(platform.node())}.*.part"):
         process = part.name[1:].partition("@")[0]
         if process.isdigit() and not is_alive(int(process)):

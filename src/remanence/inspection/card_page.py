@@ -116,11 +116,11 @@ CAPTIONS = {
     "above 0 they part.",
     "fixed_points": "Where the state rests under the mean input, in the plane of the first two principal components of "
     "these points. Full: it is drawn in. Hollow: it is not.",
-    "control": "First: how much energy each input channel writes into each number of the state. Then: the energies of "
-    "the directions of the state. Last: how much is written at each time step of the sequence.",
-    "observability": "First: how much energy of each number of the first state each output channel shows. Then: the "
+    "control": "First: how much energy each input channel writes into each component of the state. Then: the energies "
+    "of the directions of the state. Last: how much is written at each time step of the sequence.",
+    "observability": "First: how much energy of each component of the first state each output channel shows. Then: the "
     "energies of the directions of the state. Last: how much is shown at each time step after it.",
-    "holding": "First: the values of neurons in one sequence, those that hold most on top. Then: who hears whom, the "
-    "strongest edges into each neuron; behind a colon, its place in the order of firing. A thick rim marks neurons "
+    "holding": "First: the values of neurons in one sequence, those that hold most on top. Then: the connections, the "
+    "strongest edges into each neuron; after a colon, its place in the order of firing. A thick outline marks neurons "
     "that hold: for more than half of the steps they keep a value away from 0, to 1% of its range.",
 }

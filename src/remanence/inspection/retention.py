@@ -62,7 +62,7 @@ def measure(subject: Subject) -> Finding:
 def _count_readable(step: Step) -> int:
     """Return how many numbers of the state the probe reads: of a large state, only its first tensor.
 
-    From some hundred samples no probe learns which of so many numbers matter.
+    From a few hundred samples, no probe can learn which of so many numbers matter.
     """
     first = pytree.tree_leaves(step.initial)[0]
     return step.size if step.size <= LARGEST else first.numel()

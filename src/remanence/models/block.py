@@ -9,7 +9,7 @@ class Block(nn.Module):
     Args:
         mixer: maps x [batch, time, width] and a mask [batch, time] to what is added to x.
         width: channels.
-        mlp: hidden units of the MLP, a GELU behind them.
+        mlp: number of hidden units of the MLP, which have a GELU.
         dropout: after the mixer and after both layers of the MLP.
     """
 

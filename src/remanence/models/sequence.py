@@ -94,7 +94,7 @@ class SequenceModel(nn.Module):
         y, _ = self.memory(self.encoder(x)) if timespans is None else self.memory(self.encoder(x), timespans=timespans)
         if self.pooling == "none":
             return y
-        # Padding comes last, and what is read at t has seen nothing behind t.
+        # Padding comes last, and the output at t does not depend on later positions.
         return y[:, -1] if mask is None else y[torch.arange(len(y), device=y.device), mask.sum(1) - 1]
 
 

@@ -93,7 +93,7 @@ class AssociativeLSTM(Memory):
         self.reset_parameters()
 
     def reset_parameters(self) -> None:
-        """Draw the parameters anew, uniformly from ±1/√hidden_size; the forget gates start open (bias 1)."""
+        """Reinitialise all parameters uniformly in ±1/√hidden_size; the forget gates are initially open (bias 1)."""
         for parameter in self.parameters():
             nn.init.uniform_(parameter, -(self.hidden_size**-0.5), self.hidden_size**-0.5)
         with torch.no_grad():

@@ -30,7 +30,7 @@ class Picture:
         name: for its file.
         title: what it shows.
         caption: how to read it.
-        alt: what it shows, in figures, for those who do not see it.
+        alt: a text alternative with the figures, for readers who cannot see it.
         draw: makes the figure.
     """
 

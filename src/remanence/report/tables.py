@@ -16,7 +16,7 @@ from rich.text import Text
 from remanence.report.estimate import DISAGREEMENT_NOTE, NOTHING, SPREAD_NOTE, Estimate, format_estimate, is_share
 from remanence.runs.reading import Run
 
-LONG = 8  # letters of a number that nobody typed
+LONG = 8  # number of digits from which a number is rounded for display
 
 Split: TypeAlias = Literal["test", "validation"]
 
@@ -133,8 +133,8 @@ def summarise(runs: Iterable[Run], *, split: Split = "test") -> list[Row]:
 
     Args:
         runs: as :func:`load` returns them.
-        split: the split of the data, by which they are judged; default: ``"test"``. A choice among them (a search) is made
-            by ``"validation"``, so that the test data show what the choice is worth.
+        split: the split of the data, by which they are judged; default: ``"test"``. A choice among them (a search) uses
+            ``"validation"``, so that the test data show what the choice is worth.
 
     Returns:
         Rows by task, the tasks in the order of the runs; then by the metric, those without figures last.

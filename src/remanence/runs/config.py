@@ -80,7 +80,7 @@ class TrainingConfig(Strict):
 
     Attributes:
         batch_size: samples a step.
-        epochs: at most so many; each ends with a validation and a checkpoint.
+        epochs: the maximum number of epochs; each ends with a validation and a checkpoint.
         steps_per_epoch: optimiser steps in an epoch; default: one pass over the training data.
         learning_rate: the learning rate of Adam; the largest one, if it changes.
         warmup: steps in which the rate rises evenly to ``learning_rate``.
@@ -89,11 +89,11 @@ class TrainingConfig(Strict):
         betas: the betas of Adam.
         weight_decay: the weight decay of Adam (decoupled).
         clip: largest norm of the gradient; 0 leaves it alone.
-        patience: stop after so many epochs without a better validation metric; default: never.
+        patience: the number of epochs without a better validation metric after which training stops; default: never.
         stop_at_metric: stop as soon as the validation metric is at or below this; default: never.
-        evaluation_samples: validate and test on so many samples, drawn once for all runs; default: all.
+        evaluation_samples: the number of samples to validate and test on, drawn once for all runs; default: all.
         frozen: parameters that are not trained, by name, such as ``[memory.bias]``.
-        snapshot_every: also save the weights before training and after every so many epochs, in
+        snapshot_every: the number of epochs after which the weights are saved (also before training), in
             ``checkpoints/epoch-N.ckpt``; default: only the best and the last weights are saved.
         threads: CPU threads; the same number gives the same result.
         precision: as Lightning names it: ``"32-true"``; ``"bf16-mixed"``, products of matrices in bfloat16; or

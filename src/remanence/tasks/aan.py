@@ -17,7 +17,7 @@ class AAN(Classification):
     them. The released texts are what Python prints of bytes (``b'...'``), and are read as they are, as published.
 
     Args:
-        length: longer texts are cut behind so many bytes; default: 4000, as published.
+        length: the number of bytes to which longer texts are truncated; default: 4000, as published.
 
     Raises:
         ValueError: a length out of range.

@@ -17,8 +17,8 @@ class IndexedRecall(Classification):
 
     Tokens: 0 ... 9 are the digits, ``·`` is a blank, and ``#0`` ... ask for a place. The strings are
     ``length`` digits (drawn with replacement), ``blanks`` blanks, and one place; the target is its digit. The loss is
-    the cross-entropy, the metric the error rate, 0.9 at chance; who knows which of ten digits came, but not where, errs
-    on about 72%.
+    the cross-entropy, the metric the error rate, 0.9 at chance; a model that knows which
+    digits occurred, but not where, has an error rate of about 72%.
 
     Args:
         length: digits in a string.

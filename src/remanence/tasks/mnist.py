@@ -23,7 +23,7 @@ class MNIST(Classification):
 
     Args:
         permuted: whether the pixels come in a random order, the same for all images; default: row by row.
-        train: only the first so many of the training images; default: all.
+        train: the number of training images to use, the first ones; default: all.
         seed: decides that order.
 
     References:

@@ -91,7 +91,7 @@ class MQAR(Generated, StepwiseClassification):
         return tokens, targets
 
     def examples(self, count: int) -> list[str]:
-        """Sequences, each answer in brackets behind the token at which it is asked for."""
+        """Return sequences with each answer in brackets after the token that asks for it."""
         batch, names = self.first(count), self.vocabulary or []
         return [
             " ".join(

@@ -22,8 +22,8 @@ class Text(Classification):
     ``remanence data text --from aclImdb_v1.tar.gz`` prepares them.
 
     Args:
-        length: longer reviews are cut behind so many bytes: 1000 (default) in the published configuration, 4000 in
-            the paper.
+        length: the number of bytes to which longer reviews are truncated: 1000 (default) in the published
+            configuration, 4000 in the paper.
         held_out: training reviews that validate, half of each label; 0 (default) as published.
         seed: decides which reviews are held out.
 

@@ -55,7 +55,7 @@ def dense(neurons: int, *, self_edges: bool = False, inhibitory: float = 0.0, se
 def lattice(
     shape: Sequence[int], *, periodic: bool = False, radius: int = 1, inhibitory: float = 0.0, seed: int = 0
 ) -> Wiring:
-    """Create a lattice of any dimension: each neuron hears those at most ``radius`` steps along the lattice away.
+    """Create a lattice of any dimension: each neuron receives from those at most ``radius`` steps away.
 
     Args:
         shape: its sides; the neurons are numbered in C order, the last side fastest.

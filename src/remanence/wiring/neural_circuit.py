@@ -23,9 +23,9 @@ def ncp(
     """Create a neural circuit policy, modelled on the nervous system of a worm: four layers, the third recurrent.
 
     Each input reaches ``sensory_fanout`` inter neurons, each inter neuron ``inter_fanout`` command neurons, each motor
-    neuron hears ``motor_fanin`` command neurons, all drawn without repetition. A neuron left unheard or unreached is
-    then connected to as many as its fellows are on average (at least one). Neurons are numbered motor, command, inter,
-    so that the first are the outputs.
+    neuron receives from ``motor_fanin`` command neurons, all drawn without repetition. A neuron left without a sender
+    or a receiver is then connected to as many neurons as the others of its layer are on average (at least one). Neurons
+    are numbered motor, command, inter, so that the first ones are the outputs.
 
     Args:
         inputs: sensory neurons, that is channels of the input.

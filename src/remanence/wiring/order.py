@@ -17,7 +17,7 @@ def firing_order(wiring: Wiring, order: OrderName | Neurons = "index", seed: int
     """Determine which neuron fires first, second, and so on.
 
     Args:
-        wiring: who is connected to whom.
+        wiring: the connections.
         order: ``"index"``, neuron 0 first; ``"random"``; ``"topology"``, so that few edges lead back to a neuron that
             fired before (none if the graph has no cycle), by the greedy rule of Eades, Lin and Smyth; or the neurons
             themselves, each once.
@@ -56,7 +56,7 @@ def levels(wiring: Wiring, order: Int64[np.ndarray, " neurons"]) -> list[Int64[n
     Fired level by level the neurons get the same values as one by one, in the smallest number of levels.
 
     Args:
-        wiring: who is connected to whom.
+        wiring: the connections.
         order: the order of firing.
 
     Returns:
@@ -74,11 +74,11 @@ def levels(wiring: Wiring, order: Int64[np.ndarray, " neurons"]) -> list[Int64[n
     return [order[by_order == number] for number in range(by_order.max() + 1)]
 
 
-def _sort_topologically(hears: np.ndarray) -> np.ndarray:
-    """Move sinks to the end and sources to the start; else take the neuron that sends most and hears least."""
-    hears = hears & ~np.eye(len(hears), dtype=bool)
-    senders, receivers = hears.sum(1), hears.sum(0)
-    left = np.ones(len(hears), dtype=bool)
+def _sort_topologically(receives: np.ndarray) -> np.ndarray:
+    """Move sinks to the end and sources to the start; else take the neuron that sends most and receives least."""
+    receives = receives & ~np.eye(len(receives), dtype=bool)
+    senders, receivers = receives.sum(1), receives.sum(0)
+    left = np.ones(len(receives), dtype=bool)
     first: list[int] = []
     last: list[int] = []
     while left.any():
@@ -87,8 +87,8 @@ def _sort_topologically(hears: np.ndarray) -> np.ndarray:
         elif (sources := left & (senders == 0)).any():
             neuron, place = int(sources.nonzero()[0][0]), first
         else:
-            neuron, place = int(np.where(left, receivers - senders, -len(hears)).argmax()), first
+            neuron, place = int(np.where(left, receivers - senders, -len(receives)).argmax()), first
         place.append(neuron)
         left[neuron] = False
-        senders, receivers = senders - hears[:, neuron], receivers - hears[neuron]
+        senders, receivers = senders - receives[:, neuron], receivers - receives[neuron]
     return np.array(first + last[::-1])

@@ -24,16 +24,16 @@ def resolve_wiring(wiring: Wiring | Adjacency | None, density: float, neurons: i
 
 def resolve_sensory(graph: Wiring, inputs: Neurons | None, input_size: int) -> np.ndarray:
     """Return which neurons receive which inputs, [neurons, inputs]."""
-    hears = np.ones((graph.neurons, input_size), dtype=bool)
+    receives = np.ones((graph.neurons, input_size), dtype=bool)
     if inputs is not None and graph.sensory is not None:
         raise UserError("the wiring already defines which neurons receive the inputs: omit inputs")
     if inputs is not None:
-        hears[np.setdiff1d(np.arange(graph.neurons), resolve_neurons("inputs", inputs, graph.neurons))] = False
+        receives[np.setdiff1d(np.arange(graph.neurons), resolve_neurons("inputs", inputs, graph.neurons))] = False
     elif graph.sensory is not None:
         if graph.sensory.shape[1] != input_size:
             raise UserError(f"input_size is {input_size}, but the wiring has {graph.sensory.shape[1]} inputs")
-        hears = graph.sensory != 0
-    return hears
+        receives = graph.sensory != 0
+    return receives
 
 
 def resolve_neurons(name: str, chosen: Neurons, neurons: int) -> np.ndarray:
