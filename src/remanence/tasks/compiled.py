@@ -1,4 +1,4 @@
-"""Generators whose samples come one after another are compiled, and kept compiled for the next process."""
+"""Compilation of generators that draw samples one after the other, with a cache for the next process."""
 
 import functools
 import hashlib
@@ -16,7 +16,7 @@ from remanence import caches, private
 
 
 def compiled(function: Callable[..., Any]) -> Callable[..., Any]:
-    """Compile a function, without what may have been wrapped around it to check its types; threads may share it."""
+    """Compile a function with Numba, without type-checking wrappers around it; threads may share the result."""
     plain, folder = inspect.unwrap(function), _folder()
     dispatcher: Any = numba.njit(plain, nogil=True)
     if folder is not None:
@@ -30,23 +30,23 @@ def compiled(function: Callable[..., Any]) -> Callable[..., Any]:
 
 
 class _Cache(FunctionCache):
-    """Numba's, but that a damaged file is compiled again."""
+    """Numba's cache, except that a function is compiled again if its file is damaged."""
 
     def load_overload(self, sig: Any, target_context: Any) -> Any:
-        """Machine code that was kept, or None."""
+        """Return the cached machine code, or None."""
         try:
             return super().load_overload(sig, target_context)
-        except Exception:  # whatever a pickle that is none may raise
+        except Exception:  # a damaged pickle may raise any exception
             self.flush()
             return None
 
 
 @functools.cache
 def _folder() -> Path | None:
-    """Where machine code is kept that was made of these files; None if others could write there, or
-    this user cannot.
+    """Return the folder for machine code of these files; None if other users can write to it, or this user cannot.
 
-    Numba looks at the file of a function alone, not at what it calls: the folder is another one when any file is.
+    Numba checks only the file of a function, not the functions that it calls; therefore the name of the folder depends
+    on the content of all files.
     """
     place = caches.directory()
     if place is None:
