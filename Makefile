@@ -8,6 +8,7 @@ INSTALL := $(BIN)/python -m pip install -qq --disable-pip-version-check --no-dep
 IS_CUDA_BUILD := import importlib.metadata as m, sys; sys.exit(not any("nvidia" in r for r in m.requires("torch")))
 # Of torch-2.13.0+cpu-cp311-cp311-manylinux_2_28_x86_64.whl, which is not on PyPI.
 CPU_TORCH := 6746dbcbeb526eb61330b76b41ff1b4eb848951103a892eeb080dfa2b264667b
+IMPORT_RULES := $(addprefix tests/test_import.py::test_,imports_run_downwards no_two_modules_import_each_other)
 
 .DEFAULT_GOAL := help
 .PHONY: help demo test test-all lint bench docs lock clean
@@ -36,9 +37,10 @@ test: $(STAMP) ## Run the tests, but for those marked slow
 test-all: $(STAMP) ## Run all tests, as CI does
 	$(BIN)/python -m pytest -n 2 -q
 
-lint: $(STAMP) ## Check style and types, those of the README's and the pages' Python too
+lint: $(STAMP) ## Check style, the direction of imports, and types, also of the Python in the README and the pages
 	$(BIN)/ruff check .
 	$(BIN)/ruff format --check .
+	$(BIN)/python -m pytest -q $(IMPORT_RULES)
 	$(BIN)/pyright
 	$(BIN)/python docs/snippets.py
 
