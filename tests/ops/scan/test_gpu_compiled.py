@@ -70,7 +70,7 @@ def test_no_other_size_or_alignment_compiles_anew(monkeypatch):
     source = backward_source(traced.vjp((True, True, True)), torch.float32, ([True],) * 3, [True], [True])
     parameters = load_functions(source, False)["backward"].params
     numbers = {parameter.name for parameter in parameters if parameter.do_not_specialize}
-    assert numbers > {"time", "channels", "lanes", "input0_batch", "above0_time"}
+    assert numbers > {"time", "channels", "elements", "input0_batch", "above0_time"}
     for parameter in parameters:
         assert parameter.is_constexpr or parameter.name in numbers or parameter.do_not_specialize_on_alignment
 
@@ -104,7 +104,7 @@ def test_the_same_call_gives_the_same_bits():
 
 
 @needs_gpu
-def test_many_lanes_and_long_sequences_against_the_plain_loop():
+def test_many_elements_and_long_sequences_against_the_plain_loop():
     for batch, time, channels in ((300, 9, 1000), (3, 1500, 33)):
         tensors = on_gpu(batch, time, channels, torch.float64)
         q, r, x, a = tensors

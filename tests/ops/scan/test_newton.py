@@ -148,7 +148,7 @@ def test_the_loop_answers_where_the_search_fails(step, problem, reason):
     assert scan_statistics().fallbacks == {reason: 1}
 
 
-def test_one_lane_that_fails_leaves_no_lane_wrong():
+def test_one_element_that_fails_leaves_no_element_wrong():
     (x,), (h,), (r,) = chaotic(300)
     r = torch.tensor([4.0, 2.5], dtype=torch.float64)  # the second channel settles
     assert searched(logistic, (x,), (h,), (r,))[0].failure == "not converged"

@@ -6,8 +6,8 @@ and ``checkpoint_every`` starts again from stored states.
 
 Functions agree with PyTorch's to a few roundings; float32 numbers below 1e-38 may count as 0.
 
-Gradients of parameters are summed over time within a lane and then over the batch by PyTorch, without atomic additions,
-so that the same call always gives the same bits.
+Gradients of parameters are summed over time within an element, then over the batch by PyTorch, without atomic
+additions, so that the same call always gives the same bits.
 """
 
 from collections.abc import Callable, Sequence
@@ -71,8 +71,8 @@ def backward(
     )
     # All in one, so that one kernel sums them over the batch.
     real, (batch, _, channels) = torch.promote_types(like.dtype, torch.float32), like.shape
-    of_lanes = _allocate((sum(places[2]), batch, channels), real, like.device)
-    of_params = _unstack(places[2], of_lanes)
+    by_element = _allocate((sum(places[2]), batch, channels), real, like.device)
+    of_params = _unstack(places[2], by_element)
     kernel.launch(
         like,
         _strided_arguments("input", inputs)
@@ -85,7 +85,7 @@ def backward(
         | _contiguous_arguments("d_input", of_inputs)
         | _contiguous_arguments("d_param", of_params),
     )
-    of_params = _unstack(places[2], of_lanes.sum(1).to(like.dtype))
+    of_params = _unstack(places[2], by_element.sum(1).to(like.dtype))
     return Gradients(tuple(of_states), tuple(of_inputs), tuple(of_params))
 
 
@@ -111,16 +111,16 @@ class _Kernel:
         return frozenset(self.function.arg_names)
 
     def launch(self, like: Tensor, arguments: dict[str, Tensor | int]) -> None:
-        """Run the kernel over all lanes of sequences like this one, with those of the arguments that it takes."""
+        """Run the kernel over all elements of sequences like this one, with those of the arguments that it takes."""
         batch, time, channels = like.shape
-        lanes = batch * channels
-        # One warp a program spreads few lanes over all multiprocessors, which hold at most 32 programs each.
-        warps = 1 if lanes <= 2**17 else 4
+        elements = batch * channels
+        # One warp a program spreads few elements over all multiprocessors, which hold at most 32 programs each.
+        warps = 1 if elements <= 2**17 else 4
         width = 32 * warps
         taken = {name: value for name, value in arguments.items() if name in self.names}
-        sizes = {"time": time, "channels": channels, "lanes": lanes, "LANES": width, "STEPS": self.steps}
+        sizes = {"time": time, "channels": channels, "elements": elements, "LANES": width, "STEPS": self.steps}
         with torch.cuda.device_of(like):
-            self.function[(-(-lanes // width),)](**taken, **sizes, num_warps=warps)
+            self.function[(-(-elements // width),)](**taken, **sizes, num_warps=warps)
 
 
 def _get_kernel(traced: TracedStep, variant: tuple[Any, ...], write: Callable[[], tuple[Graph, str]]) -> _Kernel:

@@ -1,6 +1,6 @@
 """Writes the loops over time around a traced step, forwards and backwards, as Triton source.
 
-A *lane* is one channel of one sample. A program takes ``LANES`` of them, a lane a thread, through all of time with the
+An *element* is one channel of one sample. A program runs ``LANES`` of them, one a thread, over all of time with the
 states in registers. It takes ``STEPS`` steps at once, and issues the loads of the next ``STEPS`` before it computes
 these. Sizes and strides are run-time numbers, so another batch size or length needs no compilation.
 """
@@ -40,9 +40,9 @@ POINTERS = """
 
 @triton.jit(do_not_specialize=NUMBERS, do_not_specialize_on_alignment=POINTERS)
 {head}:
-    lane = tl.program_id(0).to(tl.int64) * LANES + tl.arange(0, LANES)
-    live = lane < lanes
-    row, channel = lane // channels, lane % channels
+    element = tl.program_id(0).to(tl.int64) * LANES + tl.arange(0, LANES)
+    live = element < elements
+    row, channel = element // channels, element % channels
     {begin}
     ahead = ()
     for i in tl.static_range(STEPS):
@@ -66,7 +66,7 @@ POINTERS = """
     {end}
 '''
 
-_SIZES = ["time", "channels", "lanes"]
+_SIZES = ["time", "channels", "elements"]
 
 
 def forward_source(graph: Graph, dtype: torch.dtype) -> str:
@@ -111,7 +111,7 @@ def backward_source(
 
     It reads what ``forward`` read and wrote, the gradients of ``states`` (``above``) and of the last state (``final``),
     and writes those of the initial states, inputs and params (``d_state``, ``d_input``, ``d_param``), the last a value
-    for each lane.
+    for each element.
 
     Args:
         graph: of :meth:`TracedStep.vjp`.
@@ -158,8 +158,8 @@ def backward_source(
         ],
         store=[f"tl.store({name}_at + at, {name}, now)" for name in d_inputs],
         end=[
-            *(f"tl.store({d}_at + lane, {d.replace('d_state', 'cotangent')}, live)" for d in d_states),
-            *(f"tl.store({d}_at + lane, {total}, live)" for d, total in zip(d_params, totals, strict=True)),
+            *(f"tl.store({d}_at + element, {d.replace('d_state', 'cotangent')}, live)" for d in d_states),
+            *(f"tl.store({d}_at + element, {total}, live)" for d, total in zip(d_params, totals, strict=True)),
         ],
     )
 
@@ -247,7 +247,7 @@ def _load_params(names: Sequence[str], real: str) -> list[str]:
 
 
 def _load_row(name: str, source: str, real: str) -> str:
-    return f"{name} = tl.load({source}_at + lane, live, 0.0).to({real})"
+    return f"{name} = tl.load({source}_at + element, live, 0.0).to({real})"
 
 
 def _write_zero(name: str, real: str) -> str:

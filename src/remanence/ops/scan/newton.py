@@ -8,14 +8,14 @@ the search uses its diagonal. Gradients need no iterations and are exact for any
 
 Every result is checked. The residual must be as small as rounding at every step, and the last Newton step (an estimate
 of the distance to the states of the loop) must be small too: a small step alone, or a small residual alone, can belong
-to a wrong trajectory. If a check fails, even in only one lane, the fused loop computes the whole call instead.
-:func:`remanence.scan_statistics` counts calls, iterations and such fallbacks, by reason. Look at it before you rely on
-this backend: a call that falls back costs as much as both.
+to a wrong trajectory. If a check fails, even in only one element (one channel of one sample), the fused loop computes
+the whole call instead. :func:`remanence.scan_statistics` counts calls, iterations and such fallbacks, by reason. Look
+at it before you rely on this backend: a call that falls back costs as much as both.
 
 When it converges: in 3 to 9 iterations for contracting steps and for mildly bistable flip-flops, tried up to 4096
 steps; in more, or not in the 20 allowed, the more bistable a step is; never for chaotic ones. It moves far more memory
 than the loop (``benchmarks/newton.py`` counts the bytes): on a CPU the fused loop was 10 to 220 times faster, and on a
-GPU only a long sequence of few lanes can gain. ``"auto"`` never picks it. float32 and float64 only.
+GPU only a long sequence of few elements can gain. ``"auto"`` never picks it. float32 and float64 only.
 """
 
 from collections.abc import Sequence
@@ -66,7 +66,7 @@ def backward(
 ) -> Gradients:
     """Compute gradients by ``λ_t = J_{t+1}ᵀ λ_{t+1} + grad_t`` for all time steps at once, then one evaluation.
 
-    This uses the whole Jacobian for any number of states: n² numbers per step and lane. λ is checked against the
+    This uses the whole Jacobian for any number of states: n² numbers per step and element. λ is checked against the
     vector-Jacobian product; if that fails (a product of many Jacobians overflows), the loop computes the gradients.
     """
     inputs, state, params = *primals[:2], unbind_group(primals[2], PARAMS)

@@ -238,12 +238,22 @@ def scan_source(
     Args:
         step: as in :func:`scan`.
         inputs: as in :func:`scan`; only their shapes and dtypes matter.
-        state: likewise.
-        params: likewise.
-        backend: the backend that generates the code.
+        state: as in :func:`scan`; only their shapes and dtypes matter.
+        params: as in :func:`scan`; only their shapes and dtypes matter.
+        backend: the backend that generates the code; default: ``"cpu"``.
+
+    Returns:
+        The source text of the forward and the backward kernel.
 
     Raises:
         ValueError: the step cannot be traced; the message names the operation.
+
+    Example:
+        >>> def leak(state, inputs, params):
+        ...     return (0.9 * state[0] + inputs[0],)
+        >>> source = scan_source(leak, [torch.zeros(2, 10, 3)], [torch.zeros(2, 3)])
+        >>> "def forward(" in source, "def backward(" in source
+        (True, True)
     """
     like, counts = _check(as_group(inputs), tuple(state), as_group(params), None)
     given = _ScanArguments(

@@ -47,7 +47,7 @@ class TracedStep:
         self.counts = counts
         self.dtype = dtype
         self.step = step
-        self._lanes = (batch, channels)
+        self._shape = (batch, channels)
         self.forward = record_twice(lambda: self._record(self.step, self.counts, batch_of_params=False))
         self.kernels: dict[object, Any] = {}
         """What backends generated from the graphs, under keys of theirs."""
@@ -95,7 +95,7 @@ class TracedStep:
         return self._record(gradients, (states, inputs, params, states), batch_of_params=True)
 
     def _record(self, function: Callable[..., Tensors], counts: Sequence[int], *, batch_of_params: bool) -> Graph:
-        batch, channels = self._lanes
+        batch, channels = self._shape
         recorder = _Recorder(self.dtype, (batch, channels))
         groups = []
         for kind, count in zip(("state", "input", "param", "cotangent"), counts, strict=False):
@@ -193,12 +193,12 @@ class Loss(torch.autograd.Function):
 
 
 class _Recorder(TorchDispatchMode):
-    """Runs every operation, and records what it does to a lane."""
+    """Runs every operation, and records what it does to an element (one channel of one sample)."""
 
-    def __init__(self, dtype: torch.dtype, lanes: tuple[int, int]):
+    def __init__(self, dtype: torch.dtype, shape: tuple[int, int]):
         super().__init__()
         self.builder = Builder()
-        self._dtype, self._lanes = dtype, torch.Size(lanes)
+        self._dtype, self._shape = dtype, torch.Size(shape)
         self._places: dict[int, tuple[Tensor, int]] = {}  # the tensor is kept so that its id stays its own
         self._given: set[int] = set()
 
@@ -214,9 +214,9 @@ class _Recorder(TorchDispatchMode):
         return False  # skipping would import the compiler, which takes more than a second
 
     def find_result(self, value: Any) -> int:
-        if not isinstance(value, Tensor) or value.shape != self._lanes or value.dtype != self._dtype:
+        if not isinstance(value, Tensor) or value.shape != self._shape or value.dtype != self._dtype:
             came = f"{value.dtype} {list(value.shape)}" if isinstance(value, Tensor) else repr(value)
-            raise UntraceableError(f"a result that is not {self._dtype} {list(self._lanes)}: {came}")
+            raise UntraceableError(f"a result that is not {self._dtype} {list(self._shape)}: {came}")
         return Emitter(self.builder).real(self._find_place(value))
 
     def __torch_dispatch__(self, func: Any, types: Any, args: Any = (), kwargs: Any = None) -> Any:
@@ -260,12 +260,12 @@ class _Recorder(TorchDispatchMode):
         if name == "_to_copy":
             return emitter.truth(operands[0]) if output.dtype == torch.bool else emitter.real(operands[0])
         if name in ("expand", "view", "_unsafe_view", "reshape"):
-            if output.shape in (self._lanes, args[0].shape):
+            if output.shape in (self._shape, args[0].shape):
                 return operands[0]
             raise UntraceableError(f"{name}: a change of shape, {list(args[0].shape)} to {list(output.shape)}")
         if name not in LOWERINGS or func._overloadname == "decimals":
             raise UntraceableError(f"{name}: not a pointwise operation that a loop can be made of")
-        if output.ndim not in (1, 2) or output.shape != self._lanes[-output.ndim :]:
+        if output.ndim not in (1, 2) or output.shape != self._shape[-output.ndim :]:
             raise UntraceableError(f"{name}: a result of shape {list(output.shape)}")
         return LOWERINGS[name](emitter, *operands)
 
