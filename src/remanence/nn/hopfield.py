@@ -73,8 +73,8 @@ class Hopfield(nn.Module):
         patterns = patterns.to(self.weight)  # pixels are often of dtype uint8 or bool
         if not bool((patterns.abs() == 1).all()):
             raise UserError(
-                "patterns must be of -1 and 1: pass 2.0 * patterns - 1, if they are of 0 and 1, or "
-                f"torch.where(patterns > threshold, 1.0, -1.0); got {patterns[patterns.abs() != 1][0].item():g}"
+                f"got {patterns[patterns.abs() != 1][0].item():g} where patterns must be of -1 and 1: pass "
+                "2.0 * patterns - 1, if they are of 0 and 1, or torch.where(patterns > threshold, 1.0, -1.0)"
             )
         if self.rule == "hebb":
             self.weight += patterns.T @ patterns / self.size
