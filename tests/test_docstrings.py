@@ -50,9 +50,8 @@ def list_missing(package, value, doc):
     if inspect.isclass(value):
         if issubclass(value, Warning):
             return
-        names = (
-            inspect.signature(value).parameters if "__init__" in vars(value) or dataclasses.is_dataclass(value) else ()
-        )
+        own = vars(value).get("__init__")  # without device and dtype, which Structured adds where they are not declared
+        names = [*inspect.signature(inspect.unwrap(own)).parameters][1:] if own else ()
     else:
         names = inspect.signature(value).parameters
         node = parse(value)
