@@ -140,13 +140,14 @@ class Memory(Structured):
         options = self._check_timespans(timespans, x)
         if reset is not None:
             check_reset(reset, batch, time)
+        only_ends = reset is None
         if real is not None:
             reset = reset_padding(reset, real)
         if 0 in x.shape[:2]:
             return x.new_zeros(*x.shape[:2], self.output_size), pytree.tree_map(torch.clone, state)
         if reset is not None:
             first = tuple(pytree.tree_leaves(self.initial_state(batch)))
-            options["episodes"] = Episodes(reset, first, lengths)
+            options["episodes"] = Episodes(reset, first, lengths, only_ends)
         takes_all = not options or options.keys() <= _list_arguments(type(self)._run)
         y, after = (self._run if takes_all else self._loop)(x, state, **options)
         return (y if real is None else mask_padding(real, y)), after
@@ -194,7 +195,8 @@ class Memory(Structured):
 
     def _example(self) -> Tensor:
         """Return a parameter, whose dtype and device are those of the layer."""
-        return next(self.parameters())
+        own = next((parameter for parameter in self._parameters.values() if parameter is not None), None)
+        return next(self.parameters()) if own is None else own  # the same, but that takes long
 
     def list_parameters(self) -> list[Tensor]:
         """Return the parameters, in a way that ``torch.compile`` can trace."""

@@ -6,6 +6,7 @@ import interpreted_libdevice
 import numpy as np
 import pytest
 import torch
+from narrow_products import find_narrow_products
 
 from remanence import wiring
 from remanence._kernels.source_text import load_functions
@@ -18,11 +19,10 @@ from remanence.ops.scan.trace import TracedStep
 
 HAS_TRITON = importlib.util.find_spec("triton") is not None
 needs_triton = pytest.mark.skipif(not HAS_TRITON, reason="triton is not installed")
-needs_gpu = pytest.mark.skipif(not (HAS_TRITON and torch.cuda.is_available()), reason="no CUDA GPU here")
 pytestmark = pytest.mark.filterwarnings("ignore:.*encountered in:RuntimeWarning")  # NumPy's, in the interpreter
 
 
-@pytest.fixture(params=[pytest.param("interpreter", marks=needs_triton), pytest.param("cuda", marks=needs_gpu)])
+@pytest.fixture(params=[pytest.param("interpreter", marks=needs_triton), pytest.param("cuda", marks=pytest.mark.cuda)])
 def device(request, monkeypatch):
     monkeypatch.setattr(gpu, "_allocate", lambda like, *shape: torch.full(shape, torch.nan).to(like))
     if request.param == "interpreter":
@@ -109,4 +109,5 @@ def test_compiles_for_gpus_that_are_not_here(dtype, monkeypatch, tmp_path):
         described = ASTSource(kernel, types | dict.fromkeys(constants, "constexpr"), constexprs=constants)
         compiled = triton.compile(described, target=GPUTarget("cuda", 90, 32))
         assert compiled.asm["cubin"]
+        assert len(find_narrow_products(compiled.asm["ttir"])) == 1  # time x ticks: the number of firings
         assert "bar.sync" in compiled.asm["ptx"]

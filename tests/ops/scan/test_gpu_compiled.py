@@ -5,6 +5,7 @@ import importlib.util
 import pytest
 import torch
 from grammar import BINARY, UNARY
+from narrow_products import find_narrow_products
 
 from remanence._kernels.source_text import load_functions
 from remanence.ops.scan import gpu, scan
@@ -13,7 +14,6 @@ from remanence.ops.scan.trace import TracedStep
 
 HAS_TRITON = importlib.util.find_spec("triton") is not None
 needs_triton = pytest.mark.skipif(not HAS_TRITON, reason="triton is not installed")
-needs_gpu = pytest.mark.skipif(not (HAS_TRITON and torch.cuda.is_available()), reason="no CUDA GPU here")
 
 TYPES = {torch.float32: "fp32", torch.float64: "fp64", torch.bfloat16: "bf16", torch.float16: "fp16"}
 
@@ -58,8 +58,9 @@ def test_compiles_for_gpus_that_are_not_here(compiler, dtype, capability):
     forward = compiler("forward", forward_source(traced.forward, dtype), dtype, capability)
     graph = traced.vjp((True, True, True))
     backward = compiler("backward", backward_source(graph, dtype, ([True],) * 3, [True], [True]), dtype, capability)
-    assert forward.asm["cubin"]
-    assert backward.asm["cubin"]
+    for kernel in (forward, backward):
+        assert kernel.asm["cubin"]
+        assert find_narrow_products(kernel.asm["ttir"]) == []
     assert ("0d3FB999999999999A" in forward.asm["ptx"]) == (dtype == torch.float64)  # 0.1 in all its 53 bits
 
 
@@ -89,21 +90,21 @@ def run(q, r, x, a, **options):
     return scan(rotation, [x], [q, r], [a], backend="gpu", **options)[0]
 
 
-@needs_gpu
+@pytest.mark.cuda
 @pytest.mark.parametrize("checkpoint_every", [None, 2])
 def test_gradcheck(checkpoint_every):
     tensors = on_gpu(2, 5, 3, torch.float64)
     assert torch.autograd.gradcheck(lambda *flat: run(*flat, checkpoint_every=checkpoint_every), tensors)
 
 
-@needs_gpu
+@pytest.mark.cuda
 def test_the_same_call_gives_the_same_bits():
     tensors = on_gpu(64, 100, 70)
     first, second = (torch.autograd.grad(run(*tensors)[0].sum(), tensors) for _ in range(2))
     assert all(torch.equal(a, b) for a, b in zip(first, second, strict=True))
 
 
-@needs_gpu
+@pytest.mark.cuda
 def test_many_elements_and_long_sequences_against_the_plain_loop():
     for batch, time, channels in ((300, 9, 1000), (3, 1500, 33)):
         tensors = on_gpu(batch, time, channels, torch.float64)
@@ -113,14 +114,29 @@ def test_many_elements_and_long_sequences_against_the_plain_loop():
         torch.testing.assert_close(*(torch.autograd.grad(states[1].sum(), tensors) for states in results))
 
 
-@needs_gpu
+@pytest.mark.cuda
+def test_more_numbers_than_32_bits_can_count():
+    if torch.cuda.mem_get_info()[0] < 12 * 2**30:
+        pytest.skip("needs 12 GiB of GPU memory")
+    batch, time, channels = 2**15 + 1, 1024, 64
+    q, r, x, a = on_gpu(1, time, channels, torch.bfloat16)
+    x = x.detach().expand(batch, -1, -1).requires_grad_()  # the same for all samples, and so is every result
+    states, _ = scan(rotation, [x], [s.detach().expand(batch, -1) for s in (q, r)], [a.detach()], backend="gpu")
+    (grad,) = torch.autograd.grad(states[0], x, torch.ones_like(a).expand(batch, time, -1))
+    assert grad.numel() > 2**31
+    for result in (*states, grad):
+        assert result[0].any()
+        assert torch.equal(result[-1], result[0])
+
+
+@pytest.mark.cuda
 def test_auto_takes_it():
     q, r, x, a = on_gpu(2, 3, 4)
     assert gpu.refuses(TracedStep(rotation, (2, 1, 1), 2, 4, x.dtype), x) is None
     torch.testing.assert_close(scan(rotation, [x], [q, r], [a])[0], run(q, r, x, a))
 
 
-@needs_gpu
+@pytest.mark.cuda
 @pytest.mark.unchecked
 def test_inside_torch_compile():
     def model(q, r, x, a):
@@ -132,7 +148,7 @@ def test_inside_torch_compile():
     torch.testing.assert_close(*(torch.autograd.grad(result.sum(), tensors) for result in results))
 
 
-@needs_gpu
+@pytest.mark.cuda
 def test_inside_a_cuda_graph():
     tensors = on_gpu(2, 5, 3)
 
@@ -154,8 +170,7 @@ def test_inside_a_cuda_graph():
     torch.testing.assert_close(captured, forward_and_backward())
 
 
-@needs_gpu
-@pytest.mark.skipif(torch.cuda.device_count() < 2, reason="one GPU only")
+@pytest.mark.cuda(devices=2)
 def test_runs_where_its_tensors_are():
     tensors = on_gpu(2, 5, 3, device="cuda:1")
     with torch.cuda.device(0):
