@@ -1,0 +1,37 @@
+"""Chooses the form in which the delta rule is computed."""
+
+import torch
+from jaxtyping import Bool, Float
+from torch import Tensor
+
+from remanence._kernels.addressing import are_readable
+from remanence.ops.delta_rule import chunked, reference
+
+
+def evolve(
+    q: Float[Tensor, "batch time heads key"],
+    k: Float[Tensor, "batch time writes heads key"],
+    v: Float[Tensor, "batch time writes heads value"],
+    beta: Float[Tensor, "batch time writes heads"],
+    state: Float[Tensor, "batch heads value key"],
+    log_decay: Float[Tensor, "batch time heads"] | None = None,
+    reset: Bool[Tensor, "batch time"] | None = None,
+) -> tuple[Float[Tensor, "batch time heads value"], Float[Tensor, "batch heads value key"]]:
+    """Compute what :func:`reference.run` does, in chunks of time.
+
+    In a chunk, a value that is not finite would also reach the steps before it, as 0 times infinity is NaN. Then the
+    loop runs instead; on GPUs it does not, so that the host need not wait.
+
+    Args:
+        q: as of :func:`reference.run`.
+        k: likewise.
+        v: likewise.
+        beta: likewise.
+        state: likewise.
+        log_decay: likewise.
+        reset: likewise.
+    """
+    y, last = chunked.run(q, k, v, beta, state, log_decay, reset)
+    if y.device.type == "cpu" and are_readable(y) and not bool(torch.isfinite(y).all()):
+        return reference.run(q, k, v, beta, state, log_decay, reset)
+    return y, last
