@@ -21,6 +21,7 @@ if TYPE_CHECKING:  # for type checkers; at run time __getattr__ loads what is us
     from remanence.nn.hopfield import Hopfield
     from remanence.nn.linear_associator import LinearAssociator
     from remanence.nn.ltc import LTC
+    from remanence.nn.matrix_memory import M2RNN, DeltaNet, DeltaProduct, GatedDeltaNet
     from remanence.nn.modern_hopfield import ModernHopfield
     from remanence.nn.online import Online
     from remanence.nn.persistent import PersistentLinear
@@ -34,13 +35,17 @@ __all__ = [
     "GRU",
     "LSTM",
     "LTC",
+    "M2RNN",
     "AssociativeLSTM",
     "CfC",
+    "DeltaNet",
+    "DeltaProduct",
     "Elman",
     "FastWeights",
     "FastWeightsGrowthWarning",
     "Fastlane",
     "FastlaneOverflowWarning",
+    "GatedDeltaNet",
     "Hopfield",
     "LinearAssociator",
     "Memory",
@@ -63,13 +68,17 @@ _MODULES = {
     "GRU": "gated",
     "LSTM": "gated",
     "LTC": "ltc",
+    "M2RNN": "matrix_memory",
     "AssociativeLSTM": "associative_lstm",
     "CfC": "cfc",
+    "DeltaNet": "matrix_memory",
+    "DeltaProduct": "matrix_memory",
     "Elman": "elman",
     "FastWeights": "fast_weights",
     "FastWeightsGrowthWarning": "fast_weights",
     "Fastlane": "fastlane",
     "FastlaneOverflowWarning": "fastlane",
+    "GatedDeltaNet": "matrix_memory",
     "Hopfield": "hopfield",
     "LinearAssociator": "linear_associator",
     "ModernHopfield": "modern_hopfield",
@@ -108,6 +117,10 @@ layers.add("cfc", "remanence.nn.cfc:CfC")
 layers.add("ltc", "remanence.nn.ltc:LTC")
 layers.add("persistent", "remanence.nn.persistent:PersistentLinear")
 layers.add("fastlane", "remanence.nn.fastlane:Fastlane")
+layers.add("delta_net", "remanence.nn.matrix_memory:DeltaNet")
+layers.add("gated_delta_net", "remanence.nn.matrix_memory:GatedDeltaNet")
+layers.add("delta_product", "remanence.nn.matrix_memory:DeltaProduct")
+layers.add("m2rnn", "remanence.nn.matrix_memory:M2RNN")
 
 
 def create(name: str, *, input_size: int, hidden_size: int, **options: object) -> Memory:

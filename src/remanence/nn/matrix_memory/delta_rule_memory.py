@@ -1,0 +1,68 @@
+"""What the layers with a delta rule have in common."""
+
+import torch
+from torch import Tensor, nn
+from torch.nn import functional as F
+
+from remanence.nn.matrix_memory.matrix_memory import Drive, MatrixMemory
+from remanence.ops.delta_rule.operation import evolve
+from remanence.ops.episodes import Episodes, find_real
+
+EPS = 1e-6
+"""Added to the square of the length of a key: the gradient at a key of 0 stays finite."""
+
+
+class DeltaRuleMemory(MatrixMemory):
+    """A matrix for each head that decays, is corrected by the delta rule, and is read; the readings are normalised."""
+
+    def __init__(
+        self,
+        input_size: int,
+        hidden_size: int,
+        *,
+        num_heads: int | None,
+        key_size: int | None,
+        conv_size: int | None,
+        num_householder: int = 1,
+        allow_negative_eigenvalues: bool,
+        forget_gate: bool = False,
+        output_gate: bool,
+    ):
+        super().__init__(
+            input_size,
+            hidden_size,
+            num_heads=num_heads,
+            key_size=key_size,
+            conv_size=conv_size,
+            writes=num_householder,
+            forget_gate=forget_gate,
+            output_gate=output_gate,
+        )
+        self.beta_max = 2.0 if allow_negative_eigenvalues else 1.0
+        self.norm = nn.RMSNorm(self.value_size, eps=1e-5)
+
+    def reset_parameters(self) -> None:
+        """Draw every parameter anew; the gains of the norm start at 1."""
+        super().reset_parameters()
+        self.norm.reset_parameters()
+
+    def _recur(self, drive: Drive, S: Tensor, episodes: Episodes | None) -> tuple[Tensor, Tensor]:
+        q, k, v = self._activate(drive.q, drive.k, drive.v)
+        beta, log_decay, reset = self.beta_max * torch.sigmoid(drive.beta), drive.log_decay, None
+        if episodes is not None:
+            reset = episodes.reset
+            if episodes.lengths is not None:  # behind the real steps S stays as it is
+                real = find_real(episodes.lengths, *reset.shape, reset.device)
+                beta, reset = torch.where(real[..., None, None], beta, 0), reset & real
+                log_decay = None if log_decay is None else torch.where(real[..., None], log_decay, 0)
+        y, S = evolve(q, k, v, beta, S, log_decay, reset)
+        y = self.norm(y)
+        return (y if drive.gate is None else y * F.silu(drive.gate)).flatten(2), S
+
+    def _activate(self, q: Tensor, k: Tensor, v: Tensor) -> tuple[Tensor, Tensor, Tensor]:
+        return normalize(F.silu(q)), normalize(F.silu(k)), F.silu(v)
+
+
+def normalize(x: Tensor) -> Tensor:
+    """Scale x [..., channels] to length 1."""
+    return x * torch.rsqrt(x.square().sum(-1, keepdim=True) + EPS)
