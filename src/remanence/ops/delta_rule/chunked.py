@@ -63,15 +63,15 @@ def run(
     starts, U, state = _carry(of_values, of_state, last, whole, state)
     past = _repeat(torch.ones_like(scores[..., ::writes], dtype=torch.bool).tril(), writes)
     y = q @ starts.mT + torch.where(past, scores, 0) @ U
-    return y.movedim(1, 3).flatten(1, 2)[:, :time], state
+    return y.permute(1, 0, 3, 2, 4).flatten(1, 2)[:, :time], state
 
 
 def _cut(x: Tensor, chunks: int, steps: int) -> Tensor:
-    """Cut [batch, time, writes, heads, ...] to [batch, heads, chunks, steps · writes, ...], padded with zeros."""
+    """Cut [batch, time, writes, heads, ...] to [chunks, batch, heads, steps · writes, ...], padded with zeros."""
     missing = chunks * steps - x.shape[1]
     if missing:
         x = F.pad(x, [0, 0] * (x.ndim - 2) + [0, missing])
-    return x.unflatten(1, (chunks, steps)).movedim(4, 1).flatten(3, 4)
+    return x.unflatten(1, (chunks, steps)).movedim((1, 4), (0, 2)).flatten(3, 4)
 
 
 def _repeat(x: Tensor, writes: int) -> Tensor:
@@ -92,9 +92,9 @@ def _carry(
 ) -> tuple[Tensor, Tensor, Tensor]:
     """Carry S from chunk to chunk; return it as it is before each, U, and S after the last."""
     starts, found = [], []
-    for chunk in range(k.shape[2]):
+    decays = [None] * len(k) if decay is None else decay.unbind(0)
+    for U_0, W, K, α in zip(of_values.unbind(0), of_state.unbind(0), k.unbind(0), decays, strict=True):
         starts.append(S)
-        U = of_values[:, :, chunk] - of_state[:, :, chunk] @ S.mT
-        S = (S if decay is None else decay[:, :, chunk] * S) + U.mT @ k[:, :, chunk]
-        found.append(U)
-    return torch.stack(starts, 2), torch.stack(found, 2), S
+        found.append(U_0 - W @ S.mT)
+        S = (S if α is None else α * S) + found[-1].mT @ K
+    return torch.stack(starts), torch.stack(found), S
