@@ -1,4 +1,4 @@
-"""DeltaNet, Gated DeltaNet, DeltaProduct and M²RNN against their equations in NumPy, one number after another."""
+"""Memories with a matrix for each head against their equations in NumPy, one number after another."""
 
 import math
 from itertools import pairwise
@@ -125,6 +125,40 @@ def run_m2rnn(layer, x, *, gates=True):
     return np.stack(outputs), H
 
 
+def run_ttt_linear(layer, x):
+    """The output of one sample, and (W, b) of each head; the gradient of the loss by finite differences."""
+    weights = Weights(layer)
+    q, k, v, of_rate = (weights.take(HEADS, size) for size in (VALUE, VALUE, VALUE, 1))
+    q, k, v = convolve(weights, [np.stack([rows @ x_t for x_t in x]) for rows in (q, k, v)])
+    S, outputs = weights["first_model"].copy(), []
+
+    def answer(S, z, h):
+        u = S[:, :-1] @ z + S[:, -1]
+        u = (u - u.mean()) / np.sqrt(u.var() + 1e-6)
+        return z + weights["gain"][h] * u + weights["shift"][h]
+
+    def find_gradient(S, h, k, v):
+        grad, small = np.zeros_like(S), 1e-6
+        for place in np.ndindex(S.shape):
+            move = np.zeros_like(S)
+            move[place] = small
+            above, below = (0.5 * ((answer(S + sign * move, k, h) - v) ** 2).sum() for sign in (1, -1))
+            grad[place] = (above - below) / (2 * small)
+        return grad
+
+    for t, x_t in enumerate(x):
+        y = np.zeros((HEADS, VALUE))
+        for h in range(HEADS):
+            rate = sigmoid(of_rate[h, 0] @ x_t) / VALUE
+            S[h] = S[h] - rate * find_gradient(S[h], h, k[t, h], v[t, h])
+            y[h] = answer(S[h], q[t, h], h)
+        y = y.reshape(-1)
+        y = (y - y.mean()) / np.sqrt(y.var() + 1e-6)
+        outputs.append(weights["norm.weight"] * y + weights["norm.bias"])
+    return np.stack(outputs), S
+
+
+RUNS = {"m2rnn": run_m2rnn, "ttt_linear": run_ttt_linear}
 CASES = {
     "delta_net": ("delta_net", {}, {}),
     "delta_net gated": (
@@ -142,13 +176,16 @@ CASES = {
         {"writes": 3, "forgets": True},
     ),
     "m2rnn": ("m2rnn", {}, {}),
+    "ttt_linear": ("ttt_linear", {}, {}),
     "m2rnn plain": ("m2rnn", {"output_gate": False, "conv_size": None}, {"gates": False}),
 }
 
 
 def make(name, **options):
     torch.manual_seed(0)
-    layer = nn.create(name, input_size=INPUTS, hidden_size=HEADS * VALUE, num_heads=HEADS, key_size=KEY, **options)
+    if name != "ttt_linear":
+        options |= {"key_size": KEY}
+    layer = nn.create(name, input_size=INPUTS, hidden_size=HEADS * VALUE, num_heads=HEADS, **options)
     with torch.no_grad():
         for parameter in layer.parameters():
             parameter.add_(0.3 * torch.randn_like(parameter))
@@ -167,10 +204,10 @@ def test_the_equations(case):
     y, state = layer(x)
     S = state if layer.convolution is None else state[0]
     for sample in range(2):
-        run = run_m2rnn if name == "m2rnn" else run_delta_rule
-        expected, last = run(layer, x[sample].numpy(), **meaning)
-        torch.testing.assert_close(y[sample], torch.from_numpy(expected))
-        torch.testing.assert_close(S[sample], torch.from_numpy(last))
+        expected, last = RUNS.get(name, run_delta_rule)(layer, x[sample].numpy(), **meaning)
+        error = 1e-6 if name == "ttt_linear" else 1e-9  # that of finite differences
+        torch.testing.assert_close(y[sample], torch.from_numpy(expected), rtol=error, atol=error)
+        torch.testing.assert_close(S[sample], torch.from_numpy(last), rtol=error, atol=error)
 
 
 @pytest.mark.parametrize("case", CASES)
@@ -214,7 +251,7 @@ def test_the_sizes_of_the_paper():
     assert window.shape == (5, 3, 4 * (64 + 64 + 16))
 
 
-@pytest.mark.parametrize("name", ["delta_net", "gated_delta_net", "delta_product", "m2rnn"])
+@pytest.mark.parametrize("name", ["delta_net", "gated_delta_net", "delta_product", "m2rnn", "ttt_linear"])
 def test_parameters_can_be_drawn_anew(name):
     layer = make(name)
     with torch.no_grad():

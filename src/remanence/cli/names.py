@@ -25,6 +25,7 @@ LAYERS = (
     "orthogonal",
     "persistent",
     "reciprocal_gated",
+    "ttt_linear",
     "urnn",
 )
 TASKS = (

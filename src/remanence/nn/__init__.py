@@ -21,7 +21,7 @@ if TYPE_CHECKING:  # for type checkers; at run time __getattr__ loads what is us
     from remanence.nn.hopfield import Hopfield
     from remanence.nn.linear_associator import LinearAssociator
     from remanence.nn.ltc import LTC
-    from remanence.nn.matrix_memory import M2RNN, DeltaNet, DeltaProduct, GatedDeltaNet
+    from remanence.nn.matrix_memory import M2RNN, DeltaNet, DeltaProduct, GatedDeltaNet, TTTLinear
     from remanence.nn.modern_hopfield import ModernHopfield
     from remanence.nn.online import Online
     from remanence.nn.persistent import PersistentLinear
@@ -56,6 +56,7 @@ __all__ = [
     "ReciprocalGated",
     "State",
     "Streaming",
+    "TTTLinear",
     "UnitaryRNN",
     "attention",
     "create",
@@ -87,6 +88,7 @@ _MODULES = {
     "PersistentLinear": "persistent",
     "ReciprocalGated": "reciprocal",
     "Streaming": "streaming",
+    "TTTLinear": "matrix_memory",
     "UnitaryRNN": "unitary",
 }
 
@@ -121,6 +123,7 @@ layers.add("delta_net", "remanence.nn.matrix_memory:DeltaNet")
 layers.add("gated_delta_net", "remanence.nn.matrix_memory:GatedDeltaNet")
 layers.add("delta_product", "remanence.nn.matrix_memory:DeltaProduct")
 layers.add("m2rnn", "remanence.nn.matrix_memory:M2RNN")
+layers.add("ttt_linear", "remanence.nn.matrix_memory:TTTLinear")
 
 
 def create(name: str, *, input_size: int, hidden_size: int, **options: object) -> Memory:
