@@ -1,11 +1,10 @@
 """The delta rule in chunks of time: matrix products and one triangular solve, in place of a loop over all steps."""
 
-import math
-
 import torch
 from jaxtyping import Bool, Float
 from torch import Tensor
-from torch.nn import functional as F
+
+from remanence.ops.chunks import add_reset, cut, find_decay, join
 
 CHUNK = 64
 """Most writes in a chunk. The work within chunks grows with it, the number of chunks, one after another, falls."""
@@ -28,8 +27,7 @@ def run(
         (I + L) U = diag(β) (V - diag(Γ) K S₀ᵀ),     L_ts = β_t D_ts k_t · k_s  for s < t
 
     so that U is linear in S₀, and both parts of it are solved for all chunks at once (the WY form of a product of
-    Householder matrices). Only S₀ goes from chunk to chunk. A decay is a sum of logarithms over exactly the steps that
-    it spans, not a quotient of two, so that a decay of 0 is exact; a reset is such a decay.
+    Householder matrices). Only S₀ goes from chunk to chunk. A reset is a decay of 0.
 
     Args:
         q: as of :func:`reference.run`.
@@ -47,12 +45,11 @@ def run(
     steps = -(-time // -(-time * writes // CHUNK))  # in each chunk; those behind the end of time do nothing
     chunks = -(-time // steps)
     if reset is not None:
-        decay = torch.zeros_like(q[..., 0]) if log_decay is None else log_decay
-        log_decay = torch.where(reset[..., None], -math.inf, decay)
-    q, k, v, beta = (_cut(each, chunks, steps) for each in (q[:, :, None], k, v, beta))
+        log_decay = add_reset(torch.zeros_like(q[..., 0]) if log_decay is None else log_decay, reset)
+    q, k, v, beta = (cut(each, chunks, steps) for each in (q[:, :, None], k, v, beta))
     overlaps, scores, first, last, whole = k @ k.mT, q @ k.mT, k, k, None
     if log_decay is not None:
-        decay, from_start = _find_decay(_cut(log_decay[:, :, None], chunks, steps))
+        decay, from_start = find_decay(cut(log_decay[:, :, None], chunks, steps))
         scores, overlaps = scores * _repeat(decay, writes), overlaps * _repeat(_repeat(decay.mT, writes).mT, writes)
         q, first = q * from_start[..., None], k * _repeat(from_start, writes)[..., None]
         last, whole = k * _repeat(decay[..., -1, :], writes)[..., None], from_start[..., -1, None, None]
@@ -63,28 +60,12 @@ def run(
     starts, U, state = _carry(of_values, of_state, last, whole, state)
     past = _repeat(torch.ones_like(scores[..., ::writes], dtype=torch.bool).tril(), writes)
     y = q @ starts.mT + torch.where(past, scores, 0) @ U
-    return y.permute(1, 0, 3, 2, 4).flatten(1, 2)[:, :time], state
-
-
-def _cut(x: Tensor, chunks: int, steps: int) -> Tensor:
-    """Cut [batch, time, writes, heads, ...] to [chunks, batch, heads, steps · writes, ...], padded with zeros."""
-    missing = chunks * steps - x.shape[1]
-    if missing:
-        x = F.pad(x, [0, 0] * (x.ndim - 2) + [0, missing])
-    return x.unflatten(1, (chunks, steps)).movedim((1, 4), (0, 2)).flatten(3, 4)
+    return join(y, time), state
 
 
 def _repeat(x: Tensor, writes: int) -> Tensor:
     """Repeat every step, along the last dimension, for each of its writes."""
     return x if writes == 1 else x.repeat_interleave(writes, -1)
-
-
-def _find_decay(log_decay: Tensor) -> tuple[Tensor, Tensor]:
-    """Return the decay [..., t, s] from behind step s to behind t, for s <= t, and that from the start to behind t."""
-    steps = log_decay.shape[-1]
-    is_later = torch.ones(steps, steps, dtype=torch.bool, device=log_decay.device).tril(-1)
-    sums = torch.where(is_later, log_decay[..., None], 0).cumsum(-2)
-    return sums.exp(), log_decay.cumsum(-1).exp()
 
 
 def _carry(
