@@ -33,6 +33,7 @@ from remanence.ops.delta_rule import chunked, reference
 OUTPUT = Path(__file__).parent / "results" / "delta.md"
 BATCH, TIME, HEADS, SIZE = 8, 1024, 4, 64
 INPUTS = 64
+REPEATS = 2  # the loops take a minute
 
 
 def draw_arguments(*, decays: bool) -> list[Tensor]:
@@ -76,12 +77,12 @@ def compare_recurrences() -> list[str]:
         arguments = draw_arguments(decays=decays)
         forms = {"in chunks": chunked.run, "the plain loop": reference.run}
         ways = {form: both_ways(function, arguments) for form, function in forms.items()}
-        lines += ["", f"## {name}", "", *rows(samples(ways, repeats=3), "in chunks")]
+        lines += ["", f"## {name}", "", *rows(samples(ways, repeats=REPEATS), "in chunks")]
     for size in (SIZE, SIZE // 4):
         backends = {"the scan, compiled": "cpu", "the plain loop": "reference"}
         arguments = draw_m2rnn_arguments(size)
         ways = {name: both_ways(scan_m2rnn(backend), arguments) for name, backend in backends.items()}
-        table = rows(samples(ways, repeats=3), "the scan, compiled")
+        table = rows(samples(ways, repeats=REPEATS), "the scan, compiled")
         lines += ["", f"## M²RNN, keys of {SIZE}, values of {size}", "", *table]
     return lines
 
@@ -91,7 +92,7 @@ def compare_layers() -> list[str]:
     x, units = torch.randn(BATCH, TIME, INPUTS), HEADS * SIZE
     layers: dict[str, torch.nn.Module] = {
         name: nn.create(name, input_size=INPUTS, hidden_size=units, num_heads=HEADS, key_size=SIZE)
-        for name in ("delta_net", "gated_delta_net", "delta_product", "m2rnn")
+        for name in ("delta_net", "gated_delta_net", "delta_product", "mesa_net", "m2rnn")
     }
     alike = round((HEADS * SIZE * SIZE) ** 0.5)
     layers |= {f"fast_weights, {alike} units": nn.FastWeights(INPUTS, alike)}
@@ -105,7 +106,7 @@ def compare_layers() -> list[str]:
         return call
 
     ways = {name: make_call(layer) for name, layer in layers.items()}
-    return ["", "## Layers", "", *rows(samples(ways, repeats=3), "delta_net")]
+    return ["", "## Layers", "", *rows(samples(ways, repeats=REPEATS), "delta_net")]
 
 
 def main() -> None:

@@ -10,6 +10,7 @@ from torch.utils import _pytree as pytree
 
 from remanence import nn
 from remanence.ops.delta_rule import chunked
+from remanence.ops.mesa import operation as mesa
 from tests.nn.test_contract import assert_same
 
 INPUTS, HEADS, KEY, VALUE = 3, 2, 3, 4
@@ -158,7 +159,25 @@ def run_ttt_linear(layer, x):
     return np.stack(outputs), S
 
 
-RUNS = {"m2rnn": run_m2rnn, "ttt_linear": run_ttt_linear}
+def run_mesa_net(layer, x):
+    """The output of one sample, and G and H of each head."""
+    weights = Weights(layer)
+    q, k, v = weights.take(HEADS, KEY), weights.take(HEADS, KEY), weights.take(HEADS, VALUE)
+    of_beta, of_decay = weights.take(HEADS), weights.take(HEADS)
+    q, k = convolve(weights, [np.stack([rows @ x_t for x_t in x]) for rows in (q, k)])
+    ridge = 0.25 + np.log1p(np.exp(weights["ridge_drive"]))
+    G, H, outputs = np.zeros((HEADS, VALUE, KEY)), np.zeros((HEADS, KEY, KEY)), []
+    for t, x_t in enumerate(x):
+        decay, beta = sigmoid(of_decay @ x_t + weights["decay_gate.bias"]), sigmoid(of_beta @ x_t)
+        for h in range(HEADS):
+            key, query = scale_to_length_1(silu(k[t, h])), scale_to_length_1(silu(q[t, h]))
+            G[h] = decay[h] * G[h] + beta[h] * np.outer(v[h] @ x_t, key)
+            H[h] = decay[h] * H[h] + beta[h] * np.outer(key, key)
+            outputs.append(rms_norm(G[h] @ np.linalg.inv(H[h] + np.diag(ridge[h])) @ query, weights["norm.weight"]))
+    return np.stack(outputs).reshape(len(x), -1), np.concatenate((G, H), 1)
+
+
+RUNS = {"mesa_net": run_mesa_net, "m2rnn": run_m2rnn, "ttt_linear": run_ttt_linear}
 CASES = {
     "delta_net": ("delta_net", {}, {}),
     "delta_net gated": (
@@ -177,6 +196,7 @@ CASES = {
     ),
     "m2rnn": ("m2rnn", {}, {}),
     "ttt_linear": ("ttt_linear", {}, {}),
+    "mesa_net": ("mesa_net", {}, {}),
     "m2rnn plain": ("m2rnn", {"output_gate": False, "conv_size": None}, {"gates": False}),
 }
 
@@ -195,6 +215,7 @@ def make(name, **options):
 @pytest.fixture(autouse=True)
 def _small_chunks(monkeypatch):
     monkeypatch.setattr(chunked, "CHUNK", 8)
+    monkeypatch.setattr(mesa, "CHUNK", 8)
 
 
 @pytest.mark.parametrize("case", CASES)
@@ -251,7 +272,7 @@ def test_the_sizes_of_the_paper():
     assert window.shape == (5, 3, 4 * (64 + 64 + 16))
 
 
-@pytest.mark.parametrize("name", ["delta_net", "gated_delta_net", "delta_product", "m2rnn", "ttt_linear"])
+@pytest.mark.parametrize("name", ["delta_net", "gated_delta_net", "delta_product", "m2rnn", "mesa_net", "ttt_linear"])
 def test_parameters_can_be_drawn_anew(name):
     layer = make(name)
     with torch.no_grad():

@@ -22,6 +22,7 @@ LAYERS = (
     "lstm",
     "ltc",
     "m2rnn",
+    "mesa_net",
     "orthogonal",
     "persistent",
     "reciprocal_gated",

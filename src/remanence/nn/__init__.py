@@ -21,7 +21,7 @@ if TYPE_CHECKING:  # for type checkers; at run time __getattr__ loads what is us
     from remanence.nn.hopfield import Hopfield
     from remanence.nn.linear_associator import LinearAssociator
     from remanence.nn.ltc import LTC
-    from remanence.nn.matrix_memory import M2RNN, DeltaNet, DeltaProduct, GatedDeltaNet, TTTLinear
+    from remanence.nn.matrix_memory import M2RNN, DeltaNet, DeltaProduct, GatedDeltaNet, MesaNet, TTTLinear
     from remanence.nn.modern_hopfield import ModernHopfield
     from remanence.nn.online import Online
     from remanence.nn.persistent import PersistentLinear
@@ -49,6 +49,7 @@ __all__ = [
     "Hopfield",
     "LinearAssociator",
     "Memory",
+    "MesaNet",
     "ModernHopfield",
     "Online",
     "OrthogonalRNN",
@@ -82,6 +83,7 @@ _MODULES = {
     "GatedDeltaNet": "matrix_memory",
     "Hopfield": "hopfield",
     "LinearAssociator": "linear_associator",
+    "MesaNet": "matrix_memory",
     "ModernHopfield": "modern_hopfield",
     "Online": "online",
     "OrthogonalRNN": "unitary",
@@ -122,6 +124,7 @@ layers.add("fastlane", "remanence.nn.fastlane:Fastlane")
 layers.add("delta_net", "remanence.nn.matrix_memory:DeltaNet")
 layers.add("gated_delta_net", "remanence.nn.matrix_memory:GatedDeltaNet")
 layers.add("delta_product", "remanence.nn.matrix_memory:DeltaProduct")
+layers.add("mesa_net", "remanence.nn.matrix_memory:MesaNet")
 layers.add("m2rnn", "remanence.nn.matrix_memory:M2RNN")
 layers.add("ttt_linear", "remanence.nn.matrix_memory:TTTLinear")
 

@@ -1,4 +1,4 @@
-"""A decay for each head that depends on the input."""
+"""Decays for each head that depend on the input."""
 
 import math
 
@@ -33,3 +33,26 @@ class DecayGate(nn.Module):
     def forward(self, a: Tensor) -> Tensor:
         """Compute log α from a, [..., heads] both."""
         return -self.A_log.exp() * F.softplus(a + self.dt_bias)
+
+
+class LogisticDecayGate(nn.Module):
+    """How much each head keeps: ``α = σ(a + bias)``, returned as its logarithm.
+
+    Args:
+        heads: how many.
+
+    Parameters:
+        bias [heads], 0 at first.
+    """
+
+    def __init__(self, heads: int):
+        super().__init__()
+        self.bias = nn.Parameter(torch.zeros(heads))
+
+    def reset_parameters(self) -> None:
+        """Set the bias to 0."""
+        nn.init.zeros_(self.bias)
+
+    def forward(self, a: Tensor) -> Tensor:
+        """Compute log α from a, [..., heads] both."""
+        return F.logsigmoid(a + self.bias)

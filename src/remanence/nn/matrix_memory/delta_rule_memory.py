@@ -4,12 +4,10 @@ import torch
 from torch import Tensor, nn
 from torch.nn import functional as F
 
-from remanence.nn.matrix_memory.matrix_memory import Drive, MatrixMemory
+from remanence.nn.matrix_memory.decay_gate import DecayGate
+from remanence.nn.matrix_memory.matrix_memory import Drive, MatrixMemory, apply_episodes, normalize
 from remanence.ops.delta_rule.operation import evolve
-from remanence.ops.episodes import Episodes, find_real
-
-EPS = 1e-6
-"""Added to the square of the length of a key: the gradient at a key of 0 stays finite."""
+from remanence.ops.episodes import Episodes
 
 
 class DeltaRuleMemory(MatrixMemory):
@@ -35,7 +33,7 @@ class DeltaRuleMemory(MatrixMemory):
             key_size=key_size,
             conv_size=conv_size,
             writes=num_householder,
-            forget_gate=forget_gate,
+            decay_gate=DecayGate if forget_gate else None,
             output_gate=output_gate,
         )
         self.beta_max = 2.0 if allow_negative_eigenvalues else 1.0
@@ -48,21 +46,10 @@ class DeltaRuleMemory(MatrixMemory):
 
     def _recur(self, drive: Drive, S: Tensor, episodes: Episodes | None) -> tuple[Tensor, Tensor]:
         q, k, v = self._activate(drive.q, drive.k, drive.v)
-        beta, log_decay, reset = self.beta_max * torch.sigmoid(drive.beta), drive.log_decay, None
-        if episodes is not None:
-            reset = episodes.reset
-            if episodes.lengths is not None:  # behind the real steps S stays as it is
-                real = find_real(episodes.lengths, *reset.shape, reset.device)
-                beta, reset = torch.where(real[..., None, None], beta, 0), reset & real
-                log_decay = None if log_decay is None else torch.where(real[..., None], log_decay, 0)
+        beta, log_decay, reset = apply_episodes(episodes, self.beta_max * torch.sigmoid(drive.beta), drive.log_decay)
         y, S = evolve(q, k, v, beta, S, log_decay, reset)
         y = self.norm(y)
         return (y if drive.gate is None else y * F.silu(drive.gate)).flatten(2), S
 
     def _activate(self, q: Tensor, k: Tensor, v: Tensor) -> tuple[Tensor, Tensor, Tensor]:
         return normalize(F.silu(q)), normalize(F.silu(k)), F.silu(v)
-
-
-def normalize(x: Tensor) -> Tensor:
-    """Scale x [..., channels] to length 1."""
-    return x * torch.rsqrt(x.square().sum(-1, keepdim=True) + EPS)

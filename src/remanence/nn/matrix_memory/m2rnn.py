@@ -6,6 +6,7 @@ import torch
 from torch import Tensor, nn
 from torch.nn import functional as F
 
+from remanence.nn.matrix_memory.decay_gate import DecayGate
 from remanence.nn.matrix_memory.matrix_memory import Drive, MatrixMemory
 from remanence.nn.structure import Device
 from remanence.ops.episodes import Episodes
@@ -82,7 +83,7 @@ class M2RNN(MatrixMemory):
             key_size=key_size,
             conv_size=conv_size,
             corrects=False,
-            forget_gate=True,
+            decay_gate=DecayGate,
             output_gate=output_gate,
         )
         self.state_weight = nn.Parameter(torch.empty(self.num_heads, self.value_size, self.value_size))  # W

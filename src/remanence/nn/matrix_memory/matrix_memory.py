@@ -1,19 +1,24 @@
 """What memories with a matrix for each head have in common: how the input becomes queries, keys, values and gates."""
 
+from collections.abc import Callable
 from typing import ClassVar, NamedTuple
 
+import torch
 from torch import Tensor, nn
 
 from remanence.checks import positive_integer
 from remanence.errors import UserError
-from remanence.nn.matrix_memory.decay_gate import DecayGate
 from remanence.nn.matrix_memory.short_convolution import ShortConvolution
 from remanence.nn.memory import Memory, State
 from remanence.ops import autocast
-from remanence.ops.episodes import Episodes
+from remanence.ops.episodes import Episodes, find_real, mask_padding
 
 MOST_HEADS, LEAST_VALUE = 4, 16
 """By default there are up to so many heads, if each then has a value of at least that size."""
+
+
+EPS = 1e-6
+"""Added to the square of the length of a key: the gradient at a key of 0 stays finite."""
 
 
 class Drive(NamedTuple):
@@ -57,7 +62,8 @@ class MatrixMemory(Memory):
         conv_size: int | None,
         writes: int = 1,
         corrects: bool = True,
-        forget_gate: bool,
+        convolves_values: bool = True,
+        decay_gate: Callable[[int], nn.Module] | None,
         output_gate: bool,
     ):
         super().__init__(input_size, hidden_size)
@@ -67,24 +73,25 @@ class MatrixMemory(Memory):
         self.writes = positive_integer("num_householder", writes)
         per_head = [self.key_size, self.writes * self.key_size, self.writes * self.value_size]
         self._mixed_sizes = [self.num_heads * size for size in per_head]
-        gates = [self.writes * corrects, int(forget_gate), self.value_size * output_gate]
+        gates = [self.writes * corrects, int(decay_gate is not None), self.value_size * output_gate]
         self._sizes = [sum(self._mixed_sizes), *(self.num_heads * size for size in gates)]
         self.projection = nn.Linear(input_size, sum(self._sizes), bias=False)
-        self.convolution = None if conv_size is None else _make_convolution(self._sizes[0], conv_size)
-        self.decay_gate = DecayGate(self.num_heads) if forget_gate else None
+        self._convolved = sum(self._mixed_sizes if convolves_values else self._mixed_sizes[:2])
+        self.convolution = None if conv_size is None else _make_convolution(self._convolved, conv_size)
+        self.decay_gate = None if decay_gate is None else decay_gate(self.num_heads)
 
     def reset_parameters(self) -> None:
         """Draw the parameters of the input anew."""
         for part in (self.projection, self.convolution, self.decay_gate):
             if part is not None:
-                part.reset_parameters()
+                part.reset_parameters()  # type: ignore[operator]
 
     def initial_state(self, batch_size: int) -> State:
         """Return S, and the window of the convolution if there is one, both zero."""
         S = self._zeros(batch_size, *self._matrix_shape())
         if self.convolution is None:
             return S
-        return S, self._zeros(batch_size, self.convolution.size - 1, self._sizes[0])
+        return S, self._zeros(batch_size, self.convolution.size - 1, self._convolved)
 
     def _matrix_shape(self) -> tuple[int, int, int]:
         return self.num_heads, self.value_size, self.key_size
@@ -96,7 +103,7 @@ class MatrixMemory(Memory):
         with autocast.disable(x.device):
             mixed, beta, decay, gate = projected.split(self._sizes, -1)
             if self.convolution is not None:
-                mixed, window = self.convolution(mixed, window.to(dtype), episodes)
+                mixed, window = self._convolve(mixed, window.to(dtype), episodes)
             q, k, v = mixed.split(self._mixed_sizes, -1)
             drive = Drive(
                 q.unflatten(-1, (self.num_heads, self.key_size)),
@@ -109,6 +116,11 @@ class MatrixMemory(Memory):
             y, S = self._recur(drive, S.to(dtype), episodes)
         return y, S if self.convolution is None else (S, window)
 
+    def _convolve(self, mixed: Tensor, window: Tensor, episodes: Episodes | None) -> tuple[Tensor, Tensor]:
+        others = mixed[..., self._convolved :]
+        seen, window = self.convolution(mixed[..., : self._convolved], window, episodes)  # type: ignore[misc]
+        return torch.cat((seen, others), -1) if others.shape[-1] else seen, window
+
     def _advance(self, x_t: Tensor, state: State) -> tuple[Tensor, State]:
         y, after = self._run(x_t[:, None], state)
         return y[:, 0], after
@@ -120,6 +132,28 @@ class MatrixMemory(Memory):
     def extra_repr(self) -> str:
         """Sizes and heads, as `print(layer)` shows them."""
         return f"{super().extra_repr()}, num_heads={self.num_heads}, key_size={self.key_size}"
+
+
+def normalize(x: Tensor) -> Tensor:
+    """Scale x [..., channels] to length 1."""
+    return x * torch.rsqrt(x.square().sum(-1, keepdim=True) + EPS)
+
+
+def apply_episodes(
+    episodes: Episodes | None, beta: Tensor, log_decay: Tensor | None
+) -> tuple[Tensor, Tensor | None, Tensor | None]:
+    """Return β, log α and where samples begin anew; behind the real steps nothing is written, decays or is reset.
+
+    Args:
+        episodes: where samples begin anew and end.
+        beta: [batch, time, ...].
+        log_decay: [batch, time, heads].
+    """
+    if episodes is None or episodes.lengths is None:
+        return beta, log_decay, None if episodes is None else episodes.reset
+    real = find_real(episodes.lengths, *episodes.reset.shape, beta.device)
+    beta = mask_padding(real, beta)
+    return beta, None if log_decay is None else mask_padding(real, log_decay), episodes.reset & real
 
 
 def _choose_heads(hidden_size: int, num_heads: int | None) -> int:

@@ -78,7 +78,7 @@ class TTTLinear(MatrixMemory):
             num_heads=num_heads,
             key_size=None,
             conv_size=conv_size,
-            forget_gate=False,
+            decay_gate=None,
             output_gate=False,
         )
         self.first_model = nn.Parameter(torch.empty(self._matrix_shape()))
@@ -102,7 +102,7 @@ class TTTLinear(MatrixMemory):
         S = self.first_model.expand(batch_size, -1, -1, -1).clone()
         if self.convolution is None:
             return S
-        return S, self._zeros(batch_size, self.convolution.size - 1, self._sizes[0])
+        return S, self._zeros(batch_size, self.convolution.size - 1, self._convolved)
 
     def _matrix_shape(self) -> tuple[int, int, int]:
         return self.num_heads, self.value_size, self.key_size + 1
