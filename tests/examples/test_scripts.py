@@ -15,6 +15,7 @@ CONSTANTS = {
     "benchmarks/attention.py": {"LENGTHS": (256, 512)},
     "benchmarks/cells.py": {**SMALL, "UNITS": (8,)},
     "benchmarks/cfc.py": SMALL,
+    "benchmarks/delta.py": {**SMALL, "SIZE": 4, "INPUTS": 3},
     "benchmarks/fast_weights.py": {"BATCH": 2, "LENGTHS": (4, 8), "UNITS": 12},
     "benchmarks/fastlane.py": {**SMALL, "NEURONS": 8, "DENSITIES": (0.5, 1.0)},
     "benchmarks/flip_flop_start.py": {"PAIRS": 4, "BATCH": 2, "SEEDS": (0,), "UPDATES": {10: 2, 20: 2}},

@@ -11,6 +11,12 @@ from remanence import nn, wiring
 
 OPTIONS = {
     "cfc": {"backbone_units": 5},  # a size of its own, too large for finite differences
+    "delta_net": {"key_size": 2, "conv_size": 2},  # small, as their states are
+    "gated_delta_net": {"num_heads": 2, "conv_size": 2},
+    "delta_product": {"key_size": 2, "conv_size": 2},
+    "mesa_net": {"key_size": 2, "conv_size": 2},
+    "ttt_linear": {"conv_size": 2},
+    "m2rnn": {"num_heads": 2, "key_size": 2, "conv_size": 2},
     "cff wired": {"wiring": wiring.lattice((4,), periodic=True)},
     "cff exact": {"input_synapse": "exact"},
 }

@@ -25,6 +25,7 @@ if TYPE_CHECKING:  # for type checkers; at run time __getattr__ loads what is us
     from remanence.nn.lrc import LRC
     from remanence.nn.lru import LRU
     from remanence.nn.ltc import LTC
+    from remanence.nn.matrix_memory import M2RNN, DeltaNet, DeltaProduct, GatedDeltaNet, MesaNet, TTTLinear
     from remanence.nn.minimal_gated import MGU
     from remanence.nn.minimal_linear import MinGRU, MinLSTM
     from remanence.nn.modern_hopfield import ModernHopfield
@@ -45,20 +46,25 @@ __all__ = [
     "LRU",
     "LSTM",
     "LTC",
+    "M2RNN",
     "MGU",
     "S5",
     "SLSTM",
     "AssociativeLSTM",
     "CfC",
+    "DeltaNet",
+    "DeltaProduct",
     "Elman",
     "FastWeights",
     "FastWeightsGrowthWarning",
     "Fastlane",
     "FastlaneOverflowWarning",
+    "GatedDeltaNet",
     "Hopfield",
     "LinOSS",
     "LinearAssociator",
     "Memory",
+    "MesaNet",
     "MinGRU",
     "MinLSTM",
     "ModernHopfield",
@@ -68,6 +74,7 @@ __all__ = [
     "ReciprocalGated",
     "State",
     "Streaming",
+    "TTTLinear",
     "UnitaryRNN",
     "attention",
     "create",
@@ -83,19 +90,24 @@ _MODULES = {
     "LRU": "lru",
     "LSTM": "gated",
     "LTC": "ltc",
+    "M2RNN": "matrix_memory",
     "MGU": "minimal_gated",
     "S5": "s5",
     "SLSTM": "slstm",
     "AssociativeLSTM": "associative_lstm",
     "CfC": "cfc",
+    "DeltaNet": "matrix_memory",
+    "DeltaProduct": "matrix_memory",
     "Elman": "elman",
     "FastWeights": "fast_weights",
     "FastWeightsGrowthWarning": "fast_weights",
     "Fastlane": "fastlane",
     "FastlaneOverflowWarning": "fastlane",
+    "GatedDeltaNet": "matrix_memory",
     "Hopfield": "hopfield",
     "LinOSS": "linoss",
     "LinearAssociator": "linear_associator",
+    "MesaNet": "matrix_memory",
     "MinGRU": "minimal_linear",
     "MinLSTM": "minimal_linear",
     "ModernHopfield": "modern_hopfield",
@@ -104,6 +116,7 @@ _MODULES = {
     "PersistentLinear": "persistent",
     "ReciprocalGated": "reciprocal",
     "Streaming": "streaming",
+    "TTTLinear": "matrix_memory",
     "UnitaryRNN": "unitary",
 }
 
@@ -144,6 +157,12 @@ layers.add("lru", "remanence.nn.lru:LRU")
 layers.add("s5", "remanence.nn.s5:S5")
 layers.add("linoss", "remanence.nn.linoss:LinOSS")
 layers.add("lrc", "remanence.nn.lrc:LRC")
+layers.add("delta_net", "remanence.nn.matrix_memory:DeltaNet")
+layers.add("gated_delta_net", "remanence.nn.matrix_memory:GatedDeltaNet")
+layers.add("delta_product", "remanence.nn.matrix_memory:DeltaProduct")
+layers.add("mesa_net", "remanence.nn.matrix_memory:MesaNet")
+layers.add("m2rnn", "remanence.nn.matrix_memory:M2RNN")
+layers.add("ttt_linear", "remanence.nn.matrix_memory:TTTLinear")
 
 
 def create(name: str, *, input_size: int, hidden_size: int, **options: object) -> Memory:

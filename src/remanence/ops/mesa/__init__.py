@@ -1,0 +1,1 @@
+"""Ridge regression over time: the linear map from keys to values that fits all steps so far best."""

@@ -1,0 +1,52 @@
+"""Ridge regression over time as a plain loop, the reference for the form in chunks."""
+
+import torch
+from jaxtyping import Bool, Float
+from torch import Tensor
+
+
+def run(
+    q: Float[Tensor, "batch time heads key"],
+    k: Float[Tensor, "batch time heads key"],
+    v: Float[Tensor, "batch time heads value"],
+    beta: Float[Tensor, "batch time heads"],
+    log_decay: Float[Tensor, "batch time heads"],
+    ridge: Float[Tensor, "heads key"],
+    state: Float[Tensor, "batch heads rows key"],
+    reset: Bool[Tensor, "batch time"] | None = None,
+) -> tuple[Float[Tensor, "batch time heads value"], Float[Tensor, "batch heads rows key"]]:
+    """Add to the sums of products of the past, and answer each query by the map that fits them best.
+
+    ::
+
+        G_t = α_t G_{t-1} + β_t v_t k_tᵀ
+        H_t = α_t H_{t-1} + β_t k_t k_tᵀ
+        y_t = G_t (H_t + diag(λ))⁻¹ q_t
+
+    Args:
+        q: queries.
+        k: keys.
+        v: values.
+        beta: the weight of each step, at least 0.
+        log_decay: log α, at most 0.
+        ridge: λ, above 0.
+        state: G, and H below it, before the first step.
+        reset: before these steps G and H return to 0; gradients do not pass.
+
+    Returns:
+        The output y after each time step, and G and H after the last.
+    """
+    outputs, sums, written = [], state, torch.cat((v, k), -1)
+    for t in range(q.shape[1]):
+        if reset is not None:
+            sums = torch.where(reset[:, t, None, None, None], 0, sums)
+        added = (beta[:, t, :, None] * written[:, t])[..., :, None] * k[:, t, :, None, :]
+        sums = log_decay[:, t, :, None, None].exp() * sums + added
+        G, H = sums.split((v.shape[-1], k.shape[-1]), -2)
+        outputs.append((G @ solve(H, ridge, q[:, t])[..., None])[..., 0])
+    return torch.stack(outputs, 1), sums
+
+
+def solve(H: Tensor, ridge: Tensor, q: Tensor) -> Tensor:
+    """Compute (H + diag(λ))⁻¹ q; no error where there is no inverse, which numbers that are not finite can cause."""
+    return torch.linalg.solve_ex(H + torch.diag_embed(ridge), q[..., None]).result[..., 0]
