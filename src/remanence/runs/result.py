@@ -17,7 +17,8 @@ class Result:
     """The outcome of a run; ``failure`` says in a sentence why it has no figures.
 
     ``memory`` is the peak memory in MiB (:func:`remanence.training.peak.measure_peak_mib`), measured since the last
-    resumption if the run was interrupted.
+    resumption if the run was interrupted. ``length_metrics`` is the test metric by the length of the sequences, as in
+    ``{"40": 0.01, "256": 0.3}``, for tasks whose sequences can have any; ``train_length`` is that of training.
     """
 
     task: str
@@ -36,6 +37,8 @@ class Result:
     stopped: str | None
     failure: str | None = None
     memory: float | None = None
+    length_metrics: dict[str, float] | None = None
+    train_length: int | None = None
 
 
 def write_result(folder: RunFolder, result: Result) -> Result:
@@ -68,7 +71,20 @@ def read_result(folder: RunFolder) -> dict[str, Any] | None:
     for field, kind in numbers.items():
         if not isinstance(result[field], kind):
             raise UserError(f"{path}: {field} should be a number, got {result[field]!r}")
+    curve = result.get("length_metrics")
+    if curve is not None and not is_length_curve(curve):
+        raise UserError(f"{path}: length_metrics should have a number for each length, got {curve!r}")
+    if not isinstance(result.get("train_length"), int | None):
+        raise UserError(f"{path}: train_length should be a number, got {result['train_length']!r}")
     return result
+
+
+def is_length_curve(value: Any) -> bool:
+    """Whether a value maps positive integers, as text, to numbers."""
+    if not isinstance(value, dict):
+        return False
+    lengths = all(length.isascii() and length.isdecimal() and int(length) > 0 for length in value)
+    return lengths and all(isinstance(metric, int | float) for metric in value.values())
 
 
 def load_result(folder: RunFolder) -> Result:

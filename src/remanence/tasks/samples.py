@@ -20,12 +20,14 @@ class Batch(NamedTuple):
         targets: [batch], or one for each position [batch, time, ...].
         mask: which positions are real, [batch, time] or [batch, 2, time]; None: all.
         timespans: how long each step lasts, [batch, time]; None: all the same.
+        reset: before which steps an episode begins anew, [batch, time]; None: there is one episode.
     """
 
     inputs: Tensor
     targets: Tensor
     mask: Tensor | None = None
     timespans: Tensor | None = None
+    reset: Tensor | None = None
 
 
 class Samples(Dataset[tuple[Tensor, Tensor]]):
@@ -189,5 +191,5 @@ class Windows(Dataset[tuple[Tensor, Tensor]]):
 
 
 def widen(values: Tensor) -> Tensor:
-    """Convert integers of any size to torch's indices; other numbers are left unchanged."""
-    return values if values.is_floating_point() else values.long()
+    """Convert integers of any size to torch's indices; other numbers and truth values are left unchanged."""
+    return values if values.is_floating_point() or values.dtype == torch.bool else values.long()
