@@ -3,7 +3,7 @@ from pathlib import Path
 
 import pytest
 
-from remanence import nn
+from remanence import nn, tasks
 from remanence.training.recipe import read_recipe
 from remanence.training.run import train
 
@@ -27,6 +27,11 @@ def test_the_python_of_a_page_runs(page, monkeypatch):
 def test_every_memory_is_in_the_table():
     text = (ROOT / "README.md").read_text()
     assert all(f"| `{name}` |" in text for name in nn.layers)
+
+
+def test_every_task_is_in_the_table():
+    text = (ROOT / "docs" / "tasks.md").read_text()
+    assert all(f"| `{name}` |" in text for name in tasks.tasks)
 
 
 PAGES = sorted(

@@ -74,3 +74,19 @@ def test_timespans_reach_the_memory():
     expected = model.readout(model.memory(x, timespans=timespans)[0][:, -1])
     torch.testing.assert_close(model(x, timespans=timespans), expected)
     assert not torch.allclose(model(x), expected)
+
+
+def test_resets_reach_the_memory():
+    model = SequenceModel(nn.create("gru", input_size=8, hidden_size=4), 3, input_size=8, embedding=(), pooling="none")
+    x, reset = torch.randn(2, 7, 8), torch.arange(7) == torch.tensor([[3], [5]])
+    y = model(x, reset=reset)
+    for row, start in enumerate((3, 5)):
+        own = x[row : row + 1]
+        expected = torch.cat([model(own[:, :start]), model(own[:, start:])], 1)[0]
+        torch.testing.assert_close(y[row], expected)
+    pairs = SequenceModel(nn.create("gru", input_size=8, hidden_size=4), 3, input_size=8, embedding=(), pairs=True)
+    both, resets = torch.stack([x, x.flip(0)], 1), torch.stack([reset, reset.flip(0)], 1)
+    halves = [
+        pairs.memory(each, reset=ends)[0][:, -1] for each, ends in zip(both.unbind(1), resets.unbind(1), strict=True)
+    ]
+    torch.testing.assert_close(pairs(both, reset=resets), pairs.readout(torch.cat(halves, -1)))

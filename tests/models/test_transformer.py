@@ -1,4 +1,5 @@
 import math
+from itertools import pairwise
 from typing import Any
 
 import pytest
@@ -103,6 +104,27 @@ def test_a_memory_reads_both_ways_within_each_length():
         own = x[sample : sample + 1, :length]
         both = torch.cat([forwards(own)[0], backwards(own.flip(1))[0].flip(1)], -1)
         torch.testing.assert_close(y[sample, :length], mixer.project_out(both)[0])
+
+
+@pytest.mark.parametrize("causal", [False, True])
+def test_nothing_passes_from_one_episode_to_another(causal):
+    model = build("gru", causal=causal, pooling="none", positions="none", layers=2)
+    x, mask = tokens(2, 9), torch.arange(9) < torch.tensor([[9], [6]])
+    reset = torch.zeros(2, 9, dtype=torch.bool)
+    reset[0, [0, 4, 5]] = reset[1, [2, 3]] = True
+    y = model(x, mask, reset)
+    for row, bounds in enumerate([(0, 4, 5, 9), (0, 2, 3, 6)]):
+        for start, end in pairwise(bounds):
+            torch.testing.assert_close(y[row, start:end], model(x[row : row + 1, start:end])[0])
+    assert not torch.allclose(y[:, 1:6], model(x, mask)[:, 1:6])
+
+
+def test_resets_that_a_model_cannot_obey_are_refused():
+    x, reset = tokens(2, 9), torch.zeros(2, 9, dtype=torch.bool)
+    with pytest.raises(ValueError, match="attention has no state that could be reset: with reset use a memory"):
+        build("full", pooling="none")(x, reset=reset)
+    with pytest.raises(ValueError, match="the CLS token sees all episodes"):
+        build("gru", pooling="cls")(x, reset=reset)
 
 
 def test_sizes_of_memories():

@@ -15,6 +15,13 @@ MADE = {  # every task whose samples are drawn when they are asked for, small
     "mqar": {"pairs": 2, "length": 12},
     "parity": {"length": 12},
     "modsum": {"length": 8},
+    "group": {"length": 9},
+    "cycle_nav": {"length": 9},
+    "dyck": {"length": 9},
+    "selective_copy": {"stretch": 9, "length": 3},
+    "induction": {"length": 9},
+    "long_lookback": {"length": 9},
+    "reset_recall": {"length": 8},
     "associations": {"keys": 4},
 }
 

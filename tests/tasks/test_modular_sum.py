@@ -30,18 +30,13 @@ def test_digits_and_sums_are_uniform_so_chance_is_a_guess():
     assert task.chance == pytest.approx(0.8)
 
 
-def test_the_test_may_be_longer():
-    task = tasks.create("parity", length=10, test_length=50)
-    assert [task.dataset(split).longest for split in tasks.SPLITS] == [10, 10, 50]
-
-
 def test_examples_show_the_first_samples():
     digits, sums = tasks.create("modsum", length=6).examples(1)[0].split("\n-> ")
     first = tasks.create("modsum", length=6).dataset("train")[0]
     assert [[int(word) for word in part.split()] for part in (digits, sums)] == [part.tolist() for part in first]
 
 
-@pytest.mark.parametrize("options", [{"modulus": 1}, {"length": 0}, {"test_length": 0}])
+@pytest.mark.parametrize("options", [{"modulus": 1}, {"length": 0}, {"lengths": [0]}])
 def test_wrong_options_are_refused(options):
     with pytest.raises(ValueError, match=next(iter(options))):
         tasks.create("modsum", **options)

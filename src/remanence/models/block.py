@@ -7,7 +7,7 @@ class Block(nn.Module):
     """``x + mixer(norm(x))``, then ``x + MLP(norm(x))`` (pre-norm: Xiong et al. 2020, figure 1b).
 
     Args:
-        mixer: maps x [batch, time, width] and a mask [batch, time] to what is added to x.
+        mixer: maps x [batch, time, width] and a mask [batch, time] to what is added to x; a memory takes resets too.
         width: channels.
         mlp: number of hidden units of the MLP, which have a GELU.
         dropout: after the mixer and after both layers of the MLP.
@@ -21,7 +21,8 @@ class Block(nn.Module):
             nn.Linear(width, mlp), nn.GELU(), nn.Dropout(dropout), nn.Linear(mlp, width), nn.Dropout(dropout)
         )
 
-    def forward(self, x: Tensor, mask: Tensor | None = None) -> Tensor:
-        """Apply the block to x [batch, time, width]."""
-        x = x + self.dropout(self.mixer(self.mixer_norm(x), mask))
+    def forward(self, x: Tensor, mask: Tensor | None = None, reset: Tensor | None = None) -> Tensor:
+        """Apply the block to x [batch, time, width]; ``mask`` and ``reset`` [batch, time] are passed to the mixer."""
+        given = (mask,) if reset is None else (mask, reset)  # attention knows no resets
+        x = x + self.dropout(self.mixer(self.mixer_norm(x), *given))
         return x + self.mlp(self.mlp_norm(x))

@@ -29,11 +29,20 @@ class MemoryMixer(nn.Module):
         self.memories = nn.ModuleList(memories)
         self.project_out = nn.Linear(sum(memory.output_size for memory in memories), width, bias=False)
 
-    def forward(self, x: Tensor, mask: Tensor | None = None) -> Tensor:
-        """Mix x [batch, time, width]; ``mask`` [batch, time] marks the real positions of each sequence."""
+    def forward(self, x: Tensor, mask: Tensor | None = None, reset: Tensor | None = None) -> Tensor:
+        """Mix x [batch, time, width].
+
+        ``mask`` [batch, time] marks the real positions of each sequence, ``reset`` [batch, time] those at which an
+        episode begins: nothing passes from one to another, in either direction.
+        """
         forwards, *backwards = self.memories
-        outputs = [forwards(x)[0]]
-        outputs += [reverse_sequences(memory(reverse_sequences(x, mask))[0], mask) for memory in backwards]
+        outputs = [forwards(x, reset=reset)[0]]
+        if backwards and reset is not None:
+            ends = nn.functional.pad(reset[:, 1:], (0, 1), value=False)
+            reset = reverse_sequences(ends[..., None], mask)[..., 0]
+        for memory in backwards:
+            y, _ = memory(reverse_sequences(x, mask), reset=reset)
+            outputs.append(reverse_sequences(y, mask))
         return self.project_out(torch.cat(outputs, -1))
 
 

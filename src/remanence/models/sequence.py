@@ -68,6 +68,7 @@ class SequenceModel(nn.Module):
         x: Shaped[Tensor, "batch *pair_time_channels"],
         mask: Bool[Tensor, "batch *pair_time"] | None = None,
         timespans: Float[Tensor, "batch *pair_time"] | None = None,
+        reset: Bool[Tensor, "batch *pair_time"] | None = None,
     ) -> Float[Tensor, "batch *time target"]:
         """Run the model.
 
@@ -75,23 +76,25 @@ class SequenceModel(nn.Module):
             x: tokens [batch, time] or a signal [batch, time, input_size]; with ``pairs`` [batch, 2, time, ...].
             mask: which positions are real, [batch, time], or [batch, 2, time]; padding comes last. Default: all.
             timespans: how long each step lasts, of the mask's shape; only for continuous-time memories.
+            reset: before which steps the memory returns to its initial state, of the mask's shape; default: never.
 
         Returns:
             Outputs [batch, target_size], or without pooling [batch, time, target_size].
         """
         if not self.pairs:
-            return self.readout(self._read(x, mask, timespans))
-        mask, timespans = (None if part is None else part.flatten(0, 1) for part in (mask, timespans))
-        both = self._read(x.flatten(0, 1), mask, timespans)
+            return self.readout(self._read(x, mask, timespans, reset))
+        parts = (None if part is None else part.flatten(0, 1) for part in (mask, timespans, reset))
+        both = self._read(x.flatten(0, 1), *parts)
         return self.readout(both.unflatten(0, (-1, 2)).flatten(1))
 
-    def _read(self, x: Tensor, mask: Tensor | None, timespans: Tensor | None) -> Tensor:
+    def _read(self, x: Tensor, mask: Tensor | None, timespans: Tensor | None, reset: Tensor | None) -> Tensor:
         """Return [batch, hidden], or without pooling [batch, time, hidden]."""
         if mask is not None:
             # What is unknown of the padding (NaN, a negative timespan) must not reach the real steps, or gradients.
             x = x.masked_fill(~mask.view(*mask.shape, *[1] * (x.ndim - 2)), 0)
             timespans = None if timespans is None else timespans.masked_fill(~mask, 0)
-        y, _ = self.memory(self.encoder(x)) if timespans is None else self.memory(self.encoder(x), timespans=timespans)
+        given = {name: part for name, part in {"timespans": timespans, "reset": reset}.items() if part is not None}
+        y, _ = self.memory(self.encoder(x), **given)
         if self.pooling == "none":
             return y
         # Padding comes last, and the output at t does not depend on later positions.

@@ -11,6 +11,7 @@ from remanence.checks import positive_integer
 from remanence.errors import UserError
 from remanence.models.block import Block
 from remanence.models.lra import get_configuration
+from remanence.models.mixer import MemoryMixer
 from remanence.models.mixer import build_mixer as create_mixer
 from remanence.models.sequence import build_encoder, build_perceptron
 
@@ -121,32 +122,39 @@ class Transformer(nn.Module):
         self,
         x: Shaped[Tensor, "batch *pair_time_channels"],
         mask: Bool[Tensor, "batch *pair_time"] | None = None,
+        reset: Bool[Tensor, "batch *pair_time"] | None = None,
     ) -> Float[Tensor, "batch *time target"]:
         """Run the model.
 
         Args:
             x: tokens [batch, time] or a signal [batch, time, input_size]; with ``pairs`` [batch, 2, time, ...].
             mask: which positions are real, [batch, time], or [batch, 2, time]; padding comes last. Default: all.
+            reset: at which positions an episode begins, of the mask's shape: memories as mixers pass nothing from one
+                episode to another. Default: at none.
 
         Returns:
             Outputs [batch, target_size], or without pooling [batch, time, target_size].
 
         Raises:
-            ValueError: a sequence longer than ``max_length``, or a mask of another shape or with padding inside.
+            ValueError: a sequence longer than ``max_length``, a mask of another shape or with padding inside, or
+                resets for attention or for a model with a CLS token, which see all episodes.
         """
         if not self.pairs:
-            return self.readout(self._encode(x, mask))
+            return self.readout(self._encode(x, mask, reset))
         if x.ndim < 3 or x.shape[1] != 2:
             raise UserError(f"a model of pairs expects x [batch, 2, time, ...], got {list(x.shape)}")
-        both = self._encode(x.flatten(0, 1), None if mask is None else mask.flatten(0, 1))
+        parts = (None if part is None else part.flatten(0, 1) for part in (mask, reset))
+        both = self._encode(x.flatten(0, 1), *parts)
         return self.readout(both.unflatten(0, (-1, 2)).flatten(1))
 
-    def _encode(self, x: Tensor, mask: Tensor | None) -> Tensor:
+    def _encode(self, x: Tensor, mask: Tensor | None, reset: Tensor | None) -> Tensor:
         """Return [batch, width], or without pooling [batch, time, width]."""
         if not 1 <= x.shape[1] <= self.max_length:
             raise UserError(f"the model was built for 1 to {self.max_length} positions (max_length), got {x.shape[1]}")
         if mask is not None:
             check_mask(mask, x)
+        if reset is not None:
+            self._check_reset()
         x = self.encoder(x)
         if self.cls is not None:
             x = torch.cat([self.cls.expand(x.shape[0], 1, -1), x], 1)
@@ -155,8 +163,15 @@ class Transformer(nn.Module):
             x = x + self.positions[: x.shape[1]]
         x = self.dropout(x)
         for block in self.blocks:
-            x = block(x, mask)
+            x = block(x, mask, reset)
         return self._pool(self.norm(x), mask)
+
+    def _check_reset(self) -> None:
+        """Raise a ``ValueError`` if positions of different episodes would see each other."""
+        if self.cls is not None:
+            raise UserError("the CLS token sees all episodes: with reset, pooling must be 'none', 'last' or 'mean'")
+        if not all(isinstance(block.mixer, MemoryMixer) for block in self.blocks):
+            raise UserError("attention has no state that could be reset: with reset use a memory as the mixer")
 
     def _pool(self, x: Tensor, mask: Tensor | None) -> Tensor:
         if self.pooling == "none":

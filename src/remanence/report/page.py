@@ -15,19 +15,24 @@ import yaml
 from remanence.errors import UserError
 from remanence.files import replace_file, write_text
 from remanence.report.estimate import NOTHING, Estimate, format_estimate
+from remanence.report.length_pictures import build_length_pictures
 from remanence.report.plots import Picture, build_pictures
 from remanence.report.style import DARK, DESKTOP, LIGHT, PHONE, Look, assign_looks
 from remanence.report.tables import (
     Row,
     Split,
+    describe_lengths,
     describe_spread,
     format_cells,
     format_chance,
     format_heading,
+    format_length_cells,
     format_task,
     format_value,
     group_by_task,
     list_columns,
+    list_length_columns,
+    list_lengths,
     list_notes,
     summarise,
 )
@@ -150,7 +155,7 @@ def build_task_section(rows: list[Row], look: dict[str, Look], folder: Path, nam
     )
     section.append(build_result_table(task, rows))
     section.extend(make_element("p", note, class_="note") for row in rows for note in list_notes(row))
-    drawn = build_pictures(rows, look)
+    drawn = [*build_pictures(rows, look), *build_length_pictures(rows, look)]
     if not drawn:
         section.append(make_element("p", "There is nothing to draw yet: no run has finished its first epoch."))
     for picture in drawn:
@@ -159,6 +164,8 @@ def build_task_section(rows: list[Row], look: dict[str, Look], folder: Path, nam
             output.write(picture.png(LIGHT, DESKTOP))
         section.append(make_element("h3", picture.title))
         section.append(build_figure(picture))
+    if list_lengths(rows):
+        section.append(build_length_table(task, rows))
     section.append(make_element("h3", "Configurations and runs"))
     section.extend(build_configuration(row) for row in rows)
     return section
@@ -174,6 +181,15 @@ def build_result_table(task: str, rows: list[Row]) -> Element:
         body.append(build_table_row(("chance", "", chance, *[""] * 5), class_="chance"))
     caption = make_element("caption", f"{rows[0].split.capitalize()} set; lower is better. {describe_spread(rows)}")
     return make_scrollable(make_element("table", caption, head, body), f"Results on {task}")
+
+
+def build_length_table(task: str, rows: list[Row]) -> Element:
+    """Build the table of the metric at each length, in a box that scrolls on narrow screens."""
+    names = (make_element("th", name, scope="col") for name in list_length_columns(rows))
+    body = make_element("tbody", *(build_table_row(format_length_cells(row, rows)) for row in rows))
+    caption = make_element("caption", f"{describe_lengths(rows)}.")
+    head = make_element("thead", make_element("tr", *names))
+    return make_scrollable(make_element("table", caption, head, body), f"Results on {task} by length")
 
 
 def build_table_row(values: Sequence[str], **attributes: str) -> Element:

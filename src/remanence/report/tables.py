@@ -3,7 +3,7 @@
 import json
 import math
 from collections import Counter
-from collections.abc import Iterable
+from collections.abc import Iterable, Sequence
 from dataclasses import dataclass
 from itertools import groupby
 from statistics import median
@@ -84,6 +84,16 @@ class Row:
     def score(self) -> Estimate | None:
         """Their estimate; None while no run is finished."""
         return Estimate.of(self.scores, 1.0 if is_share(self.metric) else math.inf)
+
+    def score_at(self, length: int) -> Estimate | None:
+        """Estimate the test metric on sequences of one length; None where it was not measured.
+
+        Args:
+            length: of the sequences.
+        """
+        curves = [(run.result or {}).get("length_metrics") or {} for run in self.in_state("finished")]
+        values = [float(curve[str(length)]) for curve in curves if str(length) in curve]
+        return Estimate.of(values, 1.0 if is_share(self.metric) else math.inf)
 
     @property
     def steps(self) -> Estimate | None:
@@ -213,6 +223,35 @@ def format_seeds(row: Row) -> str:
     return f"{text}, {row.score.count_solved(row.chance)} solved"
 
 
+def list_lengths(rows: Iterable[Row]) -> list[int]:
+    """List the lengths at which runs were tested, in increasing order; none while the test data are kept back."""
+    runs = [run for row in rows if row.split == "test" for run in row.in_state("finished")]
+    return sorted({int(length) for run in runs for length in (run.result or {}).get("length_metrics") or {}})
+
+
+def find_train_length(rows: Iterable[Row]) -> int | None:
+    """Return the length of the training sequences; None where it is not known."""
+    return find_first((run.result or {}).get("train_length") for row in rows for run in row.runs)
+
+
+def list_length_columns(rows: list[Row]) -> tuple[str, ...]:
+    """List the column names of the table of lengths."""
+    return ("layer", "units", *(f"{length:,}" for length in list_lengths(rows)))
+
+
+def format_length_cells(row: Row, rows: list[Row]) -> tuple[str, ...]:
+    """Format the cells of a row, under :func:`list_length_columns`."""
+    scores = (format_estimate(row.score_at(length), row.metric) for length in list_lengths(rows))
+    return (row.layer, str(row.runs[0].hidden_size), *scores)
+
+
+def describe_lengths(rows: list[Row]) -> str:
+    """Describe the table of lengths in a few words."""
+    trained = find_train_length(rows)
+    after = "" if trained is None else f", trained at {trained:,}"
+    return f"Test {format_heading(find_first(row.metric for row in rows))}, by length{after}"
+
+
 def list_notes(row: Row) -> list[str]:
     """List what a reader must know about the row's runs: failures, unfinished runs, repeated seeds."""
     lines = [
@@ -280,7 +319,10 @@ def table(rows: Iterable[Row]) -> Group:
     parts: list[Table | Text] = []
     rows = list(rows)
     for group in group_by_task(rows):
-        parts += [build_task_table(group), *(Text(note, style="yellow") for row in group for note in list_notes(row))]
+        parts.append(build_task_table(group))
+        if list_lengths(group):
+            parts += [Text(), build_length_table(group)]
+        parts += [*(Text(note, style="yellow") for row in group for note in list_notes(row))]
         parts.append(Text())
     return Group(*parts, Text(describe_spread(rows), style="dim"))
 
@@ -289,15 +331,32 @@ def build_task_table(rows: list[Row]) -> Table:
     """Build the table of one task."""
     task, options = format_task(rows)
     caption = Text.assemble((task, "bold"), (f"  {options}", "dim"))
-    result = Table(title=caption, title_justify="left", box=None, padding=(0, 2, 0, 0))
-    for name in list_columns(rows):
-        right = name != "layer"
-        result.add_column(Text(name), justify="right" if right else "left", overflow="fold", no_wrap=right)
+    result = make_table(caption, list_columns(rows))
     # Text, not str: a name in square brackets is no markup.
     for row in rows:
         result.add_row(*map(Text, format_cells(row)))
     if (chance := format_chance(rows)) is not None:
         result.add_row("chance", "", chance, *[""] * 5, style="dim")
+    return result
+
+
+def make_table(title: Text, columns: Sequence[str]) -> Table:
+    """Create an empty table for the terminal, all columns but that of the layers to the right."""
+    result = Table(title=title, title_justify="left", box=None, padding=(0, 2, 0, 0))
+    for name in columns:
+        right = name != "layer"
+        result.add_column(Text(name), justify="right" if right else "left", overflow="fold", no_wrap=right)
+    return result
+
+
+def build_length_table(rows: list[Row]) -> Table:
+    """Build the table of the metric at each length."""
+    result = make_table(Text(describe_lengths(rows), style="dim"), list_length_columns(rows))
+    for row in rows:
+        scores = (row.score_at(length) for length in list_lengths(rows))
+        # The centres alone: with all spreads the table would be wider than a terminal.
+        cells = (format_estimate(score and Estimate((score.centre,)), row.metric) for score in scores)
+        result.add_row(*map(Text, (row.layer, str(row.runs[0].hidden_size), *cells)))
     return result
 
 
@@ -316,14 +375,20 @@ def markdown(rows: Iterable[Row]) -> str:
         body = [format_cells(row) for row in group]
         if (chance := format_chance(group)) is not None:
             body.append(("chance", "", chance, *[""] * 5))
-        ruler = ("---", *["---:"] * (len(body[0]) - 1))
-        lines = ["| " + " | ".join(line) + " |" for line in (list_columns(group), ruler, *body)]
+        parts += [f"**{task}** {options}".rstrip(), format_markdown_table(list_columns(group), body)]
+        if list_lengths(group):
+            cells = [format_length_cells(row, group) for row in group]
+            parts += [describe_lengths(group) + ":", format_markdown_table(list_length_columns(group), cells)]
         parts += [
-            f"**{task}** {options}".rstrip(),
-            "\n".join(lines),
             *(note for row in group for note in list_notes(row)),
         ]
     return "\n\n".join([*parts, describe_spread(rows)]) + "\n"
+
+
+def format_markdown_table(columns: Sequence[str], body: Iterable[Sequence[str]]) -> str:
+    """Format a table, all columns but the first to the right."""
+    ruler = ("---", *["---:"] * (len(columns) - 1))
+    return "\n".join("| " + " | ".join(line) + " |" for line in (columns, ruler, *body))
 
 
 def as_json(rows: Iterable[Row]) -> list[dict[str, Any]]:
@@ -347,6 +412,7 @@ def as_json(rows: Iterable[Row]) -> list[dict[str, Any]]:
             "median": row.score and median(row.score.values),
             "solved": row.score and row.chance and row.score.count_solved(row.chance),
             "values": row.scores,
+            "lengths": {str(length): score.values for length in list_lengths([row]) if (score := row.score_at(length))},
             "parameters": row.parameters,
             "steps": row.steps and row.steps.mean,
             "seconds": row.seconds and row.seconds.mean,

@@ -35,6 +35,9 @@ class Result:
         failure: why there are no figures, in a sentence; None if the run did not fail.
         memory: the peak memory in MiB (:func:`remanence.training.peak.measure_peak_mib`), since the last resumption if
             the run was interrupted; None if it was not measured.
+        length_metrics: the test metric by the length of the sequences, as in ``{"40": 0.01, "256": 0.3}``; None for
+            tasks whose sequences do not have any length.
+        train_length: the length of the sequences in training; None likewise.
     """
 
     task: str
@@ -53,6 +56,8 @@ class Result:
     stopped: str | None
     failure: str | None = None
     memory: float | None = None
+    length_metrics: dict[str, float] | None = None
+    train_length: int | None = None
 
 
 def write_result(folder: RunFolder, result: Result) -> Result:
@@ -85,7 +90,20 @@ def read_result(folder: RunFolder) -> dict[str, Any] | None:
     for field, kind in numbers.items():
         if not isinstance(result[field], kind):
             raise UserError(f"{path}: {field} should be a number, got {result[field]!r}")
+    curve = result.get("length_metrics")
+    if curve is not None and not is_length_curve(curve):
+        raise UserError(f"{path}: length_metrics should have a number for each length, got {curve!r}")
+    if not isinstance(result.get("train_length"), int | None):
+        raise UserError(f"{path}: train_length should be a number, got {result['train_length']!r}")
     return result
+
+
+def is_length_curve(value: Any) -> bool:
+    """Whether a value maps positive integers, as text, to numbers."""
+    if not isinstance(value, dict):
+        return False
+    lengths = all(length.isascii() and length.isdecimal() and int(length) > 0 for length in value)
+    return lengths and all(isinstance(metric, int | float) for metric in value.values())
 
 
 def load_result(folder: RunFolder) -> Result:

@@ -1,4 +1,4 @@
-"""Drawing without replacement."""
+"""Drawing without replacement, and in order."""
 
 import numpy as np
 from jaxtyping import Float, Integer
@@ -28,3 +28,8 @@ def draw_weighted(
     """
     arrivals = -np.log1p(-numbers) / weights  # of independent Poisson processes: the first are the draws
     return arrivals.argsort(axis=1)[:, :count]
+
+
+def draw_places(numbers: Float[np.ndarray, "rows places"], count: int) -> Integer[np.ndarray, "rows drawn"]:
+    """Draw ``count`` of the places in increasing order: those with the smallest numbers, so that all are as likely."""
+    return np.sort(np.argpartition(numbers, count - 1, axis=1)[:, :count], axis=1)

@@ -3,6 +3,7 @@
 import numpy as np
 
 from remanence.checks import check_range
+from remanence.tasks.choices import draw_places
 from remanence.tasks.copying import Copy
 
 
@@ -53,4 +54,4 @@ class Denoise(Copy):
 
     def choose_places(self, numbers: np.ndarray) -> np.ndarray:
         """Choose the steps at which the symbols come, [samples, length], in order."""
-        return np.sort(np.argpartition(numbers[:, self.length :], self.length - 1, axis=1)[:, : self.length], axis=1)
+        return draw_places(numbers[:, self.length :], self.length)

@@ -13,7 +13,7 @@ from remanence.tasks.samples import Batch, widen
 # SplitMix64: the step from number to number, and the two multipliers that mix its bits.
 STEP, FIRST, SECOND = (np.uint64(value) for value in (0x9E3779B97F4A7C15, 0xBF58476D1CE4E5B9, 0x94D049BB133111EB))
 
-Make = Callable[[np.ndarray], tuple[np.ndarray, np.ndarray]]
+Make = Callable[[np.ndarray], tuple[np.ndarray | None, ...]]
 
 
 class Drawn(Dataset[tuple[Tensor, Tensor]]):
@@ -21,7 +21,7 @@ class Drawn(Dataset[tuple[Tensor, Tensor]]):
 
     Args:
         make: turns numbers drawn uniformly from [0, 1), [samples, numbers], into inputs [samples, time] or
-            [samples, time, channels], and targets.
+            [samples, time, channels], targets, and what else the batch has, in the order of :class:`Batch`.
         numbers: how many of them a sample takes.
         count: samples.
         key: decides the numbers; another key, other samples.
@@ -52,8 +52,8 @@ class Drawn(Dataset[tuple[Tensor, Tensor]]):
         rows = np.where(rows < 0, rows + self.count, rows)
         if ((rows < 0) | (rows >= self.count)).any():
             raise IndexError(f"there are {self.count} samples")
-        inputs, targets = self.make(draw_uniform(self.start, rows, self.numbers))
-        return Batch(widen(torch.from_numpy(inputs)), widen(torch.from_numpy(targets)))
+        parts = self.make(draw_uniform(self.start, rows, self.numbers))
+        return Batch(*(part if part is None else widen(torch.from_numpy(part)) for part in parts))
 
 
 def draw_uniform(start: int, rows: Integer[np.ndarray, " rows"], columns: int) -> Float[np.ndarray, "rows columns"]:

@@ -32,8 +32,8 @@ class Generated(Task):
         self.seed = seed
 
     @abstractmethod
-    def make(self, numbers: np.ndarray) -> tuple[np.ndarray, np.ndarray]:
-        """Inputs and targets of the samples that these numbers [samples, numbers] in [0, 1) decide."""
+    def make(self, numbers: np.ndarray) -> tuple[np.ndarray | None, ...]:
+        """Inputs, targets and what else a batch has, decided by these numbers [samples, numbers] in [0, 1)."""
 
     def dataset(self, split: Split) -> Drawn:
         """The samples of one split."""

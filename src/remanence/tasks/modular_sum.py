@@ -1,25 +1,24 @@
 """Running sums modulo a number, parity among them."""
 
+from collections.abc import Sequence
+
 import numpy as np
 
 from remanence.checks import check_range
-from remanence.tasks.drawn import Drawn
-from remanence.tasks.generated import Generated
-from remanence.tasks.stepwise import StepwiseClassification
-from remanence.tasks.task import Split
+from remanence.tasks.any_length import AnyLength
+from remanence.tasks.stepwise import StepwiseClassification, format_steps
 
 
-class ModularSum(Generated, StepwiseClassification):
+class ModularSum(AnyLength, StepwiseClassification):
     """Say at each step the sum of all digits so far, modulo a number: a state that every digit changes.
 
     The digits are drawn uniformly from 0 ... m - 1, and so every sum is uniform too: the loss is the cross-entropy, the
-    metric the error rate over all steps, at chance 1 - 1 / m. Modulo 2 it is the parity of the ones so far. Whether a
-    model keeps the state, or has only learnt sequences of this length, shows in a test on longer ones.
+    metric the error rate over all steps, at chance 1 - 1 / m. Modulo 2 it is the parity of the ones so far.
 
     Args:
         modulus: m.
         length: digits.
-        test_length: digits of the test; default: as many.
+        lengths: at which a trained model is tested besides.
         train, validation, test: how many sequences each split has.
         seed: decides every sequence.
 
@@ -42,33 +41,22 @@ class ModularSum(Generated, StepwiseClassification):
         *,
         modulus: int = 5,
         length: int = 64,
-        test_length: int | None = None,
+        lengths: Sequence[int] = (128, 256, 512, 1024),
         train: int = 100_000,
         validation: int = 1000,
         test: int = 10_000,
         seed: int = 0,
     ):
-        super().__init__(train=train, validation=validation, test=test, seed=seed)
-        test_length = length if test_length is None else test_length
-        check_range(1, length=length, test_length=test_length)
+        super().__init__(length=length, lengths=lengths, train=train, validation=validation, test=test, seed=seed)
         check_range(2, modulus=modulus)
-        self.numbers, self.test_length = length, test_length
         self.target_size = modulus
         self.vocabulary = [str(digit) for digit in range(modulus)]
 
-    def dataset(self, split: Split) -> Drawn:
-        """Digits [samples, length] and their running sums, of the same shape."""
-        return self.draw_samples(split, self.make, self.test_length if split == "test" else self.numbers)
-
     def make(self, numbers: np.ndarray) -> tuple[np.ndarray, np.ndarray]:
-        """Digits and their running sums."""
+        """Digits [samples, length] and their running sums, of the same shape."""
         digits = (numbers * self.target_size).astype(np.int64)
         return digits, digits.cumsum(1) % self.target_size
 
     def examples(self, count: int) -> list[str]:
         """Digits, and below them the sums."""
-        batch = self.first(count)
-        return [
-            "\n-> ".join(" ".join(map(str, row)) for row in pair)
-            for pair in zip(batch.inputs.tolist(), batch.targets.tolist(), strict=True)
-        ]
+        return format_steps(self, count)

@@ -6,7 +6,7 @@ from remanence.checks import check_range
 from remanence.errors import UserError
 from remanence.tasks.choices import draw_distinct, draw_weighted
 from remanence.tasks.generated import Generated
-from remanence.tasks.stepwise import StepwiseClassification
+from remanence.tasks.stepwise import StepwiseClassification, format_answers
 from remanence.tasks.task import IGNORED
 
 
@@ -92,11 +92,4 @@ class MQAR(Generated, StepwiseClassification):
 
     def examples(self, count: int) -> list[str]:
         """Return sequences with each answer in brackets after the token that asks for it."""
-        batch, names = self.first(count), self.vocabulary or []
-        return [
-            " ".join(
-                names[token] + (f"[{names[value]}]" if value != IGNORED else "")
-                for token, value in zip(*pair, strict=True)
-            )
-            for pair in zip(batch.inputs.tolist(), batch.targets.tolist(), strict=True)
-        ]
+        return format_answers(self, count)

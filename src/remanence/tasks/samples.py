@@ -20,12 +20,14 @@ class Batch(NamedTuple):
         targets: one for each sample [batch], or one for each position [batch, time, ...].
         mask: which positions are real, [batch, time] or [batch, 2, time]; None: all.
         timespans: the duration of each step, [batch, time]; None: all steps have the same duration.
+        reset: before which steps a new episode begins, [batch, time]; None: there is one episode.
     """
 
     inputs: Tensor
     targets: Tensor
     mask: Tensor | None = None
     timespans: Tensor | None = None
+    reset: Tensor | None = None
 
 
 class Samples(Dataset[tuple[Tensor, Tensor]]):
@@ -224,5 +226,5 @@ class Windows(Dataset[tuple[Tensor, Tensor]]):
 
 
 def widen(values: Tensor) -> Tensor:
-    """Convert integers of any size to torch's indices; other numbers are left unchanged."""
-    return values if values.is_floating_point() else values.long()
+    """Convert integers of any size to torch's indices; other numbers and truth values are left unchanged."""
+    return values if values.is_floating_point() or values.dtype == torch.bool else values.long()

@@ -24,3 +24,33 @@ class StepwiseClassification(Task):
         """Error rate."""
         asked = target != IGNORED
         return (output.argmax(-1) != target)[asked].float().mean()
+
+
+def format_steps(task: StepwiseClassification, count: int) -> list[str]:
+    """Format the first training samples: the tokens, and below them the class at each step.
+
+    Args:
+        task: whose samples.
+        count: how many.
+    """
+    batch, names = task.first(count), task.vocabulary or []
+    return [
+        "\n-> ".join(" ".join(names[token] for token in row) for row in pair)
+        for pair in zip(batch.inputs.tolist(), batch.targets.tolist(), strict=True)
+    ]
+
+
+def format_answers(task: StepwiseClassification, count: int) -> list[str]:
+    """Format the first training samples, each class in brackets behind the token at which it is asked for.
+
+    Args:
+        task: whose samples.
+        count: how many.
+    """
+    batch, names = task.first(count), task.vocabulary or []
+    return [
+        " ".join(
+            names[token] + (f"[{names[asked]}]" if asked != IGNORED else "") for token, asked in zip(*pair, strict=True)
+        )
+        for pair in zip(batch.inputs.tolist(), batch.targets.tolist(), strict=True)
+    ]

@@ -29,6 +29,7 @@ class Task(ABC):
             Where the target is -100, nothing is asked.
         paired: an input is two sequences, compared by one model.
         timed: each step has its own duration (``timespans``), for layers that live in continuous time.
+        episodic: a batch says where an episode begins anew (``reset``), and a memory starts from its initial state.
         picture: rows and columns, where the positions are the pixels of an image row by row; else None.
         source: what the task reads besides what it makes itself; None if it needs nothing.
     """
@@ -41,6 +42,7 @@ class Task(ABC):
     stepwise: bool = False
     paired: bool = False
     timed: bool = False
+    episodic: bool = False
     picture: tuple[int, int] | None = None
     source: Source | None = None
 

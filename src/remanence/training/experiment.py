@@ -4,7 +4,7 @@ import os
 from collections.abc import Iterator
 from contextlib import contextmanager
 from functools import partial
-from typing import Any
+from typing import Any, TypeAlias
 
 import lightning
 import numpy as np
@@ -16,10 +16,11 @@ from remanence import tasks
 from remanence.data import load_prepared
 from remanence.errors import DivergenceError, RunError, UserError, is_out_of_memory
 from remanence.models import SequenceModel, Transformer
+from remanence.models.mixer import is_attention
 from remanence.models.sequence import get_encoder_size
 from remanence.nn import create
 from remanence.runs.config import RunConfig, TransformerConfig
-from remanence.tasks import Batch
+from remanence.tasks import AnyLength, Batch
 from remanence.tasks.task import IGNORED
 from remanence.training.schedule import lr_factor
 
@@ -27,6 +28,7 @@ EVALUATION_BATCH = 1000
 EVALUATION_POSITIONS = 1 << 18  # in a batch: long sequences are evaluated fewer at a time
 LARGE = 4096  # units of a layer from which on its parameters may not fit into the memory
 COPIES = 4  # parameters, their gradients, two moments of Adam
+Samples: TypeAlias = tasks.Samples | tasks.Sequences | tasks.Windows | tasks.Drawn
 HUGE = 1e6  # no parameter of a working network is that large
 
 
@@ -91,16 +93,24 @@ class Experiment(lightning.LightningModule):
         """
         samples = self.task.dataset(split)
         if split != "train":
-            size = max(self.config.training.batch_size, EVALUATION_POSITIONS // samples.longest)
-            return DataLoader(
-                Batched(samples),
-                batch_size=min(EVALUATION_BATCH, size),
-                sampler=self._choose_evaluation_samples(len(samples)),
-                collate_fn=pass_batch,
-            )
+            return self.load_for_evaluation(samples)
         order = DistributedSampler(samples, num_replicas=1, rank=0, shuffle=True, seed=self.config.seed)
         return DataLoader(
             Batched(samples), batch_size=self.config.training.batch_size, sampler=order, collate_fn=pass_batch
+        )
+
+    def load_for_evaluation(self, samples: Samples) -> DataLoader[Any]:
+        """Return the batches on which a model is evaluated.
+
+        Args:
+            samples: of a split, or of one length.
+        """
+        size = max(self.config.training.batch_size, EVALUATION_POSITIONS // samples.longest)
+        return DataLoader(
+            Batched(samples),
+            batch_size=min(EVALUATION_BATCH, size),
+            sampler=self._choose_evaluation_samples(len(samples)),
+            collate_fn=pass_batch,
         )
 
     def output(self, batch: Batch) -> Tensor:
@@ -109,8 +119,9 @@ class Experiment(lightning.LightningModule):
         Args:
             batch: the batch of the task.
         """
-        # A model whose inputs are never padded or timed need not know of masks and timespans.
-        given = {name: batch._asdict()[name] for name in ("mask", "timespans") if batch._asdict()[name] is not None}
+        # A model whose inputs are never padded, timed or reset need not know of masks, timespans and resets.
+        extras = {"mask": batch.mask, "timespans": batch.timespans, "reset": batch.reset}
+        given = {name: part for name, part in extras.items() if part is not None}
         output = self.model(batch.inputs, **given)
         # Losses are taken in full precision, whatever the products of matrices were computed in.
         return output if output.dtype == torch.float64 else output.float()
@@ -159,7 +170,7 @@ def explain_out_of_memory(config: RunConfig) -> Iterator[None]:
 class Batched(Dataset[Batch]):
     """A dataset that returns whole batches at once instead of sample by sample."""
 
-    def __init__(self, samples: tasks.Samples | tasks.Sequences | tasks.Windows | tasks.Drawn):
+    def __init__(self, samples: Samples):
         self.samples = samples
 
     def __len__(self) -> int:
@@ -258,9 +269,21 @@ def initialize_parameters(model: nn.Module, config: RunConfig) -> None:
 
 def build_transformer_options(config: RunConfig, blocks: TransformerConfig, task: tasks.Task) -> dict[str, Any]:
     """Build the arguments of the transformer from the configuration, checked against the task."""
+    layer = config.layer
     if task.timed:
         raise UserError(
             "a transformer does not accept timespans: --set task.options.elapsed=channel passes them as a channel"
+        )
+    if task.episodic and is_attention(layer.name):
+        raise UserError(
+            f"{layer.name} is attention, which has no state that could be reset where an episode of "
+            f"{config.task.name} begins: --set task.options.boundaries=token lets it read the boundaries instead"
+        )
+    longest = task.dataset_at(task.lengths[-1]).longest if isinstance(task, AnyLength) and task.lengths else 0
+    if longest > blocks.max_length:
+        raise UserError(
+            f"{config.task.name} is tested on up to {longest:,} steps, the transformer takes {blocks.max_length:,}: "
+            f'--set model.transformer.max_length={longest}, or shorter ones with --set "task.options.lengths=[...]"'
         )
     options = blocks.model_dump()
     if task.stepwise:
@@ -270,5 +293,4 @@ def build_transformer_options(config: RunConfig, blocks: TransformerConfig, task
                 "would see: --set model.transformer.causal=true"
             )
         options["pooling"] = "none"
-    layer = config.layer
     return {**options, "mixer": layer.name, "width": layer.hidden_size, "mixer_options": layer.options}

@@ -14,6 +14,7 @@ from remanence.runs.claims import claim, is_finished, release
 from remanence.runs.config import RunConfig, TrainingConfig
 from remanence.runs.folder import RunFolder, read_checkpoint
 from remanence.runs.result import Result, load_result, write_result
+from remanence.tasks import AnyLength
 from remanence.training.experiment import Experiment, explain_out_of_memory
 from remanence.training.peak import forget_peak, measure_peak_mib
 from remanence.training.recorder import Progress, Recorder, SafeCheckpoints, find_stop_reason
@@ -106,7 +107,20 @@ def test_best(experiment: Experiment, trainer: lightning.Trainer, recorder: Reco
     """Test at the weights of the best validation."""
     load_weights(experiment, recorder.folder.best)
     (test,) = trainer.test(experiment, experiment.loader("test"), verbose=False)
-    return build_result(experiment, recorder, test=test)
+    return build_result(experiment, recorder, test=test, length_metrics=test_lengths(experiment, trainer))
+
+
+def test_lengths(experiment: Experiment, trainer: lightning.Trainer) -> dict[str, float] | None:
+    """Measure the metric at each length of the task; None if it has one length only."""
+    task = experiment.task
+    if not isinstance(task, AnyLength) or not task.lengths:
+        return None
+    metrics = {}
+    for length in task.lengths:
+        loader = experiment.load_for_evaluation(task.dataset_at(length))
+        (test,) = trainer.test(experiment, loader, verbose=False)
+        metrics[str(length)] = test["test_metric"]
+    return metrics
 
 
 def load_weights(experiment: Experiment, path: Path) -> None:
@@ -128,6 +142,7 @@ def build_result(
     recorder: Recorder,
     *,
     test: Mapping[str, float] | None = None,
+    length_metrics: dict[str, float] | None = None,
     failure: str | None = None,
 ) -> Result:
     """Put together what is known of a run."""
@@ -150,6 +165,8 @@ def build_result(
         stopped=find_stop_reason(rows, recorder.training),
         failure=failure,
         memory=measure_peak_mib(),
+        length_metrics=length_metrics,
+        train_length=experiment.task.length if isinstance(experiment.task, AnyLength) else None,
     )
 
 

@@ -120,6 +120,21 @@ def test_auto_runs_what_cannot_be_fused_and_says_why_once():
 
 
 @pytest.mark.unchecked
+@pytest.mark.parametrize("first", ["training", "inference"])
+def test_a_step_is_fused_whether_it_is_first_run_in_training_or_in_inference_mode(first):
+    def linear_step(state, inputs, params):
+        return (torch.tanh(torch.nn.functional.linear(state[0], params[0]) + inputs[0]),)
+
+    inputs, state, params = [torch.randn(2, 5, 3)], [torch.randn(2, 3)], [torch.randn(3, 3)]
+    with warnings.catch_warnings():
+        warnings.simplefilter("error", UntraceableWarning)
+        for inference in (first == "inference", first != "inference"):
+            with torch.inference_mode(inference):
+                states, _ = scan(linear_step, inputs, state, params)
+                expected, _ = scan(linear_step, inputs, state, params, backend="reference")
+                torch.testing.assert_close(states[0], expected[0])
+
+
 def test_wrong_arguments():
     inputs, state, params = tensors(dtype=torch.float32)
     with pytest.raises(ValueError, match=r"at least one input"):

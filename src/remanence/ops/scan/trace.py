@@ -94,6 +94,7 @@ class TracedStep:
 
         return self._record(gradients, (states, inputs, params, states), batch_of_params=True)
 
+    @torch.inference_mode(False)  # in which composite operations would be recorded whole
     def _record(self, function: Callable[..., Tensors], counts: Sequence[int], *, batch_of_params: bool) -> Graph:
         batch, channels = self._shape
         recorder = _Recorder(self.dtype, (batch, channels))

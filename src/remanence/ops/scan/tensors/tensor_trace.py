@@ -107,6 +107,7 @@ class TracedTensorStep:
         states, inputs, _ = self.counts
         return tuple(flat[:states]), tuple(flat[states : states + inputs]), tuple(flat[states + inputs :])
 
+    @torch.inference_mode(False)  # in which composite operations would be recorded whole
     def _record(self, function: Callable[..., Tensors], kinds: Sequence[str]) -> StepRecord:
         states, inputs, params = self.shapes
         batch = _batch_of_trace((*states, *inputs, *params))
