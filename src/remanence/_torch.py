@@ -1,8 +1,10 @@
 """All that is used of PyTorch without being promised: where a new version may break us is here."""
 
+import itertools
 import threading
 from collections.abc import Callable
 from contextlib import AbstractContextManager
+from types import FunctionType
 from typing import Any, ParamSpec, TypeVar
 
 import torch
@@ -61,6 +63,66 @@ def mark_constant(function: Callable[Arguments, Result]) -> Callable[Arguments, 
     """Do what ``torch.compiler.assume_constant_result`` does, which would load the whole compiler."""
     function._dynamo_marked_constant = True  # type: ignore[attr-defined]
     return function
+
+
+def is_known_to_be(size: Any, value: int) -> bool:
+    """Return whether a size is this number in every call of the graph that is being recorded."""
+    from torch.fx.experimental.symbolic_shapes import statically_known_true  # it loads sympy
+
+    return statically_known_true(size == value)
+
+
+def scan_node(
+    step: Callable[[Any, Any], tuple[Any, Any]], state: tuple[Tensor, ...], inputs: tuple[Tensor, ...]
+) -> tuple[tuple[Tensor, ...], tuple[Tensor, ...]]:
+    """Record a loop over the first dimension of the inputs as one node of the graph; return outputs and final state.
+
+    Args:
+        step: ``step(state, inputs) -> (state, outputs)``, tuples of tensors.
+        state: before the first step.
+        inputs: at least one.
+    """
+    from torch._higher_order_ops.scan import scan  # it loads the compiler
+
+    # Without annotations: the compiler would evaluate them.
+    def advance(state, inputs):  # type: ignore[no-untyped-def]
+        after, outputs = step(tuple(state), tuple(inputs))
+        return [s.clone() for s in after], [y.clone() for y in outputs]
+
+    def loop(state, inputs):  # type: ignore[no-untyped-def]
+        return scan(advance, state, inputs)
+
+    # Clones: none of the tensors that the node takes and returns may share memory.
+    given = [s.clone() for s in state], [x.clone() for x in inputs]
+    final, outputs = loop(*given) if torch.compiler.is_dynamo_compiling() else _capture(loop, *given)
+    return tuple(outputs), tuple(final)
+
+
+def _capture(function: Callable[..., Any], *args: Any) -> Any:
+    """Call a function in a way that finds the tensors in the closures of loops, as PyTorch does it.
+
+    PyTorch itself takes the sizes of one loop for those of the next, as it knows a function by its place in a file; and
+    refuses tensors that are constants of the exported program.
+    """
+    from torch._dynamo.eval_frame import set_fullgraph_compiled_frame_count
+    from torch._higher_order_ops.utils import setup_compilation_env
+
+    code = function.__code__.replace(co_name=f"{function.__name__}_{next(_LOOPS)}")
+    unique = FunctionType(code, function.__globals__, function.__name__, None, function.__closure__)
+    with setup_compilation_env() as make_eager:
+
+        def compile_nothing(graph: Any, examples: Any) -> Callable[..., Any]:
+            run = make_eager(graph, examples)
+            return lambda *args: run(*(arg.clone() if type(arg) is Tensor else arg for arg in args))
+
+        count = set_fullgraph_compiled_frame_count(0)
+        try:
+            return torch.compile(unique, backend=compile_nothing, fullgraph=True)(*args)
+        finally:
+            set_fullgraph_compiled_frame_count(count)
+
+
+_LOOPS = itertools.count()
 
 
 def surplus_keys(tensor: Tensor) -> str | None:

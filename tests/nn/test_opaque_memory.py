@@ -5,6 +5,7 @@ import gc
 import pickle
 import subprocess
 import sys
+import weakref
 from functools import partial
 
 import pytest
@@ -15,6 +16,7 @@ from torch.utils.checkpoint import checkpoint
 import remanence
 from remanence import models, nn
 from remanence.ops import opaque_call
+from remanence.ops.scan import opaque_scan
 from tests.nn.test_contract import LAYERS, assert_same, make
 
 
@@ -220,18 +222,72 @@ def test_scans_of_a_module_of_ones_own():
     assert len(graphs) == 2  # of the first length, and of any
 
 
+class Methods(torch.nn.Module):
+    """Steps that are methods, of the module itself and of an object without parameters."""
+
+    def __init__(self):
+        super().__init__()
+        self.scale, self.weight = 0.5, torch.nn.Parameter(torch.randn(4, 4, dtype=torch.float64) / 2)
+        self.other = Squash(2.0)
+
+    def step(self, state, inputs, params):
+        return leak(self.scale, state, inputs, params)
+
+    def scaled(self, factor, state, inputs, params, more=0.0):
+        return leak(factor * self.scale + more, state, inputs, params)
+
+    def forward(self, x):
+        start = x.new_zeros(len(x), 4)
+        (h,), _ = remanence.scan(self.step, [2 * x], [start], [self.weight])
+        (h,), _ = remanence.scan(partial(self.scaled, 0.3, more=0.1), [h], [start], [self.weight])
+        (h,), last = remanence.scan(self.other.step, [h], [start])
+        return h + 1, last
+
+
+class Squash:
+    def __init__(self, gain):
+        self.gain = gain
+
+    def step(self, state, inputs, params):
+        return (torch.tanh(self.gain * state[0] + inputs[0]),)
+
+
 @pytest.mark.unchecked
-def test_a_step_that_is_no_constant_breaks_the_graph_only():
-    class Module(torch.nn.Module):
-        def step(self, state, inputs, params):
-            return (torch.tanh(state[0] + inputs[0]),)
+def test_steps_that_are_methods():
+    module = Methods()
+    compiled = compile_fully(module)
+    for time in (5, 6):
+        x = torch.randn(2, time, 4, dtype=torch.float64, requires_grad=True)
+        assert_same(results(compiled, module, x), results(module, module, x))
+    module.scale, module.other.gain = 0.8, 0.1
+    assert_same(results(compiled, module, x), results(module, module, x))
+    module.other = Squash(3.0)
+    assert_same(results(compiled, module, x), results(module, module, x))
 
-        def forward(self, x):
-            (h,), _ = remanence.scan(self.step, [2 * x], [x.new_zeros(len(x), 4)])
-            return h + 1
 
-    module, x = Module(), torch.randn(2, 5, 4)
-    torch.testing.assert_close(torch.compile(module, backend="aot_eager")(x), module(x))
+@pytest.mark.unchecked
+def test_the_owner_of_a_step_is_not_kept():
+    module = Methods()
+    compile_fully(module)(torch.randn(2, 5, 4, dtype=torch.float64))
+    held, owned = weakref.ref(module), id(module)
+    assert any(owned in key for key in opaque_scan._SCANS)
+    torch._dynamo.reset()
+    del module
+    gc.collect()
+    assert held() is None
+    assert not any(owned in key for key in opaque_scan._SCANS)
+
+
+class Hidden(Methods):
+    def step(self, state, inputs, params):
+        return (torch.tanh(state[0] @ self.weight + inputs[0]),)
+
+
+@pytest.mark.unchecked
+@pytest.mark.filterwarnings("ignore::remanence.ops.dispatch.UntraceableWarning")
+def test_a_parameter_that_a_step_takes_from_elsewhere_does_not_lose_its_gradient():
+    with pytest.raises(ValueError, match=r"a tensor \[4, 4\] that requires a gradient.*pass it in params"):
+        compile_fully(Hidden())(torch.randn(2, 5, 4, dtype=torch.float64))
 
 
 IMPORTED_INSIDE = """

@@ -25,15 +25,18 @@ OPTIONS = {
 LAYERS = [*nn.layers, *OPTIONS]
 
 
-@pytest.fixture(params=LAYERS)
-def layer(request):
+def build(name):
     torch.manual_seed(0)
-    options = OPTIONS.get(request.param, {})
-    made = nn.create(request.param.split()[0], input_size=3, hidden_size=6, **options).double()
+    made = nn.create(name.split()[0], input_size=3, hidden_size=6, **OPTIONS.get(name, {})).double()
     with torch.no_grad():
         for parameter in made.parameters():
             parameter.add_(0.1 * torch.randn_like(parameter))
     return made
+
+
+@pytest.fixture(params=LAYERS)
+def layer(request):
+    return build(request.param)
 
 
 @pytest.fixture
@@ -188,16 +191,6 @@ def test_checkpoint(layer, x, reentrant):
     y.square().sum().backward()
     found = [tensor.grad for tensor in wanted]
     assert_same(found, torch.autograd.grad(layer(leaf)[0].square().sum(), wanted))
-
-
-@pytest.mark.slow
-def test_export_with_gradients_on(layer, x):
-    leaf = x.clone().requires_grad_()
-    program = torch.export.export(layer, (leaf,)).module()
-    y, _ = program(leaf)
-    torch.testing.assert_close(y, layer(x)[0])
-    (found,) = torch.autograd.grad(y.square().sum(), leaf)
-    torch.testing.assert_close(found, torch.autograd.grad(layer(leaf)[0].square().sum(), leaf)[0])
 
 
 def gradients_of(y, x, layer):

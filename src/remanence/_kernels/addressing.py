@@ -36,11 +36,11 @@ def are_readable(*tensors: Tensor) -> bool:
 
 
 def is_transformed() -> bool:
-    """Return whether ``torch.func`` or forward-mode differentiation transforms the call.
+    """Return whether ``torch.func``, forward-mode differentiation or ``torch.export`` transforms the call.
 
-    PyTorch's fused LSTM has no rules for either.
+    PyTorch's fused LSTM has no rules for them, or unrolls time.
     """
-    return _torch.is_in_functorch() or _torch.is_in_forward_mode()
+    return torch.compiler.is_exporting() or _torch.is_in_functorch() or _torch.is_in_forward_mode()
 
 
 def resolve(grads: Sequence[Tensor | None]) -> tuple[Any, ...]:

@@ -98,7 +98,7 @@ class SequenceModel(nn.Module):
         if self.pooling == "none":
             return y
         # Padding comes last, and the output at t does not depend on later positions.
-        return y[:, -1] if mask is None else y[torch.arange(len(y), device=y.device), mask.sum(1) - 1]
+        return y[:, -1] if mask is None else y[torch.arange(y.shape[0], device=y.device), mask.sum(1) - 1]
 
 
 def get_encoder_size(embedding: Sequence[int], input_size: int | None) -> int:

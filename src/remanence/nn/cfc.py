@@ -9,6 +9,7 @@ import torch
 from torch import Tensor, nn
 from torch.nn import functional as F
 
+from remanence._kernels.addressing import is_transformed
 from remanence.checks import positive_integer
 from remanence.errors import UserError
 from remanence.nn.memory import Memory, State
@@ -196,7 +197,7 @@ class CfC(Memory):
         h, c = (state, None) if self.cell_hh is None else state
         times = None if timespans is None else timespans.t()[..., None].to(h.dtype)
         stages = self._make_stages(x.transpose(0, 1), times)
-        if episodes or is_compiled(x, h, *self.parameters(), shortest=16):
+        if episodes or is_transformed() or is_compiled(x, h, *self.parameters(), shortest=16):
             (y, *_), final = run_step(*chain.as_step(stages, h, c), episodes=episodes)
             return y, final[0] if c is None else final
         states, h, c = chain.run(stages, h, c)

@@ -16,6 +16,8 @@ from remanence.nn.structure import Device
 from remanence.nn.synapses import Synapses
 from remanence.ops.episodes import Episodes, begin_anew, select_last
 from remanence.ops.ltc import evolve
+from remanence.ops.scan.layout import Tensors
+from remanence.ops.time_loop import loop_over_time
 from remanence.wiring import Adjacency, Wiring, dense
 
 Change: TypeAlias = Callable[[Tensor], Tensor]
@@ -204,17 +206,21 @@ class LTC(Memory):
         episodes: Episodes | None = None,
     ) -> tuple[Tensor, Tensor]:
         """Integrate the differential equation; return the states over time and the last one."""
-        spans = [1.0] * conductance.shape[1] if timespans is None else timespans.to(v.dtype)[..., None].unbind(1)
-        solver, over_time, before = SOLVERS[self.solver], [], v
-        for t, (pulling, driving, span) in enumerate(zip(conductance.unbind(1), current.unbind(1), spans, strict=True)):
+        solver = SOLVERS[self.solver]
+        spans = v.new_ones(1, 1).expand(*conductance.shape[:2]) if timespans is None else timespans.to(v.dtype)
+
+        def advance(state: Tensors, inputs: Tensors) -> tuple[Tensors, Tensors]:
+            (v,), (pulling, driving, span, *reset) = state, inputs
             if episodes:
-                v = begin_anew(episodes.reset[:, t], episodes.reset_state[0], v)
+                v = begin_anew(reset[0], episodes.reset_state[0], v)
             change = partial(self._compute_change, pulling, driving)
             for _ in range(self.sub_steps):
-                v = solver(change, v, span / self.sub_steps)
-            over_time.append(v)
-        states = torch.stack(over_time, 1)
-        return states, select_last(states, v, before, episodes and episodes.lengths)
+                v = solver(change, v, span[:, None] / self.sub_steps)
+            return (v,), (v,)
+
+        resets = [episodes.reset] if episodes else []
+        (states,), (last,) = loop_over_time(advance, [v], [conductance, current, spans, *resets])
+        return states, select_last(states, last, v, episodes and episodes.lengths)
 
     def _compute_outside(self, x: Tensor) -> tuple[Tensor, Tensor]:
         """Compute the conductance and the current of inputs and leak."""
@@ -236,11 +242,11 @@ def _apply_mapping(x: Tensor, weight: Tensor | None, bias: Tensor | None) -> Ten
     return x if weight is None or bias is None else x * weight + bias
 
 
-def _explicit_euler(change: Change, v: Tensor, delta: Tensor | float) -> Tensor:
+def _explicit_euler(change: Change, v: Tensor, delta: Tensor) -> Tensor:
     return v + delta * change(v)
 
 
-def _rk4(change: Change, v: Tensor, delta: Tensor | float) -> Tensor:
+def _rk4(change: Change, v: Tensor, delta: Tensor) -> Tensor:
     k1 = change(v)
     k2 = change(v + delta / 2 * k1)
     k3 = change(v + delta / 2 * k2)
@@ -248,7 +254,7 @@ def _rk4(change: Change, v: Tensor, delta: Tensor | float) -> Tensor:
     return v + delta / 6 * (k1 + 2 * k2 + 2 * k3 + k4)
 
 
-SOLVERS: dict[str, Callable[[Change, Tensor, Tensor | float], Tensor]] = {
+SOLVERS: dict[str, Callable[[Change, Tensor, Tensor], Tensor]] = {
     "explicit_euler": _explicit_euler,
     "rk4": _rk4,
 }

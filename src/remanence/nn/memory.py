@@ -4,6 +4,7 @@ import functools
 import inspect
 import math
 from collections.abc import Callable, Sequence
+from functools import partial
 from typing import Any, ClassVar, TypeAlias
 
 import torch
@@ -20,6 +21,7 @@ from remanence.nn.structure import Device, Structured
 from remanence.ops import autocast, opaque_call
 from remanence.ops.episodes import Episodes, begin_anew, check_reset, find_real, mask_padding, reset_padding
 from remanence.ops.opaque_call import Description
+from remanence.ops.time_loop import Tensors, loop_over_time
 
 State: TypeAlias = Any
 """A tensor or a tuple of tensors, batch first."""
@@ -214,7 +216,8 @@ class Memory(Structured):
         """Raise an error that says what to use instead of ``torch.jit.script``, which calls this method first."""
         raise NotImplementedError(
             f"torch.jit.script cannot compile {type(self).__name__}: use torch.jit.trace (which unrolls the loop over "
-            "time), or export one step with torch.export.export(remanence.nn.Streaming(layer), ...)"
+            "time), or export it with torch.export.export(layer, ...), or one step with "
+            "torch.export.export(remanence.nn.Streaming(layer), ...)"
         )
 
     def _is_too_narrow(self) -> bool:
@@ -236,22 +239,29 @@ class Memory(Structured):
     ) -> tuple[Tensor, State]:
         """Run over a checked sequence step by step."""
         leaves, nesting = pytree.tree_flatten(state)
-        outputs, last = [], leaves
-        # unbind, because indexing x[:, t] would make the backward pass quadratic in time.
-        for t, x_t in enumerate(x.unbind(1)):
-            if episodes:
-                reset = episodes.reset[:, t]
-                leaves = [begin_anew(reset, first, s) for first, s in zip(episodes.reset_state, leaves, strict=True)]
-            spans = {} if timespans is None else {"timespans": timespans[:, t]}
-            y_t, after = self._advance(x_t, pytree.tree_unflatten(leaves, nesting), **spans)
-            leaves = pytree.tree_leaves(after)
-            if episodes is None or episodes.lengths is None:
-                last = leaves
-            else:
-                is_over = t >= episodes.lengths.to(x.device)
-                last = [begin_anew(is_over, before, s) for before, s in zip(last, leaves, strict=True)]
-            outputs.append(y_t)
-        return torch.stack(outputs, 1), pytree.tree_unflatten(last, nesting)
+        given: dict[str, Tensor] = {"x": x}
+        if timespans is not None:
+            given["timespans"] = timespans
+        if episodes:
+            given["reset"] = episodes.reset
+            if episodes.lengths is not None:
+                given["real"] = find_real(episodes.lengths, *x.shape[:2], x.device)
+        step = partial(self._advance_flat, nesting, tuple(given), episodes.reset_state if episodes else ())
+        (y,), final = loop_over_time(step, leaves * 2 if "real" in given else leaves, list(given.values()))
+        return y, pytree.tree_unflatten(list(final[-len(leaves) :]), nesting)
+
+    def _advance_flat(
+        self, nesting: Any, names: Sequence[str], reset_state: Tensors, state: Tensors, inputs: Tensors
+    ) -> tuple[Tensors, Tensors]:
+        """Advance tensors one by one; behind those of the state are, in a padded batch, those of its last real step."""
+        now, count = dict(zip(names, inputs, strict=True)), nesting.num_leaves
+        s, last = state[:count], state[count:]
+        if reset_state:
+            s = tuple(begin_anew(now["reset"], *each) for each in zip(reset_state, s, strict=True))
+        spans = {"timespans": now["timespans"]} if "timespans" in now else {}
+        y_t, after = self._advance(now["x"], pytree.tree_unflatten(list(s), nesting), **spans)
+        s = tuple(pytree.tree_leaves(after))
+        return (*s, *(begin_anew(now["real"], *each) for each in zip(s, last, strict=False))), (y_t,)
 
     def _advance(self, x_t: Tensor, state: State) -> tuple[Tensor, State]:
         raise NotImplementedError

@@ -24,7 +24,7 @@ def widen(tensors: Iterable[Tensor]) -> tuple[Tensor, ...]:
 
 def disable(device: torch.device) -> AbstractContextManager[Any]:
     """Return a context in which autocast is off, on any device."""
-    return torch.autocast(device.type, enabled=False) if torch.amp.is_autocast_available(device.type) else nullcontext()
+    return torch.autocast(device.type, enabled=False) if is_enabled(device) else nullcontext()
 
 
 def lacks_fused_lstm(device: torch.device) -> bool:

@@ -221,12 +221,15 @@ class FastWeights(Memory):
         dtype = self.bias.dtype  # under autocast, products have another dtype
         h, A = (each.to(dtype) for each in state)
         drive = nn.functional.linear(x, self.weight_ih, self.bias).to(dtype)
-        if episodes:
+        if torch.compiler.is_exporting():  # of any length, to which the attention form would be unrolled
+            y, h, last = evolution.scan_steps(self._rule(), drive, h, A, episodes)
+        elif episodes:
             y, h, last = self._carry_episodes(drive, h, A, episodes)
         else:
             y, last = self._carry(drive, h, A)
             h = y[:, -1].clone()
-        self._watch_growth(y, A, last)
+        if not self._warned_of_growth and are_readable(last):
+            self._watch_growth(y, A, last)
         return y, (h, last)
 
     def _carry(self, drive: Tensor, h: Tensor, A: Tensor) -> tuple[Tensor, Tensor]:
@@ -279,8 +282,6 @@ class FastWeights(Memory):
 
     @torch.no_grad()
     def _watch_growth(self, y: Tensor, A_before: Tensor, A: Tensor) -> None:
-        if self._warned_of_growth or not are_readable(A):
-            return
         λ, η = float(self.decay), float(self.fast_learning_rate)
         # Units within ±1 have ‖h‖² ≤ hidden_size, so ‖A‖ stays below the geometric sum.
         limit = 10 * η * self.hidden_size * (1 / (1 - λ) if λ < 1 else 100)

@@ -66,7 +66,7 @@ class UnitaryMemory(Memory):
     def _run(self, x: Tensor, state: State, *, episodes: Episodes | None = None) -> tuple[Tensor, State]:
         before = torch.cat(state, 1).to(self.bias.dtype)
         episodes = join_reset_state(episodes)
-        if self.hidden_size <= FEW and x.shape[1] > 1:
+        if torch.compiler.is_exporting() or (self.hidden_size <= FEW and x.shape[1] > 1):
             y, last = matrix_form.run(self.matrix(), x, before, self.weight_ih, self.bias, episodes=episodes)
         else:
             y, last = reference.run(self._turn(), x, before, self.weight_ih, self.bias, episodes=episodes)

@@ -113,6 +113,8 @@ class EUNN(UnitaryMemory):
         return reference.make_rotation(self._mesh(), self.theta, self.phi, self.omega)
 
     def _run(self, x: Tensor, state: State, *, episodes: Episodes | None = None) -> tuple[Tensor, State]:
+        if torch.compiler.is_exporting():
+            return super()._run(x, state, episodes=episodes)
         angles = self.theta, self.phi, self.omega
         x, before = x.to(self.bias.dtype), torch.cat(state, 1).to(self.bias.dtype)
         y, final = evolve(

@@ -7,6 +7,8 @@ from jaxtyping import Float
 from torch import Tensor
 
 from remanence.ops.firing.firing_schedule import Schedule
+from remanence.ops.scan.layout import Tensors
+from remanence.ops.time_loop import loop_over_time
 
 
 def fire(
@@ -29,15 +31,18 @@ def fire(
         reset: 1 where a sample begins anew before a time step, else 0; None: none does.
         first: its values then.
     """
-    n, over_time = state, []
     places = [torch.tensor(group, device=drive.device) for group in groups]
     rows = [matrix[place] for place in places]
-    for t, drive_t in enumerate(drive.unbind(1)):
-        if reset is not None and first is not None:
-            n = torch.where(reset[t] != 0, first, n)
+
+    def advance(state: Tensors, inputs: Tensors) -> tuple[Tensors, Tensors]:
+        (n,), (drive_t, *begins) = state, inputs
+        if begins and first is not None:
+            n = torch.where(begins[0] != 0, first, n)
         for _ in range(schedule.ticks):
             for place, row in zip(places, rows, strict=True):
                 fired = schedule.function(schedule.keep * n[place] + row @ n + drive_t[place])
                 n = n.index_copy(0, place, fired)
-        over_time.append(n)
-    return torch.stack(over_time, 1)
+        return (n,), (n,)
+
+    (values,), _ = loop_over_time(advance, [state], [drive] if reset is None else [drive, reset.T])
+    return values

@@ -1,11 +1,15 @@
 """The plain formulas: slow and obvious; the kernels are tested against them."""
 
+from functools import partial
+
 import torch
 from torch import Tensor
 
 from remanence.ops.episodes import begin_anew
 from remanence.ops.ltc.edges import Edges, SynapseParameters
 from remanence.ops.ltc.evolution import Evolution
+from remanence.ops.scan.layout import Tensors
+from remanence.ops.time_loop import loop_over_time
 
 
 def sum_synapses(x: Tensor, edges: Edges, parameters: SynapseParameters) -> tuple[Tensor, Tensor]:
@@ -25,17 +29,22 @@ def _sum_by_receiver(values: Tensor, edges: Edges) -> Tensor:
 
 def evolve(given: Evolution) -> tuple[Tensor, Tensor]:
     """States over time and the last one."""
-    v, over_time = given.v, []
-    deltas = given.delta.expand(-1, given.conductance.shape[1]).unbind(1)
-    over_steps = zip(given.conductance.unbind(1), given.current.unbind(1), deltas, strict=True)
-    for t, (pulling, driving, delta) in enumerate(over_steps):
-        if given.reset is not None and given.first is not None:
-            v = begin_anew(given.reset[:, t] != 0, given.first, v)
-        delta = delta[:, None]
-        for _ in range(given.sub_steps):
-            opened, drive = sum_synapses(v, given.edges, given.parameters)
-            conductance = opened + pulling
-            change = (drive + driving - conductance * v) / (given.capacitance + delta * conductance)
-            v = v + delta * change  # with Δ = 0 it is v, exactly
-        over_time.append(v)
-    return torch.stack(over_time, 1), v
+    deltas = given.delta.expand(-1, given.conductance.shape[1])
+    resets = () if given.reset is None else (given.reset,)
+    (states,), (last,) = loop_over_time(
+        partial(_advance, given), [given.v], [given.conductance, given.current, deltas, *resets]
+    )
+    return states, last
+
+
+def _advance(given: Evolution, state: Tensors, inputs: Tensors) -> tuple[Tensors, Tensors]:
+    (v,), (pulling, driving, delta, *reset) = state, inputs
+    if reset and given.first is not None:
+        v = begin_anew(reset[0] != 0, given.first, v)
+    delta = delta[:, None]
+    for _ in range(given.sub_steps):
+        opened, drive = sum_synapses(v, given.edges, given.parameters)
+        conductance = opened + pulling
+        change = (drive + driving - conductance * v) / (given.capacitance + delta * conductance)
+        v = v + delta * change  # with Δ = 0 it is v, exactly
+    return (v,), (v,)

@@ -1,13 +1,17 @@
 """A scan as one node of compiled code."""
 
+import weakref
 from collections.abc import Callable, Hashable, Mapping, Sequence
 from dataclasses import dataclass
+from functools import partial
+from types import MethodType
 from typing import Any, TypeAlias
 
 import torch
 from torch import Tensor
 
 from remanence._torch import mark_constant
+from remanence.errors import UserError
 from remanence.ops import opaque_call
 from remanence.ops.opaque_call import Description
 from remanence.ops.scan.fingerprint import fingerprint
@@ -25,13 +29,13 @@ class OpaqueScan:
 
     Attributes:
         run: :func:`remanence.scan`.
-        step: of the scan.
+        make_step: returns the step of the scan.
         counts: how many tensors state, inputs and params are; None: they are all in one tensor.
         options: the other arguments.
     """
 
     run: Run
-    step: Step
+    make_step: Callable[[], Step]
     counts: Counts
     options: Options
 
@@ -42,7 +46,8 @@ class OpaqueScan:
         options: dict[str, Any] = dict(self.options)
         for name in names.split(",") if names else []:
             options[name] = tuple(_take(rest, len(state))) if name == "reset_state" else rest.pop(0)
-        states, final = self.run(self.step, inputs, state, params, **options)
+        states, final = self.run(self.make_step(), inputs, state, params, **options)
+        _refuse_other_leaves([*states, *final], tensors)
         return [*states, *final]
 
     def describe_flat(self, tensors: Sequence[Tensor], names: str, autocast_dtype: str) -> list[Description]:
@@ -63,6 +68,24 @@ def _take(tensors: list[Tensor], count: int | None) -> Any:
     return taken
 
 
+def _refuse_other_leaves(results: Sequence[Tensor], given: Sequence[Tensor]) -> None:
+    """Raise a ``ValueError`` if the gradient of a tensor would be lost, since it is no input of compiled code."""
+    own, seen = {id(tensor) for tensor in given}, set()
+    found = [result.grad_fn for result in results if result.grad_fn is not None]
+    while found:
+        node = found.pop()
+        if node in seen:
+            continue
+        seen.add(node)
+        leaf = getattr(node, "variable", None)
+        if leaf is not None and id(leaf) not in own:
+            raise UserError(
+                f"the step of a scan in torch.compile uses a tensor {list(leaf.shape)} that requires a gradient and is "
+                "none of its arguments: pass it in params or inputs"
+            )
+        found += [after for after, _ in node.next_functions if after is not None]
+
+
 _SCANS: dict[Hashable, tuple[OpaqueScan, int]] = {}
 
 
@@ -70,8 +93,33 @@ _SCANS: dict[Hashable, tuple[OpaqueScan, int]] = {}
 def _register(run: Run, step: Step, counts: Counts, options: Options) -> int:
     """Return the number of a scan; the same for steps that do the same."""
     key = (fingerprint(step) or step, counts, options)
+    return _number(key, OpaqueScan(run, lambda: step, counts, options))
+
+
+@mark_constant
+def _register_method(
+    run: Run,
+    function: Callable[..., Any],
+    owner: Any,
+    arguments: tuple[Any, ...],
+    named: tuple[tuple[str, Any], ...],
+    counts: Counts,
+    options: Options,
+) -> int:
+    """Return the number of a scan whose step is a method, which may have some arguments; the owner is not kept."""
+    key = (function, id(owner), arguments, named, counts, options)
     if key not in _SCANS:
-        scan = OpaqueScan(run, step, counts, options)
+        weakref.finalize(owner, _SCANS.pop, key, None)
+    held = weakref.ref(owner)
+
+    def make_step() -> Step:
+        return partial(MethodType(function, held()), *arguments, **dict(named))
+
+    return _number(key, OpaqueScan(run, make_step, counts, options))
+
+
+def _number(key: Hashable, scan: OpaqueScan) -> int:
+    if key not in _SCANS:
         _SCANS[key] = scan, opaque_call.register(scan)
     return _SCANS[key][1]
 
@@ -97,7 +145,14 @@ def scan_opaquely(
         options: its other arguments.
     """
     of_inputs, of_params = (None if isinstance(each, Tensor) else len(each) for each in (inputs, params))
-    number = _register(run, step, (len(state), of_inputs, of_params), options)
+    counts = len(state), of_inputs, of_params
+    arguments, named, method = (), (), step
+    if isinstance(step, partial):
+        arguments, named, method = step.args, tuple(step.keywords.items()), step.func
+    if isinstance(method, MethodType):
+        number = _register_method(run, method.__func__, method.__self__, arguments, named, counts, options)
+    else:
+        number = _register(run, step, counts, options)
     tensors = [*state, *list_tensors(inputs), *list_tensors(params)]
     names = []
     for name, value in given.items():

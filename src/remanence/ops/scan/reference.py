@@ -1,21 +1,25 @@
 """The plain loop over time: slow and obvious; every other backend is tested against it."""
 
+from functools import partial
+
 import torch
 
 from remanence.errors import UserError
 from remanence.ops.scan.layout import Tensors
 from remanence.ops.scan.trace import Step
+from remanence.ops.time_loop import loop_over_time
 
 
 def scan(step: Step, inputs: Tensors, state: Tensors, params: Tensors) -> tuple[Tensors, Tensors]:
     """Compute the states after every step, [batch, time, ...] each, and after the last, [batch, ...] each."""
-    history: list[Tensors] = []
-    # unbind: indexing x[:, t] would make the backward pass quadratic in time.
-    for x_t in zip(*(x.unbind(1) for x in inputs), strict=True):
-        state = checked_result(tuple(step(state, x_t, params)), state)
-        history.append(state)
-    states = tuple(torch.stack(over_time, 1) for over_time in zip(*history, strict=True))
-    return states, state
+    if torch.compiler.is_exporting():
+        params = tuple(p.clone() for p in params)  # a loop in a graph takes no views of one tensor
+    return loop_over_time(partial(_advance, step, params), state, inputs)
+
+
+def _advance(step: Step, params: Tensors, state: Tensors, inputs: Tensors) -> tuple[Tensors, Tensors]:
+    new = checked_result(tuple(step(state, inputs, params)), state)
+    return new, new
 
 
 def checked_result(new: Tensors, old: Tensors) -> Tensors:

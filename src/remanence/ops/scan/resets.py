@@ -21,7 +21,7 @@ def add_reset(step: Step, inputs: Group, first: Tensors, reset: Tensor) -> tuple
     now = reset.to(like.dtype)
     if like.ndim == 3 and all(s.shape[1:] == like.shape[2:] for s in first):  # as a pointwise step has it
         now = now[..., None].expand(like.shape)
-    over_time = [s[:, None].expand(len(s), time, *s.shape[1:]) for s in first]
+    over_time = [s[:, None].expand(-1, time, *s.shape[1:]) for s in first]
     return _make_resetting_step(step, len(given)), (*given, now, *over_time)
 
 
