@@ -11,7 +11,7 @@ import remanence
 from remanence._kernels import buffers, kernel
 from remanence.nn.gated import gru_step as gru
 from remanence.nn.gated import lstm_step as lstm
-from remanence.ops.scan.tensors import cpu
+from remanence.ops.scan.tensors import cpu, totals
 
 
 def slstm(state, inputs, params):
@@ -153,7 +153,7 @@ def test_checkpoints(step, every):
 
 @pytest.mark.parametrize("step", [gru, slstm])
 def test_a_long_sequence_is_gone_through_in_parts(step, monkeypatch):
-    monkeypatch.setattr(cpu, "CHUNK", 5 * 2 * 8 * 16)
+    monkeypatch.setattr(totals, "CHUNK", 5 * 2 * 8 * 16)
     compare(step, problem(step, time=11))
 
 

@@ -36,9 +36,9 @@ class Program:
 
     calls: list[Call] = field(default_factory=list)
 
-    def run(self, params: Sequence[Tensor]) -> "Values":
-        """Compute every result."""
-        values = Values(params)
+    def run(self, params: Sequence[Tensor], device: torch.device) -> "Values":
+        """Compute every result, on this device."""
+        values = Values(params, device)
         self.run_on(values)
         return values
 
@@ -67,7 +67,8 @@ def _is_ref(value: Any) -> bool:
 class Values:
     """The tensors of a running program."""
 
-    def __init__(self, params: Sequence[Tensor]):
+    def __init__(self, params: Sequence[Tensor], device: torch.device):
+        self._device = device
         self._found: dict[Ref, Any] = {Ref("param", i): p for i, p in enumerate(params)}
 
     def put_total(self, index: int, total: Tensor) -> None:
@@ -79,8 +80,8 @@ class Values:
         return self._found[ref]
 
     def put(self, ref: Ref, value: Any) -> None:
-        """Store a result."""
-        self._found[ref] = value
+        """Store a result; a step is traced on the CPU, and the tensors that it makes are there at first."""
+        self._found[ref] = value.to(self._device) if isinstance(value, Tensor) else value
 
 
 def find_needed_calls(calls: Sequence[Call], wanted: Sequence[Ref]) -> list[Call]:
