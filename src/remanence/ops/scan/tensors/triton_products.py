@@ -1,0 +1,175 @@
+"""Writes the matrix products of a plan as Triton code: ``tl.dot`` on tiles, or sums of products if they are small."""
+
+from dataclasses import dataclass
+
+from remanence.ops.scan.pointwise_graph import Builder
+from remanence.ops.scan.tensors.planner import Access, Loop, Product
+from remanence.ops.scan.tensors.tensor_graph import TensorGraph
+from remanence.ops.scan.tensors.triton_block import BlockWriter, Chunk
+from remanence.ops.scan.tensors.triton_loops import LoopWriter
+from remanence.ops.scan.tensors.triton_memory import Part, Rows, add_terms
+from remanence.ops.scan.tensors.writer import indent_lines
+
+SMALLEST_DOT = 16
+"""The fewest rows, columns and terms of a product for ``tl.dot``."""
+
+MOST_ROWS = 32
+"""The most rows of a tile."""
+
+
+def write_product(writer: BlockWriter, graph: TensorGraph, product: Product, letter: str) -> list[str]:
+    """Return the lines of a product; ``letter`` begins the names of its variables."""
+    sides = _find_sides(graph, product)
+    rows = sides.others * (writer.tile.samples if sides.is_shared else 1)
+    if min(rows, sides.columns, sides.terms) < SMALLEST_DOT:
+        return LoopWriter(writer, _as_loop(product), letter).write()
+    return _DotWriter(writer, sides, letter).write()
+
+
+@dataclass(frozen=True)
+class _Sides:
+    """A product x · matrix, whose result has a row for each row of x and a column for each column of the matrix.
+
+    Strides are those of groups, rows and columns.
+
+    Attributes:
+        x: the left factor.
+        matrix: the right factor.
+        out: the result.
+        groups: how many products there are.
+        others: how many rows x has in each sample.
+        terms: columns of x, and rows of the matrix.
+        columns: of the matrix.
+        is_shared: whether all samples have the same matrix.
+    """
+
+    x: Access
+    matrix: Access
+    out: Access
+    groups: int
+    others: int
+    terms: int
+    columns: int
+    is_shared: bool
+
+
+def _find_sides(graph: TensorGraph, product: Product) -> _Sides:
+    groups, i, k, j = product.sizes
+    if graph.nodes[product.left.node].op == "free":
+        x, matrix, out = (_transpose(access) for access in (product.right, product.left, product.out))
+        return _Sides(x, matrix, out, groups, j, k, i, True)
+    is_shared = graph.nodes[product.right.node].op == "free"
+    return _Sides(product.left, product.right, product.out, groups, i, k, j, is_shared)
+
+
+def _transpose(access: Access) -> Access:
+    group, row, column = access.strides
+    return Access(access.node, (group, column, row), access.offset)
+
+
+class _DotWriter:
+    """Writes a product by ``tl.dot``. Its rows are those of all samples, or of one sample after the other."""
+
+    def __init__(self, writer: BlockWriter, sides: _Sides, letter: str):
+        self._writer, self._sides, self._letter = writer, sides, letter
+        numbers, samples = writer.tile.numbers, writer.tile.samples
+        rows = sides.others * (samples if sides.is_shared else 1)
+        self._rows = Chunk(f"{letter}m", rows, MOST_ROWS, "[:, None]")
+        self._columns = Chunk(f"{letter}n", sides.columns, max(SMALLEST_DOT, numbers // 2 // self._rows.width))
+        most = max(SMALLEST_DOT, numbers // max(self._rows.width, self._columns.width))
+        self._terms = Chunk(f"{letter}k", sides.terms, most, "")
+        self._is_plain = sides.is_shared and sides.others == 1 and sides.groups == 1 and self._rows.is_whole
+
+    def write(self) -> list[str]:
+        """Return the lines."""
+        writer, sides, letter = self._writer, self._sides, self._letter
+        recalled = self._recall()
+        read = [Part(sides.matrix.node), *([] if recalled else [Part(sides.x.node)])]
+        barrier = writer.wait(read, [Part(sides.out.node)])
+        lines = self._terms.wrap(self._write_terms(recalled))
+        total = f"{letter}total"
+        zero = f"{total} = tl.full([{self._rows.width}, {self._columns.width}], 0.0, {writer.real})"
+        index = self._write_index(sides.out, f"{letter}n")
+        store = writer.write(
+            sides.out.node, index, total, self._make_rows(), [*self._rows.masks, *self._columns.masks]
+        )  # fmt: skip
+        lines = self._rows.wrap([*self._define_rows(), *self._columns.wrap([zero, *lines, *store])])
+        if sides.groups > 1:
+            lines = [f"for {letter}g in range({sides.groups}):", *indent_lines(lines)]
+        if not sides.is_shared:
+            lines = [f"for {letter}b in range({writer.tile.samples}):", *indent_lines(lines)]
+        if self._is_plain and self._columns.is_whole:
+            writer.remember(sides.out, [(sides.columns, sides.out.strides[2])], self._columns.width, total)
+        else:
+            writer.forget(Part(sides.out.node))
+        return [*barrier, *lines]
+
+    def _recall(self) -> str | None:
+        """Return the block of x if it is in registers."""
+        if not self._is_plain or not self._terms.is_whole:
+            return None
+        return self._writer.recall(
+            self._sides.x, [(self._sides.terms, self._sides.x.strides[2])], self._terms.width
+        )  # fmt: skip
+
+    def _write_terms(self, recalled: str | None) -> list[str]:
+        """Return the lines that load a chunk of both factors and add their product."""
+        writer, sides, letter, index = self._writer, self._sides, self._letter, self._terms.index
+        masks = self._terms.masks
+        row, column = ([mask.replace(index, f"{letter}k{side}") for mask in masks] for side in ("x", "w"))
+        if recalled is None:
+            at = self._write_index(sides.x, f"{letter}kx")
+            x = writer.read(sides.x.node, at, self._make_rows(), [*self._rows.masks, *row])
+        else:
+            x = f"tl.broadcast_to({recalled}, [{self._rows.width}, {self._terms.width}])"
+            x = f"tl.where({row[0]}, {x}, 0.0)" if row else x
+        matrix = Access(sides.matrix.node, (sides.matrix.strides[0], 0, sides.matrix.strides[2]), sides.matrix.offset)
+        at = self._write_index(matrix, f"{letter}n", f"{letter}kw", sides.matrix.strides[1])
+        w = writer.read(sides.matrix.node, at, self._make_rows(), [*column, *self._columns.masks])
+        total = f"{letter}total"
+        return [
+            f"{letter}kx = {index}[None, :]",
+            f"{letter}kw = {index}[:, None]",
+            f"{letter}x = {x}",
+            f"{letter}w = {w}",
+            f'{total} = tl.dot({letter}x, {letter}w, {total}, input_precision="ieee", out_dtype={writer.real})',
+        ]
+
+    def _define_rows(self) -> list[str]:
+        """Return the definitions of the sample and of the row in it to which a row of the tile belongs."""
+        sides, letter, samples = self._sides, self._letter, self._writer.tile.samples
+        if not sides.is_shared:
+            return [f"{letter}sample = program * {samples} + {letter}b", f"{letter}live = {letter}sample < batch"]
+        of = f"{letter}m" if sides.others == 1 else f"{letter}m // {sides.others}"
+        lines = [f"{letter}b = {of}"]
+        if sides.others > 1:
+            lines.append(f"{letter}o = {letter}m % {sides.others}")
+        return [*lines, f"{letter}sample = program * {samples} + {letter}b", f"{letter}live = {letter}sample < batch"]
+
+    def _make_rows(self) -> Rows:
+        return Rows(f"{self._letter}b", f"{self._letter}sample", f"{self._letter}live")
+
+    def _write_index(self, access: Access, column: str, more: str = "", stride: int = 0) -> str:
+        """Return the position of a row and column of an access in its sample."""
+        letter, sides = self._letter, self._sides
+        row = f"{letter}o" if sides.is_shared else f"{letter}m"
+        names = ((f"{letter}g", access.strides[0], sides.groups), (row, access.strides[1], sides.others))
+        terms = [f"{name} * {step}" for name, step, size in names if step and size > 1]
+        return add_terms(
+            access.offset,
+            [*terms, f"{column} * {access.strides[2]}", *([f"{more} * {stride}"] if more else [])],
+        )
+
+
+def _as_loop(product: Product) -> Loop:
+    """Return a product as a loop that sums products."""
+    groups, i, k, j = product.sizes
+    left, right, out = product.left, product.right, product.out
+    builder = Builder()
+    place = builder.apply("mul", builder.add("input", value=0), builder.add("input", value=1))
+    loads = (
+        Access(left.node, (left.strides[0], left.strides[1], 0, left.strides[2]), left.offset),
+        Access(right.node, (right.strides[0], 0, right.strides[2], right.strides[1]), right.offset),
+    )
+    store = Access(out.node, (*out.strides, 0), out.offset)
+    return Loop((groups, i, j, k), builder.build_graph([place]), loads, (store,), (3,))
