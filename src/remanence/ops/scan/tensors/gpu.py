@@ -36,9 +36,6 @@ MOST_SAMPLES = 32
 THREADS = 128
 """As many numbers at least do all samples of a tile together have in their largest value, if there are so many."""
 
-NUMBERS = 1024
-"""The most 32-bit numbers of a block for each warp: 32 registers of each thread."""
-
 
 def refuses(traced: TracedTensorStep, like: Tensor) -> str | None:
     """Return why Triton cannot run this step on tensors like this one, or None."""
@@ -193,7 +190,7 @@ def _choose_tile(graph: TensorGraph, dtype: torch.dtype, batch: int) -> Tile:
     samples = max(1, min(samples, MOST_SAMPLES, round_up(batch)))
     work = samples * max(largest, *(_count_terms(graph, i) for i in range(len(graph.nodes))))
     warps = max(1, min(8, round_up(work) // (32 * 16)))
-    return Tile(samples, NUMBERS * warps * 4 // dtype.itemsize, warps)
+    return Tile(samples, warps, dtype.itemsize // 4)
 
 
 def _has_shared_products(graph: TensorGraph) -> bool:

@@ -14,7 +14,7 @@ from remanence.ops.scan.pointwise_graph import Builder
 from remanence.ops.scan.tensors.passes import BackwardPass, ForwardPass
 from remanence.ops.scan.tensors.planner import GIVEN, Access, Loop, Move, Plan, Planner, Product
 from remanence.ops.scan.tensors.tensor_graph import TensorGraph, size_of
-from remanence.ops.scan.tensors.triton_block import BlockWriter, Chunk, Tile
+from remanence.ops.scan.tensors.triton_block import POINTWISE, BlockWriter, Chunk, Tile
 from remanence.ops.scan.tensors.triton_loops import LoopWriter
 from remanence.ops.scan.tensors.triton_memory import MATRIX, Memory, Place
 from remanence.ops.scan.tensors.triton_moves import write_move
@@ -258,7 +258,7 @@ class _PassWriter:
             pointers=textwrap.fill(" ".join(self._pointers), 110),
             head=write_call(f"def {name}", [*self._pointers, *tables, "scratch_at", *numbers]),
             samples=str(self._tile.samples),
-            begin="\n".join(begin),
+            begin="\n".join([*begin, *writer.kept]),
             t=t,
             now="\n".join(self._now),
             parts="\n".join(parts),
@@ -305,7 +305,7 @@ class _PassWriter:
         """Write the copy of what goes from step to step from or to a tensor."""
         self._pointers[f"{name}_at"] = self._numbers[f"{name}_batch"] = None
         source, target = (Place(name, "batch"), place) if inwards else (place, Place(name, "batch"))
-        places = Chunk(f"{name}_i", place.size, self._tile.room)
+        places = Chunk(f"{name}_i", place.size, self._tile.count_numbers(POINTWISE))
         loaded = source.load(MATRIX, places.index, places.masks, self._real)
         return [
             f"{name}_now = {name}_at",

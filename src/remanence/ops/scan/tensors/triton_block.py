@@ -16,24 +16,28 @@ Strides = Sequence[tuple[int, int]]
 """Dimensions of a block that are one dimension of it: their sizes and strides in memory."""
 
 
+POINTWISE, SUMMED, KEPT = 8, 32, 64
+"""The most registers of a thread for a block: of pointwise operations, of terms that are summed, and of matrices that
+stay in registers through all of time."""
+
+
 @dataclass(frozen=True)
 class Tile:
     """What one program computes at once.
 
     Attributes:
         samples: how many samples it takes through time.
-        numbers: the most numbers of a block.
         warps: of 32 threads.
+        words: registers that a number takes.
     """
 
     samples: int
-    numbers: int
     warps: int
+    words: int = 1
 
-    @property
-    def room(self) -> int:
-        """The most numbers of one sample in a block."""
-        return max(1, self.numbers // self.samples)
+    def count_numbers(self, registers: int) -> int:
+        """Return how many numbers of one sample a block has that takes so many registers of each thread."""
+        return max(1, 32 * self.warps * registers // self.words // self.samples)
 
 
 @dataclass(frozen=True)
@@ -54,6 +58,13 @@ class _Block:
 class BlockWriter:
     """Writes what the parts of a time step have in common.
 
+    Attributes:
+        memory: the places of nodes.
+        tile: what a program computes at once.
+        real: the type of the arithmetic.
+        tables: the tables that the parts read.
+        kept: lines before the loop over time, which load what stays in registers.
+
     Args:
         memory: the places of nodes; the writer notes which are read.
         tile: what a program computes at once.
@@ -63,8 +74,20 @@ class BlockWriter:
     def __init__(self, memory: Memory, tile: Tile, real: str):
         self.memory, self.tile, self.real = memory, tile, real
         self.tables: list[tuple[int, ...]] = []
+        self.kept: list[str] = []
+        self._kept_numbers = 0
         self._hazards = Hazards()
         self._in_registers: dict[_Block, str] = {}
+
+    def keep(self, numbers: int) -> bool:
+        """Return whether so many more numbers of matrices stay in registers through all of time.
+
+        They do if the program has one sample: with more, products with a matrix take longer than to read it.
+        """
+        if self.tile.samples > 1 or self._kept_numbers + numbers > self.tile.count_numbers(KEPT):
+            return False
+        self._kept_numbers += numbers
+        return True
 
     def read(self, node: int, index: str, rows: Rows, masks: Sequence[str]) -> str:
         """Return numbers of a node."""

@@ -5,7 +5,7 @@ from math import prod
 
 from remanence.ops.scan.cpu_body import merge_divisions
 from remanence.ops.scan.tensors.planner import Access, Loop
-from remanence.ops.scan.tensors.triton_block import BlockWriter, Chunk, Strides, find_part, round_up
+from remanence.ops.scan.tensors.triton_block import POINTWISE, SUMMED, BlockWriter, Chunk, Strides, find_part, round_up
 from remanence.ops.scan.tensors.triton_memory import CUBE, MATRIX, Part, add_terms
 from remanence.ops.scan.tensors.writer import Dim, merge_loops
 from remanence.ops.scan.triton_step import write_assignments
@@ -30,11 +30,23 @@ class LoopWriter:
         inner = [d for d in loop.reduced if loop.shape[d] != 1]
         self._outer, self._inner = (merge_loops(loop.shape, dims, accesses) for dims in (kept, inner))
         results, terms = prod(size for size, _ in self._outer), prod(size for size, _ in self._inner)
-        self._reduces, room = bool(loop.reduced), writer.tile.room
-        self._terms = Chunk(
-            f"{letter}r", terms, room if results == 1 else max(NEIGHBOURS, room // round_up(results)), "[None, None, :]"
-        )
+        self._reduces, room = bool(loop.reduced), writer.tile.count_numbers(SUMMED if loop.reduced else POINTWISE)
+        self._keeps = self._find_matrix() and writer.keep(round_up(results) * round_up(terms))
+        if self._keeps:
+            room = round_up(results) * round_up(terms)
+        # Neighbouring results are often neighbours in memory, too: they share a block with some terms.
+        most = room if results == 1 else max(NEIGHBOURS, room // round_up(results))
+        self._terms = Chunk(f"{letter}r", terms, most, "[None, None, :]")
         self._results = Chunk(f"{letter}i", results, room // self._terms.width)
+
+    def _find_matrix(self) -> bool:
+        """Return whether this is a product with a matrix that all samples share."""
+        return any(self._is_matrix(access) for access in self._loop.loads)
+
+    def _is_matrix(self, access: Access) -> bool:
+        is_shared = all(place.kind == "shared" for place in self._writer.memory.reads.get(access.node, ()))
+        sides = (_find_strides(access, dims) for dims in (self._outer, self._inner))
+        return is_shared and not any(_is_constant(side) for side in sides)
 
     def write(self) -> list[str]:
         """Return the lines."""
@@ -65,6 +77,9 @@ class LoopWriter:
             lines += [f"{cube} = {self._results.index}[:, :, None]", *_define_indices(cube, self._outer)]
         return lines
 
+    def _define_terms(self) -> list[str]:
+        return _define_indices(self._terms.index, self._inner)
+
     def _write_store(self, access: Access, value: str) -> list[str]:
         index = add_terms(access.offset, _list_terms(self._results.index, access, self._outer))
         lines = self._writer.write(access.node, index, value, MATRIX, self._results.masks)
@@ -78,12 +93,17 @@ class LoopWriter:
         """Return the loads before the loop over terms and inside of it, their names, and what is read."""
         outside, inside, names, read = [], [], [], []
         for number, access in enumerate(self._loop.loads):
-            recalled = self._recall(access)
-            names.append(recalled or f"{self._letter}x{number}")
-            if recalled is None:
+            name = self._recall(access) or f"{self._letter}x{number}"
+            if self._keeps and self._is_matrix(access):
+                lines = [*self._define_results(), *self._define_terms(), f"{name} = {self._write_load(access)}"]
+                lines = self._results.wrap(self._terms.wrap(lines))
+                self._writer.kept += [line.replace(self._letter, f"kept_{self._letter}") for line in lines]
+                name = f"kept_{name}"
+            elif name == f"{self._letter}x{number}":
                 read.append(find_part(access, _find_strides(access, [*self._outer, *self._inner])))
-                varies = any(stride for _, stride in _find_strides(access, self._inner))
-                (inside if varies else outside).append(f"{names[-1]} = {self._write_load(access)}")
+                varies = not _is_constant(_find_strides(access, self._inner))
+                (inside if varies else outside).append(f"{name} = {self._write_load(access)}")
+            names.append(name)
         return outside, inside, names, read
 
     def _recall(self, access: Access) -> str | None:
@@ -127,7 +147,7 @@ class LoopWriter:
         if not self._terms.is_whole:
             before = [f"{total} = tl.full([{samples}, {width}], {neutral}, {writer.real})"]
             reduced = more.format(total, reduced)
-        inner = [*_define_indices(self._terms.index, self._inner), *lines, f"{total} = {reduced}"]
+        inner = [*self._define_terms(), *lines, f"{total} = {reduced}"]
         return [*before, *self._terms.wrap(inner)]
 
 

@@ -1,7 +1,7 @@
 """Writes the moves of a plan as Triton code: numbers that are read and written at places from a table."""
 
 from remanence.ops.scan.tensors.planner import Move
-from remanence.ops.scan.tensors.triton_block import BlockWriter, Chunk
+from remanence.ops.scan.tensors.triton_block import POINTWISE, BlockWriter, Chunk
 from remanence.ops.scan.tensors.triton_memory import CUBE, MATRIX, Part, add_terms
 
 
@@ -16,7 +16,7 @@ def write_move(writer: BlockWriter, move: Move, letter: str) -> list[str]:
 
 def _write_copies(writer: BlockWriter, move: Move, letter: str) -> list[str]:
     count = len(move.sources)
-    places = Chunk(f"{letter}i", count, writer.tile.room)
+    places = Chunk(f"{letter}i", count, writer.tile.count_numbers(POINTWISE))
     lines, indices = [], []
     for name, table in (("from", move.sources), ("to", move.targets)):
         if table == tuple(range(table[0], table[0] + count)):
@@ -36,8 +36,9 @@ def _write_sums(writer: BlockWriter, move: Move, letter: str) -> list[str]:
         sources.setdefault(target, []).append(source)
     count, most = len(sources), max(map(len, sources.values()))
     table = tuple(places[i] if i < len(places) else -1 for places in sources.values() for i in range(most))
-    terms = Chunk(f"{letter}r", most, writer.tile.room, "[None, None, :]")
-    targets = Chunk(f"{letter}i", count, writer.tile.room // terms.width)
+    room = writer.tile.count_numbers(POINTWISE)
+    terms = Chunk(f"{letter}r", most, room, "[None, None, :]")
+    targets = Chunk(f"{letter}i", count, room // terms.width)
     at = f"{targets.index}[:, :, None] * {most} + {terms.index}"
     masks = [*(f"{mask}[:, :, None]" for mask in targets.masks), *terms.masks]
     adding = [

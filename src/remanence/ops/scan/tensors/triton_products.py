@@ -5,13 +5,13 @@ from dataclasses import dataclass
 from remanence.ops.scan.pointwise_graph import Builder
 from remanence.ops.scan.tensors.planner import Access, Loop, Product
 from remanence.ops.scan.tensors.tensor_graph import TensorGraph
-from remanence.ops.scan.tensors.triton_block import BlockWriter, Chunk
+from remanence.ops.scan.tensors.triton_block import SUMMED, BlockWriter, Chunk
 from remanence.ops.scan.tensors.triton_loops import LoopWriter
 from remanence.ops.scan.tensors.triton_memory import Part, Rows, add_terms
 from remanence.ops.scan.tensors.writer import indent_lines
 
-SMALLEST_DOT = 16
-"""The fewest rows, columns and terms of a product for ``tl.dot``."""
+SMALLEST_DOT, FEWEST_ROWS = 16, 4
+"""The fewest columns and terms, and the fewest rows, of a product for ``tl.dot``."""
 
 MOST_ROWS = 32
 """The most rows of a tile."""
@@ -21,7 +21,7 @@ def write_product(writer: BlockWriter, graph: TensorGraph, product: Product, let
     """Return the lines of a product; ``letter`` begins the names of its variables."""
     sides = _find_sides(graph, product)
     rows = sides.others * (writer.tile.samples if sides.is_shared else 1)
-    if min(rows, sides.columns, sides.terms) < SMALLEST_DOT:
+    if rows < FEWEST_ROWS or min(sides.columns, sides.terms) < SMALLEST_DOT:
         return LoopWriter(writer, _as_loop(product), letter).write()
     return _DotWriter(writer, sides, letter).write()
 
@@ -72,7 +72,8 @@ class _DotWriter:
 
     def __init__(self, writer: BlockWriter, sides: _Sides, letter: str):
         self._writer, self._sides, self._letter = writer, sides, letter
-        numbers, samples = writer.tile.numbers, writer.tile.samples
+        samples = writer.tile.samples
+        numbers = samples * writer.tile.count_numbers(SUMMED)
         rows = sides.others * (samples if sides.is_shared else 1)
         self._rows = Chunk(f"{letter}m", rows, MOST_ROWS, "[:, None]")
         self._columns = Chunk(f"{letter}n", sides.columns, max(SMALLEST_DOT, numbers // 2 // self._rows.width))
