@@ -22,7 +22,7 @@ from remanence.ops.scan.tensors.passes import BackwardPass, ForwardPass, make_bo
 from remanence.ops.scan.tensors.tensor_graph import TensorGraph, size_of
 from remanence.ops.scan.tensors.tensor_trace import TracedTensorStep
 from remanence.ops.scan.tensors.totals import Totals
-from remanence.ops.scan.tensors.triton_block import Tile, round_up
+from remanence.ops.scan.tensors.triton_block import Packed, Tile, round_up
 from remanence.ops.scan.triton_step import real_type
 
 Made = TypeVar("Made")
@@ -131,6 +131,9 @@ class _Kernel:
         tile, names = self.source.tile, set(self.function.arg_names)
         programs = -(-batch // tile.samples)
         arguments |= {f"table{k}_at": _make_table(t, like.device) for k, t in enumerate(self.source.tables)}
+        arguments |= {
+            f"packed{k}_at": _pack(arguments[f"free{p.free}_at"], p) for k, p in enumerate(self.source.packed)
+        }
         taken = {name: value for name, value in arguments.items() if name in names}
         taken["scratch_at"] = _allocate(like, (programs, tile.samples, self.source.width), self.dtype)
         # Triton prefetches what a loop reads if there are more stages; what another part has written must not be.
@@ -207,6 +210,11 @@ def _count_terms(graph: TensorGraph, place: int) -> int:
     """Return how many products of numbers a matrix product of a sample adds up."""
     node = graph.nodes[place]
     return size_of(graph.shapes[place]) * graph.shapes[node.arguments[0]][-1] if node.op == "contract" else 1
+
+
+def _pack(free: Tensor | int, packed: Packed) -> Tensor:
+    assert isinstance(free, Tensor)
+    return free.as_strided(packed.sizes, packed.strides, free.storage_offset() + packed.offset).contiguous()
 
 
 @functools.lru_cache(maxsize=256)

@@ -14,7 +14,7 @@ from remanence.ops.scan.pointwise_graph import Builder
 from remanence.ops.scan.tensors.passes import BackwardPass, ForwardPass
 from remanence.ops.scan.tensors.planner import GIVEN, Access, Loop, Move, Plan, Planner, Product
 from remanence.ops.scan.tensors.tensor_graph import TensorGraph, size_of
-from remanence.ops.scan.tensors.triton_block import POINTWISE, BlockWriter, Chunk, Tile
+from remanence.ops.scan.tensors.triton_block import POINTWISE, BlockWriter, Chunk, Packed, Tile
 from remanence.ops.scan.tensors.triton_loops import LoopWriter
 from remanence.ops.scan.tensors.triton_memory import MATRIX, Memory, Place
 from remanence.ops.scan.tensors.triton_moves import write_move
@@ -79,6 +79,7 @@ class TritonSource:
         tile: what a program computes at once.
         width: numbers of a sample in the memory of a program.
         tables: the tables of whole numbers that it reads.
+        packed: the matrices that it reads in another layout.
         sums: where each node that is added up is among ``sums_size`` numbers of a sample.
         sums_size: how many numbers of each sample are added up.
     """
@@ -88,6 +89,7 @@ class TritonSource:
     tile: Tile
     width: int
     tables: tuple[tuple[int, ...], ...]
+    packed: tuple[Packed, ...]
     sums: dict[int, int]
     sums_size: int = 0
 
@@ -249,6 +251,7 @@ class _PassWriter:
             begin += self._transfer(f"{start}{k}", carried.before, inwards=True) if carried.is_read else []
             last += self._transfer(f"{end}{k}", carried.before, inwards=False) if end else []
         tables = [f"table{k}_at" for k in range(len(writer.tables))]
+        packed = [f"packed{k}_at" for k in range(len(writer.packed))]
         numbers = [*self._numbers, "time", "batch"]
         text = fill_template(
             _MODULE,
@@ -256,7 +259,7 @@ class _PassWriter:
             half=str(self._half),
             numbers=textwrap.fill(" ".join(numbers), 110),
             pointers=textwrap.fill(" ".join(self._pointers), 110),
-            head=write_call(f"def {name}", [*self._pointers, *tables, "scratch_at", *numbers]),
+            head=write_call(f"def {name}", [*self._pointers, *tables, *packed, "scratch_at", *numbers]),
             samples=str(self._tile.samples),
             begin="\n".join([*begin, *writer.kept]),
             t=t,
@@ -264,7 +267,9 @@ class _PassWriter:
             parts="\n".join(parts),
             end="\n".join(last),
         )
-        return TritonSource(name, text, self._tile, width, tuple(writer.tables), self._sums, self._sums_size)
+        return TritonSource(
+            name, text, self._tile, width, (*writer.tables,), (*writer.packed,), self._sums, self._sums_size
+        )
 
     def _size(self, node: int) -> int:
         if node < 0:

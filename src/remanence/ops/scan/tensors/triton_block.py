@@ -9,7 +9,7 @@ from collections.abc import Sequence
 from dataclasses import dataclass
 
 from remanence.ops.scan.tensors.planner import Access
-from remanence.ops.scan.tensors.triton_memory import Hazards, Memory, Part, Rows, find_spans, write_mask
+from remanence.ops.scan.tensors.triton_memory import Hazards, Memory, Part, Place, Rows, find_spans, write_mask
 from remanence.ops.scan.tensors.writer import indent_lines
 
 Strides = Sequence[tuple[int, int]]
@@ -35,9 +35,31 @@ class Tile:
     warps: int
     words: int = 1
 
+    @property
+    def threads(self) -> int:
+        """The threads of a program."""
+        return 32 * self.warps
+
     def count_numbers(self, registers: int) -> int:
         """Return how many numbers of one sample a block has that takes so many registers of each thread."""
-        return max(1, 32 * self.warps * registers // self.words // self.samples)
+        return max(1, self.threads * registers // self.words // self.samples)
+
+
+@dataclass(frozen=True)
+class Packed:
+    """Matrices [groups, terms, columns] in a tensor that all samples share.
+
+    Attributes:
+        free: which of these tensors.
+        sizes: of groups, terms and columns.
+        strides: of these in the tensor.
+        offset: of the first number.
+    """
+
+    free: int
+    sizes: tuple[int, int, int]
+    strides: tuple[int, int, int]
+    offset: int
 
 
 @dataclass(frozen=True)
@@ -63,6 +85,7 @@ class BlockWriter:
         tile: what a program computes at once.
         real: the type of the arithmetic.
         tables: the tables that the parts read.
+        packed: the matrices that they read in another layout.
         kept: lines before the loop over time, which load what stays in registers.
 
     Args:
@@ -74,10 +97,19 @@ class BlockWriter:
     def __init__(self, memory: Memory, tile: Tile, real: str):
         self.memory, self.tile, self.real = memory, tile, real
         self.tables: list[tuple[int, ...]] = []
+        self.packed: list[Packed] = []
         self.kept: list[str] = []
         self._kept_numbers = 0
         self._hazards = Hazards()
         self._in_registers: dict[_Block, str] = {}
+
+    def pack(self, packed: Packed) -> int:
+        """Return a node for a matrix of a tensor that all samples share, laid out with neighbouring columns."""
+        if packed not in self.packed:
+            self.packed.append(packed)
+        node = -(2**20) - self.packed.index(packed)
+        self.memory.reads[node] = (Place(f"packed{self.packed.index(packed)}", "shared"),)
+        return node
 
     def keep(self, numbers: int) -> bool:
         """Return whether so many more numbers of matrices stay in registers through all of time.

@@ -1,7 +1,9 @@
 """Writes a loop of a plan as Triton code: pointwise operations on a block, or sums of one."""
 
 from collections.abc import Sequence
+from dataclasses import dataclass
 from math import prod
+from typing import Literal
 
 from remanence.ops.scan.cpu_body import merge_divisions
 from remanence.ops.scan.tensors.planner import Access, Loop
@@ -12,6 +14,27 @@ from remanence.ops.scan.triton_step import write_assignments
 
 NEIGHBOURS = 32
 """The fewest terms of a block of several results and terms: that many neighbours in memory are read together."""
+
+
+@dataclass(frozen=True)
+class _Order:
+    """Which dimension of a block is last.
+
+    Attributes:
+        results: how an index [samples, results] is expanded to that of the block.
+        terms: how an index of terms is.
+        recalled: how a block [samples, terms] is.
+        axis: the dimension of the terms.
+    """
+
+    results: str
+    terms: str
+    recalled: str
+    axis: Literal[1, 2]
+
+
+_TERMS_LAST = _Order("[:, :, None]", "[None, None, :]", "[:, None, :]", 2)
+_RESULTS_LAST = _Order("[:, None, :]", "[None, :, None]", "[:, :, None]", 1)
 
 
 class LoopWriter:
@@ -29,24 +52,34 @@ class LoopWriter:
         kept = [d for d in range(len(loop.shape)) if d not in loop.reduced and loop.shape[d] != 1]
         inner = [d for d in loop.reduced if loop.shape[d] != 1]
         self._outer, self._inner = (merge_loops(loop.shape, dims, accesses) for dims in (kept, inner))
-        results, terms = prod(size for size, _ in self._outer), prod(size for size, _ in self._inner)
-        self._reduces, room = bool(loop.reduced), writer.tile.count_numbers(SUMMED if loop.reduced else POINTWISE)
-        self._keeps = self._find_matrix() and writer.keep(round_up(results) * round_up(terms))
-        if self._keeps:
-            room = round_up(results) * round_up(terms)
-        # Neighbouring results are often neighbours in memory, too: they share a block with some terms.
-        most = room if results == 1 else max(NEIGHBOURS, room // round_up(results))
-        self._terms = Chunk(f"{letter}r", terms, most, "[None, None, :]")
-        self._results = Chunk(f"{letter}i", results, room // self._terms.width)
+        self._reduces = bool(loop.reduced)
+        self._order = _TERMS_LAST if self._has_terms_last() else _RESULTS_LAST
+        results, terms = self._choose_widths()
+        self._results = Chunk(f"{letter}i", self._count_places()[0], results)
+        self._terms = Chunk(f"{letter}r", self._count_places()[1], terms, self._order.terms)
 
-    def _find_matrix(self) -> bool:
-        """Return whether this is a product with a matrix that all samples share."""
-        return any(self._is_matrix(access) for access in self._loop.loads)
+    def _choose_widths(self) -> tuple[int, int]:
+        """Return the most results and the most terms of a block."""
+        tile, (results, terms) = self._writer.tile, map(round_up, self._count_places())
+        room = tile.count_numbers(SUMMED if self._reduces else POINTWISE)
+        if self._order.axis == 1:
+            width = min(results, tile.threads)  # a thread has a result of its own
+            return width, min(room // width, tile.threads // 2)
+        width = min(terms, room if results == 1 else max(NEIGHBOURS, room // results))
+        return room // width, width
 
-    def _is_matrix(self, access: Access) -> bool:
-        is_shared = all(place.kind == "shared" for place in self._writer.memory.reads.get(access.node, ()))
-        sides = (_find_strides(access, dims) for dims in (self._outer, self._inner))
-        return is_shared and not any(_is_constant(side) for side in sides)
+    def _count_places(self) -> tuple[int, int]:
+        """Return how many results and how many terms there are."""
+        return prod(size for size, _ in self._outer), prod(size for size, _ in self._inner)
+
+    def _has_terms_last(self) -> bool:
+        """Return whether neighbours in memory are terms of one result, not results."""
+        for access in self._loop.loads:
+            sides = (_find_strides(access, dims) for dims in (self._outer, self._inner))
+            steps = [[stride for _, stride in side if stride] for side in sides]
+            if all(steps):
+                return min(steps[1]) <= min(steps[0])
+        return True
 
     def write(self) -> list[str]:
         """Return the lines."""
@@ -74,7 +107,7 @@ class LoopWriter:
         lines = _define_indices(self._results.index, self._outer)
         if self._reduces:
             cube = self._name_outer()
-            lines += [f"{cube} = {self._results.index}[:, :, None]", *_define_indices(cube, self._outer)]
+            lines += [f"{cube} = {self._results.index}{self._order.results}", *_define_indices(cube, self._outer)]
         return lines
 
     def _define_terms(self) -> list[str]:
@@ -93,17 +126,12 @@ class LoopWriter:
         """Return the loads before the loop over terms and inside of it, their names, and what is read."""
         outside, inside, names, read = [], [], [], []
         for number, access in enumerate(self._loop.loads):
-            name = self._recall(access) or f"{self._letter}x{number}"
-            if self._keeps and self._is_matrix(access):
-                lines = [*self._define_results(), *self._define_terms(), f"{name} = {self._write_load(access)}"]
-                lines = self._results.wrap(self._terms.wrap(lines))
-                self._writer.kept += [line.replace(self._letter, f"kept_{self._letter}") for line in lines]
-                name = f"kept_{name}"
-            elif name == f"{self._letter}x{number}":
+            recalled = self._recall(access)
+            names.append(recalled or f"{self._letter}x{number}")
+            if recalled is None:
                 read.append(find_part(access, _find_strides(access, [*self._outer, *self._inner])))
                 varies = not _is_constant(_find_strides(access, self._inner))
-                (inside if varies else outside).append(f"{name} = {self._write_load(access)}")
-            names.append(name)
+                (inside if varies else outside).append(f"{names[-1]} = {self._write_load(access)}")
         return outside, inside, names, read
 
     def _recall(self, access: Access) -> str | None:
@@ -115,7 +143,7 @@ class LoopWriter:
         if not _is_constant(outer) or not (self._terms.is_whole or _is_constant(inner)):
             return None
         found = self._writer.recall(access, inner, self._terms.width)
-        return None if found is None else f"{found}[:, None, :]"
+        return None if found is None else f"{found}{self._order.recalled}"
 
     def _write_load(self, access: Access) -> str:
         terms, masks = [], []
@@ -139,10 +167,12 @@ class LoopWriter:
         writer, loop, total = self._writer, self._loop, f"{self._letter}total"
         samples, width = writer.tile.samples, self._results.width
         neutral, more = ("0.0", "{} + {}") if loop.reduction == "sum" else ('float("-inf")', "larger({}, {})")
-        value = f"tl.broadcast_to({output}, [{samples}, {width}, {self._terms.width}])"
+        sizes = (width, self._terms.width) if self._order.axis == 2 else (self._terms.width, width)
+        value = f"tl.broadcast_to({output}, [{samples}, {sizes[0]}, {sizes[1]}])"
         if self._terms.masks:
             value = f"tl.where({self._terms.masks[0]}, {value}, {neutral})"
-        reduced = f"tl.sum({value}, 2)" if loop.reduction == "sum" else f"tl.reduce({value}, 2, larger)"
+        axis = self._order.axis
+        reduced = f"tl.sum({value}, {axis})" if loop.reduction == "sum" else f"tl.reduce({value}, {axis}, larger)"
         before = []
         if not self._terms.is_whole:
             before = [f"{total} = tl.full([{samples}, {width}], {neutral}, {writer.real})"]

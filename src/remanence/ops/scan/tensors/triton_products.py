@@ -1,13 +1,13 @@
 """Writes the matrix products of a plan as Triton code: ``tl.dot`` on tiles, or sums of products if they are small."""
 
-from dataclasses import dataclass
+from dataclasses import dataclass, replace
 
 from remanence.ops.scan.pointwise_graph import Builder
 from remanence.ops.scan.tensors.planner import Access, Loop, Product
 from remanence.ops.scan.tensors.tensor_graph import TensorGraph
-from remanence.ops.scan.tensors.triton_block import SUMMED, BlockWriter, Chunk
+from remanence.ops.scan.tensors.triton_block import SUMMED, BlockWriter, Chunk, Packed, round_up
 from remanence.ops.scan.tensors.triton_loops import LoopWriter
-from remanence.ops.scan.tensors.triton_memory import Part, Rows, add_terms
+from remanence.ops.scan.tensors.triton_memory import CUBE, MATRIX, Part, Rows, add_terms
 from remanence.ops.scan.tensors.writer import indent_lines
 
 SMALLEST_DOT, FEWEST_ROWS = 16, 4
@@ -20,9 +20,14 @@ MOST_ROWS = 32
 def write_product(writer: BlockWriter, graph: TensorGraph, product: Product, letter: str) -> list[str]:
     """Return the lines of a product; ``letter`` begins the names of its variables."""
     sides = _find_sides(graph, product)
+    if sides.is_shared:
+        sides = _pack(writer, graph, sides)
     rows = sides.others * (writer.tile.samples if sides.is_shared else 1)
+    kept = _KeptWriter(writer, sides, letter)
+    if rows == sides.groups == 1 and sides.is_shared and writer.keep(kept.count_numbers()):
+        return kept.write()
     if rows < FEWEST_ROWS or min(sides.columns, sides.terms) < SMALLEST_DOT:
-        return LoopWriter(writer, _as_loop(product), letter).write()
+        return LoopWriter(writer, _as_loop(sides), letter).write()
     return _DotWriter(writer, sides, letter).write()
 
 
@@ -65,6 +70,87 @@ def _find_sides(graph: TensorGraph, product: Product) -> _Sides:
 def _transpose(access: Access) -> Access:
     group, row, column = access.strides
     return Access(access.node, (group, column, row), access.offset)
+
+
+def _pack(writer: BlockWriter, graph: TensorGraph, sides: _Sides) -> _Sides:
+    """Return a product whose matrix has neighbouring columns in memory: threads that compute them read them at once."""
+    matrix, sizes = sides.matrix, (sides.groups, sides.terms, sides.columns)
+    if matrix.strides[2] == 1 or sides.columns == 1:
+        return sides
+    packed = Packed(int(graph.nodes[matrix.node].value), sizes, (*matrix.strides,), matrix.offset)
+    strides = (sides.terms * sides.columns if sides.groups > 1 else 0, sides.columns, 1)
+    return replace(sides, matrix=Access(writer.pack(packed), strides))
+
+
+class _KeptWriter:
+    """Writes the product of one row with a matrix that stays in registers, as a sum of products.
+
+    A thread has some terms of one result. The terms are taken in pieces, each of fewer numbers of x than there are
+    threads: every thread then loads those of its terms, while a larger block would decide which thread has which term.
+    """
+
+    def __init__(self, writer: BlockWriter, sides: _Sides, letter: str):
+        self._writer, self._sides, self._letter = writer, sides, letter
+        most = max(1, writer.tile.threads // 2)
+        whole = sides.terms & -sides.terms  # the largest power of two that divides it
+        self._width = min(most, whole if whole >= SMALLEST_DOT else round_up(sides.terms))
+        self._pieces = -(-sides.terms // self._width)
+        self._columns = Chunk(f"{letter}n", sides.columns, sides.columns * 2)
+
+    def count_numbers(self) -> int:
+        """Return how many numbers of the matrix are in registers."""
+        return self._pieces * self._width * self._columns.width
+
+    def write(self) -> list[str]:
+        """Return the lines."""
+        writer, sides, letter = self._writer, self._sides, self._letter
+        matrix, pieces, total = sides.matrix, range(self._pieces), f"{letter}total"
+        column = f"kept_{letter}n"
+        writer.kept.append(f"{column} = tl.arange(0, {self._columns.width})[None, None, :]")
+        masks = [mask.replace(self._columns.index, column) for mask in self._columns.masks]
+        for piece in pieces:
+            row = f"kept_{letter}k{piece}"
+            index = add_terms(matrix.offset, [f"{row} * {matrix.strides[1]}", f"{column} * {matrix.strides[2]}"])
+            writer.kept += [
+                f"{row} = {self._define_terms(piece)}",
+                f"kept_{letter}w{piece} = {writer.read(matrix.node, index, CUBE, [*masks, *self._mask(row)])}",
+            ]
+        recalled = self._recall()
+        barrier = writer.wait([] if recalled else [Part(sides.x.node)], [Part(sides.out.node)])
+        lines = [line for piece in pieces for line in self._load_x(piece, recalled)]
+        products = " + ".join(f"{letter}x{piece} * kept_{letter}w{piece}" for piece in pieces)
+        index = add_terms(sides.out.offset, [f"{self._columns.index} * {sides.out.strides[2]}"])
+        lines += [
+            f"{total} = tl.sum({products}, 1)",
+            *writer.write(sides.out.node, index, total, MATRIX, self._columns.masks),
+        ]
+        writer.remember(sides.out, [(sides.columns, sides.out.strides[2])], self._columns.width, total)
+        return [*barrier, *self._columns.wrap(lines)]
+
+    def _recall(self) -> str | None:
+        """Return the block of x if it is in registers."""
+        if self._pieces > 1:
+            return None
+        return self._writer.recall(self._sides.x, [(self._sides.terms, self._sides.x.strides[2])], self._width)
+
+    def _load_x(self, piece: int, recalled: str | None) -> list[str]:
+        row, x = f"{self._letter}k{piece}", self._sides.x
+        masks = self._mask(row)
+        if recalled is None:
+            index = add_terms(x.offset, [f"{row} * {x.strides[2]}"])
+            value = self._writer.read(x.node, index, CUBE, masks)
+        else:
+            value = f"{recalled}[:, :, None]"
+            value = f"tl.where({masks[0]}, {value}, 0.0)" if masks else value
+        return [f"{row} = {self._define_terms(piece)}", f"{self._letter}x{piece} = {value}"]
+
+    def _define_terms(self, piece: int) -> str:
+        indices = f"tl.arange(0, {self._width})[None, :, None]"
+        return f"{piece * self._width} + {indices}" if piece else indices
+
+    def _mask(self, row: str) -> list[str]:
+        """Return the mask of terms, unless all pieces are whole."""
+        return [f"({row} < {self._sides.terms})"] if self._sides.terms % self._width else []
 
 
 class _DotWriter:
@@ -162,15 +248,14 @@ class _DotWriter:
         )
 
 
-def _as_loop(product: Product) -> Loop:
+def _as_loop(sides: _Sides) -> Loop:
     """Return a product as a loop that sums products."""
-    groups, i, k, j = product.sizes
-    left, right, out = product.left, product.right, product.out
+    x, matrix, out = sides.x, sides.matrix, sides.out
     builder = Builder()
     place = builder.apply("mul", builder.add("input", value=0), builder.add("input", value=1))
     loads = (
-        Access(left.node, (left.strides[0], left.strides[1], 0, left.strides[2]), left.offset),
-        Access(right.node, (right.strides[0], 0, right.strides[2], right.strides[1]), right.offset),
+        Access(x.node, (x.strides[0], x.strides[1], 0, x.strides[2]), x.offset),
+        Access(matrix.node, (matrix.strides[0], 0, matrix.strides[2], matrix.strides[1]), matrix.offset),
     )
-    store = Access(out.node, (*out.strides, 0), out.offset)
-    return Loop((groups, i, j, k), builder.build_graph([place]), loads, (store,), (3,))
+    shape = sides.groups, sides.others, sides.columns, sides.terms
+    return Loop(shape, builder.build_graph([place]), loads, (Access(out.node, (*out.strides, 0), out.offset),), (3,))
