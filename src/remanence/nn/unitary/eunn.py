@@ -10,7 +10,7 @@ from remanence.checks import positive_integer
 from remanence.errors import UserError
 from remanence.nn.memory import State
 from remanence.nn.structure import Device
-from remanence.nn.unitary.base import Turn, UnitaryMemory, join_reset_state, split_halves
+from remanence.nn.unitary.base import FEW, Turn, UnitaryMemory, join_reset_state, split_halves
 from remanence.ops.episodes import Episodes
 from remanence.ops.rotations import reference
 from remanence.ops.rotations.mesh import Mesh, butterfly_mesh, tunable_mesh
@@ -112,6 +112,8 @@ class EUNN(UnitaryMemory):
         return reference.make_rotation(self._mesh(), self.theta, self.phi, self.omega)
 
     def _run(self, x: Tensor, state: State, *, episodes: Episodes | None = None) -> tuple[Tensor, State]:
+        if x.device.type == "cuda" and self.hidden_size <= FEW:
+            return super()._run(x, state, episodes=episodes)  # a scan with W as a matrix
         angles = self.theta, self.phi, self.omega
         x, before = x.to(self.bias.dtype), torch.cat(state, 1).to(self.bias.dtype)
         y, final = evolve(

@@ -7,6 +7,7 @@ from typing import Any
 import torch
 from torch import Tensor
 
+from remanence.ops import autocast
 from remanence.ops.scan import reference
 from remanence.ops.scan.fused_loop import select_last
 from remanence.ops.scan.layout import Tensors
@@ -36,8 +37,9 @@ class TensorLoop:
         state, inputs, params = self.traced.split(tensors)
         save = needs is not None and self.every is None
         recorded = self.traced.backward if save else self.traced.forward
-        free = _list_free(recorded, self._run_program(recorded, params, inputs[0]))
-        states, saved = self.backend.forward(self.traced, inputs, state, free, save=save)
+        with autocast.disable(inputs[0].device):
+            free = _list_free(recorded, self._run_program(recorded, params, inputs[0]))
+            states, saved = self.backend.forward(self.traced, inputs, state, free, save=save)
         residuals: tuple[Tensor | None, ...] = ()
         if save:
             residuals = (*states, *saved)
@@ -49,6 +51,12 @@ class TensorLoop:
         self, tensors: Sequence[Tensor], residuals: Sequence[Any], grads: Sequence[Tensor | None], needs: Sequence[bool]
     ) -> Sequence[Tensor | None]:
         """Compute the gradients of states, inputs and params."""
+        with autocast.disable(tensors[0].device):
+            return self._backward(tensors, residuals, grads)
+
+    def _backward(
+        self, tensors: Sequence[Tensor], residuals: Sequence[Any], grads: Sequence[Tensor | None]
+    ) -> list[Tensor | None]:
         state, inputs, params = self.traced.split(tensors)
         recorded = self.traced.backward
         values = self._run_program(recorded, params, inputs[0])

@@ -148,6 +148,7 @@ class _Recorder(TorchDispatchMode):
         self._dtype, self._batch = dtype, batch
         self._values: dict[int, tuple[Tensor, _Value]] = {}
         self._refused: dict[int, tuple[Tensor, str]] = {}
+        self._brought: dict[int, tuple[Tensor, Tensor]] = {}
         self._given: set[int] = set()
         self._free: list[Ref] = []
         self._totals: list[Total] = []
@@ -184,7 +185,7 @@ class _Recorder(TorchDispatchMode):
         return StepRecord(graph, free, totals, program, Program(after), tuple(rest))
 
     def __torch_dispatch__(self, func: Any, types: Any, args: Any = (), kwargs: Any = None) -> Any:
-        kwargs = kwargs or {}
+        args, kwargs = pytree.tree_map_only(Tensor, self._bring, (args, kwargs or {}))
         name = func.overloadpacket.__name__
         if torch.Tag.nondeterministic_seeded in func.tags:
             raise UntraceableError(f"{name}: a random number")
@@ -203,6 +204,14 @@ class _Recorder(TorchDispatchMode):
             for output in outputs:  # an error only if it is used: x[0].numel() is allowed
                 self._refused[id(output)] = (output, f"{name}: {error}")
         return result
+
+    def _bring(self, tensor: Tensor) -> Tensor:
+        """Return a tensor that a step closes over on the CPU, where steps are traced."""
+        if tensor.device.type == "cpu":
+            return tensor
+        if id(tensor) not in self._brought:
+            self._brought[id(tensor)] = tensor, tensor.detach().cpu()
+        return self._brought[id(tensor)][1]
 
     def _record_operation(self, name: str, func: Any, args: Any, kwargs: Any, outputs: list[Tensor]) -> None:
         operands = [x for x in pytree.tree_leaves((args, kwargs)) if isinstance(x, Tensor)]
