@@ -217,6 +217,9 @@ class FastWeights(Memory):
     def _carry(self, drive: Tensor, h: Tensor, A: Tensor) -> tuple[Tensor, Tensor]:
         """Compute the hidden states of all time steps and the last A, in the cheapest form."""
         auto, time = self.form == "auto", drive.shape[1]
+        if auto and evolution.can_scan_on_gpu(self._rule(), drive, h, A):
+            y, _, last = evolution.scan_steps(self._rule(), drive, h, A)
+            return y, last
         attends = self.form == "attention" or (auto and time <= self.hidden_size // 6)
         rule = self._rule()
         fused = auto and not attends and evolution.can_run(rule, drive, h, A)

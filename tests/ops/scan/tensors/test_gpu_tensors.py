@@ -15,6 +15,7 @@ from hypothesis import HealthCheck, given, settings
 import remanence
 from remanence.ops.scan.tensors import gpu, totals
 from remanence.ops.scan.tensors.tensor_backend import MODULES, TensorBackend, load
+from remanence.ops.scan.tensors.tensor_trace import TracedTensorStep
 
 HAS_TRITON = importlib.util.find_spec("triton") is not None
 needs_triton = pytest.mark.skipif(not HAS_TRITON, reason="triton is not installed")
@@ -194,3 +195,40 @@ def test_what_is_not_a_number_spreads(device):
     torch.testing.assert_close(*results, equal_nan=True)
     assert results[0][0, 0].isfinite().all()
     assert results[0][0, 1:].isnan().all()
+
+
+@pytest.mark.unchecked
+@pytest.mark.parametrize(
+    ("limit", "reason"),
+    [
+        ("MOST_OPERATIONS", "operations"),
+        ("LARGEST_SAMPLE", "numbers in each sample"),
+        ("LARGEST_MATRICES", "numbers in its matrices"),
+    ],
+)
+def test_what_is_too_large_for_one_kernel(device, monkeypatch, limit, reason):
+    given = problem(gru, 2, 2, device=device)
+    monkeypatch.setattr(gpu, limit, 8)
+    with pytest.raises(ValueError, match=rf"cannot run this step: it has \d+ {reason}, and one kernel .* 8 at most"):
+        remanence.scan(gru, *given, backend="gpu")
+
+
+def test_the_generated_code_can_be_read():
+    text = remanence.scan_source(gru, *problem(gru, dtype=torch.float32), backend="gpu")
+    compile(text, "source", "exec")
+    assert text.count("def forward(") == text.count("def backward(") == 1
+    assert "libdevice.tanh(" in text
+    assert text == remanence.scan_source(gru, *problem(gru, dtype=torch.float32), backend="gpu")
+
+
+def scaled(state, inputs, params):
+    """A step that makes tensors of its own, from the parameters and from nothing."""
+    (h,), (x,), (weight,) = state, inputs, params
+    return (torch.tanh(h @ (weight / weight.norm()) + x + torch.linspace(0, 1, 3, dtype=h.dtype, device=h.device)[2]),)
+
+
+def test_tensors_of_the_step_are_made_where_the_others_are():
+    traced = TracedTensorStep(scaled, (((3,),), ((3,),), ((3, 3),)), torch.float32)
+    values = traced.forward.program.run([torch.empty(3, 3, device="meta")], torch.device("meta"))
+    assert traced.forward.free
+    assert {values.get(ref).device.type for ref in traced.forward.free} == {"meta"}

@@ -37,9 +37,34 @@ THREADS = 128
 """As many numbers at least do all samples of a tile together have in their largest value, if there are so many."""
 
 
+MOST_OPERATIONS = 600
+"""The most operations of a step: with its derivative, a kernel of more takes minutes to compile."""
+
+LARGEST_SAMPLE = 2**22
+"""The most numbers of a sample in a step: a program reads and writes them at every time step, alone."""
+
+LARGEST_MATRICES = 2**21
+"""The most numbers of matrices that all samples share. Every program reads them at every time step, some 64 bytes a
+cycle: with more, a loop of PyTorch's matrix products, which read them once for all samples, is estimated to be as fast.
+"""
+
+
 def refuses(traced: TracedTensorStep, like: Tensor) -> str | None:
     """Return why Triton cannot run this step on tensors like this one, or None."""
-    return triton_support.refuses(like, DTYPES)
+    return triton_support.refuses(like, DTYPES) or _refuses_size(traced.forward.graph)
+
+
+def _refuses_size(graph: TensorGraph) -> str | None:
+    """Return why one program is not enough for a time step of a sample, or None."""
+    own = sum(size_of(shape) for node, shape in zip(graph.nodes, graph.shapes, strict=True) if node.op != "free")
+    for count, most, of in (
+        (len(graph.nodes), MOST_OPERATIONS, "operations"),
+        (own, LARGEST_SAMPLE, "numbers in each sample"),
+        (_count_shared(graph), LARGEST_MATRICES, "numbers in its matrices"),
+    ):
+        if count > most:
+            return f"it has {count} {of}, and one kernel for all time steps is made of {most} at most"
+    return None
 
 
 def source(traced: TracedTensorStep) -> str:
@@ -188,7 +213,7 @@ def _choose_tile(graph: TensorGraph, dtype: torch.dtype, batch: int) -> Tile:
     """
     largest = max(size_of(shape) for node, shape in zip(graph.nodes, graph.shapes, strict=True) if node.op != "free")
     samples = round_up(-(-batch // PROGRAMS))
-    if not _has_shared_products(graph):
+    if not _count_shared(graph):
         samples = THREADS // round_up(largest)  # several programs share a multiprocessor
     samples = max(1, min(samples, MOST_SAMPLES, round_up(batch)))
     work = samples * max(largest, *(_count_terms(graph, i) for i in range(len(graph.nodes))))
@@ -196,14 +221,10 @@ def _choose_tile(graph: TensorGraph, dtype: torch.dtype, batch: int) -> Tile:
     return Tile(samples, warps, dtype.itemsize // 4)
 
 
-def _has_shared_products(graph: TensorGraph) -> bool:
-    """Return whether a product has a matrix that all samples share."""
-    products = (node for node in graph.nodes if node.op == "contract")
-    return any(graph.nodes[a].op == "free" or _is_view_of_free(graph, a) for node in products for a in node.arguments)
-
-
-def _is_view_of_free(graph: TensorGraph, place: int) -> bool:
-    return graph.nodes[graph.locate(place)[0]].op == "free"
+def _count_shared(graph: TensorGraph) -> int:
+    """Return how many numbers the matrices have that all samples share."""
+    factors = {graph.locate(a)[0] for node in graph.nodes if node.op == "contract" for a in node.arguments}
+    return sum(size_of(graph.shapes[i]) for i in factors if graph.nodes[i].op == "free")
 
 
 def _count_terms(graph: TensorGraph, place: int) -> int:
