@@ -13,6 +13,8 @@ from grammar_of_tensors import LAYOUT, PRODUCTS, REDUCTIONS, TensorProblem, tens
 from hypothesis import HealthCheck, given, settings
 
 import remanence
+from remanence import nn
+from remanence.ops import dispatch, recurrence
 from remanence.ops.scan.tensors import gpu, totals
 from remanence.ops.scan.tensors.tensor_backend import MODULES, TensorBackend, load
 from remanence.ops.scan.tensors.tensor_trace import TracedTensorStep
@@ -85,8 +87,6 @@ def test_products_of_tiles(device, hidden):
     """Sizes for tl.dot: of one tile, of a tile and a row, of several."""
     given = [drawn(17, 2, 3 * hidden)], [drawn(17, hidden)], [drawn(3 * hidden, hidden, scale=0.2), drawn(3 * hidden)]
     given = tuple([x.detach().to(device).requires_grad_() for x in group] for group in given)
-    monkeypatched = gpu.PROGRAMS
-    assert monkeypatched
     compare(gru, given)
 
 
@@ -195,6 +195,38 @@ def test_what_is_not_a_number_spreads(device):
     torch.testing.assert_close(*results, equal_nan=True)
     assert results[0][0, 0].isfinite().all()
     assert results[0][0, 1:].isnan().all()
+
+
+LAYERS = {
+    "gru": {},
+    "elman": {},
+    "alstm": {"copies": 2},
+    "cfc": {"backbone_units": 5},
+    "cfc mixed": {"mixed_memory": True},
+    "orthogonal": {},
+    "urnn": {},
+    "fast_weights": {"form": "matrix"},
+}
+
+
+@pytest.mark.slow
+@pytest.mark.parametrize("name", LAYERS)
+def test_layers(device, name, monkeypatch):
+    """With resets, so that all of them are scans."""
+    torch.manual_seed(0)
+    layer = nn.create(name.split()[0], input_size=3, hidden_size=4, dtype=torch.float64, **LAYERS[name]).to(device)
+    x = torch.randn(3, 4, 3, dtype=torch.float64, device=device, requires_grad=True)
+    reset = torch.tensor([[0, 0, 1, 0], [0, 1, 0, 0], [0, 0, 0, 0]], dtype=torch.bool, device=device)
+    calls, found, forward = [], [], gpu.forward
+    monkeypatch.setattr(recurrence, "is_compiled", lambda *tensors, shortest=1: True)  # as on a GPU
+    monkeypatch.setattr(gpu, "forward", lambda *given, **options: calls.append(1) or forward(*given, **options))
+    for backend in ("reference", "gpu"):
+        monkeypatch.setattr(dispatch, "_pick_fastest", lambda like, name=backend: name)
+        y, _ = layer(x, reset=reset)
+        gradients = torch.autograd.grad(y.square().sum(), [x, *layer.parameters()], allow_unused=True)
+        found.append([y, *(g for g in gradients if g is not None)])
+        assert len(calls) == (backend == "gpu")
+    torch.testing.assert_close(*found, rtol=1e-7, atol=1e-7)
 
 
 @pytest.mark.unchecked

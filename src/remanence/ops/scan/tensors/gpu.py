@@ -70,7 +70,7 @@ def _refuses_size(graph: TensorGraph) -> str | None:
 def source(traced: TracedTensorStep) -> str:
     """Return the generated Triton code of both directions, for people to read."""
     there, back = make_both(traced)
-    tile, real = _choose_tile(back.graph, traced.dtype, 1), real_type(traced.dtype)
+    tile, real = choose_tile(back.graph, traced.dtype, 1), real_type(traced.dtype)
     texts = forward_source(there, tile, real).text, backward_source(back, tile, real, [True] * back.states).text
     return "\n\n".join(texts)
 
@@ -169,14 +169,14 @@ class _Kernel:
 def _get_forward(traced: TracedTensorStep, batch: int, save: bool) -> tuple[_Kernel, ForwardPass]:
     """Return the kernel of a forward pass, built at first use."""
     there = _get_passes(traced)[0] if save else _get_pass(traced)
-    tile = _choose_tile(there.graph, traced.dtype, batch)
+    tile = choose_tile(there.graph, traced.dtype, batch)
     return _build(traced, ("forward", save, tile), lambda real: forward_source(there, tile, real)), there
 
 
 def _get_backward(traced: TracedTensorStep, batch: int, above: tuple[bool, ...]) -> tuple[_Kernel, BackwardPass]:
     """Return the kernel of the backward pass, built at first use."""
     back = _get_passes(traced)[1]
-    tile = _choose_tile(back.graph, traced.dtype, batch)
+    tile = choose_tile(back.graph, traced.dtype, batch)
     return _build(traced, ("backward", above, tile), lambda real: backward_source(back, tile, real, above)), back
 
 
@@ -205,11 +205,16 @@ def _remember(traced: TracedTensorStep, key: object, make: Callable[[], Made]) -
     return traced.kernels[key]
 
 
-def _choose_tile(graph: TensorGraph, dtype: torch.dtype, batch: int) -> Tile:
+def choose_tile(graph: TensorGraph, dtype: torch.dtype, batch: int) -> Tile:
     """Choose what a program computes at once.
 
     Programs with more samples read matrices less often; but as long as there are multiprocessors without work, fewer
     samples in each are faster.
+
+    Args:
+        graph: of a time step.
+        dtype: of the arithmetic.
+        batch: how many samples there are.
     """
     largest = max(size_of(shape) for node, shape in zip(graph.nodes, graph.shapes, strict=True) if node.op != "free")
     samples = round_up(-(-batch // PROGRAMS))

@@ -46,6 +46,8 @@ class Program:
         """Add every result to the values."""
         for call in self.calls:
             kwargs = {name: _fill(value, values) for name, value in call.kwargs.items()}
+            if kwargs.get("device") is not None:  # that of the trace
+                kwargs["device"] = values.device
             results = call.function(*_fill(call.args, values), **kwargs)
             for output, result in enumerate(results if isinstance(results, tuple | list) else (results,)):
                 values.put(Ref("call", call.index, output), result)
@@ -68,7 +70,7 @@ class Values:
     """The tensors of a running program."""
 
     def __init__(self, params: Sequence[Tensor], device: torch.device):
-        self._device = device
+        self.device = device
         self._found: dict[Ref, Any] = {Ref("param", i): p for i, p in enumerate(params)}
 
     def put_total(self, index: int, total: Tensor) -> None:
@@ -80,8 +82,8 @@ class Values:
         return self._found[ref]
 
     def put(self, ref: Ref, value: Any) -> None:
-        """Store a result; a step is traced on the CPU, and the tensors that it makes are there at first."""
-        self._found[ref] = value.to(self._device) if isinstance(value, Tensor) else value
+        """Store a result, on the device of the others."""
+        self._found[ref] = value.to(self.device) if isinstance(value, Tensor) else value
 
 
 def find_needed_calls(calls: Sequence[Call], wanted: Sequence[Ref]) -> list[Call]:

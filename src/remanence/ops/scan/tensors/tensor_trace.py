@@ -283,7 +283,8 @@ class _Recorder(TorchDispatchMode):
         if copies and args and isinstance(args[0], Tensor) and isinstance(self._find_value(args[0]), int):
             # new_zeros and the like take dtype and device from a tensor that may have a batch.
             size, number = tuple(outputs[0].shape), find_constant(outputs[0])
-            func, args, kwargs = torch.full, (size, number), {"dtype": outputs[0].dtype}
+            kwargs = {"dtype": outputs[0].dtype, "device": outputs[0].device}
+            func, args = torch.full, (size, number)
         given: Any = pytree.tree_map_only(Tensor, self._find_value, (args, kwargs))
         index, self._calls = self._calls, self._calls + 1
         leaves = [x for x in pytree.tree_leaves(given, is_leaf=_is_ref) if isinstance(x, Ref)]
@@ -418,13 +419,14 @@ class _Recorder(TorchDispatchMode):
                 raise UntraceableError("a tensor from outside that requires a gradient: pass it in params or inputs")
             number = find_constant(tensor)
             if number is None and not tensor.is_floating_point() and not tensor.is_complex():
-                self._record_call(_Constant(tensor.clone()), (), {}, [tensor])
+                self._record_call(_Constant(tensor.clone()), (), {"device": tensor.device}, [tensor])
                 return self._values[id(tensor)][1]
             if number is None:
                 raise UntraceableError(
                     "a tensor from outside: a constant that is not one number: pass it in params or inputs"
                 )
-            self._record_call(torch.full, (tuple(tensor.shape), number), {"dtype": tensor.dtype}, [tensor])
+            kwargs = {"dtype": tensor.dtype, "device": tensor.device}
+            self._record_call(torch.full, (tuple(tensor.shape), number), kwargs, [tensor])
         return self._values[id(tensor)][1]
 
     def _find_node(self, tensor: Tensor) -> int:
@@ -473,9 +475,12 @@ class _Constant:
 
     def __init__(self, value: Tensor):
         self.value = value
+        self._on: dict[torch.device, Tensor] = {}
 
-    def __call__(self) -> Tensor:
-        return self.value
+    def __call__(self, *, device: torch.device) -> Tensor:
+        if device not in self._on:
+            self._on[device] = self.value.to(device)
+        return self._on[device]
 
     def __repr__(self) -> str:
         return f"find_constant({self.value.tolist()})"
