@@ -47,7 +47,8 @@ class FastWeights(Memory):
 
     A is read before the new h is written into it. It need not be formed: ``A_t h = η Σ_τ λ^{t-τ} h_τ (h_τ · h)`` is
     attention to the past hidden states, the cheaper form while the sequence is short. Both are exact. On CPUs a kernel
-    carries A through time (``benchmarks/fast_weights.py``), and keeps no more than √time of them for the way back.
+    carries A through time (``benchmarks/fast_weights.py``), and keeps no more than √time of them for the way back. On
+    GPUs a scan does, and keeps all of them.
 
     Args:
         input_size: channels of the input.
@@ -61,7 +62,8 @@ class FastWeights(Memory):
         form: ``"matrix"`` keeps A [batch, hidden, hidden]; ``"attention"`` keeps the past hidden states; both are plain
             loops. ``"auto"`` takes the kernel on CPUs, but attention for sequences of at most ``hidden_size / 6`` steps
             (``hidden_size / 2`` where there is no kernel). The kernel takes A as the layer writes it, symmetric, and
-            has no gradient to the first A: with one that is not symmetric, or wants a gradient, it is a plain loop.
+            has no gradient to the first A: with one that is not symmetric, or wants a gradient, it is a plain loop. On
+            GPUs it takes the scan if all A have 2^28 numbers at most.
         trainable_rates: learn λ (through a logit) and η (through a logarithm) too; they then start at the given values.
         device: of the parameters; default: PyTorch's.
         dtype: likewise.

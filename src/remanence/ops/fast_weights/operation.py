@@ -21,6 +21,9 @@ from remanence.ops.scan.layout import Tensors
 ROUNDING = 64
 """How many units in the last place A may differ from its transpose."""
 
+LARGEST_HISTORY = 2**28
+"""The most numbers of A after every step that a scan keeps, 1 GiB in float32; the attention form needs less memory."""
+
 
 def can_run(rule: Rule, drive: Tensor, h: Tensor, A: Tensor, episodes: Episodes | None = None) -> bool:
     """Return whether the kernel can run: on CPU tensors, with an A that is symmetric and needs no gradient.
@@ -36,8 +39,10 @@ def can_run(rule: Rule, drive: Tensor, h: Tensor, A: Tensor, episodes: Episodes 
 
 
 def can_scan_on_gpu(rule: Rule, drive: Tensor, h: Tensor, A: Tensor) -> bool:
-    """Return whether :func:`scan_steps` runs as one kernel on a GPU."""
-    return drive.device.type == "cuda" and is_compiled(drive, h, A, *(x for x in rule[:-3] if x is not None))
+    """Return whether :func:`scan_steps` runs as one kernel on a GPU, with memory for A after every step."""
+    if drive.device.type != "cuda" or drive.shape[1] * A.numel() > LARGEST_HISTORY:
+        return False
+    return is_compiled(drive, h, A, *(x for x in rule[:-3] if x is not None))
 
 
 def _is_symmetric(A: Tensor) -> bool:

@@ -2,7 +2,7 @@
 
 ``trace`` records a pointwise step as a ``pointwise_graph``. ``cpu_source`` and ``gpu_source`` write the step and its
 derivative as loops, which ``cpu`` and ``gpu`` run; ``newton`` solves for all time steps at once. ``tensors`` does the
-same for steps on tensors of any shape, on CPUs. ``operation`` chooses. ``online_scan`` carries gradients along
+same for steps on tensors of any shape. ``operation`` chooses. ``online_scan`` carries gradients along
 streams.
 """
 

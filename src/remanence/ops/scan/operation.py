@@ -53,10 +53,10 @@ def scan(
     The step is plain PyTorch on tensors whose first dimension is the batch. It may loop inside (sub-steps). It is
     traced once, its derivative too, and both become fused loops, with gradients for inputs, state and params.
 
-    A step that is pointwise over [batch, channels] is computed in registers, on CPUs and GPUs. On CPUs a step may also
-    contain matrix products (``h @ W``, ``F.linear``, ``torch.einsum``, with params and between states), states of any
-    shape, reductions over features (``sum``, ``mean``, ``amax``, ``softmax``, ``layer_norm``, ``norm``), and changes
-    of layout (``chunk``, ``cat``, ``stack``, ``reshape``, ``transpose``). What mixes the samples of a batch, decides
+    A step that is pointwise over [batch, channels] is computed in registers. A step may also contain matrix products
+    (``h @ W``, ``F.linear``, ``torch.einsum``, with params and between states), states of any shape, reductions over
+    features (``sum``, ``mean``, ``amax``, ``softmax``, ``layer_norm``, ``norm``), and changes of layout (``chunk``,
+    ``cat``, ``stack``, ``reshape``, ``transpose``). What mixes the samples of a batch, decides
     by a value, sorts, or draws random numbers is run as a plain loop.
 
     Args:
