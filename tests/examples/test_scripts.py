@@ -9,6 +9,8 @@ import pytest
 import torch
 from forked import Forked
 
+from remanence import nn
+
 ROOT = Path(__file__).parents[2]
 SMALL = {"BATCH": 2, "TIME": 6}
 CONSTANTS = {
@@ -114,6 +116,19 @@ def test_the_problems_for_a_gpu_are_right(sub_steps):
     torch.testing.assert_close(problem.both_ways("cpu"), problem.both_ways("reference"), rtol=1e-3, atol=1e-4)
     torch.testing.assert_close(problem.loop(problem.inputs, problem.state, problem.params), problem.forward("cpu")[0])
     assert problem.numbers(backward=True) > problem.numbers(backward=False) > 0
+
+
+def test_the_cells_for_a_gpu_are_right():
+    """Likewise."""
+    script = scan_gpu()
+    for cell in script.CELLS:
+        problem = script.CellProblem(cell, 2, 5, 8, device="cpu")
+        torch.testing.assert_close(problem.forward("cpu"), problem.forward("reference"), rtol=1e-4, atol=1e-5)
+        torch.testing.assert_close(problem.both_ways("cpu"), problem.both_ways("reference"), rtol=1e-3, atol=1e-5)
+        assert (problem.operations() > 0) == bool(problem.params)
+    for name in script.LAYERS:
+        layer = nn.create(name, input_size=3, hidden_size=8)
+        assert script.LayerProblem(layer, 2, 5, 3, device="cpu").both_ways()[0].isfinite().all()
 
 
 @pytest.mark.skipif(torch.cuda.is_available(), reason="there is a GPU, the script would measure it")

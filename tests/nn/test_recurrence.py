@@ -30,7 +30,8 @@ LAYERS = {
     "cfc pure": {"mode": "pure", "backbone_layers": 0},
     "cfc mixed": {"mixed_memory": True, "activation": "silu"},
 }
-MODULES = ("nn.elman", "nn.gated", "nn.cfc", "nn.unitary.orthogonal", "ops.recurrence")
+FASTER = ("nn.elman.is_faster", "nn.gated.is_faster", "nn.unitary.orthogonal.is_faster", "ops.recurrence.is_faster")
+COMPILED = ("nn.cfc.is_compiled", "ops.recurrence.is_compiled")
 
 
 @pytest.fixture(params=LAYERS)
@@ -49,8 +50,8 @@ def uncompiled(monkeypatch):
     """PyTorch's own operations, from now on."""
 
     def switch():
-        for name in MODULES:
-            monkeypatch.setattr(f"remanence.{name}.is_compiled", lambda *tensors, shortest=1: False)
+        for name in (*FASTER, *COMPILED):
+            monkeypatch.setattr(f"remanence.{name}", lambda *tensors, shortest=1: False)
 
     return switch
 
@@ -67,7 +68,9 @@ def values_and_gradients(layer, x, state=None, **options):
 @pytest.mark.parametrize(("dtype", "batch"), [(torch.float32, 9), (torch.float64, 1)])
 def test_compiled_loops_are_right(layer, uncompiled, dtype, batch, monkeypatch):
     calls = []
-    monkeypatch.setattr(cpu, "forward", lambda *given, real=cpu.forward: calls.append(1) or real(*given))
+    monkeypatch.setattr(
+        cpu, "forward", lambda *given, real=cpu.forward, **options: calls.append(1) or real(*given, **options)
+    )
     layer = layer.to(dtype)
     x = torch.randn(batch, 3, 33, dtype=dtype).transpose(1, 2).requires_grad_()
     _, state = layer(torch.randn(batch, 2, 3, dtype=dtype))

@@ -10,7 +10,7 @@ from remanence.errors import UserError
 from remanence.nn.memory import Memory, State
 from remanence.nn.structure import Device
 from remanence.ops.episodes import Episodes
-from remanence.ops.recurrence import is_compiled, run_step
+from remanence.ops.recurrence import is_faster, run_step
 from remanence.ops.scan.layout import Tensors
 
 
@@ -77,7 +77,7 @@ class Elman(Memory):
                 nn.init.uniform_(parameter, -(self.hidden_size**-0.5), self.hidden_size**-0.5)
 
     def _run(self, x: Tensor, state: State, *, episodes: Episodes | None = None) -> tuple[Tensor, State]:
-        if episodes or is_transformed() or is_compiled(x, state, *self.parameters(), shortest=32):
+        if episodes or is_transformed() or is_faster(x, state, *self.parameters(), shortest=32):
             drive = nn.functional.linear(x, self.weight_ih, self.bias)
             (y,), (h,) = run_step(STEPS[self.nonlinearity], [drive], [state], [self.weight_hh], episodes=episodes)
             return y, h

@@ -12,7 +12,7 @@ from remanence.nn.memory import Memory, State
 from remanence.nn.structure import Device
 from remanence.ops import autocast, opaque_call
 from remanence.ops.episodes import Episodes, align
-from remanence.ops.recurrence import is_compiled, run_step
+from remanence.ops.recurrence import is_faster, run_step
 from remanence.ops.scan.layout import Tensors
 
 
@@ -183,7 +183,7 @@ class GRU(_Gated):
         lengths = self._get_lengths_to_pack(x, episodes)
         if lengths is not None:
             return self._run_packed(x, state, lengths)
-        if episodes or is_transformed() or is_compiled(x, state, *weights, shortest=8):
+        if episodes or is_transformed() or is_faster(x, state, *weights, shortest=8):
             weight_ih, weight_hh, bias_ih, bias_hh = weights
             drive = nn.functional.linear(x, weight_ih, bias_ih)
             (y,), (h,) = run_step(gru_step, [drive], [state], [weight_hh, bias_hh], episodes=episodes)

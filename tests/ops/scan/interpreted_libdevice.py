@@ -16,12 +16,12 @@ FUNCTIONS = {
 
 
 def _elementwise(function):
-    from triton.language.core import tensor
+    from triton.language.core import block_type, tensor
     from triton.runtime.interpreter import TensorHandle
 
     def interpreted(*operands):
-        first = operands[0]
-        return tensor(TensorHandle(function(*(x.handle.data for x in operands)), first.dtype), first.type)
+        dtype, result = operands[0].dtype, function(*(x.handle.data for x in operands))  # of the broadcast shape
+        return tensor(TensorHandle(result, dtype), block_type(dtype, list(result.shape)) if result.ndim else dtype)
 
     return interpreted
 

@@ -51,7 +51,8 @@ class FastWeights(Memory):
 
     A is read before the new h is written to it. A need not be formed: ``A_t h = η Σ_τ λ^{t-τ} h_τ (h_τ · h)`` is
     attention to past hidden states, which is cheaper for short sequences. Both forms are exact. On CPUs, a kernel
-    carries A through time (``benchmarks/fast_weights.py``) and keeps at most √time copies of A for the backward pass.
+    carries A through time (``benchmarks/fast_weights.py``) and keeps at most √time copies of A for the backward pass; on
+    GPUs, a scan does and keeps all of them.
 
     Args:
         input_size: number of input channels.
@@ -65,7 +66,8 @@ class FastWeights(Memory):
         form: ``"matrix"`` computes with A [batch, hidden, hidden], ``"attention"`` with the past hidden states; both
             are plain loops. ``"auto"`` (default) chooses the kernel on CPUs, except that it chooses attention for
             sequences of at most ``hidden_size / 6`` steps (``hidden_size / 2`` without a kernel). The kernel supports
-            only a symmetric initial A, and no gradient to it; otherwise a plain loop runs.
+            only a symmetric initial A, and no gradient to it; otherwise a plain loop runs. On GPUs, ``"auto"`` chooses
+            the scan if all copies of A have at most 2^28 numbers.
         trainable_rates: whether λ (as a logit) and η (as a logarithm) are trained, from the given values; default:
             False.
         device: device of the parameters; default: PyTorch's default.
@@ -235,6 +237,9 @@ class FastWeights(Memory):
     def _carry(self, drive: Tensor, h: Tensor, A: Tensor) -> tuple[Tensor, Tensor]:
         """Compute the hidden states of all time steps and the last A, in the cheapest form."""
         auto, time = self.form == "auto", drive.shape[1]
+        if auto and evolution.can_scan_on_gpu(self._rule(), drive, h, A):
+            y, _, last = evolution.scan_steps(self._rule(), drive, h, A)
+            return y, last
         attends = self.form == "attention" or (auto and time <= self.hidden_size // 6)
         rule = self._rule()
         fused = auto and not attends and evolution.can_run(rule, drive, h, A)

@@ -10,7 +10,7 @@ from remanence.checks import positive_integer
 from remanence.errors import UserError
 from remanence.nn.memory import State
 from remanence.nn.structure import Device
-from remanence.nn.unitary.base import Turn, UnitaryMemory, join_reset_state, split_halves
+from remanence.nn.unitary.base import FEW, Turn, UnitaryMemory, join_reset_state, split_halves
 from remanence.ops.episodes import Episodes
 from remanence.ops.rotations import reference
 from remanence.ops.rotations.mesh import Mesh, butterfly_mesh, tunable_mesh
@@ -36,7 +36,8 @@ class EUNN(UnitaryMemory):
     last layer would duplicate those of D, and some unitary matrices could not be reached.
 
     On CPUs, the forward pass over a sequence is one kernel and the backward pass another, which inverts the rotations
-    instead of storing their intermediate results: its memory does not grow with the capacity.
+    instead of storing their intermediate results: its memory does not grow with the capacity. On GPUs, up to 256 units,
+    W is multiplied out once, and a scan multiplies with it.
 
     Args:
         input_size: number of input channels.
@@ -113,8 +114,8 @@ class EUNN(UnitaryMemory):
         return reference.make_rotation(self._mesh(), self.theta, self.phi, self.omega)
 
     def _run(self, x: Tensor, state: State, *, episodes: Episodes | None = None) -> tuple[Tensor, State]:
-        if torch.compiler.is_exporting():
-            return super()._run(x, state, episodes=episodes)
+        if torch.compiler.is_exporting() or (x.device.type == "cuda" and self.hidden_size <= FEW):
+            return super()._run(x, state, episodes=episodes)  # a scan with W as a matrix
         angles = self.theta, self.phi, self.omega
         x, before = x.to(self.bias.dtype), torch.cat(state, 1).to(self.bias.dtype)
         y, final = evolve(

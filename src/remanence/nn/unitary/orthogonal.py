@@ -14,7 +14,7 @@ from remanence.nn.elman import STEPS
 from remanence.nn.memory import Memory, State
 from remanence.nn.structure import Device
 from remanence.ops.episodes import Episodes
-from remanence.ops.recurrence import is_compiled, run_step
+from remanence.ops.recurrence import is_faster, run_step
 from remanence.ops.scan.layout import Tensors
 
 SHORTEST = 32
@@ -93,7 +93,7 @@ class OrthogonalRNN(Memory):
     def _run(self, x: Tensor, state: State, *, episodes: Episodes | None = None) -> tuple[Tensor, State]:
         Q = self.matrix()
         is_step = self.nonlinearity == "modrelu" or bool(episodes) or is_transformed()
-        if is_step or is_compiled(x, state, Q, self.bias, shortest=SHORTEST):
+        if is_step or is_faster(x, state, Q, self.bias, shortest=SHORTEST):
             if self.nonlinearity == "modrelu":
                 drive, step, params = nn.functional.linear(x, self.weight_ih), modrelu_step, [Q, self.bias]
             else:

@@ -15,11 +15,14 @@ from remanence.ops.eager import run_eagerly
 from remanence.ops.episodes import Episodes
 from remanence.ops.fast_weights import reference
 from remanence.ops.fast_weights.reference import Rule
-from remanence.ops.recurrence import run_step
+from remanence.ops.recurrence import is_compiled, run_step
 from remanence.ops.scan.layout import Tensors
 
 ROUNDING = 64
 """How many units in the last place A may differ from its transpose."""
+
+LARGEST_HISTORY = 2**28
+"""The most numbers of A after every step that a scan keeps, 1 GiB in float32; the attention form needs less memory."""
 
 
 def can_run(rule: Rule, drive: Tensor, h: Tensor, A: Tensor, episodes: Episodes | None = None) -> bool:
@@ -33,6 +36,13 @@ def can_run(rule: Rule, drive: Tensor, h: Tensor, A: Tensor, episodes: Episodes 
     if addressing.refuses((*rule[:-3], drive, h, A, *first)) is not None:
         return False
     return _is_symmetric(A) and not any(each.requires_grad or bool(each.any()) for each in first)
+
+
+def can_scan_on_gpu(rule: Rule, drive: Tensor, h: Tensor, A: Tensor) -> bool:
+    """Return whether :func:`scan_steps` runs as one kernel on a GPU, with memory for A after every step."""
+    if drive.device.type != "cuda" or drive.shape[1] * A.numel() > LARGEST_HISTORY:
+        return False
+    return is_compiled(drive, h, A, *(x for x in rule[:-3] if x is not None))
 
 
 def _is_symmetric(A: Tensor) -> bool:

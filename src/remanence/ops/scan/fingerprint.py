@@ -5,6 +5,7 @@ import sys
 import types
 from collections import OrderedDict
 from collections.abc import Callable, Hashable
+from dataclasses import dataclass
 from typing import Any
 
 import torch
@@ -120,6 +121,8 @@ def _make_key(value: Any, inside: tuple[types.CodeType, ...], uses: _Uses) -> Ha
     if type(value) is Tensor and _is_small_table(value):
         uses.has_contents = True
         return "table", value.dtype, tuple(value.shape), value.numpy().tobytes()
+    if type(value) is Tensor and _is_table_elsewhere(value):
+        return _Same(value, value._version)
     if isinstance(value, tuple | frozenset):
         return type(value), tuple(_make_key(x, inside, uses) for x in value)
     raise _UnknownError
@@ -136,8 +139,36 @@ def _is_fixed(value: Any) -> bool:
 
 def _is_small_table(value: Tensor) -> bool:
     """Return whether a tensor has few enough whole numbers or truth values to compare each time, such as a mask."""
-    is_plain = value.device.type == "cpu" and value.layout == torch.strided and value.numel() <= LARGEST_TABLE
-    return is_plain and not value.is_floating_point() and not value.is_complex() and refuses([value]) is None
+    return value.device.type == "cpu" and value.numel() <= LARGEST_TABLE and _is_table(value)
+
+
+def _is_table_elsewhere(value: Tensor) -> bool:
+    """Return whether a tensor of whole numbers or truth values is on a GPU, from which it is not read each time."""
+    return value.device.type == "cuda" and not value.is_inference() and _is_table(value)
+
+
+def _is_table(value: Tensor) -> bool:
+    is_plain = value.layout == torch.strided and refuses([value]) is None
+    return is_plain and not value.is_floating_point() and not value.is_complex()
+
+
+@dataclass(frozen=True, eq=False)
+class _Same:
+    """A tensor that is the same object as before, and has not been changed.
+
+    Attributes:
+        tensor: kept alive, so that no other tensor is taken for it.
+        version: how often it had been changed in place.
+    """
+
+    tensor: Tensor
+    version: int
+
+    def __eq__(self, other: object) -> bool:
+        return isinstance(other, _Same) and other.tensor is self.tensor and other.version == self.version
+
+    def __hash__(self) -> int:
+        return hash((id(self.tensor), self.version))
 
 
 def _is_of_torch(value: Any) -> bool:

@@ -10,7 +10,6 @@ import torch
 from jaxtyping import Bool, Float, Int
 from torch import Tensor
 
-from remanence._kernels import launch
 from remanence.errors import UserError
 from remanence.ops import autocast, opaque_call
 from remanence.ops.dispatch import choose, record, warn_once
@@ -23,7 +22,9 @@ from remanence.ops.scan.fused_loop import FusedLoop
 from remanence.ops.scan.layout import INPUTS, PARAMS, Group, Layout, Tensors, as_group, list_tensors, unbind_group
 from remanence.ops.scan.opaque_scan import scan_opaquely
 from remanence.ops.scan.resets import add_reset
+from remanence.ops.scan.tensors import tensor_backend
 from remanence.ops.scan.tensors.tensor_graph import Shape
+from remanence.ops.scan.tensors.tensor_loop import TensorLoop
 from remanence.ops.scan.tensors.tensor_trace import Shapes, TracedTensorStep
 from remanence.ops.scan.trace import Step, TracedStep, UntraceableError
 
@@ -53,10 +54,10 @@ def scan(
     The step is plain PyTorch on tensors whose first dimension is the batch. It may loop inside (sub-steps). It is
     traced once, its derivative too, and both become fused loops, with gradients for inputs, state and params.
 
-    A step that is pointwise over [batch, channels] is computed in registers, on CPUs and GPUs. On CPUs a step may also
-    contain matrix products (``h @ W``, ``F.linear``, ``torch.einsum``, with params and between states), states of any
-    shape, reductions over features (``sum``, ``mean``, ``amax``, ``softmax``, ``layer_norm``, ``norm``), and changes
-    of layout (``chunk``, ``cat``, ``stack``, ``reshape``, ``transpose``). What mixes the samples of a batch, decides
+    A step that is pointwise over [batch, channels] is computed in registers. A step may also contain matrix products
+    (``h @ W``, ``F.linear``, ``torch.einsum``, with params and between states), states of any shape, reductions over
+    features (``sum``, ``mean``, ``amax``, ``softmax``, ``layer_norm``, ``norm``), and changes of layout (``chunk``,
+    ``cat``, ``stack``, ``reshape``, ``transpose``). What mixes the samples of a batch, decides
     by a value, sorts, or draws random numbers is run as a plain loop.
 
     Args:
@@ -154,11 +155,8 @@ def _scan(
     if name == "reference":
         return reference.scan(step, given.inputs, state, given.params)
     if isinstance(given.traced, TracedTensorStep):
-        from remanence.ops.scan.tensors.tensor_loop import (
-            TensorLoop,  # imported when used, since it loads a compiler
-        )
-
-        results = record(TensorLoop(given.traced, every), (*state, *given.inputs, *given.params))
+        loop = TensorLoop(tensor_backend.load(name), given.traced, every)
+        results = record(loop, (*state, *given.inputs, *given.params))
     else:
         assert given.traced is not None
         if backend == "auto" and name == "gpu" and every is None and is_fastest(given.traced, like):
@@ -185,7 +183,7 @@ class _ScanArguments:
         if why is not None or self.traced is None:
             return why
         if isinstance(self.traced, TracedTensorStep):
-            why = launch.refuses(self.like)
+            why = tensor_backend.load(name).refuses(self.traced, self.like)
         else:
             why = load(name).refuses(self.traced, self.like)
         if why is None and torch.is_grad_enabled():
@@ -196,11 +194,14 @@ class _ScanArguments:
     def trace(self, name: str) -> str | None:
         """Trace the step for a backend; return why it cannot be traced, or None."""
         why = self._trace_lanes()
-        if why is None or name != "cpu":
+        if why is None or name not in tensor_backend.MODULES:
             return why
         shapes = _inner_shapes(self.state, 1), _inner_shapes(self.inputs, 2), _inner_shapes(self.params, 0)
+        dtype = self.like.dtype
+        if name == "gpu":  # it computes in float32 at least
+            dtype = torch.promote_types(dtype, torch.float32)
         try:
-            self.traced = trace_tensor_step(self.step, shapes, self.like.dtype)
+            self.traced = trace_tensor_step(self.step, shapes, dtype)
         except UntraceableError as error:
             return str(error)
         return None
@@ -215,7 +216,7 @@ class _ScanArguments:
             and all(p.shape == (channels,) for p in self.params)
         )
         if not is_lanes:
-            return "its tensors are not all [batch, channels]: there are kernels for CPUs only"
+            return "its tensors are not all [batch, channels]"
         counts = len(self.state), len(self.inputs), len(self.params)
         try:
             self.traced = trace_step(self.step, counts, self.like)
@@ -267,9 +268,7 @@ def scan_source(
     if why is not None or given.traced is None:
         raise UserError(f"this step cannot be fused: {why}")
     if isinstance(given.traced, TracedTensorStep):
-        from remanence.ops.scan.tensors import cpu as tensors_cpu
-
-        return tensors_cpu.source(given.traced)
+        return tensor_backend.load(backend).source(given.traced)
     return load(backend).source(given.traced, [True] * sum(counts))
 
 

@@ -2,7 +2,7 @@
 
 import math
 import textwrap
-from collections.abc import Sequence
+from collections.abc import Callable, Sequence
 
 import torch
 
@@ -22,24 +22,40 @@ def list_placeholders(graph: Graph, *kinds: str) -> list[str]:
 
 def write_step_function(name: str, graph: Graph, real: str) -> str:
     """Write the function ``name(*placeholders, LANES)``, which returns the results as a tuple of blocks."""
-    names: list[str] = []
-    lines = []
-    for position, node in enumerate(graph.nodes):
-        if node.op in PLACEHOLDERS:
-            names.append(f"{node.op}{node.value}")
-        else:
-            names.append(f"v{position}")
-            lines.append(f"v{position} = {_write_expression(node, names, real)}")
-    lines.append(f"return {write_tuple([names[output] for output in graph.outputs])}")
+    lines, results = write_assignments(graph, lambda node: f"{node.op}{node.value}", real)
+    lines.append(f"return {write_tuple(results)}")
     head = write_call(f"def {name}", [*list_placeholders(graph), "LANES: tl.constexpr"])
     return f"@triton.jit\n{head}:\n" + textwrap.indent("\n".join(lines), "    ")
 
 
-def _write_expression(node: Node, names: Sequence[str], real: str) -> str:
+def write_assignments(
+    graph: Graph, placeholder: Callable[[Node], str], real: str, *, letter: str = "v", block: str = "LANES"
+) -> tuple[list[str], list[str]]:
+    """Write the operations of a graph as assignments; also return the names of the results.
+
+    Args:
+        graph: what to compute.
+        placeholder: returns the name of a placeholder.
+        real: the type of the arithmetic.
+        letter: with which the names of variables begin.
+        block: the shape of constants.
+    """
+    names: list[str] = []
+    lines = []
+    for position, node in enumerate(graph.nodes):
+        if node.op in PLACEHOLDERS:
+            names.append(placeholder(node))
+        else:
+            names.append(f"{letter}{position}")
+            lines.append(f"{letter}{position} = {_write_expression(node, names, real, block)}")
+    return lines, [names[output] for output in graph.outputs]
+
+
+def _write_expression(node: Node, names: Sequence[str], real: str, block: str) -> str:
     if node.op == "constant":
         # A block of its type, since Triton treats a bare number as float32 in a few places.
         value = repr(node.value) if math.isfinite(node.value) else f'float("{node.value}")'
-        return f"tl.full([LANES], {value}, {'tl.int1' if node.kind == 'boolean' else real})"
+        return f"tl.full([{block}], {value}, {'tl.int1' if node.kind == 'boolean' else real})"
     return OPERATIONS[node.op].triton.format(*(names[argument] for argument in node.arguments), real=real)
 
 

@@ -74,7 +74,7 @@ LAYOUT = {
     "permute_numbers": lambda x, y, k, new: rows(x)[:, torch.arange(rows(x).shape[1]).flip(0)],
     "take_twice": lambda x, y, k, new: rows(x)[:, torch.arange(2 * k).view(2, k) % rows(x).shape[1]],
     "take_rows": lambda x, y, k, new: (
-        matrix(x).transpose(1, 2).index_select(2, torch.tensor([0, matrix(x).shape[1] - 1]))
+        matrix(x).transpose(1, 2).index_select(2, torch.tensor([0, matrix(x).shape[1] - 1], device=x.device))
     ),
     "take_some": lambda x, y, k, new: rows(x)[:, torch.arange(rows(x).shape[1]) % (k + 1) == 0],
     "like_zeros": lambda x, y, k, new: torch.cat([torch.zeros_like(rows(x)), rows(x)], -1),
@@ -133,7 +133,7 @@ class TensorProblem:
         generator = torch.Generator().manual_seed(self.seed)
 
         def draw(*shape, scale=1.0):
-            return (scale * torch.randn(*shape, generator=generator, dtype=torch.float64)).to(self.dtype)
+            return (scale * torch.randn(*shape, generator=generator, dtype=torch.float64)).to(self.device, self.dtype)
 
         inputs = [draw(self.batch, self.time, *shape) for shape in self.inputs]
         state = [draw(self.batch, *shape) for shape in self.states]
@@ -141,7 +141,7 @@ class TensorProblem:
 
         def remember(*shape):
             shapes.append(shape)
-            return torch.zeros(shape, dtype=self.dtype)
+            return torch.zeros(shape, dtype=self.dtype, device=self.device)
 
         self._run(tuple(state), tuple(x[:, 0] for x in inputs), remember)
         params = [draw(*shape, scale=max(shape[0], 1) ** -0.5) for shape in shapes]

@@ -1,4 +1,4 @@
-"""Runs the kernels of steps on tensors on CPUs: tables of addresses, and gradients of tensors that samples share."""
+"""Runs the kernels of steps on tensors on CPUs: tables of addresses."""
 
 import functools
 from array import array
@@ -7,16 +7,20 @@ from collections.abc import Iterable, Sequence
 import torch
 from torch import Tensor
 
-from remanence._kernels import threads
+from remanence._kernels import launch, threads
 from remanence._kernels.buffers import allocate
 from remanence.ops.scan.layout import Tensors
-from remanence.ops.scan.tensors.kernels import CompiledStep, choose_block_width, compile_both
+from remanence.ops.scan.tensors.kernels import CompiledStep, choose_block_width, compile_both, compile_forward
+from remanence.ops.scan.tensors.passes import BackwardPass
 from remanence.ops.scan.tensors.tensor_graph import size_of
-from remanence.ops.scan.tensors.tensor_trace import Total, TracedTensorStep
+from remanence.ops.scan.tensors.tensor_trace import TracedTensorStep
+from remanence.ops.scan.tensors.totals import Totals
 from remanence.ops.scan.tensors.writer import Constant, Pack, Table
 
-CHUNK = 2**26
-"""The most bytes for the factors of gradients of matrices; longer sequences are processed in parts."""
+
+def refuses(traced: TracedTensorStep, like: Tensor) -> str | None:
+    """Return why no kernel can run this step on tensors like this one, or None."""
+    return launch.refuses(like)
 
 
 def source(traced: TracedTensorStep) -> str:
@@ -110,13 +114,15 @@ def _pack(free: Tensor, pack: Pack) -> Tensor:
 
 
 def forward(
-    compiled: CompiledStep, inputs: Tensors, state: Tensors, free: Sequence[Tensor]
-) -> tuple[Tensors, Tensor | None]:
-    """Compute the states after every step, and the nodes saved for the backward pass."""
+    traced: TracedTensorStep, inputs: Tensors, state: Tensors, free: Sequence[Tensor], *, save: bool
+) -> tuple[Tensors, Tensors]:
+    """Compute the states after every step, and what is saved for the backward pass."""
     like = inputs[0]
     batch, time = like.shape[:2]
+    lanes = choose_block_width(like.dtype, batch, torch.get_num_threads())
+    compiled = compile_both(traced, lanes)[0] if save else compile_forward(traced, lanes)
     tables = Tables(compiled, batch, time, like.dtype, free)
-    graph, places, lanes = compiled.graph, compiled.source.places, compiled.lanes
+    graph, places = compiled.of.graph, compiled.source.places
     for i, node in enumerate(graph.nodes):
         count = size_of(graph.shapes[i])
         if node.op == "state":
@@ -131,63 +137,50 @@ def forward(
     if compiled.source.saved_size:
         tables.saved = allocate(tables.units, time, compiled.source.saved_size, lanes, dtype=like.dtype)
     tables.run()
-    return tuple(results), tables.saved
+    return tuple(results), () if tables.saved is None else (tables.saved,)
 
 
 def backward(
-    compiled: CompiledStep,
+    traced: TracedTensorStep,
     inputs: Tensors,
     state: Tensors,
     free: Sequence[Tensor],
     states: Tensors,
-    saved: Tensor | None,
+    saved: Tensors,
     grad_states: Sequence[Tensor | None],
     grad_final: Sequence[Tensor | None],
 ) -> tuple[Tensors, Tensors, list[Tensor]]:
     """Compute the gradients of states and inputs, and the totals."""
     like = inputs[0]
     batch, time = like.shape[:2]
-    graph, source = compiled.graph, compiled.source
+    # The number of threads may have changed; the saved tensor has the number of samples in a block.
+    lanes = saved[0].shape[-1] if saved else choose_block_width(like.dtype, batch, torch.get_num_threads())
+    compiled = compile_both(traced, lanes)[1]
+    assert isinstance(compiled.of, BackwardPass)
     of_inputs = tuple(allocate(*x.shape, dtype=like.dtype) for x in inputs)
-    carried: Sequence[Tensor | None] = grad_final
-    pairs = [t for t in compiled.totals if t.right is not None]
-    widths = sum(size_of(graph.shapes[x]) for t in pairs for x in (t.left, t.right) if x is not None)
-    chunk = time if not pairs else max(1, min(time, CHUNK // max(1, batch * widths * like.itemsize)))
-    units = -(-batch // compiled.lanes)
-    parts = max(1, min(torch.get_num_threads(), units))
-    sums = torch.zeros(parts, max(source.sums_size, 1) * compiled.lanes, dtype=like.dtype)
-    products: dict[int, Tensor] = {}
-    for start in reversed(range(0, time, chunk)):
-        span = slice(start, min(start + chunk, time))
+    parts = max(1, min(torch.get_num_threads(), -(-batch // lanes)))
+    sums = torch.zeros(parts, max(compiled.source.sums_size, 1) * lanes, dtype=like.dtype)
+
+    def run(span: slice, carried: Sequence[Tensor | None]) -> tuple[Tensors, dict[int, Tensor]]:
         length = span.stop - span.start
         tables = Tables(compiled, batch, length, like.dtype, free)
         tables.sums = sums
-        if saved is not None:
-            tables.saved = saved if length == time else saved[:, span].contiguous()
+        if saved:
+            tables.saved = saved[0] if length == time else saved[0][:, span].contiguous()
         _add_primals(tables, inputs, state, states, span)
         new = tuple(torch.empty_like(s, memory_format=torch.contiguous_format) for s in state)
         _add_gradients(tables, grad_states, carried, of_inputs, new, span)
-        factors = _add_factors(tables, pairs, batch, length, like.dtype)
+        factors = _add_factors(tables, compiled.of, batch, length, like.dtype)
         tables.run()
-        carried = new
-        for number, total in enumerate(compiled.totals):
-            if total.right is not None:
-                product = _sum_products(factors[total.left], factors[total.right])
-                products[number] = product if number not in products else products[number] + product
-    totals = []
-    flat = sums.view(parts, -1, compiled.lanes).sum((0, 2))
-    for number, total in enumerate(compiled.totals):
-        if total.right is not None:
-            totals.append(products[number])
-        else:
-            shape = graph.shapes[total.left]
-            place = source.sums[total.left]
-            totals.append(flat[place : place + size_of(shape)].view(shape))
-    return tuple(carried), of_inputs, totals  # type: ignore[return-value]
+        return new, factors
+
+    totals = Totals(compiled.of)
+    of_state = totals.run(batch, time, like.dtype, grad_final, run)
+    return of_state, of_inputs, totals.collect(sums.view(parts, -1, lanes).sum((0, 2)), compiled.source.sums)
 
 
 def _add_primals(tables: Tables, inputs: Tensors, state: Tensors, states: Tensors, span: slice) -> None:
-    graph, places = tables.compiled.graph, tables.compiled.source.places
+    graph, places = tables.compiled.of.graph, tables.compiled.source.places
     for i, node in enumerate(graph.nodes):
         count, which = size_of(graph.shapes[i]), int(node.value) if node.op in ("state", "input") else 0
         if node.op == "input":
@@ -207,7 +200,7 @@ def _add_gradients(
     new: Tensors,
     span: slice,
 ) -> None:
-    graph, places = tables.compiled.graph, tables.compiled.source.places
+    graph, places = tables.compiled.of.graph, tables.compiled.source.places
     for i, node in enumerate(graph.nodes):
         if node.op == "cotangent":
             grad = grad_states[int(node.value)]
@@ -222,24 +215,11 @@ def _add_gradients(
         tables.add("stores", grad[:, span], places[node], size_of(graph.shapes[node]), over_time=True)
 
 
-def _add_factors(
-    tables: Tables, pairs: Sequence[Total], batch: int, time: int, dtype: torch.dtype
-) -> dict[int, Tensor]:
-    graph, places = tables.compiled.graph, tables.compiled.source.places
+def _add_factors(tables: Tables, back: BackwardPass, batch: int, time: int, dtype: torch.dtype) -> dict[int, Tensor]:
+    graph, places = back.graph, tables.compiled.source.places
     factors: dict[int, Tensor] = {}
-    for total in pairs:
-        for node in (total.left, total.right):
-            if node is not None and node not in factors:
-                shape = graph.shapes[node]
-                factors[node] = allocate(batch, time, *shape, dtype=dtype)
-                tables.add("stores", factors[node], places[node], size_of(shape), over_time=True)
+    for node in back.factors:
+        shape = graph.shapes[node]
+        factors[node] = allocate(batch, time, *shape, dtype=dtype)
+        tables.add("stores", factors[node], places[node], size_of(shape), over_time=True)
     return factors
-
-
-def _sum_products(left: Tensor, right: Tensor) -> Tensor:
-    """Sum left x right over batch and time, and over what a sample has in the dimension of the batch."""
-    left, right = left.flatten(0, 1), right.flatten(0, 1)
-    if left.ndim == 3:
-        a = left[:, :, 0].t() if left.shape[2] == 1 else left.permute(1, 0, 2).flatten(1)
-        return a @ right.flatten(0, 1)
-    return left.permute(1, 2, 0, 3).flatten(2) @ right.permute(1, 0, 2, 3).flatten(1, 2)

@@ -11,6 +11,7 @@ from dataclasses import dataclass
 
 from remanence._kernels.interleave import write_transpose
 from remanence._kernels.kernel_source import HEAD, KernelSource
+from remanence.ops.scan.tensors.passes import BackwardPass, ForwardPass
 from remanence.ops.scan.tensors.planner import Planner
 from remanence.ops.scan.tensors.tensor_graph import Shape, TensorGraph, size_of
 from remanence.ops.scan.tensors.writer import Constant, Writer, allocate_places, indent_lines, place_in_sequence
@@ -106,11 +107,11 @@ def _write_copy(source: str, target: str, count: int) -> list[str]:
     ]
 
 
-def forward(graph: TensorGraph, states: int, frees: int, saved: Sequence[int], lanes: int, block: int) -> TensorSource:
-    """Write the kernel for the states after every step; ``saved`` are nodes to save for the backward pass."""
-    new = graph.outputs[:states]
+def forward(there: ForwardPass, lanes: int, block: int) -> TensorSource:
+    """Write the kernel of a forward pass."""
+    graph, new, saved = there.graph, there.new, there.saved
     plan = Planner(graph, (*new, *saved)).make()
-    writer = Writer(graph, plan, frees, block, saved)
+    writer = Writer(graph, plan, there.frees, block, saved)
     given = [i for i, node in enumerate(graph.nodes) if node.op in ("state", "input")]
     writer.places, size = allocate_places(plan, graph, [*given, *new, *saved], lanes)
     places = writer.places
@@ -157,23 +158,12 @@ def _write_state_update(
     return [*lines, *late], size
 
 
-def backward(
-    graph: TensorGraph,
-    states: int,
-    frees: int,
-    saved: Sequence[int],
-    sums: Sequence[int],
-    operands: Sequence[int],
-    lanes: int,
-    block: int,
-) -> TensorSource:
-    """Write the kernel for the gradients of the states before each step and of its inputs.
-
-    ``sums`` are nodes that are added up over all steps, ``operands`` are factors of products that are.
-    """
+def backward(back: BackwardPass, lanes: int, block: int) -> TensorSource:
+    """Write the kernel of a backward pass."""
+    graph, states, saved, sums, operands = back.graph, back.states, back.saved, back.sums, back.factors
     results = graph.outputs
     plan = Planner(graph, {*results, *sums, *operands}).make()
-    writer = Writer(graph, plan, frees, block, saved)
+    writer = Writer(graph, plan, back.frees, block, saved)
     given = [i for i, node in enumerate(graph.nodes) if node.op in ("state", "input", "cotangent")]
     writer.places, size = allocate_places(plan, graph, [*given, *results, *sums, *operands], lanes)
     places = writer.places

@@ -8,8 +8,8 @@ from remanence._kernels import kernel
 from remanence._kernels.launch import BITS
 from remanence.ops.scan.tensors import cpu_source
 from remanence.ops.scan.tensors.cpu_source import TensorSource
-from remanence.ops.scan.tensors.tensor_graph import TensorGraph, extract_graph, find_needed
-from remanence.ops.scan.tensors.tensor_trace import Total, TracedTensorStep
+from remanence.ops.scan.tensors.passes import BackwardPass, ForwardPass, make_both, make_forward
+from remanence.ops.scan.tensors.tensor_trace import TracedTensorStep
 
 
 @dataclass(frozen=True)
@@ -18,17 +18,15 @@ class CompiledStep:
 
     Attributes:
         source: its source.
-        graph: the graph that it computes.
+        of: the pass that it computes.
         kernel: machine code.
         lanes: number of samples in a block.
-        totals: the totals that it adds up, with nodes of its graph.
     """
 
     source: TensorSource
-    graph: TensorGraph
+    of: ForwardPass | BackwardPass
     kernel: kernel.Kernel
     lanes: int
-    totals: tuple[Total, ...] = ()
 
 
 def choose_block_width(dtype: torch.dtype, batch: int, threads: int) -> int:
@@ -48,8 +46,7 @@ def compile_forward(traced: TracedTensorStep, lanes: int) -> CompiledStep:
     """Compile the forward kernel for a call without a backward pass."""
     key = ("forward", lanes)
     if key not in traced.kernels:
-        graph, frees = traced.forward.graph, len(traced.forward.free)
-        traced.kernels[key] = _compile(_forward_source(graph, frees, (), traced, lanes), graph, traced, lanes)
+        traced.kernels[key] = _compile_forward(make_forward(traced), traced, lanes)
     return traced.kernels[key]
 
 
@@ -57,55 +54,18 @@ def compile_both(traced: TracedTensorStep, lanes: int) -> tuple[CompiledStep, Co
     """Compile the forward kernel that saves nodes for the backward pass, and the backward kernel."""
     key = ("both", lanes)
     if key not in traced.kernels:
-        traced.kernels[key] = _build_both(traced, lanes)
+        there, back = make_both(traced)
+        source = cpu_source.backward(back, lanes, choose_product_block(traced.dtype, lanes))
+        traced.kernels[key] = _compile_forward(there, traced, lanes), _compile(source, back, traced, lanes)
     return traced.kernels[key]
 
 
-def _build_both(traced: TracedTensorStep, lanes: int) -> tuple[CompiledStep, CompiledStep]:
-    recorded = traced.backward
-    states, inputs = traced.counts[0], traced.counts[1]
-    graph = recorded.graph
-    new, rest = graph.outputs[:states], graph.outputs[states:]
-    kept = _choose_saved(graph, rest)
-    there = extract_graph(graph, (*new, *kept))
-    back = extract_graph(graph, rest, dict(zip(kept, range(len(kept)), strict=True)))
-    frees = len(recorded.free)
-    saved_there = there.outputs[states:]
-    forward = _forward_source(there, frees, saved_there, traced, lanes)
-    places = iter(back.outputs[states + inputs :])
-    totals = tuple(Total(next(places), None if t.right is None else next(places)) for t in recorded.totals)
-    sums = tuple(dict.fromkeys(t.left for t in totals if t.right is None))
-    operands = tuple(dict.fromkeys(x for t in totals if t.right is not None for x in (t.left, t.right)))
-    numbered = {int(node.value): i for i, node in enumerate(back.nodes) if node.op == "saved"}
-    saved_back = [numbered[number] for number in sorted(numbered)]
-    results = TensorGraph(back.nodes, back.shapes, back.outputs[: states + inputs])
-    block = choose_product_block(traced.dtype, lanes)
-    source = cpu_source.backward(results, states, frees, saved_back, sums, operands, lanes, block)
-    return _compile(forward, there, traced, lanes), _compile(source, results, traced, lanes, totals)
-
-
-def _forward_source(
-    graph: TensorGraph, frees: int, saved: tuple[int, ...], traced: TracedTensorStep, lanes: int
-) -> TensorSource:
-    return cpu_source.forward(graph, traced.counts[0], frees, saved, lanes, choose_product_block(traced.dtype, lanes))
+def _compile_forward(there: ForwardPass, traced: TracedTensorStep, lanes: int) -> CompiledStep:
+    source = cpu_source.forward(there, lanes, choose_product_block(traced.dtype, lanes))
+    return _compile(source, there, traced, lanes)
 
 
 def _compile(
-    source: TensorSource, graph: TensorGraph, traced: TracedTensorStep, lanes: int, totals: tuple[Total, ...] = ()
+    source: TensorSource, of: ForwardPass | BackwardPass, traced: TracedTensorStep, lanes: int
 ) -> CompiledStep:
-    return CompiledStep(source, graph, kernel.build(source, BITS[traced.dtype], lanes), lanes, totals)
-
-
-def _choose_saved(graph: TensorGraph, results: tuple[int, ...]) -> tuple[int, ...]:
-    """Return the matrix products of the forward pass that the backward pass needs."""
-    behind = _find_behind_cotangents(graph)
-    needed = find_needed(graph, results, lambda i: i not in behind and graph.nodes[i].op == "contract")
-    return tuple(i for i in sorted(needed) if i not in behind and graph.nodes[i].op == "contract")
-
-
-def _find_behind_cotangents(graph: TensorGraph) -> set[int]:
-    found: set[int] = set()
-    for i, node in enumerate(graph.nodes):
-        if node.op == "cotangent" or any(a in found for a in node.arguments):
-            found.add(i)
-    return found
+    return CompiledStep(source, of, kernel.build(source, BITS[traced.dtype], lanes), lanes)

@@ -108,6 +108,13 @@ class Plan:
     first: dict[int, int] = field(default_factory=dict)
     last: dict[int, int] = field(default_factory=dict)
 
+    def find_lifetimes(self) -> None:
+        """Find the first and the last part that touches each node."""
+        for number, part in enumerate(self.parts):
+            for node in _find_touched(part):
+                self.first.setdefault(node, number)
+                self.last[node] = number
+
 
 GIVEN = (*BATCHED, "free")
 
@@ -150,7 +157,7 @@ class Planner:
             self._emit_group(group)
             done |= set(group)
             pending = [i for i in pending if i not in done]
-        self._find_lifetimes()
+        self.plan.find_lifetimes()
         return self.plan
 
     def _count_users(self) -> dict[int, list[int]]:
@@ -342,12 +349,6 @@ class Planner:
                 sizes,
             )
         )
-
-    def _find_lifetimes(self) -> None:
-        for number, part in enumerate(self.plan.parts):
-            for node in _find_touched(part):
-                self.plan.first.setdefault(node, number)
-                self.plan.last[node] = number
 
 
 def _find_touched(part: Loop | Product | Move) -> tuple[int, ...]:

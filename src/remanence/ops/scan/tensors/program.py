@@ -36,9 +36,9 @@ class Program:
 
     calls: list[Call] = field(default_factory=list)
 
-    def run(self, params: Sequence[Tensor]) -> "Values":
-        """Compute every result."""
-        values = Values(params)
+    def run(self, params: Sequence[Tensor], device: torch.device) -> "Values":
+        """Compute every result, on this device."""
+        values = Values(params, device)
         self.run_on(values)
         return values
 
@@ -46,6 +46,8 @@ class Program:
         """Add every result to the values."""
         for call in self.calls:
             kwargs = {name: _fill(value, values) for name, value in call.kwargs.items()}
+            if kwargs.get("device") is not None:  # that of the trace
+                kwargs["device"] = values.device
             results = call.function(*_fill(call.args, values), **kwargs)
             for output, result in enumerate(results if isinstance(results, tuple | list) else (results,)):
                 values.put(Ref("call", call.index, output), result)
@@ -67,7 +69,8 @@ def _is_ref(value: Any) -> bool:
 class Values:
     """The tensors of a running program."""
 
-    def __init__(self, params: Sequence[Tensor]):
+    def __init__(self, params: Sequence[Tensor], device: torch.device):
+        self.device = device
         self._found: dict[Ref, Any] = {Ref("param", i): p for i, p in enumerate(params)}
 
     def put_total(self, index: int, total: Tensor) -> None:
@@ -79,8 +82,8 @@ class Values:
         return self._found[ref]
 
     def put(self, ref: Ref, value: Any) -> None:
-        """Store a result."""
-        self._found[ref] = value
+        """Store a result, on the device of the others."""
+        self._found[ref] = value.to(self.device) if isinstance(value, Tensor) else value
 
 
 def find_needed_calls(calls: Sequence[Call], wanted: Sequence[Ref]) -> list[Call]:

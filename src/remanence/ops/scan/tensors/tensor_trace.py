@@ -149,6 +149,7 @@ class _Recorder(TorchDispatchMode):
         self._dtype, self._batch = dtype, batch
         self._values: dict[int, tuple[Tensor, _Value]] = {}
         self._refused: dict[int, tuple[Tensor, str]] = {}
+        self._brought: dict[int, tuple[Tensor, Tensor]] = {}
         self._given: set[int] = set()
         self._free: list[Ref] = []
         self._totals: list[Total] = []
@@ -185,7 +186,7 @@ class _Recorder(TorchDispatchMode):
         return StepRecord(graph, free, totals, program, Program(after), tuple(rest))
 
     def __torch_dispatch__(self, func: Any, types: Any, args: Any = (), kwargs: Any = None) -> Any:
-        kwargs = kwargs or {}
+        args, kwargs = pytree.tree_map_only(Tensor, self._bring, (args, kwargs or {}))
         name = func.overloadpacket.__name__
         if torch.Tag.nondeterministic_seeded in func.tags:
             raise UntraceableError(f"{name}: a random number")
@@ -204,6 +205,14 @@ class _Recorder(TorchDispatchMode):
             for output in outputs:  # an error only if it is used: x[0].numel() is allowed
                 self._refused[id(output)] = (output, f"{name}: {error}")
         return result
+
+    def _bring(self, tensor: Tensor) -> Tensor:
+        """Return a tensor that a step closes over on the CPU, where steps are traced."""
+        if tensor.device.type == "cpu":
+            return tensor
+        if id(tensor) not in self._brought:
+            self._brought[id(tensor)] = tensor, tensor.detach().cpu()
+        return self._brought[id(tensor)][1]
 
     def _record_operation(self, name: str, func: Any, args: Any, kwargs: Any, outputs: list[Tensor]) -> None:
         operands = [x for x in pytree.tree_leaves((args, kwargs)) if isinstance(x, Tensor)]
@@ -275,7 +284,8 @@ class _Recorder(TorchDispatchMode):
         if copies and args and isinstance(args[0], Tensor) and isinstance(self._find_value(args[0]), int):
             # new_zeros and the like take dtype and device from a tensor that may have a batch.
             size, number = tuple(outputs[0].shape), find_constant(outputs[0])
-            func, args, kwargs = torch.full, (size, number), {"dtype": outputs[0].dtype}
+            kwargs = {"dtype": outputs[0].dtype, "device": outputs[0].device}
+            func, args = torch.full, (size, number)
         given: Any = pytree.tree_map_only(Tensor, self._find_value, (args, kwargs))
         index, self._calls = self._calls, self._calls + 1
         leaves = [x for x in pytree.tree_leaves(given, is_leaf=_is_ref) if isinstance(x, Ref)]
@@ -410,13 +420,14 @@ class _Recorder(TorchDispatchMode):
                 raise UntraceableError("a tensor from outside that requires a gradient: pass it in params or inputs")
             number = find_constant(tensor)
             if number is None and not tensor.is_floating_point() and not tensor.is_complex():
-                self._record_call(_Constant(tensor.clone()), (), {}, [tensor])
+                self._record_call(_Constant(tensor.clone()), (), {"device": tensor.device}, [tensor])
                 return self._values[id(tensor)][1]
             if number is None:
                 raise UntraceableError(
                     "a tensor from outside: a constant that is not one number: pass it in params or inputs"
                 )
-            self._record_call(torch.full, (tuple(tensor.shape), number), {"dtype": tensor.dtype}, [tensor])
+            kwargs = {"dtype": tensor.dtype, "device": tensor.device}
+            self._record_call(torch.full, (tuple(tensor.shape), number), kwargs, [tensor])
         return self._values[id(tensor)][1]
 
     def _find_node(self, tensor: Tensor) -> int:
@@ -465,9 +476,12 @@ class _Constant:
 
     def __init__(self, value: Tensor):
         self.value = value
+        self._on: dict[torch.device, Tensor] = {}
 
-    def __call__(self) -> Tensor:
-        return self.value
+    def __call__(self, *, device: torch.device) -> Tensor:
+        if device not in self._on:
+            self._on[device] = self.value.to(device)
+        return self._on[device]
 
     def __repr__(self) -> str:
         return f"find_constant({self.value.tolist()})"

@@ -86,8 +86,8 @@ class Writer:
         accesses = [*loop.loads, *loop.stores]
         kept = [d for d in range(len(loop.shape)) if d not in loop.reduced and loop.shape[d] != 1]
         inner = [d for d in loop.reduced if loop.shape[d] != 1]
-        outer_dims = _merge_loops(loop.shape, kept, accesses)
-        inner_dims = _merge_loops(loop.shape, inner, accesses)
+        outer_dims = merge_loops(loop.shape, kept, accesses)
+        inner_dims = merge_loops(loop.shape, inner, accesses)
         dims = [*outer_dims, *inner_dims]
         loads: dict[int, list[str]] = {level: [] for level in range(len(dims) + 1)}
         for number, access in enumerate(loop.loads):
@@ -256,8 +256,14 @@ Dim = tuple[int, dict[Access, int]]
 """A loop: how often, and how far each access goes each time."""
 
 
-def _merge_loops(shape: Shape, dims: Sequence[int], accesses: Sequence[Access]) -> list[Dim]:
-    """Return loops over these dimensions; neighbouring ones are merged if every access allows it."""
+def merge_loops(shape: Shape, dims: Sequence[int], accesses: Sequence[Access]) -> list[Dim]:
+    """Return loops over these dimensions; neighbouring ones are merged if every access allows it.
+
+    Args:
+        shape: of all dimensions.
+        dims: those of the loops.
+        accesses: what is read and written.
+    """
     loops: list[Dim] = []
     for d in dims:
         strides = {access: access.strides[d] for access in accesses if len(access.strides) > d}
