@@ -23,6 +23,8 @@ def is_compiled(x: Tensor, *others: Tensor, shortest: int = 1) -> bool:
         shortest: the fewest time steps for which a scan was measured to be faster than PyTorch on a CPU. On GPUs a
             scan replaces a loop of many kernels a step: one of two steps on.
     """
+    if torch.compiler.is_exporting():
+        return False  # before the length is looked at, which would then be that of the example
     if x.device.type == "cuda":
         runs = x.shape[1] > 1 and triton_support.refuses(x, DTYPES) is None
     else:
@@ -41,7 +43,7 @@ def is_faster(x: Tensor, *others: Tensor, shortest: int) -> bool:
     if x.device.type != "cpu" or x.dtype not in (torch.float32, torch.float64) or autocast.is_enabled(x.device):
         return False
     if torch.compiler.is_exporting():
-        return False  # before the length is looked at, which would then be that of the example
+        return False
     return x.shape[1] >= shortest and addressing.refuses((x, *others)) is None
 
 

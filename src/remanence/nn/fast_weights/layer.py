@@ -51,8 +51,8 @@ class FastWeights(Memory):
 
     A is read before the new h is written to it. A need not be formed: ``A_t h = η Σ_τ λ^{t-τ} h_τ (h_τ · h)`` is
     attention to past hidden states, which is cheaper for short sequences. Both forms are exact. On CPUs, a kernel
-    carries A through time (``benchmarks/fast_weights.py``) and keeps at most √time copies of A for the backward pass; on
-    GPUs, a scan does and keeps all of them.
+    carries A through time (``benchmarks/fast_weights.py``) and keeps at most √time copies of A for the backward pass;
+    on GPUs, a scan does and keeps all of them.
 
     Args:
         input_size: number of input channels.
