@@ -1,6 +1,7 @@
 """What every test and doctest starts from."""
 
 import gc
+import importlib.util
 import os
 import shutil
 import tempfile
@@ -24,7 +25,8 @@ def find_checked_modules() -> list[str]:
     return [".".join(path.relative_to(SRC).with_suffix("").parts) for path in (*top, *shaped)]
 
 
-jaxtyping.install_import_hook([*find_checked_modules(), "studies"], "beartype.beartype")
+if importlib.util.find_spec("beartype") is not None:  # a machine with a GPU may lack it
+    jaxtyping.install_import_hook([*find_checked_modules(), "studies"], "beartype.beartype")
 
 # One thread a worker, so that two workers on two cores do not fight.
 torch.set_num_threads(1)
@@ -34,6 +36,7 @@ gc.set_threshold(70_000, 20, 20)
 
 def pytest_configure(config):
     config.addinivalue_line("markers", "unchecked: without jaxtyping's checks, which would speak before our own errors")
+    config.addinivalue_line("markers", "cuda(devices=1): needs Triton and so many CUDA GPUs; only these: -m cuda")
     config.addinivalue_line("markers", "slow: its cases take some ten seconds; leave them out with -m 'not slow'")
     # Child processes import what one of them has compiled.
     os.environ.pop("PYTHONDONTWRITEBYTECODE", None)
@@ -45,6 +48,14 @@ def pytest_unconfigure(config):
     if hasattr(config, "kernels"):
         del os.environ["REMANENCE_CACHE_DIR"]
         shutil.rmtree(config.kernels, ignore_errors=True)
+
+
+@pytest.hookimpl(tryfirst=True)
+def pytest_runtest_setup(item):
+    """Skip what needs a GPU where there is none."""
+    needed = max((mark.kwargs.get("devices", 1) for mark in item.iter_markers("cuda")), default=0)
+    if needed and (importlib.util.find_spec("triton") is None or torch.cuda.device_count() < needed):
+        pytest.skip(f"needs Triton and {needed} CUDA GPU{'s' if needed > 1 else ''}")
 
 
 _CRASHED: set[str] = set()

@@ -9,10 +9,8 @@ from remanence.models.block import Block
 from remanence.models.mixer import MemoryMixer
 from remanence.nn import attention
 
-CUDA = pytest.param("cuda", marks=pytest.mark.skipif(not torch.cuda.is_available(), reason="needs a GPU"))
 
-
-@pytest.mark.parametrize("device", ["cpu", CUDA])
+@pytest.mark.parametrize("device", ["cpu", pytest.param("cuda", marks=pytest.mark.cuda)])
 @pytest.mark.parametrize("mixer", [*nn.layers, *attention.methods])
 def test_gradients_in_bfloat16_are_those_of_float32(mixer, device):
     torch.manual_seed(0)

@@ -37,7 +37,7 @@ def test_nobody_else_calls_it():
     assert users == ["fused.py"]
 
 
-@pytest.mark.skipif(not torch.cuda.is_available(), reason="needs a GPU")
+@pytest.mark.cuda
 @pytest.mark.parametrize("length", [64, 192, 1856])
 @pytest.mark.parametrize("method", METHODS)
 def test_gradients_with_a_mask_and_large_logits_are_finite(method, length):

@@ -17,11 +17,10 @@ from remanence.ops.ltc import gpu
 
 HAS_TRITON = importlib.util.find_spec("triton") is not None
 needs_triton = pytest.mark.skipif(not HAS_TRITON, reason="triton is not installed")
-needs_gpu = pytest.mark.skipif(not (HAS_TRITON and torch.cuda.is_available()), reason="no CUDA GPU here")
 SHAPES = [(1, 1, 1, 1.0, 1), (5, 3, 3, 0.5, 2), (18, 5, 1, 0.3, 2), (4, 20, 2, 1.0, 1)]
 
 
-@pytest.fixture(params=[pytest.param("interpreter", marks=needs_triton), pytest.param("cuda", marks=needs_gpu)])
+@pytest.fixture(params=[pytest.param("interpreter", marks=needs_triton), pytest.param("cuda", marks=pytest.mark.cuda)])
 def device(request, monkeypatch):
     if request.param == "cuda":
         return "cuda"
@@ -131,7 +130,7 @@ def test_compiles_for_gpus_that_are_not_here(tmp_path, numbers, capability):
     subprocess.run(command, check=True, env=environment)
 
 
-@needs_gpu
+@pytest.mark.cuda
 def test_a_layer_on_a_gpu_equals_the_one_on_the_cpu():
     layer, x = nn.LTC(4, 20), torch.randn(3, 10, 4)
     expected = layer(x)[0]

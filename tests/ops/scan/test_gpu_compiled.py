@@ -13,7 +13,6 @@ from remanence.ops.scan.trace import TracedStep
 
 HAS_TRITON = importlib.util.find_spec("triton") is not None
 needs_triton = pytest.mark.skipif(not HAS_TRITON, reason="triton is not installed")
-needs_gpu = pytest.mark.skipif(not (HAS_TRITON and torch.cuda.is_available()), reason="no CUDA GPU here")
 
 TYPES = {torch.float32: "fp32", torch.float64: "fp64", torch.bfloat16: "bf16", torch.float16: "fp16"}
 
@@ -89,21 +88,21 @@ def run(q, r, x, a, **options):
     return scan(rotation, [x], [q, r], [a], backend="gpu", **options)[0]
 
 
-@needs_gpu
+@pytest.mark.cuda
 @pytest.mark.parametrize("checkpoint_every", [None, 2])
 def test_gradcheck(checkpoint_every):
     tensors = on_gpu(2, 5, 3, torch.float64)
     assert torch.autograd.gradcheck(lambda *flat: run(*flat, checkpoint_every=checkpoint_every), tensors)
 
 
-@needs_gpu
+@pytest.mark.cuda
 def test_the_same_call_gives_the_same_bits():
     tensors = on_gpu(64, 100, 70)
     first, second = (torch.autograd.grad(run(*tensors)[0].sum(), tensors) for _ in range(2))
     assert all(torch.equal(a, b) for a, b in zip(first, second, strict=True))
 
 
-@needs_gpu
+@pytest.mark.cuda
 def test_many_elements_and_long_sequences_against_the_plain_loop():
     for batch, time, channels in ((300, 9, 1000), (3, 1500, 33)):
         tensors = on_gpu(batch, time, channels, torch.float64)
@@ -113,14 +112,14 @@ def test_many_elements_and_long_sequences_against_the_plain_loop():
         torch.testing.assert_close(*(torch.autograd.grad(states[1].sum(), tensors) for states in results))
 
 
-@needs_gpu
+@pytest.mark.cuda
 def test_auto_takes_it():
     q, r, x, a = on_gpu(2, 3, 4)
     assert gpu.refuses(TracedStep(rotation, (2, 1, 1), 2, 4, x.dtype), x) is None
     torch.testing.assert_close(scan(rotation, [x], [q, r], [a])[0], run(q, r, x, a))
 
 
-@needs_gpu
+@pytest.mark.cuda
 @pytest.mark.unchecked
 def test_inside_torch_compile():
     def model(q, r, x, a):
@@ -132,7 +131,7 @@ def test_inside_torch_compile():
     torch.testing.assert_close(*(torch.autograd.grad(result.sum(), tensors) for result in results))
 
 
-@needs_gpu
+@pytest.mark.cuda
 def test_inside_a_cuda_graph():
     tensors = on_gpu(2, 5, 3)
 
@@ -154,8 +153,7 @@ def test_inside_a_cuda_graph():
     torch.testing.assert_close(captured, forward_and_backward())
 
 
-@needs_gpu
-@pytest.mark.skipif(torch.cuda.device_count() < 2, reason="one GPU only")
+@pytest.mark.cuda(devices=2)
 def test_runs_where_its_tensors_are():
     tensors = on_gpu(2, 5, 3, device="cuda:1")
     with torch.cuda.device(0):
