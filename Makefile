@@ -11,10 +11,10 @@ CPU_TORCH := 6746dbcbeb526eb61330b76b41ff1b4eb848951103a892eeb080dfa2b264667b
 IMPORT_RULES := $(addprefix tests/test_import.py::test_,imports_run_downwards no_two_modules_import_each_other)
 
 .DEFAULT_GOAL := help
-.PHONY: help demo test test-all lint bench docs lock clean
+.PHONY: help demo test test-all lint bench bench-gpu docs lock clean
 
 help: ## Show this list
-	@grep -E '^[a-z-]+:.*## ' $(MAKEFILE_LIST) | awk -F ':.*## ' '{printf "  make %-8s %s\n", $$1, $$2}'
+	@grep -E '^[a-z-]+:.*## ' $(MAKEFILE_LIST) | awk -F ':.*## ' '{printf "  make %-9s %s\n", $$1, $$2}'
 
 $(STAMP): pyproject.toml requirements.lock requirements-torch.lock requirements-cuda.lock
 	@$(PYTHON) -c 'import sys; sys.exit(f"Python 3.11 or later is needed, this is {sys.version.split()[0]}: make PYTHON=python3.11 ...") if sys.version_info < (3, 11) else None'
@@ -45,7 +45,10 @@ lint: $(STAMP) ## Check style, the direction of imports, and types, also of the 
 	$(BIN)/python docs/snippets.py
 
 bench: $(STAMP) ## Measure speed beside what a user would pick instead
-	@for file in benchmarks/[a-z]*.py; do echo "== $$file"; $(BIN)/python $$file || exit 1; done
+	@for file in $(filter-out benchmarks/gpu.py,$(wildcard benchmarks/[a-z]*.py)); do echo "== $$file"; $(BIN)/python $$file || exit 1; done
+
+bench-gpu: $(STAMP) ## Run the tests and benchmarks that need a GPU, in six minutes
+	$(BIN)/python benchmarks/gpu.py
 
 docs: $(STAMP) ## Build the documentation into site/
 	NO_MKDOCS_2_WARNING=1 $(BIN)/mkdocs build --strict --quiet

@@ -36,11 +36,11 @@ CONSTANTS = {
     "docs/figures/what_helps.py": {"STEPS": 20, "DELAYS": (1, 5)},
 }
 ARGUMENTS = {"benchmarks/scan.py": ["--repeats", "1"], "benchmarks/recall.py": ["--layers", "gru", "--delays", "10"]}
-ALONE = ("benchmarks/scan_gpu.py", *(f"examples/{name}.py" for name in (
+ALONE = ("benchmarks/gpu.py", "benchmarks/scan_gpu.py", *(f"examples/{name}.py" for name in (
     "bistable", "delta_rule", "layer_norm_lstm", "linear_feedback", "ltc_control", "matrix_rnn", "minimal_gru",
     "nbrc", "online_learning", "slstm", "written_and_read",
 )))  # fmt: skip
-"""With tests of their own: below, and in test_examples.py."""
+"""With tests of their own: below, in test_gpu.py and in test_examples.py."""
 
 HERE = [
     str(path.relative_to(ROOT))
