@@ -8,6 +8,7 @@ import torch
 from torch.utils import _pytree as pytree
 
 from remanence import nn, wiring
+from remanence.nn import gated
 from tests.nn.test_contract import LAYERS, assert_same, make
 
 BATCH, TIME = 4, 20
@@ -56,7 +57,8 @@ def gradients(layer, y, state, x, before):
     """Of a sum with weights of outputs and states, by inputs, states and parameters."""
     leaves = [y, *pytree.tree_leaves(state)]
     generator = torch.Generator().manual_seed(5)
-    terms = [(leaf * torch.rand(leaf.shape, generator=generator, dtype=leaf.dtype)).sum() for leaf in leaves]
+    weights = [torch.rand(leaf.shape, generator=generator, dtype=leaf.dtype) for leaf in leaves]
+    terms = [(leaf * weight.to(leaf.device)).sum() for leaf, weight in zip(leaves, weights, strict=True)]
     loss = torch.stack(terms).sum()
     wanted = [x, *pytree.tree_leaves(before), *layer.parameters()]
     found = torch.autograd.grad(loss, wanted, allow_unused=True)
@@ -97,6 +99,64 @@ def test_lengths_of_the_whole_change_nothing(layer):
     x, state, options = draw(layer)
     whole = torch.full((BATCH,), TIME)
     assert_same(layer(x, state, lengths=whole, **options), layer(x, state, **options))
+
+
+@pytest.fixture
+def packed(monkeypatch):
+    """What is packed; on GPUs cuDNN runs it, and here the same code of PyTorch's."""
+    batches = []
+    monkeypatch.setattr(gated._Gated, "_packs_on", ("cpu", "cuda"))
+    pack = gated.pack_padded_sequence
+    monkeypatch.setattr(
+        gated, "pack_padded_sequence", lambda x, *rest, **how: batches.append(x) or pack(x, *rest, **how)
+    )
+    return batches
+
+
+@pytest.mark.parametrize("name", ["lstm", "gru"])
+@pytest.mark.parametrize("lengths", [LENGTHS, LENGTHS.flip(0).to(torch.int32), torch.zeros(BATCH, dtype=torch.int64)])
+@pytest.mark.parametrize("has_state", [True, False])
+def test_packed_for_cudnn(name, lengths, has_state, packed):
+    layer = make(name)
+    x, state, _ = draw(layer, grad=True)
+    given = (state,) if has_state else ()
+    y, final = layer(x, *given, lengths=lengths)
+    assert len(packed) == 1
+    expected = layer(x, *given, lengths=lengths, reset=torch.zeros(BATCH, TIME, dtype=torch.bool))
+    assert len(packed) == 1
+    assert_same((y, final), expected)
+    found = gradients(layer, y, final, x, given)
+    assert_same(found, gradients(layer, *expected, x, given))
+    assert found[0].any() == (lengths > 0).any()
+
+
+@pytest.mark.parametrize("name", ["lstm", "gru"])
+def test_packed_batches_keep_the_rest_of_the_contract(name, packed):
+    layer = make(name, dtype=torch.float32)
+    x, lengths = torch.randn(BATCH, TIME, 3), LENGTHS
+    expected = layer(x, lengths=lengths)
+    whole = torch.func.vmap(lambda x: layer(x, lengths=lengths))(x[None])  # cuDNN has no rule for it
+    assert_same(pytree.tree_map(lambda leaf: leaf[0], whole), expected)
+    assert len(packed) == 1
+    with torch.autocast("cpu", dtype=torch.bfloat16):
+        y, state = layer(x, lengths=lengths)
+    assert {leaf.dtype for leaf in pytree.tree_leaves(state)} == {y.dtype}
+    torch.testing.assert_close(y.float(), expected[0], rtol=0.1, atol=0.1)
+
+
+@pytest.mark.cuda
+@pytest.mark.parametrize("name", ["lstm", "gru"])
+def test_padded_batches_on_a_gpu_equal_those_on_a_cpu(name):
+    layer = make(name)
+    x, state, _ = draw(layer, grad=True)
+    y, final = layer(x, state, lengths=LENGTHS)
+    expected = [y, *pytree.tree_leaves(final), *gradients(layer, y, final, x, state)]
+    layer, x = layer.cuda(), x.detach().cuda().requires_grad_()
+    state = pytree.tree_map(lambda leaf: leaf.detach().cuda().requires_grad_(), state)
+    for lengths in (LENGTHS, LENGTHS.cuda()):
+        y, final = layer(x, state, lengths=lengths)
+        found = [y, *pytree.tree_leaves(final), *gradients(layer, y, final, x, state)]
+        assert_same([leaf.cpu() for leaf in found], expected)
 
 
 @pytest.mark.slow

@@ -4,12 +4,14 @@ from typing import ClassVar, no_type_check
 
 import torch
 from torch import Tensor, nn
+from torch.nn.utils.rnn import pack_padded_sequence, pad_packed_sequence
 
-from remanence._kernels.addressing import is_transformed
+from remanence._kernels.addressing import are_readable, is_transformed
+from remanence._torch import pytree
 from remanence.nn.memory import Memory, State
 from remanence.nn.structure import Device
 from remanence.ops import autocast, opaque_call
-from remanence.ops.episodes import Episodes
+from remanence.ops.episodes import Episodes, align
 from remanence.ops.recurrence import is_compiled, run_step
 from remanence.ops.scan.layout import Tensors
 
@@ -21,6 +23,9 @@ class _Gated(Memory):
     rnn_class: ClassVar[type[nn.LSTM] | type[nn.GRU]]
 
     steps_in_graph = False
+
+    _packs_on: ClassVar[tuple[str, ...]] = ("cuda",)
+    """Devices on which PyTorch's own loop is faster on a packed batch than a scan is on a padded one."""
 
     def __init__(
         self,
@@ -49,6 +54,20 @@ class _Gated(Memory):
         super()._place_all()
         self._list_weights()  # a change of device, or loading, may replace them
 
+    def _get_lengths_to_pack(self, x: Tensor, episodes: Episodes | None) -> Tensor | None:
+        """Return the lengths of a padded batch that cuDNN runs, which knows no resets; else None."""
+        if episodes is None or not episodes.only_ends or x.device.type not in self._packs_on or is_transformed():
+            return None
+        return episodes.lengths if are_readable(x, episodes.lengths) else None
+
+    def _run_packed(self, x: Tensor, state: State, lengths: Tensor) -> tuple[Tensor, State]:
+        """Run a padded batch without its padding; a sample without a step gets one, which does not count."""
+        packed = pack_padded_sequence(x, lengths.to("cpu", torch.int64).clamp(min=1), True, enforce_sorted=False)
+        y, after = self.rnn(packed, pytree.tree_map(lambda before: before[None], state))
+        y, _ = pad_packed_sequence(y, batch_first=True, total_length=x.shape[1])
+        has_steps = align(lengths.to(x.device) > 0, x[:, 0])
+        return y, pytree.tree_map(lambda s, before: torch.where(has_steps, s[0], before.to(s.dtype)), after, state)
+
 
 class LSTM(_Gated):
     """Long short-term memory (Hochreiter & Schmidhuber, 1997), computed by ``torch.nn.LSTM``.
@@ -59,6 +78,8 @@ class LSTM(_Gated):
         g = tanh(W_g x_t + U_g h_{t-1} + b_g)
         c_t = f c_{t-1} + i g
         h_t = o tanh(c_t)
+
+    On GPUs a padded batch (``lengths=``) is packed for cuDNN; ``reset=`` runs as a loop of :func:`remanence.scan`.
 
     Args:
         input_size: number of input channels.
@@ -90,6 +111,9 @@ class LSTM(_Gated):
 
     def _run(self, x: Tensor, state: State, *, episodes: Episodes | None = None) -> tuple[Tensor, State]:
         h, c = state
+        lengths = self._get_lengths_to_pack(x, episodes)
+        if lengths is not None:
+            return self._run_packed(x, state, lengths)
         if episodes or is_transformed():  # torch.nn.LSTM supports neither
             weight_ih, weight_hh, bias_ih, bias_hh = self.rnn.all_weights[0]
             drive = nn.functional.linear(x, weight_ih, bias_ih + bias_hh)
@@ -155,6 +179,9 @@ class GRU(_Gated):
 
     def _run(self, x: Tensor, state: State, *, episodes: Episodes | None = None) -> tuple[Tensor, State]:
         weights = self.rnn.all_weights[0]
+        lengths = self._get_lengths_to_pack(x, episodes)
+        if lengths is not None:
+            return self._run_packed(x, state, lengths)
         if episodes or is_transformed() or is_compiled(x, state, *weights, shortest=8):
             weight_ih, weight_hh, bias_ih, bias_hh = weights
             drive = nn.functional.linear(x, weight_ih, bias_ih)

@@ -140,13 +140,14 @@ class Memory(Structured):
         options = self._check_timespans(timespans, x)
         if reset is not None:
             check_reset(reset, batch, time)
+        only_ends = reset is None
         if real is not None:
             reset = reset_padding(reset, real)
         if 0 in x.shape[:2]:
             return x.new_zeros(*x.shape[:2], self.output_size), pytree.tree_map(torch.clone, state)
         if reset is not None:
             first = tuple(pytree.tree_leaves(self.initial_state(batch)))
-            options["episodes"] = Episodes(reset, first, lengths)
+            options["episodes"] = Episodes(reset, first, lengths, only_ends)
         takes_all = not options or options.keys() <= _list_arguments(type(self)._run)
         y, after = (self._run if takes_all else self._loop)(x, state, **options)
         return (y if real is None else mask_padding(real, y)), after

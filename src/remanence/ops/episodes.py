@@ -17,16 +17,20 @@ class Episodes(NamedTuple):
         reset: [batch, time], bool: before these steps the state returns to ``reset_state``; true behind the real steps.
         reset_state: what it returns to, [batch, ...] each.
         lengths: the number of real steps of each sample, [batch]; None: all are real.
+        only_ends: whether samples end, as ``lengths`` says, but never begin anew.
     """
 
     reset: Bool[Tensor, "batch time"]
     reset_state: tuple[Tensor, ...]
     lengths: Int[Tensor, " batch"] | None = None
+    only_ends: bool = False
 
 
 def as_options(episodes: Episodes | None) -> dict[str, Any]:
     """Return episodes as the keyword arguments of :func:`remanence.scan`."""
-    return {} if episodes is None else episodes._asdict()
+    if episodes is None:
+        return {}
+    return {"reset": episodes.reset, "reset_state": episodes.reset_state, "lengths": episodes.lengths}
 
 
 def check_reset(reset: Tensor, batch: int, time: int) -> None:
