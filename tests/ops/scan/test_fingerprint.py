@@ -6,6 +6,7 @@ from types import ModuleType
 import pytest
 import torch
 
+from remanence.ops.scan import fingerprint as fingerprints
 from remanence.ops.scan import scan
 from remanence.ops.scan.fingerprint import fingerprint
 
@@ -87,6 +88,66 @@ def test_same_code_with_other_values_is_another_step():
     assert fingerprint(partial(scaled, 2.0)) == fingerprint(partial(scaled, 2.0))
     assert fingerprint(partial(scaled, 2.0)) != fingerprint(partial(scaled, 2.0, offset=1.0))
     assert fingerprint(lambda s, x, p: (s[0] + 1,)) != fingerprint(lambda s, x, p: (s[0] + 2,))
+
+
+def test_what_is_unchanged_is_not_looked_at_again(monkeypatch):
+    steps = [with_global, with_helper, with_module, closing_over(1.0), partial(scaled, 2.0)]
+    before = [fingerprint(step) for step in steps]
+    monkeypatch.setattr(fingerprints, "_make_key_of_function", lambda *given: pytest.fail("made anew"))
+    assert [fingerprint(step) for step in steps] == before
+    assert len(set(before)) == len(before)
+
+
+def with_everything(x, gain=1.0, *, offset=0.0):
+    return gain * x + offset + abs(x)
+
+
+def changes_of_everything(monkeypatch, number, function, other):
+    yield lambda: setattr(with_everything, "__defaults__", (number,))
+    yield lambda: with_everything.__kwdefaults__.update(offset=10 * number)
+    yield lambda: setattr(with_everything, "__kwdefaults__", {"offset": 100 * number})
+    yield lambda: monkeypatch.setitem(globals(), "abs", function)
+    yield lambda: setattr(with_everything, "__code__", other.__code__)
+
+
+def changes(monkeypatch):
+    """Ways in which a function changes and stays the same object."""
+    held, factor = torch.tensor([1, 2]), 1.0
+
+    def inner(x):
+        return with_everything(factor * x) + held
+
+    def rebind():
+        nonlocal factor
+        factor = 2.0
+
+    yield inner, lambda: held.add_(1)
+    yield (lambda x: factor * x), rebind
+    for change in changes_of_everything(monkeypatch, 2.0, torch.sin, lambda x, gain, *, offset: -abs(x)):
+        yield with_everything, change
+    for change in changes_of_everything(monkeypatch, 3.0, torch.cos, lambda x, gain, *, offset: x):
+        yield (lambda x: with_everything(x)), change
+    settled = partial(scaled, 1.0, offset=1.0)
+    yield settled, lambda: settled.keywords.update(offset=2.0)
+    yield (lambda x: settled(x)), lambda: settled.keywords.update(offset=3.0)
+
+
+def test_every_change_is_seen(monkeypatch):
+    parts = ("__code__", "__defaults__", "__kwdefaults__")
+    before = [getattr(with_everything, part) for part in parts]
+    kept = dict(before[-1])
+    try:
+        count = 0
+        for function, change in changes(monkeypatch):
+            first = fingerprint(function)
+            assert first == fingerprint(function)
+            change()
+            assert fingerprint(function) != first, count
+            count += 1
+    finally:
+        for part, value in zip(parts, (*before[:2], kept), strict=True):
+            setattr(with_everything, part, value)
+    assert count == 14
 
 
 class Cell:

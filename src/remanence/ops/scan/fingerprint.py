@@ -3,6 +3,7 @@
 import functools
 import sys
 import types
+from collections import OrderedDict
 from collections.abc import Callable, Hashable
 from typing import Any
 
@@ -17,6 +18,7 @@ _FIXED = {"torch", "numpy", *sys.stdlib_module_names}
 LARGEST_TABLE = 65_536
 
 _PLAIN = (int, float, bool, str, bytes, complex, type(None))
+_ABSENT = object()
 
 
 def fingerprint(step: Callable[..., Any]) -> Hashable | None:
@@ -30,7 +32,7 @@ def fingerprint(step: Callable[..., Any]) -> Hashable | None:
         numbers).
     """
     try:
-        return _make_key(step, ())
+        return _identify(step)
     except _UnknownError:
         return None
 
@@ -39,20 +41,87 @@ class _UnknownError(Exception):
     """A value that may change without its identity changing."""
 
 
-def _make_key(value: Any, inside: tuple[types.CodeType, ...]) -> Hashable:
+def _identify(value: Any) -> Hashable:
+    if isinstance(value, types.FunctionType):
+        return _recall(value)
+    if isinstance(value, functools.partial):  # layers make one in every call
+        parts = [_identify(x) for x in (value.func, *value.args, *value.keywords.values())]
+        return "partial", tuple(value.keywords), tuple(parts)
+    return _make_key(value, (), _Uses())
+
+
+class _Uses:
+    """What a key was made of: while all of it is the same, so is the key."""
+
+    def __init__(self) -> None:
+        self.entries: list[tuple[dict[str, Any], str, Any]] = []
+        self.cells: list[tuple[types.CellType, Any]] = []
+        self.functions: list[tuple[types.FunctionType, Any, Any, Any, int]] = []
+        self.has_contents = False
+        """Whether the key depends on contents that can change in place."""
+
+    def are_unchanged(self) -> bool:
+        """Return whether a new key would be the same; faster than making one."""
+        return (
+            all(space.get(name, _ABSENT) is value for space, name, value in self.entries)
+            and all(_get_contents(cell) is value for cell, value in self.cells)
+            and all(
+                f.__code__ is code
+                and f.__defaults__ is given
+                and f.__kwdefaults__ is named
+                and len(named or ()) == count
+                for f, code, given, named, count in self.functions
+            )
+        )
+
+
+class _Key:
+    """A key that is hashed once."""
+
+    def __init__(self, parts: Hashable):
+        self.parts, self._hash = parts, hash(parts)
+
+    def __hash__(self) -> int:
+        return self._hash
+
+    def __eq__(self, other: object) -> bool:
+        return self is other or (isinstance(other, _Key) and self.parts == other.parts)
+
+
+_RECALLED: OrderedDict[types.FunctionType, tuple[_Key, _Uses]] = OrderedDict()
+_KEEP = 256
+
+
+def _recall(function: types.FunctionType) -> _Key:
+    """Return the key of a function, an earlier one if it still holds."""
+    found = _RECALLED.get(function)
+    if found is not None and found[1].are_unchanged():
+        return found[0]
+    uses = _Uses()
+    key = _Key(_make_key_of_function(function, (), uses))
+    if not uses.has_contents:
+        _RECALLED[function] = key, uses
+        if len(_RECALLED) > _KEEP:
+            _RECALLED.popitem(last=False)
+    return key
+
+
+def _make_key(value: Any, inside: tuple[types.CodeType, ...], uses: _Uses) -> Hashable:
     if isinstance(value, _PLAIN):
         return type(value), repr(value)  # repr: -0.0 is not 0.0, and NaN equals itself
     if isinstance(value, types.FunctionType):
-        return _make_key_of_function(value, inside)
+        return _make_key_of_function(value, inside, uses)
     if isinstance(value, functools.partial):
-        arguments = [_make_key(x, inside) for x in (value.func, *value.args, *value.keywords.values())]
+        uses.has_contents |= bool(value.keywords)
+        arguments = [_make_key(x, inside, uses) for x in (value.func, *value.args, *value.keywords.values())]
         return "partial", tuple(value.keywords), tuple(arguments)
     if isinstance(value, types.BuiltinFunctionType) or _is_of_torch(value) or _is_fixed(value):
         return value
     if type(value) is Tensor and _is_small_table(value):
+        uses.has_contents = True
         return "table", value.dtype, tuple(value.shape), value.numpy().tobytes()
     if isinstance(value, tuple | frozenset):
-        return type(value), tuple(_make_key(x, inside) for x in value)
+        return type(value), tuple(_make_key(x, inside, uses) for x in value)
     raise _UnknownError
 
 
@@ -75,31 +144,43 @@ def _is_of_torch(value: Any) -> bool:
     return callable(value) and (type(value).__module__ or "").startswith("torch._ops")
 
 
-def _make_key_of_function(function: types.FunctionType, inside: tuple[types.CodeType, ...]) -> Hashable:
-    code = function.__code__
+def _make_key_of_function(function: types.FunctionType, inside: tuple[types.CodeType, ...], uses: _Uses) -> Hashable:
+    code, defaults, keywords = function.__code__, function.__defaults__, function.__kwdefaults__
     if code in inside:  # recursion: the code is in the key already
         return code
     if (function.__module__ or "").split(".")[0] == "torch":
         return function
     inside = (*inside, code)
-    cells = tuple(_make_key(_get_contents(cell), inside) for cell in function.__closure__ or ())
-    defaults = tuple(_make_key(x, inside) for x in function.__defaults__ or ())
-    keywords = tuple((name, _make_key(x, inside)) for name, x in (function.__kwdefaults__ or {}).items())
-    return code, cells, defaults, keywords, _make_key_of_globals(function.__globals__, _find_names(code), inside)
+    uses.functions.append((function, code, defaults, keywords, len(keywords or ())))
+    keywords = keywords or {}
+    uses.entries += [(keywords, *item) for item in keywords.items()]
+    cells = [(cell, _get_contents(cell)) for cell in function.__closure__ or ()]
+    uses.cells += cells
+    return (
+        code,
+        tuple(_make_key(value, inside, uses) for _, value in cells),
+        tuple(_make_key(x, inside, uses) for x in defaults or ()),
+        tuple((name, _make_key(x, inside, uses)) for name, x in keywords.items()),
+        _make_key_of_globals(function.__globals__, _find_names(code), inside, uses),
+    )
 
 
-def _make_key_of_globals(space: dict[str, Any], names: tuple[str, ...], inside: tuple[types.CodeType, ...]) -> Hashable:
+def _make_key_of_globals(
+    space: dict[str, Any], names: tuple[str, ...], inside: tuple[types.CodeType, ...], uses: _Uses
+) -> Hashable:
     """Return a key of the globals with these names, and of the attributes with these names in modules among them."""
     found = []
     for name in names:
-        if name not in space:
+        value = space.get(name, _ABSENT)
+        uses.entries.append((space, name, value))
+        if value is _ABSENT:
             continue
-        value = space[name]
         if isinstance(value, types.ModuleType) and not _is_fixed(value):
             held = vars(value)
-            found.append((name, value, tuple((n, _make_key(held[n], inside)) for n in names if n in held)))
+            uses.entries += [(held, n, held.get(n, _ABSENT)) for n in names]
+            found.append((name, value, tuple((n, _make_key(held[n], inside, uses)) for n in names if n in held)))
         else:
-            found.append((name, _make_key(value, inside)))
+            found.append((name, _make_key(value, inside, uses)))
     return tuple(found)
 
 
