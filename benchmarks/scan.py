@@ -20,6 +20,7 @@ import sys
 import tempfile
 import time
 from array import array
+from functools import partial
 from pathlib import Path
 
 import llvmlite
@@ -209,6 +210,25 @@ def by_length(repeats: int) -> None:
         say(steps, f"{1e6 * seconds:.2f}", f"{seconds / first:.2f}")
 
 
+def fixed_cost(repeats: int) -> None:
+    """What a call costs before anything is computed, beside the plain loop of two steps and PyTorch's LSTM."""
+    x, weights = torch.randn(1, 2, INPUTS), torch.randn(1, 2, CHANNELS)
+    layers = {
+        "remanence.scan, whole layer": Layer(1),
+        "remanence.nn.CFF(16, 64)": CFF(INPUTS, CHANNELS),
+        "the eager loop over unbind": Layer(1, loop),
+        "torch.nn.LSTM(16, 64)": nn.LSTM(INPUTS, CHANNELS, batch_first=True),
+    }
+    ways = {f"{name}, forward": torch.no_grad()(partial(layer, x)) for name, layer in layers.items()}
+    ways |= {f"{name}, forward + backward": both_ways(layer, x, weights) for name, layer in layers.items()}
+    table("batch 1, 2 steps, 1 sub-step", "ms", "best, ms", "times the LSTM's")
+    seconds = samples(ways, 20 * repeats)
+    for name, values in seconds.items():
+        lstm = seconds[f"torch.nn.LSTM(16, 64), {name.rpartition(', ')[2]}"]
+        median = statistics.median(values)
+        say(name, f"{1e3 * median:.3f}", f"{1e3 * min(values):.3f}", f"{median / statistics.median(lstm):.2f}")
+
+
 def by_threads(repeats: int) -> None:
     def with_threads(count, call):
         def timed():
@@ -363,6 +383,7 @@ def main() -> None:
     by_threads(options.repeats)
     against_bound(options.repeats)
     by_length(options.repeats)
+    fixed_cost(options.repeats)
     compile_times()
     memory()
     RESULTS.parent.mkdir(exist_ok=True)

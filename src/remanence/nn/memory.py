@@ -195,7 +195,8 @@ class Memory(Structured):
 
     def _example(self) -> Tensor:
         """Return a parameter, whose dtype and device are those of the layer."""
-        return next(self.parameters())
+        own = next((parameter for parameter in self._parameters.values() if parameter is not None), None)
+        return next(self.parameters()) if own is None else own  # the same, but that takes long
 
     def list_parameters(self) -> list[Tensor]:
         """Return the parameters, in a way that ``torch.compile`` can trace."""

@@ -1,5 +1,6 @@
 """The backends of a scan: modules with the four functions of :class:`ScanBackend`."""
 
+import functools
 import importlib
 from collections.abc import Sequence
 from typing import Protocol, cast, runtime_checkable
@@ -57,4 +58,7 @@ class ScanBackend(Protocol):
 
 def load(name: str) -> ScanBackend:
     """Return the backend of this name; its module is imported at first use."""
-    return cast(ScanBackend, importlib.import_module(MODULES[name]))
+    return cast(ScanBackend, _import(MODULES[name]))
+
+
+_import = functools.cache(importlib.import_module)

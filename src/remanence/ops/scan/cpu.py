@@ -3,7 +3,7 @@
 import functools
 from array import array
 from collections.abc import Mapping, Sequence
-from dataclasses import dataclass
+from typing import NamedTuple
 
 import torch
 from torch import Tensor
@@ -48,13 +48,14 @@ def backward(
     first, last = len(state), len(state) + len(inputs)
     needs = (*(True for _ in state), *needs[first:])
     needed = [i for i, need in enumerate(needs[last:]) if need]
-    of_state = allocate(len(state), work.shape[0], work.shape[2], dtype=work.dtype).unbind(0)
+    batch, _, channels = work.shape
+    of_state = tuple([allocate(batch, channels, dtype=work.dtype) for _ in state])
     of_inputs = _allocate_input_gradients(inputs, needs[first:last], work)
-    sums = torch.zeros(len(needed), work.parts, work.shape[2], dtype=work.dtype)
+    sums = torch.zeros(len(needed), work.parts * channels, dtype=work.dtype)
     tensors = {"x": inputs, "h": state, "p": _make_contiguous(params), "y": states, "gy": grad_states, "g": grad_final}
     tensors |= {"dh": of_state, "dx": unbind_group(of_inputs, INPUTS), "dp": sums}
     _run(_compile(traced, needs), work, tensors)
-    totals = sums.sum(1) if work.parts > 1 else sums[:, 0]
+    totals = sums.view(len(needed), work.parts, channels).sum(1) if work.parts > 1 else sums
     if all(needs[last:]):
         return Gradients(of_state, of_inputs, totals)
     rows = iter(totals.unbind(0))
@@ -69,7 +70,7 @@ def source(traced: TracedStep, needs: Sequence[bool]) -> str:
 def _allocate_input_gradients(inputs: Tensors, needs: Sequence[bool], work: "_Work") -> Optionals | Tensor:
     """Allocate the gradients of inputs; in one tensor if the inputs are slices of one."""
     batch, time, channels = work.shape
-    if all(needs) and _are_adjacent(inputs, channels):
+    if len(inputs) > 1 and all(needs) and _are_adjacent(inputs, channels):
         return allocate(batch, time, len(inputs), channels, dtype=work.dtype)
     return tuple(allocate(*work.shape, dtype=work.dtype) if need else None for need in needs)
 
@@ -81,8 +82,7 @@ def _are_adjacent(tensors: Tensors, channels: int) -> bool:
     return all(x.data_ptr() == at + i * size and x.stride() == strides for i, x in enumerate(tensors))
 
 
-@dataclass(frozen=True)
-class _Work:
+class _Work(NamedTuple):
     """The size of the work, and the number of parts that it is divided into, each with its own sums of gradients."""
 
     shape: tuple[int, int, int]
@@ -158,7 +158,13 @@ def _zeros(channels: int, dtype: torch.dtype) -> Tensor:
     return torch.zeros(channels, dtype=dtype).expand(2, 2, channels)
 
 
+_SMALL = 4096
+"""Up to so many numbers a copy of all takes less time than the operations that would avoid it."""
+
+
 def _with_unit_stride(tensor: Tensor) -> Tensor:
-    """Copy a tensor so that neighbouring channels are adjacent in memory; expanded dimensions stay expanded."""
+    """Copy a tensor so that neighbouring channels are adjacent in memory; expanded dimensions of a large one remain."""
+    if tensor.numel() <= _SMALL:
+        return tensor.contiguous()
     once = tensor[tuple(slice(0, 1) if stride == 0 else slice(None) for stride in tensor.stride()[:-1])]
     return once.contiguous().expand(tensor.shape)
