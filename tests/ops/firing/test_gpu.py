@@ -6,6 +6,7 @@ import interpreted_libdevice
 import numpy as np
 import pytest
 import torch
+from narrow_products import find_narrow_products
 
 from remanence import wiring
 from remanence._kernels.source_text import load_functions
@@ -108,4 +109,5 @@ def test_compiles_for_gpus_that_are_not_here(dtype, monkeypatch, tmp_path):
         described = ASTSource(kernel, types | dict.fromkeys(constants, "constexpr"), constexprs=constants)
         compiled = triton.compile(described, target=GPUTarget("cuda", 90, 32))
         assert compiled.asm["cubin"]
+        assert len(find_narrow_products(compiled.asm["ttir"])) == 1  # time x ticks: the number of firings
         assert "bar.sync" in compiled.asm["ptx"]

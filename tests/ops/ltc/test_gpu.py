@@ -8,6 +8,7 @@ from functools import partial
 
 import pytest
 import torch
+from narrow_products import find_narrow_products
 from problems import TOLERANCE, assert_spreads_along_synapses, gradients, leaf, synapses
 
 from remanence import nn
@@ -116,7 +117,9 @@ for name, constants in [*((name, tiles) for name in names), *variants]:
     kernel = load_functions(TEXT, False)[name]
     types = {arg: f"*{numbers}" if arg.endswith("_at") else "i32" for arg in kernel.arg_names}
     described = ASTSource(kernel, types | dict.fromkeys(constants, "constexpr"), constexprs=constants)
-    assert triton.compile(described, target=GPUTarget("cuda", capability, 32), options={"num_warps": 4}).asm["cubin"]
+    compiled = triton.compile(described, target=GPUTarget("cuda", capability, 32), options={"num_warps": 4})
+    assert compiled.asm["cubin"]
+    print(compiled.asm["ttir"])
 """
 
 
@@ -127,7 +130,9 @@ def test_compiles_for_gpus_that_are_not_here(tmp_path, numbers, capability):
     # In a process of its own: Triton's interpreter leaves its marks on the language that the compiler reads.
     environment = {**os.environ, "TRITON_CACHE_DIR": str(tmp_path), "TRITON_INTERPRET": "0"}
     command = [sys.executable, "-c", COMPILE, numbers, str(capability)]
-    subprocess.run(command, check=True, env=environment)
+    ir = subprocess.run(command, check=True, env=environment, stdout=subprocess.PIPE, text=True).stdout
+    assert ir.count("tt.func public") == 6
+    assert find_narrow_products(ir) == []
 
 
 @pytest.mark.cuda

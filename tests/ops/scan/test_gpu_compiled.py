@@ -5,6 +5,7 @@ import importlib.util
 import pytest
 import torch
 from grammar import BINARY, UNARY
+from narrow_products import find_narrow_products
 
 from remanence._kernels.source_text import load_functions
 from remanence.ops.scan import gpu, scan
@@ -57,8 +58,9 @@ def test_compiles_for_gpus_that_are_not_here(compiler, dtype, capability):
     forward = compiler("forward", forward_source(traced.forward, dtype), dtype, capability)
     graph = traced.vjp((True, True, True))
     backward = compiler("backward", backward_source(graph, dtype, ([True],) * 3, [True], [True]), dtype, capability)
-    assert forward.asm["cubin"]
-    assert backward.asm["cubin"]
+    for kernel in (forward, backward):
+        assert kernel.asm["cubin"]
+        assert find_narrow_products(kernel.asm["ttir"]) == []
     assert ("0d3FB999999999999A" in forward.asm["ptx"]) == (dtype == torch.float64)  # 0.1 in all its 53 bits
 
 
@@ -110,6 +112,21 @@ def test_many_elements_and_long_sequences_against_the_plain_loop():
         results = [run(*tensors), scan(rotation, [x], [q, r], [a], backend="reference")[0]]
         torch.testing.assert_close(*results)
         torch.testing.assert_close(*(torch.autograd.grad(states[1].sum(), tensors) for states in results))
+
+
+@pytest.mark.cuda
+def test_more_numbers_than_32_bits_can_count():
+    if torch.cuda.mem_get_info()[0] < 12 * 2**30:
+        pytest.skip("needs 12 GiB of GPU memory")
+    batch, time, channels = 2**15 + 1, 1024, 64
+    q, r, x, a = on_gpu(1, time, channels, torch.bfloat16)
+    x = x.detach().expand(batch, -1, -1).requires_grad_()  # the same for all samples, and so is every result
+    states, _ = scan(rotation, [x], [s.detach().expand(batch, -1) for s in (q, r)], [a.detach()], backend="gpu")
+    (grad,) = torch.autograd.grad(states[0], x, torch.ones_like(a).expand(batch, time, -1))
+    assert grad.numel() > 2**31
+    for result in (*states, grad):
+        assert result[0].any()
+        assert torch.equal(result[-1], result[0])
 
 
 @pytest.mark.cuda

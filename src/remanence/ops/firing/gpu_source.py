@@ -31,7 +31,7 @@ def {name}(
     sample = tl.program_id(0).to(tl.int64) * SAMPLES + place % SAMPLES
     keep = tl.load(keep_at).to({real})
     for i in range(steps):
-        s = {firing}
+        s = tl.cast({firing}, tl.int64)  # offsets have 64 bits
         {renew}
         for level in range(levels):
             end = tl.load(level_at + level + 1)

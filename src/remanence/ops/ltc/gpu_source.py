@@ -2,7 +2,7 @@
 
 The states and the gradients of all neurons, which one thread writes and another reads, go through memory, with a
 barrier between. Programs of the backward kernels take several samples each and add up the gradients of the synapses in
-memory of their own, without atomic additions, so that the same call always gives the same bits.
+memory of their own, without atomic additions, so that the same call always gives the same bits. Offsets have 64 bits.
 """
 
 TEXT = '''\
@@ -27,11 +27,11 @@ def sigmoid(x):
 @triton.jit
 def sums(x_at, planes_at, i, receivers, senders, ROWS: tl.constexpr, COLUMNS: tl.constexpr, REAL: tl.constexpr):
     """Conductance and current at receivers i, from senders at x_at."""
-    plane = receivers * senders
+    plane = tl.cast(receivers, tl.int64) * senders
     c, q = tl.full([ROWS], 0, REAL), tl.full([ROWS], 0, REAL)
     for first in range(0, senders, COLUMNS):
         j = first + tl.arange(0, COLUMNS)
-        tile = planes_at + i[:, None] * senders + j[None, :]
+        tile = planes_at + i.to(tl.int64)[:, None] * senders + j[None, :]
         inside = (i < receivers)[:, None] & (j < senders)[None, :]
         x = tl.load(x_at + j, j < senders, 0.0)[None, :]
         slope = tl.load(tile, inside, 0.0)  # 0 where there is no synapse: infinities and NaN do not pass there
@@ -47,7 +47,7 @@ def pull(
     ROWS: tl.constexpr, COLUMNS: tl.constexpr, REAL: tl.constexpr,
 ):
     """From the gradients of both sums: those of the senders, added at dx_at, and what the synapses need."""
-    plane = receivers * senders
+    plane = tl.cast(receivers, tl.int64) * senders
     for first in range(0, senders, COLUMNS):
         j = first + tl.arange(0, COLUMNS)
         x = tl.load(x_at + j, j < senders, 0.0)[None, :]
@@ -55,7 +55,7 @@ def pull(
         for top in range(0, receivers, ROWS):
             i = top + tl.arange(0, ROWS)
             inside = (i < receivers)[:, None] & (j < senders)[None, :]
-            place = i[:, None] * senders + j[None, :]
+            place = i.to(tl.int64)[:, None] * senders + j[None, :]
             tile, total = planes_at + place, sums_at + place
             gc = tl.load(gc_at + i, i < receivers, 0.0)[:, None]
             gq = tl.load(gq_at + i, i < receivers, 0.0)[:, None]
@@ -110,7 +110,8 @@ def evolve_forward(
         i = top + tl.arange(0, ROWS)
         tl.store(kept + i, tl.load(v_at + sample * neurons + i, i < neurons), i < neurons)
     tl.debug_barrier()
-    for t in range(time):
+    for tick in range(time):
+        t = tl.cast(tick, tl.int64)
         delta = tl.load(delta_at + sample * delta_sample + t * delta_step)
         now = (sample * time + t) * neurons
         if RESETS:
@@ -156,7 +157,7 @@ def evolve_backward(
             i = top + tl.arange(0, ROWS)
             tl.store(dx + i, tl.load(g_at + sample * neurons + i, i < neurons), i < neurons)
         for back in range(time):
-            t = time - 1 - back
+            t = tl.cast(time - 1 - back, tl.int64)
             delta = tl.load(delta_at + sample * delta_sample + t * delta_step)
             now = (sample * time + t) * neurons
             of_moved = tl.full([ROWS], 0, REAL)
