@@ -102,7 +102,7 @@ def in_a_process(target, *arguments: object, seconds: float) -> Iterator[Any]:
         try:
             while receiver.poll(max(0.0, deadline - time.monotonic())):
                 yield receiver.recv()
-        except EOFError:
+        except (EOFError, OSError):
             process.join()
             if process.exitcode:
                 yield {"error": f"ended with {process.exitcode}: {last_line(log.read())}"}

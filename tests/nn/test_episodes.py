@@ -119,14 +119,15 @@ def packed(monkeypatch):
 def test_packed_for_cudnn(name, lengths, has_state, packed):
     layer = make(name)
     x, state, _ = draw(layer, grad=True)
-    given = (state,) if has_state else ()
-    y, final = layer(x, *given, lengths=lengths)
+    given = state if has_state else None
+    y, final = layer(x, given, lengths=lengths)
     assert len(packed) == 1
-    expected = layer(x, *given, lengths=lengths, reset=torch.zeros(BATCH, TIME, dtype=torch.bool))
+    expected = layer(x, given, lengths=lengths, reset=torch.zeros(BATCH, TIME, dtype=torch.bool))
     assert len(packed) == 1
     assert_same((y, final), expected)
-    found = gradients(layer, y, final, x, given)
-    assert_same(found, gradients(layer, *expected, x, given))
+    before = state if has_state else ()
+    found = gradients(layer, y, final, x, before)
+    assert_same(found, gradients(layer, *expected, x, before))
     assert found[0].any() == (lengths > 0).any()
 
 

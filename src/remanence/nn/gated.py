@@ -56,9 +56,10 @@ class _Gated(Memory):
 
     def _get_lengths_to_pack(self, x: Tensor, episodes: Episodes | None) -> Tensor | None:
         """Return the lengths of a padded batch that cuDNN runs, which knows no resets; else None."""
-        if episodes is None or not episodes.only_ends or x.device.type not in self._packs_on or is_transformed():
+        if episodes is None or not episodes.only_ends or x.device.type not in self._packs_on:
             return None
-        return episodes.lengths if are_readable(x, episodes.lengths) else None
+        lengths = episodes.lengths
+        return None if lengths is None or is_transformed() or not are_readable(x, lengths) else lengths
 
     def _run_packed(self, x: Tensor, state: State, lengths: Tensor) -> tuple[Tensor, State]:
         """Run a padded batch without its padding; a sample without a step gets one, which does not count."""

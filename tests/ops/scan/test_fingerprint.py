@@ -104,7 +104,7 @@ def with_everything(x, gain=1.0, *, offset=0.0):
 
 def changes_of_everything(monkeypatch, number, function, other):
     yield lambda: setattr(with_everything, "__defaults__", (number,))
-    yield lambda: with_everything.__kwdefaults__.update(offset=10 * number)
+    yield lambda: (with_everything.__kwdefaults__ or {}).update(offset=10 * number)
     yield lambda: setattr(with_everything, "__kwdefaults__", {"offset": 100 * number})
     yield lambda: monkeypatch.setitem(globals(), "abs", function)
     yield lambda: setattr(with_everything, "__code__", other.__code__)
@@ -129,7 +129,7 @@ def changes(monkeypatch):
         yield (lambda x: with_everything(x)), change
     settled = partial(scaled, 1.0, offset=1.0)
     yield settled, lambda: settled.keywords.update(offset=2.0)
-    yield (lambda x: settled(x)), lambda: settled.keywords.update(offset=3.0)
+    yield (lambda *given: settled(*given)), lambda: settled.keywords.update(offset=3.0)
 
 
 def test_every_change_is_seen(monkeypatch):
