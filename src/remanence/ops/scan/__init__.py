@@ -1,9 +1,9 @@
 """One step of a memory, in PyTorch, as a fused loop over time.
 
 ``trace`` records a pointwise step as a ``pointwise_graph``. ``cpu_source`` and ``gpu_source`` write the step and its
-derivative as loops, which ``cpu`` and ``gpu`` run; ``newton`` solves for all time steps at once. ``tensors`` does the
-same for steps on tensors of any shape, on CPUs. ``operation`` chooses. ``online_scan`` carries gradients along
-streams.
+derivative as loops, which ``cpu`` and ``gpu`` run; ``associative`` (linear steps) and ``newton`` solve for all time
+steps at once. ``tensors`` runs steps on tensors of any shape, on CPUs. ``operation`` chooses. ``online_scan`` carries
+gradients along streams.
 """
 
 from remanence.ops.dispatch import UntraceableWarning

@@ -9,7 +9,12 @@ from torch import Tensor
 from remanence.ops.scan.layout import Gradients, Group, Tensors
 from remanence.ops.scan.trace import TracedStep
 
-MODULES = {"cpu": "remanence.ops.scan.cpu", "gpu": "remanence.ops.scan.gpu", "newton": "remanence.ops.scan.newton"}
+MODULES = {
+    "cpu": "remanence.ops.scan.cpu",
+    "gpu": "remanence.ops.scan.gpu",
+    "newton": "remanence.ops.scan.newton",
+    "associative": "remanence.ops.scan.associative",
+}
 
 
 @runtime_checkable

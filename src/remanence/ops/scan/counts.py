@@ -1,4 +1,4 @@
-"""Statistics of the ``"newton"`` backend: calls, iterations, and fallbacks to the loop."""
+"""Statistics of the ``"newton"`` and ``"associative"`` backends: calls, iterations, and fallbacks to the loop."""
 
 import threading
 from collections import Counter
@@ -7,13 +7,14 @@ from dataclasses import dataclass, field
 
 @dataclass
 class Statistics:
-    """Statistics of the ``"newton"`` backend, since the start or :func:`reset_scan_statistics`.
+    """Statistics of the ``"newton"`` and ``"associative"`` backends, since the start or :func:`reset_scan_statistics`.
 
     Attributes:
         calls: forward passes.
         iterations: Newton iterations of all calls together; each solves one linear recurrence.
         fallbacks: how many passes the fused loop computed instead, by reason: ``"not converged"``, ``"not finite"``,
-            ``"ill-conditioned"`` (forwards), ``"gradients"`` (backwards, where the linear scan lost its accuracy).
+            ``"ill-conditioned"`` (forwards), ``"associative"`` (forwards, where the linear scan lost its accuracy),
+            ``"gradients"`` (backwards, likewise).
     """
 
     calls: int = 0

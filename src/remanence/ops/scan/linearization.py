@@ -53,6 +53,33 @@ def linearize(traced: TracedStep) -> Linearization:
     return traced.kernels[key]
 
 
+LINEAR = ("add", "sub", "neg")
+"""Operations that are linear in all their operands together."""
+
+LINEAR_IN = {"mul": (0, 1), "div": (0,), "where": (1, 2)}
+"""Operations that are linear in these operands as long as the others do not depend on the state."""
+
+
+def is_linear(traced: TracedStep) -> bool:
+    """Return whether the new state is ``A s + b`` for a state s, with A and b of inputs and params alone."""
+    if "linear" not in traced.kernels:
+        nodes = traced.forward.nodes
+        depends: list[bool] = []
+        for node in nodes:
+            depends.append(node.op == "state" or any(depends[argument] for argument in node.arguments))
+        traced.kernels["linear"] = all(_is_linear_in(node, depends) for node in nodes)
+    return traced.kernels["linear"]
+
+
+def _is_linear_in(node: Node, depends: list[bool]) -> bool:
+    """Return whether a node is linear in those of its operands that depend on the state."""
+    places = [place for place, argument in enumerate(node.arguments) if depends[argument]]
+    if not places or node.op in LINEAR:
+        return True
+    allowed = LINEAR_IN.get(node.op, ())
+    return all(place in allowed for place in places) and (node.op == "where" or len(places) == 1)
+
+
 def _keep_diagonal(graph: Graph, states: int) -> Graph:
     """Drop all but the diagonal of the Jacobian."""
     diagonal = graph.outputs[states :: states + 1]

@@ -52,7 +52,7 @@ def forward(traced: TracedStep, inputs: Tensors, state: Tensors, params: Group) 
     outcome = search(traced, inputs, state, unbind_group(params, PARAMS))
     count(calls=1, iterations=outcome.iterations, fallback=outcome.failure)
     if outcome.states is None:
-        return _choose_loop(traced, inputs[0]).forward(traced, inputs, state, params)
+        return choose_loop(traced, inputs[0]).forward(traced, inputs, state, params)
     return outcome.states.unbind()
 
 
@@ -84,7 +84,7 @@ def backward(
     missed = (cotangents - grad)[..., :-1, :] - by_state[..., 1:, :]
     if not bool(((missed.abs() <= tolerance) & tolerance.isfinite()).all()):
         count(fallback="gradients")
-        return _choose_loop(traced, inputs[0]).backward(traced, needs, primals, states, grad_states, grad_final)
+        return choose_loop(traced, inputs[0]).backward(traced, needs, primals, states, grad_states, grad_final)
     of_state = [g if need else None for g, need in zip(by_state[..., 0, :], needs, strict=False)]
     of_rest = [next(rest) if need else None for need in needs[len(state) :]]
     of_params = [None if g is None else g.sum((0, 1)) for g in of_rest[len(inputs) :]]
@@ -114,7 +114,7 @@ def _solve_cotangents(traced: TracedStep, system: System, path: Tensor, grad: Te
     return cotangents, grad[..., :-1, :].abs() + found.abs() + products
 
 
-def _choose_loop(traced: TracedStep, like: Tensor) -> ScanBackend:
+def choose_loop(traced: TracedStep, like: Tensor) -> ScanBackend:
     """Return the fused loop if it can run, otherwise the plain loop."""
     try:
         fused = load("gpu" if like.device.type == "cuda" else "cpu")

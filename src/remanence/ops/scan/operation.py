@@ -16,6 +16,7 @@ from remanence.ops import autocast, opaque_call
 from remanence.ops.dispatch import choose, record, warn_once
 from remanence.ops.episodes import check_reset, find_real, mask_padding, reset_padding, select_last
 from remanence.ops.scan import reference
+from remanence.ops.scan.associative import is_fastest
 from remanence.ops.scan.backend import MODULES, load
 from remanence.ops.scan.fingerprint import fingerprint
 from remanence.ops.scan.fused_loop import FusedLoop
@@ -29,8 +30,8 @@ from remanence.ops.scan.trace import Step, TracedStep, UntraceableError
 Many: TypeAlias = Sequence[Tensor] | Tensor
 Traced = TypeVar("Traced")
 if TYPE_CHECKING:
-    BackendName: TypeAlias = Literal["auto", "reference", "cpu", "gpu", "newton"]
-    KernelName: TypeAlias = Literal["cpu", "gpu", "newton"]
+    BackendName: TypeAlias = Literal["auto", "reference", "cpu", "gpu", "newton", "associative"]
+    KernelName: TypeAlias = Literal["cpu", "gpu", "newton", "associative"]
 else:  # the names are the keys of MODULES, to which the tests add one
     BackendName = KernelName = str
 
@@ -73,7 +74,8 @@ def scan(
             stands behind them does not matter, the states there are 0, and the final state is that after the last real
             step.
         backend: ``"reference"``, the plain loop; ``"cpu"``, loops compiled by LLVM; ``"gpu"``, a Triton kernel;
-            ``"newton"``, all time steps at once; or ``"auto"``, the fastest that applies.
+            ``"newton"``, all time steps at once; ``"associative"``, the same for a step that is linear in its state,
+            without iterations; or ``"auto"``, the fastest that applies.
         checkpoint_every: keep only every k-th state for the backward pass and compute the others anew; default: keep
             all. For very long sequences of which not all states are used.
 
@@ -159,6 +161,8 @@ def _scan(
         results = record(TensorLoop(given.traced, every), (*state, *given.inputs, *given.params))
     else:
         assert given.traced is not None
+        if backend == "auto" and name == "gpu" and every is None and is_fastest(given.traced, like):
+            name = "associative"
         layout = Layout(counts, isinstance(inputs, Tensor), isinstance(params, Tensor))
         results = record(FusedLoop(load(name), given.traced, layout, every), tensors)
     return results[: len(state)], results[len(state) :]
