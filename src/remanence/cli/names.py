@@ -8,6 +8,7 @@ from remanence.studies import find_studies
 
 LAYERS = (
     "alstm",
+    "brc",
     "cfc",
     "cff",
     "elman",
@@ -16,11 +17,20 @@ LAYERS = (
     "fastlane",
     "gru",
     "irnn",
+    "linoss",
+    "lrc",
+    "lru",
     "lstm",
     "ltc",
+    "mgu",
+    "mingru",
+    "minlstm",
+    "nbrc",
     "orthogonal",
     "persistent",
     "reciprocal_gated",
+    "s5",
+    "slstm",
     "urnn",
 )
 TASKS = (

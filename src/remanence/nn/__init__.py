@@ -12,6 +12,7 @@ from remanence.registry import Registry
 
 if TYPE_CHECKING:  # for type checkers; at run time __getattr__ loads what is used
     from remanence.nn.associative_lstm import AssociativeLSTM
+    from remanence.nn.bistable import BRC
     from remanence.nn.cfc import CfC
     from remanence.nn.elman import Elman
     from remanence.nn.fast_weights import FastWeights, FastWeightsGrowthWarning
@@ -20,20 +21,33 @@ if TYPE_CHECKING:  # for type checkers; at run time __getattr__ loads what is us
     from remanence.nn.gated import GRU, LSTM
     from remanence.nn.hopfield import Hopfield
     from remanence.nn.linear_associator import LinearAssociator
+    from remanence.nn.linoss import LinOSS
+    from remanence.nn.lrc import LRC
+    from remanence.nn.lru import LRU
     from remanence.nn.ltc import LTC
+    from remanence.nn.minimal_gated import MGU
+    from remanence.nn.minimal_linear import MinGRU, MinLSTM
     from remanence.nn.modern_hopfield import ModernHopfield
     from remanence.nn.online import Online
     from remanence.nn.persistent import PersistentLinear
     from remanence.nn.reciprocal import ReciprocalGated
+    from remanence.nn.s5 import S5
+    from remanence.nn.slstm import SLSTM
     from remanence.nn.streaming import Streaming
     from remanence.nn.unitary import EUNN, OrthogonalRNN, UnitaryRNN
 
 __all__ = [
+    "BRC",
     "CFF",
     "EUNN",
     "GRU",
+    "LRC",
+    "LRU",
     "LSTM",
     "LTC",
+    "MGU",
+    "S5",
+    "SLSTM",
     "AssociativeLSTM",
     "CfC",
     "Elman",
@@ -42,8 +56,11 @@ __all__ = [
     "Fastlane",
     "FastlaneOverflowWarning",
     "Hopfield",
+    "LinOSS",
     "LinearAssociator",
     "Memory",
+    "MinGRU",
+    "MinLSTM",
     "ModernHopfield",
     "Online",
     "OrthogonalRNN",
@@ -58,11 +75,17 @@ __all__ = [
 ]
 
 _MODULES = {
+    "BRC": "bistable",
     "CFF": "flip_flop",
     "EUNN": "unitary",
     "GRU": "gated",
+    "LRC": "lrc",
+    "LRU": "lru",
     "LSTM": "gated",
     "LTC": "ltc",
+    "MGU": "minimal_gated",
+    "S5": "s5",
+    "SLSTM": "slstm",
     "AssociativeLSTM": "associative_lstm",
     "CfC": "cfc",
     "Elman": "elman",
@@ -71,7 +94,10 @@ _MODULES = {
     "Fastlane": "fastlane",
     "FastlaneOverflowWarning": "fastlane",
     "Hopfield": "hopfield",
+    "LinOSS": "linoss",
     "LinearAssociator": "linear_associator",
+    "MinGRU": "minimal_linear",
+    "MinLSTM": "minimal_linear",
     "ModernHopfield": "modern_hopfield",
     "Online": "online",
     "OrthogonalRNN": "unitary",
@@ -108,6 +134,16 @@ layers.add("cfc", "remanence.nn.cfc:CfC")
 layers.add("ltc", "remanence.nn.ltc:LTC")
 layers.add("persistent", "remanence.nn.persistent:PersistentLinear")
 layers.add("fastlane", "remanence.nn.fastlane:Fastlane")
+layers.add("slstm", "remanence.nn.slstm:SLSTM")
+layers.add("brc", "remanence.nn.bistable:BRC")
+layers.add("nbrc", "remanence.nn.bistable:BRC", neuromodulated=True)
+layers.add("mgu", "remanence.nn.minimal_gated:MGU")
+layers.add("mingru", "remanence.nn.minimal_linear:MinGRU")
+layers.add("minlstm", "remanence.nn.minimal_linear:MinLSTM")
+layers.add("lru", "remanence.nn.lru:LRU")
+layers.add("s5", "remanence.nn.s5:S5")
+layers.add("linoss", "remanence.nn.linoss:LinOSS")
+layers.add("lrc", "remanence.nn.lrc:LRC")
 
 
 def create(name: str, *, input_size: int, hidden_size: int, **options: object) -> Memory:

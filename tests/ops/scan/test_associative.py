@@ -50,9 +50,11 @@ def draw(step, batch=2, time=40, channels=3, dtype=torch.float64):
     def tensor(*shape):
         return torch.randn(shape, generator=generator, dtype=dtype).requires_grad_()
 
-    return [tensor(batch, time, channels) for _ in range(2)], [tensor(batch, channels) for _ in range(LINEAR[step])], [
-        tensor(channels)
-    ]
+    return (
+        [tensor(batch, time, channels) for _ in range(2)],
+        [tensor(batch, channels) for _ in range(LINEAR[step])],
+        [tensor(channels)],
+    )
 
 
 def values_and_gradients(step, inputs, state, params, **options):
@@ -189,5 +191,3 @@ def test_inputs_and_params_in_one_tensor():
     inputs, state, params = draw(oscillating)
     together = remanence.scan(oscillating, torch.stack(inputs, 2), state, torch.stack(params), backend="associative")
     torch.testing.assert_close(together, scan(oscillating, inputs, state, params, backend="reference"))
-
-
