@@ -21,6 +21,9 @@ RIVALS = {
     "orthogonal": None,
     "urnn": None,
     "alstm": None,
+    "slstm": None,
+    "nbrc": None,
+    "mgu": None,
 }
 """None: its plain loop."""
 

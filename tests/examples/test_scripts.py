@@ -22,6 +22,7 @@ CONSTANTS = {
     "benchmarks/indexed_recall.py": {"MIXERS": ("gru", "full"), "SECONDS": 0.2, "EVERY": 1},
     "benchmarks/kills.py": {"KILLS": 2, "COMMANDS": ("train",), "SLOWEST": 6.0, "EPOCHS": 2},
     "benchmarks/layers.py": SMALL,
+    "benchmarks/linear_memories.py": {"LENGTHS": (32,), "LANES": (8,), "CHANNELS": 4},
     "benchmarks/liquid.py": {**SMALL, "LENGTHS": (64, 128)},
     "benchmarks/newton.py": {"LENGTHS": (32,), "ELEMENTS": (8,), "CHANNELS": 4},
     "benchmarks/recall.py": {"DELAYS": (10,), "SEEDS": (0,), "RATES": (1e-2,), "STEPS": 2, "EVERY": 1, "BATCH": 2},

@@ -87,7 +87,7 @@ class BRC(Memory):
     def _run(self, x: Tensor, state: Tensor, *, episodes: Episodes | None = None) -> tuple[Tensor, Tensor]:
         drive = self._compute_drive(x)
         if self.neuromodulated:
-            (y,), (h,) = run_step(nbrc_step, [drive], [state], [self.weight_hh], episodes=episodes)
+            (y,), (h,) = run_step(nbrc_step, [drive], [state], [self.weight_hh], shortest=8, episodes=episodes)
         else:
             together = drive.unflatten(-1, (3, -1))
             (y,), (h,) = scan(brc_step, together, [state], self.weight_hh, **as_options(episodes))

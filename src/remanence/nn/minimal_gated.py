@@ -69,7 +69,7 @@ class MGU(Memory):
 
     def _run(self, x: Tensor, state: Tensor, *, episodes: Episodes | None = None) -> tuple[Tensor, Tensor]:
         drive = F.linear(x, self.weight_ih, self.bias)
-        (y,), (h,) = run_step(mgu_step, [drive], [state], self.weight_hh.chunk(2), episodes=episodes)
+        (y,), (h,) = run_step(mgu_step, [drive], [state], self.weight_hh.chunk(2), shortest=8, episodes=episodes)
         return y, h
 
     def _advance(self, x_t: Tensor, state: Tensor) -> tuple[Tensor, Tensor]:

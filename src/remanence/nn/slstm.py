@@ -98,7 +98,7 @@ class SLSTM(Memory):
 
     def _run(self, x: Tensor, state: State, *, episodes: Episodes | None = None) -> tuple[Tensor, State]:
         drive = F.linear(x, self.weight_ih, self.bias)
-        (y, *_), state = run_step(self._step, [drive], state, [self.weight_hh], episodes=episodes)
+        (y, *_), state = run_step(self._step, [drive], state, [self.weight_hh], shortest=8, episodes=episodes)
         return y, state
 
     def _advance(self, x_t: Tensor, state: State) -> tuple[Tensor, State]:
