@@ -11,7 +11,7 @@ from remanence import nn
 torch.set_num_threads(2)
 
 
-BATCH, TIME = 32, 128
+BATCH, TIME, UNITS = 32, 128, 64
 
 
 def both_ways(layer: torch.nn.Module, x: torch.Tensor):
@@ -24,9 +24,9 @@ def both_ways(layer: torch.nn.Module, x: torch.Tensor):
 
 def main() -> None:
     x = torch.randn(BATCH, TIME, 16)
-    ways = {"torch.nn.LSTM": both_ways(torch.nn.LSTM(16, 64, batch_first=True), x)}
-    ways |= {name: both_ways(nn.create(name, input_size=16, hidden_size=64), x) for name in nn.layers}
-    show(f"batch {BATCH}, time {TIME}, 64 units, float32, forward + backward", medians(ways), "torch.nn.LSTM")
+    ways = {"torch.nn.LSTM": both_ways(torch.nn.LSTM(16, UNITS, batch_first=True), x)}
+    ways |= {name: both_ways(nn.create(name, input_size=16, hidden_size=UNITS), x) for name in nn.layers}
+    show(f"batch {BATCH}, time {TIME}, {UNITS} units, float32, forward + backward", medians(ways), "torch.nn.LSTM")
 
 
 if __name__ == "__main__":

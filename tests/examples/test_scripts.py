@@ -21,7 +21,7 @@ CONSTANTS = {
     "benchmarks/generators.py": {"COUNT": 2, "IMAGES": 1},
     "benchmarks/indexed_recall.py": {"MIXERS": ("gru", "full"), "SECONDS": 0.2, "EVERY": 1},
     "benchmarks/kills.py": {"KILLS": 2, "COMMANDS": ("train",), "SLOWEST": 6.0, "EPOCHS": 2},
-    "benchmarks/layers.py": SMALL,
+    "benchmarks/layers.py": {**SMALL, "UNITS": 8},
     "benchmarks/linear_memories.py": {"LENGTHS": (32,), "LANES": (8,), "CHANNELS": 4},
     "benchmarks/liquid.py": {**SMALL, "LENGTHS": (64, 128)},
     "benchmarks/newton.py": {"LENGTHS": (32,), "ELEMENTS": (8,), "CHANNELS": 4},

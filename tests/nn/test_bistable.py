@@ -56,7 +56,7 @@ def with_feedback(a, neuromodulated):
 @pytest.mark.parametrize("a", [1.2, 1.5, 1.9])
 def test_above_1_a_unit_rests_at_two_values(a, neuromodulated):
     """The solutions of h = tanh(a h): two that attract, and 0, which repels."""
-    rest = scipy.optimize.brentq(lambda h: math.tanh(a * h) - h, 1e-3, 1)
+    rest = np.asarray(scipy.optimize.brentq(lambda h: math.tanh(a * h) - h, 1e-3, 1)).item()
     h = torch.tensor([[1e-3, -1e-3, 0.9]], dtype=torch.float64)
     y, last = with_feedback(a, neuromodulated)(torch.zeros(1, 600, 1, dtype=torch.float64), h)
     torch.testing.assert_close(last, torch.tensor([[rest, -rest, rest]], dtype=torch.float64), rtol=1e-6, atol=0)

@@ -6,6 +6,7 @@ from typing import no_type_check
 import numpy as np
 import torch
 import torch.nn.functional as F
+from numpy.typing import NDArray
 from torch import Tensor, nn
 
 from remanence.checks import positive_integer
@@ -165,7 +166,7 @@ def hold_step(state: Tensors, inputs: Tensors, params: Tensors) -> Tensors:
     )
 
 
-def diagonalise_hippo(size: int) -> tuple[np.ndarray, np.ndarray]:
+def diagonalise_hippo(size: int) -> tuple[NDArray[np.complex128], NDArray[np.complex128]]:
     """Diagonalise the normal part of the HiPPO-LegS matrix (HiPPO-N).
 
     Args:

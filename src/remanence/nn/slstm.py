@@ -105,6 +105,10 @@ class SLSTM(Memory):
         state = self._step(state, (F.linear(x_t, self.weight_ih, self.bias),), (self.weight_hh,))
         return state[0], state
 
+    def extra_repr(self) -> str:
+        """Sizes, heads and forget gate, as `print(layer)` shows them."""
+        return f"{super().extra_repr()}, heads={self.heads}, forget_gate={self.forget_gate!r}"
+
     @property
     def _step(self) -> partial[Tensors]:
         return partial(slstm_step, self.heads, self.forget_gate == "exp")
