@@ -141,8 +141,13 @@ def refuse_imports(names: Iterable[str], where: object) -> None:
 
 
 def find_nearest(name: str, known: Iterable[str], cutoff: float = 0.4) -> list[str]:
-    """Return up to three known names that resemble this one, in at least ``cutoff`` of their letters."""
-    return difflib.get_close_matches(name, sorted(known), n=3, cutoff=cutoff)
+    """Return up to three known names that resemble this one, in at least ``cutoff`` of their letters.
+
+    Those with the same letters in another order come first.
+    """
+    known = sorted(known)
+    near = difflib.get_close_matches(name, known, n=max(len(known), 1), cutoff=cutoff)
+    return sorted(near, key=lambda each: sorted(each) != sorted(name))[:3]
 
 
 def make_unknown_error(kind: str, name: str, known: Iterable[str]) -> UserError:
