@@ -17,6 +17,7 @@ import os
 import platform
 from collections.abc import Callable
 from pathlib import Path
+from typing import Literal, TypeAlias
 
 os.environ["OMP_WAIT_POLICY"] = "passive"  # threads that wait leave the cores to others
 
@@ -30,6 +31,7 @@ from remanence import nn
 from remanence.nn.matrix_memory import m2rnn
 from remanence.ops.delta_rule import chunked, reference
 
+Backend: TypeAlias = Literal["cpu", "reference"]
 OUTPUT = Path(__file__).parent / "results" / "delta.md"
 BATCH, TIME, HEADS, SIZE = 8, 1024, 4, 64
 INPUTS = 64
@@ -62,7 +64,7 @@ def draw_m2rnn_arguments(value_size: int) -> list[Tensor]:
     return [x.requires_grad_() for x in (q, k, v, f, H, weight)]
 
 
-def scan_m2rnn(backend: str) -> Callable[..., tuple[Tensor, Tensor]]:
+def scan_m2rnn(backend: Backend) -> Callable[..., tuple[Tensor, Tensor]]:
     def run(q: Tensor, k: Tensor, v: Tensor, f: Tensor, H: Tensor, weight: Tensor) -> tuple[Tensor, Tensor]:
         (_, y), (last, _) = remanence.scan(m2rnn.step, [q, k, v, f], [H, H[:, :, 0]], [weight], backend=backend)
         return y, last
@@ -79,7 +81,7 @@ def compare_recurrences() -> list[str]:
         ways = {form: both_ways(function, arguments) for form, function in forms.items()}
         lines += ["", f"## {name}", "", *rows(samples(ways, repeats=REPEATS), "in chunks")]
     for size in (SIZE, SIZE // 4):
-        backends = {"the scan, compiled": "cpu", "the plain loop": "reference"}
+        backends: dict[str, Backend] = {"the scan, compiled": "cpu", "the plain loop": "reference"}
         arguments = draw_m2rnn_arguments(size)
         ways = {name: both_ways(scan_m2rnn(backend), arguments) for name, backend in backends.items()}
         table = rows(samples(ways, repeats=REPEATS), "the scan, compiled")

@@ -9,6 +9,7 @@ import torch
 from torch.utils import _pytree as pytree
 
 from remanence import nn
+from remanence.nn.matrix_memory.matrix_memory import MatrixMemory
 from remanence.ops.delta_rule import chunked
 from remanence.ops.mesa import operation as mesa
 from tests.nn.test_contract import assert_same
@@ -278,6 +279,7 @@ def test_parameters_can_be_drawn_anew(name):
     with torch.no_grad():
         for parameter in layer.parameters():
             parameter.fill_(math.nan)
+    assert isinstance(layer, MatrixMemory)
     layer.reset_parameters()
     assert all(torch.isfinite(parameter).all() for parameter in layer.parameters())
 

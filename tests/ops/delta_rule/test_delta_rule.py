@@ -102,9 +102,9 @@ def test_nothing_passes_a_reset():
         assert not grad[:, :11].any()
     assert not grads[4].any()
     assert not grads[5][:, 11].any()  # what it decays is 0
-    alone = [tensor[:, 11:] for tensor in (*tensors[:4], tensors[5])]
+    q, k, v, beta, decay = [tensor[:, 11:] for tensor in (*tensors[:4], tensors[5])]
     start = torch.zeros_like(tensors[4])
-    torch.testing.assert_close((y[:, 11:], last), chunked.run(*alone[:4], start, alone[4]))
+    torch.testing.assert_close((y[:, 11:], last), chunked.run(q, k, v, beta, start, decay))
 
 
 @pytest.mark.usefixtures("small_chunks")

@@ -103,6 +103,7 @@ class M2RNN(MatrixMemory):
         return self.num_heads, self.key_size, self.value_size
 
     def _recur(self, drive: Drive, S: Tensor, episodes: Episodes | None) -> tuple[Tensor, Tensor]:
+        assert drive.log_decay is not None
         q, k, v = (F.silu(each) for each in (drive.q, drive.k[:, :, 0], drive.v[:, :, 0]))
         start = torch.zeros_like(v[:, 0])
         if episodes is not None:

@@ -98,12 +98,12 @@ class MatrixMemory(Memory):
 
     def _run(self, x: Tensor, state: State, *, episodes: Episodes | None = None) -> tuple[Tensor, State]:
         dtype = self.projection.weight.dtype  # under autocast products come in another
-        S, window = (state, None) if self.convolution is None else state
+        S, *windows = (state,) if self.convolution is None else state
         projected = self.projection(x).to(dtype)
         with autocast.disable(x.device):
             mixed, beta, decay, gate = projected.split(self._sizes, -1)
             if self.convolution is not None:
-                mixed, window = self._convolve(mixed, window.to(dtype), episodes)
+                mixed, windows[0] = self._convolve(mixed, windows[0].to(dtype), episodes)
             q, k, v = mixed.split(self._mixed_sizes, -1)
             drive = Drive(
                 q.unflatten(-1, (self.num_heads, self.key_size)),
@@ -114,7 +114,7 @@ class MatrixMemory(Memory):
                 gate.unflatten(-1, (self.num_heads, self.value_size)) if self._sizes[-1] else None,
             )
             y, S = self._recur(drive, S.to(dtype), episodes)
-        return y, S if self.convolution is None else (S, window)
+        return y, (S, *windows) if windows else S
 
     def _convolve(self, mixed: Tensor, window: Tensor, episodes: Episodes | None) -> tuple[Tensor, Tensor]:
         others = mixed[..., self._convolved :]
@@ -151,7 +151,8 @@ def apply_episodes(
     """
     if episodes is None or episodes.lengths is None:
         return beta, log_decay, None if episodes is None else episodes.reset
-    real = find_real(episodes.lengths, *episodes.reset.shape, beta.device)
+    batch, time = episodes.reset.shape
+    real = find_real(episodes.lengths, batch, time, beta.device)
     beta = mask_padding(real, beta)
     return beta, None if log_decay is None else mask_padding(real, log_decay), episodes.reset & real
 

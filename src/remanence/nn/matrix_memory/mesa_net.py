@@ -31,9 +31,8 @@ class MesaNet(MatrixMemory):
     SiLU and scaled to length 1; v is linear in x.
 
     The authors approach the inverse by 30 steps of conjugate gradients; here the linear systems are solved directly
-    (Gaussian elimination), one for each step and head, which takes fewer operations for keys of up to some 300 channels
-    but needs H_t of each step: the backward pass keeps two matrices of key x key for each
-    (:mod:`remanence.ops.mesa`).
+    (Gaussian elimination), one for each step and head (:mod:`remanence.ops.mesa`). That takes fewer operations for keys
+    of up to some 100 channels, but the backward pass keeps a few matrices of key x key for each.
 
     Args:
         input_size: channels of the input.
@@ -103,9 +102,9 @@ class MesaNet(MatrixMemory):
         return self.num_heads, self.value_size + self.key_size, self.key_size
 
     def _recur(self, drive: Drive, S: Tensor, episodes: Episodes | None) -> tuple[Tensor, Tensor]:
-        assert drive.log_decay is not None
         q, k = (normalize(F.silu(each)) for each in (drive.q, drive.k[:, :, 0]))
         beta, log_decay, reset = apply_episodes(episodes, torch.sigmoid(drive.beta[:, :, 0]), drive.log_decay)
+        assert log_decay is not None
         ridge = LEAST_RIDGE + F.softplus(self.ridge_drive)
         y, S = evolve(q, k, drive.v[:, :, 0], beta, log_decay, ridge, S, reset)
         y = self.norm(y)
