@@ -49,8 +49,9 @@ def _write_sums(writer: BlockWriter, move: Move, letter: str) -> list[str]:
     return targets.wrap(
         [
             f"{letter}to = {writer.load_table(tuple(sources), targets.index, targets.masks)}",
-            f"{letter}total = {writer.read(move.target, f'{letter}to', MATRIX, targets.masks)}",
+            f"{letter}total = tl.full([{writer.tile.samples}, {targets.width}], 0.0, {writer.real})",
             *terms.wrap(adding),
+            f"{letter}total += {writer.read(move.target, f'{letter}to', MATRIX, targets.masks)}",
             *writer.write(move.target, f"{letter}to", f"{letter}total", MATRIX, targets.masks),
         ]
     )
