@@ -104,7 +104,7 @@ def _capture(function: Callable[..., Any], *args: Any) -> Any:
     PyTorch itself takes the sizes of one loop for those of the next, as it knows a function by its place in a file; and
     refuses tensors that are constants of the exported program.
     """
-    from torch._dynamo.eval_frame import set_fullgraph_compiled_frame_count
+    from torch._C._dynamo.eval_frame import set_fullgraph_compiled_frame_count
     from torch._higher_order_ops.utils import setup_compilation_env
 
     code = function.__code__.replace(co_name=f"{function.__name__}_{next(_LOOPS)}")

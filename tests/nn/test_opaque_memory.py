@@ -97,6 +97,19 @@ def test_one_graph_is_differentiated_twice(name):
     assert_same(first, torch.autograd.grad(layer(x)[0].sum(), parameters))
 
 
+@pytest.mark.unchecked
+@pytest.mark.parametrize(
+    ("backend", "why"),
+    [("eager", "no second derivatives"), ("aot_eager", "does not currently support double backward")],
+)
+def test_second_derivatives_are_refused(backend, why):
+    layer, x = make("persistent"), torch.randn(2, 5, 3, dtype=torch.float64, requires_grad=True)
+    y, _ = compile_fully(layer, backend)(x)
+    (grad,) = torch.autograd.grad(y.square().sum(), x, create_graph=True)
+    with pytest.raises((ValueError, RuntimeError), match=why):
+        torch.autograd.grad(grad.square().sum(), x)
+
+
 @pytest.mark.slow
 @pytest.mark.unchecked
 @pytest.mark.parametrize("name", ["cff", "ltc", "lstm", "urnn", "fast_weights"])

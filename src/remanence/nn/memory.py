@@ -245,7 +245,7 @@ class Memory(Structured):
         if episodes:
             given["reset"] = episodes.reset
             if episodes.lengths is not None:
-                given["real"] = find_real(episodes.lengths, *x.shape[:2], x.device)
+                given["real"] = find_real(episodes.lengths, x.shape[0], x.shape[1], x.device)
         step = partial(self._advance_flat, nesting, tuple(given), episodes.reset_state if episodes else ())
         (y,), final = loop_over_time(step, leaves * 2 if "real" in given else leaves, list(given.values()))
         return y, pytree.tree_unflatten(list(final[-len(leaves) :]), nesting)

@@ -16,6 +16,7 @@ import torch
 from torch import Tensor
 
 from remanence._torch import disable_modes, restore_dispatch
+from remanence.errors import UserError
 from remanence.ops import autocast
 
 Description: TypeAlias = tuple[Sequence[int], torch.dtype]
@@ -147,7 +148,15 @@ def _backward(ctx: Any, grads: list[Tensor | None]) -> tuple[Any, ...]:
     return [next(found) if need else None for need in ctx.needs], None, None, None, None
 
 
+def _refuse_second_derivative(ctx: Any, *above: Any) -> Any:
+    raise UserError(
+        "compiled code has no second derivatives (torch.compile has none either, but with backend='eager'): "
+        "differentiate twice without torch.compile"
+    )
+
+
 _call.register_autograd(_backward, setup_context=_save)
+_differentiate.register_autograd(_refuse_second_derivative)
 
 
 def _separate(results: Sequence[Tensor], given: Sequence[Tensor]) -> list[Tensor]:
