@@ -19,7 +19,6 @@ from remanence.ops.scan.triton_step import real_type
 
 HAS_TRITON = importlib.util.find_spec("triton") is not None
 needs_triton = pytest.mark.skipif(not HAS_TRITON, reason="triton is not installed")
-needs_gpu = pytest.mark.skipif(not (HAS_TRITON and torch.cuda.is_available()), reason="no CUDA GPU here")
 
 TYPES = {torch.float32: "fp32", torch.float64: "fp64", torch.bfloat16: "bf16", torch.float16: "fp16"}
 REAL = ("scratch", "sums", "free", "packed", "saved", "factor", "d_state")
@@ -129,7 +128,7 @@ def run(step, groups, backend="gpu", **options):
     return flat(remanence.scan(step, *groups, backend=backend, **options))
 
 
-@needs_gpu
+@pytest.mark.cuda
 @pytest.mark.parametrize("checkpoint_every", [None, 2])
 def test_gradcheck(checkpoint_every):
     inputs, state, params = on_gpu(gru, 2, 5)
@@ -141,7 +140,7 @@ def test_gradcheck(checkpoint_every):
     assert torch.autograd.gradgradcheck(call, (*inputs, *state, *params))
 
 
-@needs_gpu
+@pytest.mark.cuda
 @pytest.mark.parametrize("step", CELLS)
 def test_the_same_call_gives_the_same_bits(step):
     groups = on_gpu(step, 300, 50, torch.float32)
@@ -159,7 +158,7 @@ def wide(hidden, batch, time):
     )
 
 
-@needs_gpu
+@pytest.mark.cuda
 @pytest.mark.parametrize(
     ("hidden", "batch", "time"),
     [(16, 1, 300), (64, 32, 100), (64, 700, 20), (100, 5000, 5), (256, 64, 20), (300, 1000, 7)],
@@ -172,7 +171,7 @@ def test_many_sizes_against_the_plain_loop(hidden, batch, time):
     torch.testing.assert_close(*found, rtol=1e-8, atol=1e-8)
 
 
-@needs_gpu
+@pytest.mark.cuda
 @pytest.mark.parametrize("step", CELLS)
 def test_auto_takes_it(step, recwarn):
     groups = on_gpu(step, dtype=torch.float32)
@@ -180,7 +179,7 @@ def test_auto_takes_it(step, recwarn):
     assert not [each for each in recwarn if issubclass(each.category, remanence.UntraceableWarning)]
 
 
-@needs_gpu
+@pytest.mark.cuda
 @pytest.mark.unchecked
 def test_inside_torch_compile():
     def model(x, h, weight, bias):
@@ -193,7 +192,7 @@ def test_inside_torch_compile():
     torch.testing.assert_close(*(torch.autograd.grad(result.sum(), tensors) for result in results))
 
 
-@needs_gpu
+@pytest.mark.cuda
 def test_inside_a_cuda_graph():
     groups = on_gpu(gru, dtype=torch.float32)
     tensors = [x for group in groups for x in group]
@@ -216,7 +215,7 @@ def test_inside_a_cuda_graph():
     torch.testing.assert_close(captured, forward_and_backward())
 
 
-@needs_gpu
+@pytest.mark.cuda
 def test_under_autocast():
     """Arithmetic stays in float32."""
     groups = on_gpu(gru, dtype=torch.float32)
@@ -232,7 +231,7 @@ def ordered(order, state, inputs, params):
     return (torch.tanh((h @ weight)[:, order] + x),)
 
 
-@needs_gpu
+@pytest.mark.cuda
 def test_a_table_on_the_gpu(monkeypatch):
     """It is not read at every call, and noticed when it changes."""
     traced, init = [], TracedTensorStep.__init__
@@ -252,7 +251,7 @@ def test_a_table_on_the_gpu(monkeypatch):
         order[0], order[1] = 2, 1
 
 
-@needs_gpu
+@pytest.mark.cuda
 @pytest.mark.parametrize(
     ("name", "options"),
     [
@@ -284,8 +283,7 @@ def test_layers_against_those_on_the_cpu(name, options, resets, monkeypatch):
     assert bool(calls) == (name != "gru" or resets)
 
 
-@needs_gpu
-@pytest.mark.skipif(torch.cuda.device_count() < 2, reason="one GPU only")
+@pytest.mark.cuda(devices=2)
 def test_runs_where_its_tensors_are():
     groups = problem(gru, 5, 6, torch.float32, "cuda:1")
     with torch.cuda.device(0):
