@@ -100,7 +100,7 @@ def test_one_graph_is_differentiated_twice(name):
 @pytest.mark.unchecked
 @pytest.mark.parametrize(
     ("backend", "why"),
-    [("eager", "no second derivatives"), ("aot_eager", "does not currently support double backward")],
+    [("eager", "no second derivatives"), ("aot_eager", "not currently support double backward")],
 )
 def test_second_derivatives_are_refused(backend, why):
     layer, x = make("persistent"), torch.randn(2, 5, 3, dtype=torch.float64, requires_grad=True)
@@ -278,17 +278,21 @@ def test_steps_that_are_methods():
     assert_same(results(compiled, module, x), results(module, module, x))
 
 
+def is_kept(owner):
+    return any(isinstance(key, tuple) and owner in key for key in opaque_scan._SCANS)
+
+
 @pytest.mark.unchecked
 def test_the_owner_of_a_step_is_not_kept():
     module = Methods()
     compile_fully(module)(torch.randn(2, 5, 4, dtype=torch.float64))
     held, owned = weakref.ref(module), id(module)
-    assert any(owned in key for key in opaque_scan._SCANS)
+    assert is_kept(owned)
     torch._dynamo.reset()
     del module
     gc.collect()
     assert held() is None
-    assert not any(owned in key for key in opaque_scan._SCANS)
+    assert not is_kept(owned)
 
 
 class Hidden(Methods):
