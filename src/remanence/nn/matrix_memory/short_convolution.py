@@ -41,7 +41,7 @@ class ShortConvolution(nn.Module):
         Returns:
             The output, as large as x, and the window behind the last step.
         """
-        time, size = int(x.shape[1]), self.size
+        time, size = x.shape[1], self.size
         steps = torch.cat((window, x), 1)
         if episodes is None:
             y = F.conv1d(steps.mT, self.weight[:, None], groups=self.weight.shape[0]).mT

@@ -1,5 +1,6 @@
 """Chooses the form in which the delta rule is computed."""
 
+import torch
 from jaxtyping import Bool, Float
 from torch import Tensor
 
@@ -30,7 +31,7 @@ def evolve(
         log_decay: likewise.
         reset: likewise.
     """
-    if q.shape[1] * k.shape[2] <= FEW:
+    if torch.compiler.is_exporting() or q.shape[1] * k.shape[2] <= FEW:
         return reference.run(q, k, v, beta, state, log_decay, reset)
     y, last = chunked.run(q, k, v, beta, state, log_decay, reset)
     return reference.run(q, k, v, beta, state, log_decay, reset) if loses_steps(y) else (y, last)

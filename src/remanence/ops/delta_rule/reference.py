@@ -1,8 +1,12 @@
 """The delta rule as a plain loop, the reference for the chunked form."""
 
+from functools import partial
+
 import torch
 from jaxtyping import Bool, Float
 from torch import Tensor
+
+from remanence.ops.time_loop import Tensors, loop_over_time
 
 
 def run(
@@ -34,17 +38,21 @@ def run(
     Returns:
         The output y after each time step, and S after the last.
     """
-    outputs, S = [], state
-    for t in range(q.shape[1]):
-        if reset is not None:
-            S = torch.where(reset[:, t, None, None, None], 0, S)
-        if log_decay is not None:
-            S = S * log_decay[:, t, :, None, None].exp()
-        for j in range(k.shape[2]):
-            error = v[:, t, j] - _read(S, k[:, t, j])
-            S = S + (beta[:, t, j, :, None] * error)[..., :, None] * k[:, t, j, :, None, :]
-        outputs.append(_read(S, q[:, t]))
-    return torch.stack(outputs, 1), S
+    given = [q, k, v, beta, *(each for each in (log_decay, reset) if each is not None)]
+    step = partial(_step, log_decay is not None, reset is not None)
+    (y,), (last,) = loop_over_time(step, [state], given)
+    return y, last
+
+
+def _step(decays: bool, resets: bool, state: Tensors, inputs: Tensors) -> tuple[Tensors, Tensors]:
+    (S,), (q, k, v, beta, *rest) = state, inputs
+    if resets:
+        S = torch.where(rest[-1][:, None, None, None], 0, S)
+    if decays:
+        S = S * rest[0][..., None, None].exp()
+    for k_j, v_j, beta_j in zip(k.unbind(1), v.unbind(1), beta.unbind(1), strict=True):
+        S = S + (beta_j[..., None] * (v_j - _read(S, k_j)))[..., :, None] * k_j[..., None, :]
+    return (S,), (_read(S, q),)
 
 
 def _read(S: Tensor, k: Tensor) -> Tensor:

@@ -36,7 +36,7 @@ def evolve(
         state: likewise.
         reset: likewise.
     """
-    if q.shape[1] <= FEW:
+    if torch.compiler.is_exporting() or q.shape[1] <= FEW:
         return reference.run(q, k, v, beta, log_decay, ridge, state, reset)
     y, last = run_in_chunks(q, k, v, beta, log_decay, ridge, state, reset)
     return reference.run(q, k, v, beta, log_decay, ridge, state, reset) if loses_steps(y) else (y, last)

@@ -1,8 +1,12 @@
 """Ridge regression over time as a plain loop, the reference for the form in chunks."""
 
+from functools import partial
+
 import torch
 from jaxtyping import Bool, Float
 from torch import Tensor
+
+from remanence.ops.time_loop import Tensors, loop_over_time
 
 
 def run(
@@ -36,15 +40,19 @@ def run(
     Returns:
         The output y after each time step, and G and H after the last.
     """
-    outputs, sums, written = [], state, torch.cat((v, k), -1)
-    for t in range(q.shape[1]):
-        if reset is not None:
-            sums = torch.where(reset[:, t, None, None, None], 0, sums)
-        added = (beta[:, t, :, None] * written[:, t])[..., :, None] * k[:, t, :, None, :]
-        sums = log_decay[:, t, :, None, None].exp() * sums + added
-        G, H = sums.split((v.shape[-1], k.shape[-1]), -2)
-        outputs.append((G @ solve(H, ridge, q[:, t])[..., None])[..., 0])
-    return torch.stack(outputs, 1), sums
+    given = [q, k, v, beta, log_decay, *(() if reset is None else (reset,))]
+    (y,), (last,) = loop_over_time(partial(_step, ridge), [state], given)
+    return y, last
+
+
+def _step(ridge: Tensor, state: Tensors, inputs: Tensors) -> tuple[Tensors, Tensors]:
+    (sums,), (q, k, v, beta, log_decay, *reset) = state, inputs
+    if reset:
+        sums = torch.where(reset[0][:, None, None, None], 0, sums)
+    added = (beta[..., None] * torch.cat((v, k), -1))[..., :, None] * k[..., None, :]
+    sums = log_decay[..., None, None].exp() * sums + added
+    G, H = sums.split((v.shape[-1], k.shape[-1]), -2)
+    return (sums,), ((G @ solve(H, ridge, q)[..., None])[..., 0],)
 
 
 def solve(H: Tensor, ridge: Tensor, q: Tensor) -> Tensor:
