@@ -28,11 +28,11 @@ class BRC(Memory):
     neuromodulated one (nBRC) they are matrices, and all units together set where a unit is bistable, and how slow.
 
     Args:
-        input_size: channels of the input.
+        input_size: number of input channels.
         hidden_size: units.
         neuromodulated: matrices w_a and w_c, the nBRC.
-        device: of the parameters; default: PyTorch's.
-        dtype: likewise.
+        device: device of the parameters; default: PyTorch's default.
+        dtype: dtype of the parameters; default: PyTorch's default.
 
     Parameters:
         weight_ih [3 hidden_size, input_size], the rows of U_a, U_c and U; weight_hh (w_a and w_c), [2, hidden_size] or,

@@ -32,12 +32,12 @@ class LinOSS(Memory):
     float32 at least: in 16 bits small steps would be lost.
 
     Args:
-        input_size: channels of the input.
+        input_size: number of input channels.
         hidden_size: oscillators.
         output_size: channels of the output; default: ``hidden_size``.
         scheme: ``"im"`` or ``"imex"``.
-        device: of the parameters; default: PyTorch's.
-        dtype: likewise.
+        device: device of the parameters; default: PyTorch's default.
+        dtype: dtype of the parameters; default: PyTorch's default.
 
     Parameters:
         stiffness and log_odds, each [hidden_size], uniformly from 0 to 1 at first; weight_ih [hidden_size, input_size]

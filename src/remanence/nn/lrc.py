@@ -31,10 +31,10 @@ class LRC(Memory):
     ``remanence.scan(lrc_step, ..., backend="newton")`` does; on a CPU that is slower (``benchmarks/newton.py``).
 
     Args:
-        input_size: channels of the input.
+        input_size: number of input channels.
         hidden_size: units.
-        device: of the parameters; default: PyTorch's.
-        dtype: likewise.
+        device: device of the parameters; default: PyTorch's default.
+        dtype: dtype of the parameters; default: PyTorch's default.
 
     Parameters:
         weight_ih [2 hidden_size, input_size] and bias [2 hidden_size] (A and b, then V and v), and vectors

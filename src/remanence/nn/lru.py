@@ -28,14 +28,14 @@ class LRU(Memory):
     (:mod:`remanence.ops.scan.associative`). It computes in float32 at least: in 16 bits a slow λ would be 1.
 
     Args:
-        input_size: channels of the input.
+        input_size: number of input channels.
         hidden_size: complex units.
         output_size: channels of the output; default: ``hidden_size``.
         r_min: inner radius of the ring.
         r_max: outer radius.
         max_phase: the largest phase, in radians.
-        device: of the parameters; default: PyTorch's.
-        dtype: likewise.
+        device: device of the parameters; default: PyTorch's default.
+        dtype: dtype of the parameters; default: PyTorch's default.
 
     Parameters:
         nu (ν), theta (θ) and gamma (γ), each [hidden_size]; weight_ih [2, hidden_size, input_size] and weight_ho [2,

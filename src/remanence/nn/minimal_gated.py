@@ -23,10 +23,10 @@ class MGU(Memory):
         h_t = (1 - f_t) h_{t-1} + f_t n_t
 
     Args:
-        input_size: channels of the input.
+        input_size: number of input channels.
         hidden_size: units.
-        device: of the parameters; default: PyTorch's.
-        dtype: likewise.
+        device: device of the parameters; default: PyTorch's default.
+        dtype: dtype of the parameters; default: PyTorch's default.
 
     Parameters:
         weight_ih [2 hidden_size, input_size], weight_hh [2 hidden_size, hidden_size] and bias [2 hidden_size], the rows

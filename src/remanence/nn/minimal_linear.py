@@ -47,11 +47,11 @@ class MinGRU(_Minimal):
     :mod:`remanence.ops.scan.associative`), both without logarithms, for any sign.
 
     Args:
-        input_size: channels of the input.
+        input_size: number of input channels.
         hidden_size: units.
         positive: the g above, as in the paper's experiments; False: g(a) = a, as in its section 3.1.
-        device: of the parameters; default: PyTorch's.
-        dtype: likewise.
+        device: device of the parameters; default: PyTorch's default.
+        dtype: dtype of the parameters; default: PyTorch's default.
 
     Parameters:
         drive, a ``torch.nn.Linear`` to 2 hidden_size channels: those of z before those of h.
@@ -96,11 +96,11 @@ class MinLSTM(_Minimal):
     computer.
 
     Args:
-        input_size: channels of the input.
+        input_size: number of input channels.
         hidden_size: units.
         positive: as of :class:`MinGRU`.
-        device: of the parameters; default: PyTorch's.
-        dtype: likewise.
+        device: device of the parameters; default: PyTorch's default.
+        dtype: dtype of the parameters; default: PyTorch's default.
 
     Parameters:
         drive, a ``torch.nn.Linear`` to 3 hidden_size channels, in the order f, i, h.

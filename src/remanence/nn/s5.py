@@ -35,14 +35,14 @@ class S5(Memory):
     (:mod:`remanence.ops.scan.associative`). It computes in float32 at least: in 16 bits a slow unit would not decay.
 
     Args:
-        input_size: channels of the input.
+        input_size: number of input channels.
         hidden_size: complex units, half the paper's state size P.
         output_size: channels of the output; default: ``hidden_size``.
         blocks: HiPPO matrices on the diagonal (J in the paper), a divisor of ``hidden_size``.
         shortest: the shortest step Δ at the start, for a timespan of 1.
         longest: the longest; the steps are spread between them, evenly in their logarithm.
-        device: of the parameters; default: PyTorch's.
-        dtype: likewise.
+        device: device of the parameters; default: PyTorch's default.
+        dtype: dtype of the parameters; default: PyTorch's default.
 
     Parameters:
         decay and frequency, real and imaginary part of Λ, and log_step, each [hidden_size]; weight_ih [2, hidden_size,

@@ -31,12 +31,12 @@ class SLSTM(Memory):
     The stabiliser m keeps the exponentials in range and cancels out of h.
 
     Args:
-        input_size: channels of the input.
+        input_size: number of input channels.
         hidden_size: units, a multiple of ``heads``.
         heads: blocks of R.
         forget_gate: ``"sigmoid"`` or ``"exp"``.
-        device: of the parameters; default: PyTorch's.
-        dtype: likewise.
+        device: device of the parameters; default: PyTorch's default.
+        dtype: dtype of the parameters; default: PyTorch's default.
 
     Parameters:
         weight_ih [4 hidden_size, input_size] (W) and bias [4 hidden_size] (b), for each head the rows of z, i, f, o;

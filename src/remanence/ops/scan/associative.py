@@ -12,7 +12,7 @@ The result is checked like that of Newton's method: the step from every state mu
 (products of A that grow overflow where the state itself stays small, or a number is not finite), the fused loop
 computes the whole call, and :func:`remanence.scan_statistics` counts it.
 
-``"auto"`` picks this backend on GPUs for long sequences of few lanes: there the loop mostly waits, and this moves many
+``"auto"`` picks this backend on GPUs for long sequences of few elements: there the loop mostly waits, and this moves many
 times as many bytes. (The limits below are estimates; ``benchmarks/linear_memories.py`` measures both.) On a CPU the
 fused loop was 3 to 24 times faster. float32 and float64 only.
 """
@@ -35,8 +35,8 @@ MOST_STATES = 2
 SHORTEST = 1024
 """From so many time steps on. A call is about 100 operations of PyTorch, whatever its length, of 5 µs or more each."""
 
-MOST_LANES = 4096
-"""And up to so many lanes: more bytes than theirs do not move in the time that a step of the loop waits."""
+MOST_ELEMENTS = 4096
+"""And up to so many elements: more bytes than theirs do not move in the time that a step of the loop waits."""
 
 backward = newton.backward
 
@@ -56,7 +56,7 @@ def is_fastest(traced: TracedStep, like: Tensor) -> bool:
         like: an input, [batch, time, channels].
     """
     batch, time, channels = like.shape
-    fits = traced.counts[0] <= MOST_STATES and time >= SHORTEST and batch * channels <= MOST_LANES
+    fits = traced.counts[0] <= MOST_STATES and time >= SHORTEST and batch * channels <= MOST_ELEMENTS
     return fits and refuses(traced, like) is None
 
 
