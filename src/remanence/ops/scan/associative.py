@@ -13,8 +13,8 @@ The result is checked like that of Newton's method: the step from every state mu
 computes the whole call, and :func:`remanence.scan_statistics` counts it.
 
 ``"auto"`` picks this backend on GPUs for long sequences of few elements: there the loop mostly waits, and this moves
-many times as many bytes. (The limits below are estimates; ``benchmarks/linear_memories.py`` measures both.) On a CPU the
-fused loop was 3 to 24 times faster. float32 and float64 only.
+many times as many bytes. (The limits below are estimates; ``benchmarks/linear_memories.py`` measures both.) On a CPU
+the fused loop was 3 to 24 times faster. float32 and float64 only.
 """
 
 from collections.abc import Sequence
