@@ -22,6 +22,7 @@ def write_run(
     stopped="budget",
     failure=None,
     finished=True,
+    lengths=None,
     **sections,
 ):
     """A run folder; ``curve`` is (step, seconds, validation metric) for each epoch."""
@@ -57,6 +58,8 @@ def write_run(
             "stopped": None if failure else stopped,
             "failure": failure,
         }
+        if lengths is not None:
+            result |= {"length_metrics": lengths, "train_length": int(next(iter(lengths)))}
         (folder / "result.json").write_text(json.dumps(result))
     return folder
 

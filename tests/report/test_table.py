@@ -160,6 +160,7 @@ def test_json_has_stable_keys_and_unrounded_figures(rows_of):
         "median": 0.1234567,
         "solved": 0,
         "values": [0.1234567],
+        "lengths": {},
         "parameters": 1000,
         "steps": 200,
         "seconds": 2.0,

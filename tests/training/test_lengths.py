@@ -48,6 +48,7 @@ def test_the_metric_at_each_length_is_that_of_samples_of_that_length(tmp_path, n
         assert metric == pytest.approx(wrong / asked)
 
 
+@pytest.mark.slow
 @pytest.mark.parametrize(
     ("name", "options"),
     [
@@ -90,6 +91,7 @@ def test_as_many_samples_are_evaluated_as_in_the_test(samples):
     assert counts == [samples or 50] * 2
 
 
+@pytest.mark.slow
 def test_the_command_trains_tests_and_draws_the_curve(monkeypatch, capsys, tmp_path):
     settings = ["task.options.group=S3", "task.options.length=6", "task.options.lengths=[12, 20]"]
     settings += ["task.options.train=64", "task.options.validation=16", "task.options.test=16"]

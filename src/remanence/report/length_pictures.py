@@ -87,7 +87,7 @@ def draw_row(axes: Axes, row: Row, rows: list[Row], looks: dict[str, Look], them
     points = [(length, estimate) for length in list_lengths(rows) if (estimate := row.score_at(length)) is not None]
     if not points:
         return []
-    lengths = [length for length, _ in points]
+    lengths = [float(length) for length, _ in points]
     centres = [factor * estimate.centre for _, estimate in points]
     low, high = zip(*(estimate.ends for _, estimate in points), strict=True)
     colour, dashes = look.colour(theme), DASHES[find_variant(row, rows) % len(DASHES)]

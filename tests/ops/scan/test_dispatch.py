@@ -119,7 +119,6 @@ def test_auto_runs_what_cannot_be_fused_and_says_why_once():
         remanence.scan_source(mixing, [x], [h], [a])
 
 
-@pytest.mark.unchecked
 @pytest.mark.parametrize("first", ["training", "inference"])
 def test_a_step_is_fused_whether_it_is_first_run_in_training_or_in_inference_mode(first):
     def linear_step(state, inputs, params):
@@ -135,6 +134,7 @@ def test_a_step_is_fused_whether_it_is_first_run_in_training_or_in_inference_mod
                 torch.testing.assert_close(states[0], expected[0])
 
 
+@pytest.mark.unchecked
 def test_wrong_arguments():
     inputs, state, params = tensors(dtype=torch.float32)
     with pytest.raises(ValueError, match=r"at least one input"):
