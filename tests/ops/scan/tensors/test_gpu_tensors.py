@@ -2,6 +2,7 @@
 
 import importlib.util
 from dataclasses import replace
+from typing import Any
 
 import interpreted_libdevice
 import pytest
@@ -24,6 +25,7 @@ from remanence.ops.scan.tensors.triton_memory import Hazards
 HAS_TRITON = importlib.util.find_spec("triton") is not None
 needs_triton = pytest.mark.skipif(not HAS_TRITON, reason="triton is not installed")
 pytestmark = pytest.mark.filterwarnings("ignore:.*encountered in:RuntimeWarning")  # NumPy's, in the interpreter
+UNCHECKED = (HealthCheck.function_scoped_fixture, HealthCheck.too_slow)
 
 
 @pytest.fixture(params=[pytest.param("interpreter", marks=needs_triton), pytest.param("cuda", marks=pytest.mark.cuda)])
@@ -42,11 +44,11 @@ def poisoned(monkeypatch):
     monkeypatch.setattr(gpu, "_allocate", lambda like, shape, dtype: like.new_full(shape, torch.nan, dtype=dtype))
 
 
-def compare(step, given, tolerance=1e-9, backend="gpu", **options):
+def compare(step, given, tolerance=1e-9, **options):
     inputs, state, params = given
     tensors = [x for x in (*inputs, *state, *params) if x.requires_grad]
     expected = flat(remanence.scan(step, inputs, state, params, backend="reference"))
-    got = flat(remanence.scan(step, inputs, state, params, backend=backend, **options))
+    got = flat(remanence.scan(step, inputs, state, params, backend="gpu", **options))
     torch.testing.assert_close(got, expected, rtol=tolerance, atol=tolerance)
     torch.testing.assert_close(grads(got, tensors), grads(expected, tensors), rtol=tolerance, atol=tolerance)
 
@@ -67,7 +69,9 @@ def test_operation(device, name, monkeypatch):
 
 
 @pytest.mark.slow
-@settings(max_examples=15, deadline=None, suppress_health_check=list(HealthCheck))
+@settings(
+    max_examples=15, deadline=None, suppress_health_check=[HealthCheck.function_scoped_fixture, HealthCheck.too_slow]
+)
 @given(problem=tensor_problems())
 def test_random_steps(device, problem):
     every = None if problem.seed % 3 else 2
@@ -165,7 +169,7 @@ def test_resets_and_lengths(device, step):
     inputs, state, params = problem(step, 3, 4, device=device)
     reset = torch.zeros(3, 4, dtype=torch.bool, device=device)
     reset[0, 2] = reset[1, 0] = True
-    options = {"reset": reset, "lengths": torch.tensor([4, 3, 0], device=device)}
+    options: dict[str, Any] = {"reset": reset, "lengths": torch.tensor([4, 3, 0], device=device)}
     wanted, found = [*inputs, *state, *params], []
     for backend in ("reference", "gpu"):
         result = flat(remanence.scan(step, inputs, state, params, backend=backend, **options))

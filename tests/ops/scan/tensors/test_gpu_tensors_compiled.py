@@ -2,6 +2,7 @@
 
 import importlib.util
 from functools import partial
+from typing import Any
 
 import pytest
 import torch
@@ -124,7 +125,7 @@ def on_gpu(step, batch=5, time=6, dtype=torch.float64):
     return problem(step, batch, time, dtype, "cuda")
 
 
-def run(step, groups, backend="gpu", **options):
+def run(step, groups, backend: Any = "gpu", **options):
     return flat(remanence.scan(step, *groups, backend=backend, **options))
 
 

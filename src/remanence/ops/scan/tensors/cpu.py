@@ -156,7 +156,8 @@ def backward(
     # The number of threads may have changed; the saved tensor has the number of samples in a block.
     lanes = saved[0].shape[-1] if saved else choose_block_width(like.dtype, batch, torch.get_num_threads())
     compiled = compile_both(traced, lanes)[1]
-    assert isinstance(compiled.of, BackwardPass)
+    back = compiled.of
+    assert isinstance(back, BackwardPass)
     of_inputs = tuple(allocate(*x.shape, dtype=like.dtype) for x in inputs)
     parts = max(1, min(torch.get_num_threads(), -(-batch // lanes)))
     sums = torch.zeros(parts, max(compiled.source.sums_size, 1) * lanes, dtype=like.dtype)
@@ -170,11 +171,11 @@ def backward(
         _add_primals(tables, inputs, state, states, span)
         new = tuple(torch.empty_like(s, memory_format=torch.contiguous_format) for s in state)
         _add_gradients(tables, grad_states, carried, of_inputs, new, span)
-        factors = _add_factors(tables, compiled.of, batch, length, like.dtype)
+        factors = _add_factors(tables, back, batch, length, like.dtype)
         tables.run()
         return new, factors
 
-    totals = Totals(compiled.of)
+    totals = Totals(back)
     of_state = totals.run(batch, time, like.dtype, grad_final, run)
     return of_state, of_inputs, totals.collect(sums.view(parts, -1, lanes).sum((0, 2)), compiled.source.sums)
 

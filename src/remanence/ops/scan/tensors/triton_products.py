@@ -77,7 +77,8 @@ def _pack(writer: BlockWriter, graph: TensorGraph, sides: _Sides) -> _Sides:
     matrix, sizes = sides.matrix, (sides.groups, sides.terms, sides.columns)
     if matrix.strides[2] == 1 or sides.columns == 1:
         return sides
-    packed = Packed(int(graph.nodes[matrix.node].value), sizes, (*matrix.strides,), matrix.offset)
+    group, term, column = matrix.strides
+    packed = Packed(int(graph.nodes[matrix.node].value), sizes, (group, term, column), matrix.offset)
     strides = (sides.terms * sides.columns if sides.groups > 1 else 0, sides.columns, 1)
     return replace(sides, matrix=Access(writer.pack(packed), strides))
 
