@@ -68,9 +68,10 @@ def test_errors_are_corrected_by_flip_flops_and_fade_with_the_contents_of_a_leak
     assert held.short == f"{count} of {count} corrected"
     assert f"were corrected within {held.figures['steps']} steps. 0% of the errors is left, and 100%" in held.sentence
     assert math.isclose(held.figures["retained"], 1, rel_tol=1e-6)
-    assert held.figures["gain"] > 100
+    assert held.figures["remaining"] < 1e-9
     leak = measure_correction(make_leak(0.9, 2), x)
     assert leak.figures["corrected"] == count  # 0.9³² < 0.1
+    assert leak.short == f"{count} of {count}, by forgetting"
     assert "this is forgetting" in leak.sentence
     assert math.isclose(leak.figures["gain"], 1, rel_tol=1e-6)
     assert math.isclose(leak.figures["retained"], 0.9**32, rel_tol=1e-6)

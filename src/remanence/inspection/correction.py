@@ -25,16 +25,18 @@ def measure(subject: Subject) -> Finding:
     gain, retained, remaining = (
         float(each) for each in (found.gain[TENTH], found.retained[-1], found.remaining[TENTH, -1])
     )
+    short = f"{corrected} of {count} corrected"
     if corrected == 0:
-        verdict = "; a linear memory corrects none either, unless it forgets"
+        verdict = "a linear memory corrects none either, unless it forgets"
     elif not gain >= GAIN:  # not a number where nothing is left of either
-        verdict = "; what the state stores fades alike, so this is forgetting, as in a linear memory"
+        short = f"{corrected} of {count}, by forgetting"
+        verdict = "what the state stores fades alike, so this is forgetting, as in a linear memory"
     else:
-        verdict = "; a linear memory corrects none of these, unless it forgets its contents alike"
+        verdict = "a linear memory corrects none of these, unless it forgets its contents alike"
     sentence = (
         f"{corrected} of {count} perturbations of size {size:.2g}, towards or away from the states of other sequences, "
-        f"were corrected within {format_steps(float(horizon))}. {remaining:.0%} of the errors is left, and {retained:.0%} of "
-        f"the differences between sequences{verdict}."
+        f"were corrected within {format_steps(float(horizon))}. {remaining:.0%} of the errors is left, and "
+        f"{retained:.0%} of the differences between sequences; {verdict}."
     )
     figures = {
         "corrected": corrected,
@@ -46,7 +48,7 @@ def measure(subject: Subject) -> Finding:
         "retained": finite_or_none(retained),
         "gain": finite_or_none(gain),
     }
-    return Finding(figures, f"{corrected} of {count} corrected", sentence, lambda axes: found.plot(axes[0]))
+    return Finding(figures, short, sentence, lambda axes: found.plot(axes[0]))
 
 
 def _find_directions(step: Step, x: Tensor) -> Float[Tensor, "directions size"]:
