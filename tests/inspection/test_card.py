@@ -23,6 +23,7 @@ def test_a_leak_is_measured_as_theory_has_it(make_leak):
     figures = {name: each.figures for name, each in found.findings.items()}
     assert figures["gradient"]["horizon"] == 7  # 0.5⁷ < 1% < 0.5⁶
     assert math.isclose(figures["lyapunov"]["largest"], math.log(0.5), rel_tol=1e-6)
+    assert math.isclose(figures["correction"]["gain"], 1, rel_tol=1e-6)
     assert figures["fixed_points"]["kinds"] == ["globally asymptotically stable"]
     assert figures["control"]["rank"] == figures["observability"]["rank"] == 3
     assert figures["memory"]["half_life"] < 4
@@ -39,6 +40,49 @@ def test_what_does_not_fade_is_said(make_leak, decay, word, why):
     lines = {line.name: line for line in LINES}
     assert lines["gradient"].measure(subject).short == word  # 1.3¹⁸ > 100 > 1.3¹⁷
     assert why in lines["lyapunov"].measure(subject).sentence
+
+
+class FlipFlop(Elman):
+    """h' = tanh(2 h + x): holds a bit at 0.96 or -0.96, one for each channel."""
+
+    def __init__(self, channels):
+        super().__init__(channels, channels)
+        with torch.no_grad():
+            self.weight_hh.copy_(2 * torch.eye(channels))
+            self.weight_ih.copy_(torch.eye(channels))
+            self.bias.zero_()
+
+
+def measure_correction(module, x):
+    lines = {line.name: line for line in LINES}
+    return lines["correction"].measure(Subject.from_inputs("it", "a net", module.double(), x))
+
+
+def test_errors_are_corrected_by_flip_flops_and_fade_with_the_contents_of_a_leak(make_leak):
+    x = torch.zeros(4, 256, 2).double()
+    x[:, 0] = torch.tensor([[5.0, 5], [5, -5], [-5, 5], [-5, -5]])
+    held = measure_correction(FlipFlop(2), x)
+    count = held.figures["perturbations"]
+    assert count == 4 * 4 * 12  # times, sequences, differences and their opposites
+    assert held.figures["corrected"] == count
+    assert held.short == f"{count} of {count} corrected"
+    assert f"were corrected within {held.figures['steps']} steps. 0% of the errors is left, and 100%" in held.sentence
+    assert math.isclose(held.figures["retained"], 1, rel_tol=1e-6)
+    assert held.figures["remaining"] < 1e-9
+    leak = measure_correction(make_leak(0.9, 2), x)
+    assert leak.figures["corrected"] == count  # 0.9³² < 0.1
+    assert leak.short == f"{count} of {count}, by forgetting"
+    assert "this is forgetting" in leak.sentence
+    assert math.isclose(leak.figures["gain"], 1, rel_tol=1e-6)
+    assert math.isclose(leak.figures["retained"], 0.9**32, rel_tol=1e-6)
+    kept = measure_correction(make_leak(1.0, 2), x)
+    assert (kept.figures["corrected"], kept.figures["recovery_time"]) == (0, None)
+    assert "a linear memory corrects none either" in kept.sentence
+
+
+def test_errors_need_different_sequences(make_leak):
+    with pytest.raises(ValueError, match="at least two sequences that lead to different states"):
+        measure_correction(make_leak(0.9, 2), torch.ones(4, 256, 2).double())
 
 
 @pytest.mark.slow

@@ -28,6 +28,7 @@ from remanence.analysis.quadratic_form import QuadraticLyapunov, quadratic_lyapu
 from remanence.analysis.retention_curve import RetentionCurve
 from remanence.analysis.spectra import Spectrum, spectrum
 from remanence.analysis.stability import Verdict
+from remanence.analysis.state_errors import ErrorCorrection, error_correction
 from remanence.analysis.step import Linearisation, Step
 from remanence.old_names import find_present_name
 
@@ -36,6 +37,7 @@ __all__ = [
     "Bifurcation",
     "CapacityCurve",
     "Controllability",
+    "ErrorCorrection",
     "FastAttention",
     "FastMemory",
     "FastWeightsDynamics",
@@ -62,6 +64,7 @@ __all__ = [
     "controllability",
     "empirical_controllability",
     "empirical_observability",
+    "error_correction",
     "fast_attention",
     "fast_weights_dynamics",
     "fixed_points",

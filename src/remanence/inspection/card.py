@@ -6,7 +6,7 @@ from dataclasses import dataclass
 
 import torch
 
-from remanence.inspection import control, divergence, fixed_points, gradient, neurons, retention
+from remanence.inspection import control, correction, divergence, fixed_points, gradient, neurons, retention
 from remanence.inspection.finding import Finding
 from remanence.inspection.subject import Subject
 
@@ -37,6 +37,7 @@ LINES = (
     Line("gradient", "Gradient", "How many steps back does a gradient reach?", gradient.measure),
     Line("memory", "Memory", "How long can an input be read from the state while others follow?", retention.measure),
     Line("lyapunov", "Lyapunov exponent", "Do two nearby states part or meet?", divergence.measure),
+    Line("correction", "Error correction", "Are errors of the state removed while contents stay?", correction.measure),
     Line(
         "fixed_points", "Fixed points", "Where does the state rest when its input stands still?", fixed_points.measure
     ),

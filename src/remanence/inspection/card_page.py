@@ -114,6 +114,10 @@ CAPTIONS = {
     "was, while others follow with noise of a tenth of their spread. The band is 95% confidence; dashed is chance.",
     "lyapunov": "The largest Lyapunov exponents, the mean so far: they should end flat. Below 0 nearby states meet, "
     "above 0 they part.",
+    "correction": "What is left of errors of the state of several sizes, and of the differences between sequences "
+    "under the same inputs. Errors that fall while the differences stay are corrected; a linear memory treats both "
+    "alike. Dashed: what the largest Lyapunov exponent predicts for small errors. Dotted: the tenth of an error that "
+    "may be left.",
     "fixed_points": "Where the state rests under the mean input, in the plane of the first two principal components of "
     "these points. Full: it is drawn in. Hollow: it is not.",
     "control": "First: how much energy each input channel writes into each component of the state. Then: the energies "
