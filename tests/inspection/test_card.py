@@ -72,7 +72,7 @@ def test_errors_are_corrected_by_flip_flops_and_fade_with_the_contents_of_a_leak
     leak = measure_correction(make_leak(0.9, 2), x)
     assert leak.figures["corrected"] == count  # 0.9³² < 0.1
     assert leak.short == f"{count} of {count}, by forgetting"
-    assert "this is forgetting" in leak.sentence
+    assert "forgotten or overwritten at the same pace" in leak.sentence
     assert math.isclose(leak.figures["gain"], 1, rel_tol=1e-6)
     assert math.isclose(leak.figures["retained"], 0.9**32, rel_tol=1e-6)
     kept = measure_correction(make_leak(1.0, 2), x)

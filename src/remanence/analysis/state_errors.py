@@ -16,7 +16,7 @@ from remanence.errors import UserError
 
 SIZES = (0.01, 0.03, 0.1, 0.3, 1.0)  # of the spread of the states
 TIMES = 4
-LOWEST = 1e-6  # of the vertical axis: below it an error is gone
+LOWEST = 1e-6  # in plots: below it an error is gone
 
 
 @dataclass(frozen=True, eq=False)
@@ -114,13 +114,12 @@ class ErrorCorrection:
         for index, (size, share, curve) in enumerate(zip(self.sizes, self.corrected, self.remaining, strict=True)):
             label = f"error of {float(size):.2g}: {float(share):.0%} corrected"
             alpha = (index + 1) / len(self.sizes)
-            axes.plot(steps, curve.cpu(), color=BLUE, alpha=alpha, linewidth=1.5, label=label)
-        axes.plot(steps, self.retained.cpu(), color=ORANGE, linewidth=1.5, label="between contents")
-        axes.plot(steps, self.predicted.cpu(), color=GREY, linestyle="--", linewidth=1, label=r"exp($\lambda_1$ k)")
+            axes.plot(steps, _cut(curve), color=BLUE, alpha=alpha, linewidth=1.5, label=label)
+        axes.plot(steps, _cut(self.retained), color=ORANGE, linewidth=1.5, label="between contents")
+        axes.plot(steps, _cut(self.predicted), color=GREY, linestyle="--", linewidth=1, label=r"exp($\lambda_1$ k)")
         axes.axhline(self.tolerance, color=GREY, linestyle=":", linewidth=1, label="tolerance")
         axes.set(yscale="log", xlabel="steps after the perturbation", ylabel="distance, of the first")
         axes.set_title("Error correction")
-        axes.set_ylim(bottom=max(axes.get_ylim()[0], LOWEST))
         axes.legend(fontsize="small", framealpha=0.9)
         return axes
 
@@ -278,3 +277,7 @@ def _check_times(times: Sequence[int], horizon: int, steps: int) -> None:
 
 def _divide_by_first(curve: Tensor) -> Tensor:
     return curve / curve[..., :1]
+
+
+def _cut(curve: Tensor) -> Tensor:
+    return curve.where(curve >= LOWEST, torch.nan).cpu()

@@ -27,12 +27,12 @@ def measure(subject: Subject) -> Finding:
     )
     short = f"{corrected} of {count} corrected"
     if corrected == 0:
-        verdict = "a linear memory corrects none either, unless it forgets"
+        verdict = "a linear memory corrects none either, unless it forgets them at the same pace"
     elif not gain >= GAIN:  # not a number where nothing is left of either
         short = f"{corrected} of {count}, by forgetting"
-        verdict = "what the state stores fades alike, so this is forgetting, as in a linear memory"
+        verdict = "what the state stores is forgotten or overwritten at the same pace, as in a linear memory"
     else:
-        verdict = "a linear memory corrects none of these, unless it forgets its contents alike"
+        verdict = "a linear memory corrects none, unless it forgets them at the same pace"
     sentence = (
         f"{corrected} of {count} perturbations of size {size:.2g}, towards or away from the states of other sequences, "
         f"were corrected within {format_steps(float(horizon))}. {remaining:.0%} of the errors is left, and "
