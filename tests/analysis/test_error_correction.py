@@ -27,6 +27,7 @@ def test_a_linear_recurrence_multiplies_errors_and_differences_by_powers():
         make_linear(A), torch.from_numpy(x), sizes=sizes, directions=torch.from_numpy(e), times=times, horizon=horizon,
         read=read,
     )  # fmt: skip
+    assert found.readout is not None
     h = np.zeros((4, 10, 3))
     for t in range(9):
         h[:, t + 1] = h[:, t] @ A.T + x[:, t]
