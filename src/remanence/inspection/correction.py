@@ -12,7 +12,7 @@ from remanence.inspection.subject import Subject
 ROWS = 4  # contents; as many Jacobians as the line of the Lyapunov exponents takes along one row
 HORIZON = 32  # steps at most
 TENTH = 2  # of the default sizes: 10% of the spread of the states, as the noise of the line Memory
-GAIN = 2.0  # linear memories reach this where the directions between contents fade at different paces
+GAIN = 2.0  # near 1 in a linear memory, not exactly 1: the directions between contents fade at different paces
 
 
 def measure(subject: Subject) -> Finding:
