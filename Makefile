@@ -31,10 +31,10 @@ $(STAMP): pyproject.toml requirements.lock requirements-torch.lock requirements-
 demo: $(STAMP) ## Train four memories on two tasks, print the table, write runs/demo/report.html
 	$(BIN)/remanence compare recipes/demo.yaml --output runs/demo --overwrite
 
-test: $(STAMP) ## Run the tests, but for those marked slow
+test: $(STAMP) ## Run the tests, but for those marked slow, as CI does
 	$(BIN)/python -m pytest -n 2 -q -m "not slow"
 
-test-all: $(STAMP) ## Run all tests, as CI does
+test-all: $(STAMP) ## Run all tests, half an hour on two cores
 	$(BIN)/python -m pytest -n 2 -q
 
 lint: $(STAMP) ## Check style, the direction of imports, and types, also of the Python in the README and the pages
