@@ -4,11 +4,13 @@ import torch
 from scipy import stats
 
 from remanence import tasks
+from remanence.tasks import CycleNavigation
 
 
 @pytest.mark.parametrize("places", [2, 5, 6])
 def test_moves_end_where_they_lead(places):
     task = tasks.create("cycle_nav", places=places, length=12)
+    assert task.vocabulary is not None
     assert task.vocabulary == ["-1", "0", "+1"]
     batch = task.dataset("train").batch(range(200))
     assert batch.mask is not None
@@ -41,7 +43,7 @@ def test_chance_is_the_best_constant_guess():
 
 
 def test_at_one_length_every_move_is_real():
-    batch = tasks.create("cycle_nav", test=50).dataset_at(90).batch(range(50))
+    batch = CycleNavigation(test=50).dataset_at(90).batch(range(50))
     assert batch.mask is None
     assert batch.inputs.shape == (50, 90)
     assert batch.targets.tolist() == ((batch.inputs - 1).sum(1) % 5).tolist()

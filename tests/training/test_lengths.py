@@ -1,6 +1,7 @@
 """Length generalisation: a trained model is tested at every length of its task."""
 
 import json
+from typing import Any
 
 import pytest
 import torch
@@ -66,8 +67,8 @@ def test_a_recurrent_network_learns_the_easiest_of_them(tmp_path, name, options)
 
 
 def test_a_task_of_one_length_has_no_curve(tmp_path):
-    options = {"pairs": 2, "train": 8, "validation": 8, "test": 8}
-    config = make_config("mqar", **options, length=12, vocabulary_size=20, training={"steps_per_epoch": 1})
+    options: dict[str, Any] = {"pairs": 2, "length": 12, "vocabulary_size": 20, "train": 8, "validation": 8, "test": 8}
+    config = make_config("mqar", training={"steps_per_epoch": 1}, **options)
     result = train(config, tmp_path / "run")
     assert (result.length_metrics, result.train_length) == (None, None)
 
@@ -116,7 +117,7 @@ def test_the_command_trains_tests_and_draws_the_curve(monkeypatch, capsys, tmp_p
     assert "Error rate against length" in page
     assert len(list((tmp_path / "run").glob("*-lengths.png"))) == 1
     (row,) = summarise(load([tmp_path / "run"]))
-    assert [row.score_at(length).mean for length in (6, 12, 20)] == [*curve.values()]
+    assert [score.mean for length in (6, 12, 20) if (score := row.score_at(length))] == [*curve.values()]
     assert vars(load_result(RunFolder(tmp_path / "run")))["length_metrics"] == curve
 
 

@@ -94,8 +94,8 @@ def draw_row(axes: Axes, row: Row, rows: list[Row], looks: dict[str, Look], them
     axes.plot(lengths, centres, color=colour, linewidth=1.8, linestyle=dashes)
     axes.plot(lengths, centres, look.marker, color=colour, markersize=4.5, clip_on=False, zorder=4)
     if any(len(estimate.values) > 1 for _, estimate in points):
-        bands = [[factor * value for value in ends] for ends in (low, high)]
-        axes.fill_between(lengths, *bands, color=colour, alpha=0.16, linewidth=0)
+        below, above = ([factor * value for value in ends] for ends in (low, high))
+        axes.fill_between(lengths, below, above, color=colour, alpha=0.16, linewidth=0)
     return [Label(name, lengths[-1], centres[-1], colour)]
 
 

@@ -56,10 +56,10 @@ class AnyLength(Generated):
 
     @abstractmethod
     def make(self, numbers: np.ndarray) -> tuple[np.ndarray | None, ...]:
-        """Inputs and targets; how many numbers [samples, numbers] there are decides the length."""
+        """Return inputs and targets; the number of columns of ``numbers`` [samples, numbers] decides the length."""
 
     def make_longest(self, numbers: np.ndarray) -> tuple[np.ndarray | None, ...]:
-        """The same, where :meth:`make` draws lengths too: each sample as long as it can be."""
+        """Return samples as long as possible, for tasks whose :meth:`make` draws their lengths too."""
         return self.make(numbers)
 
     def dataset_at(self, length: int) -> Drawn:

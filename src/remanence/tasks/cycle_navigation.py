@@ -69,14 +69,14 @@ class CycleNavigation(AnyLength, Classification):
         return length + 1
 
     def make(self, numbers: np.ndarray) -> tuple[np.ndarray, np.ndarray, np.ndarray]:
-        """Moves [samples, length], places [samples], and which moves are real [samples, length]."""
+        """Return moves [samples, length], places [samples], and which moves are real [samples, length]."""
         lengths = 1 + (numbers[:, :1] * (numbers.shape[1] - 1)).astype(np.int64)
         mask = np.arange(numbers.shape[1] - 1) < lengths
         tokens, _ = self.make_longest(numbers)
         return tokens * mask, self._find_end(tokens, mask), mask
 
     def make_longest(self, numbers: np.ndarray) -> tuple[np.ndarray, np.ndarray]:
-        """Moves [samples, length], all of them real, and places [samples]."""
+        """Return moves [samples, length], all of them real, and places [samples]."""
         tokens = (numbers[:, 1:] * len(MOVES)).astype(np.int64)
         return tokens, self._find_end(tokens, np.ones_like(tokens))
 
@@ -84,7 +84,7 @@ class CycleNavigation(AnyLength, Classification):
         return ((tokens - 1) * mask).sum(1) % self.target_size
 
     def examples(self, count: int) -> list[str]:
-        """Moves, and the place at the end."""
+        """Return moves, and the place at the end."""
         batch = self.first(count)
         assert batch.mask is not None
         return [

@@ -1,6 +1,7 @@
 """Samples that are generated on demand, each from its index alone."""
 
 from collections.abc import Callable, Sequence
+from typing import Any
 
 import numpy as np
 import torch
@@ -13,7 +14,7 @@ from remanence.tasks.samples import Batch, widen
 # SplitMix64: the step from number to number, and the two multipliers that mix its bits.
 STEP, FIRST, SECOND = (np.uint64(value) for value in (0x9E3779B97F4A7C15, 0xBF58476D1CE4E5B9, 0x94D049BB133111EB))
 
-Make = Callable[[np.ndarray], tuple[np.ndarray | None, ...]]
+Make = Callable[[np.ndarray], tuple[Any, ...]]
 
 
 class Drawn(Dataset[tuple[Tensor, Tensor]]):
@@ -52,8 +53,14 @@ class Drawn(Dataset[tuple[Tensor, Tensor]]):
         rows = np.where(rows < 0, rows + self.count, rows)
         if ((rows < 0) | (rows >= self.count)).any():
             raise IndexError(f"there are {self.count} samples")
-        parts = self.make(draw_uniform(self.start, rows, self.numbers))
-        return Batch(*(part if part is None else widen(torch.from_numpy(part)) for part in parts))
+        inputs, targets, *others = self.make(draw_uniform(self.start, rows, self.numbers))
+        parts = (part if part is None else convert(part) for part in others)
+        return Batch(convert(inputs), convert(targets), *parts)
+
+
+def convert(values: np.ndarray) -> Tensor:
+    """Convert an array to a tensor, integers to torch's indices."""
+    return widen(torch.from_numpy(values))
 
 
 def draw_uniform(start: int, rows: Integer[np.ndarray, " rows"], columns: int) -> Float[np.ndarray, "rows columns"]:

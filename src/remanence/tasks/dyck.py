@@ -74,7 +74,7 @@ class Dyck(AnyLength, StepwiseClassification):
         return 2 * length
 
     def make(self, numbers: np.ndarray) -> tuple[np.ndarray, np.ndarray]:
-        """Brackets [samples, length], and where a closing one follows, which, elsewhere -100, of the same shape."""
+        """Return brackets [samples, length] and, where a closing one follows, its kind; elsewhere -100."""
         opens, kinds = numbers[:, ::2] < 0.5, (numbers[:, 1::2] * self.target_size).astype(np.int64)
         rows = np.arange(len(numbers))
         stack, height = np.zeros((len(numbers), self.depth), np.int64), np.zeros(len(numbers), np.int64)
@@ -90,5 +90,5 @@ class Dyck(AnyLength, StepwiseClassification):
         return tokens, targets
 
     def examples(self, count: int) -> list[str]:
-        """Strings, each answer in brackets behind the token at which it is asked for."""
+        """Return strings with each answer in brackets after the token that asks for it."""
         return format_answers(self, count)

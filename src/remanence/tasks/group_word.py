@@ -61,7 +61,7 @@ class GroupWord(AnyLength, StepwiseClassification):
         self.target_size = len(created.names)
 
     def make(self, numbers: np.ndarray) -> tuple[np.ndarray, np.ndarray]:
-        """Elements [samples, length] and their products so far, of the same shape."""
+        """Return elements [samples, length] and their products so far, of the same shape."""
         elements = (numbers * self.target_size).astype(np.int64)
         products = elements.copy()
         for step in range(1, elements.shape[1]):
@@ -69,5 +69,5 @@ class GroupWord(AnyLength, StepwiseClassification):
         return elements, products
 
     def examples(self, count: int) -> list[str]:
-        """Elements, and below them the products."""
+        """Return elements, and below them the products."""
         return format_steps(self, count)

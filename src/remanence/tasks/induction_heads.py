@@ -55,7 +55,7 @@ class InductionHeads(AnyLength, Classification):
         self.vocabulary = [*(str(token) for token in range(self.target_size)), "*"]
 
     def make(self, numbers: np.ndarray) -> tuple[np.ndarray, np.ndarray]:
-        """Tokens [samples, length] and those that followed the special one [samples]."""
+        """Return tokens [samples, length] and those that followed the special one [samples]."""
         special, rows = self.target_size, np.arange(len(numbers))
         tokens = (numbers * self.target_size).astype(np.int64)
         # The last token is not drawn, so its number decides the place.
@@ -64,7 +64,7 @@ class InductionHeads(AnyLength, Classification):
         return tokens, tokens[rows, place + 1]
 
     def examples(self, count: int) -> list[str]:
-        """Sequences, and what is to be said."""
+        """Return sequences and their answers."""
         batch, names = self.first(count), self.vocabulary or []
         return [
             f"{' '.join(names[token] for token in tokens)} -> {names[target]}"

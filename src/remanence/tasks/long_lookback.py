@@ -67,7 +67,7 @@ class LongLookback(AnyLength, StepwiseClassification):
         return 3 * self.pairs + length
 
     def make(self, numbers: np.ndarray) -> tuple[np.ndarray, np.ndarray]:
-        """Tokens [samples, 3 pairs + length], and at each question the value, elsewhere -100, of the same shape."""
+        """Return tokens [samples, 3 pairs + length], and at each question the value, elsewhere -100."""
         of_keys, of_order, of_values = np.split(numbers, [self.pairs, 2 * self.pairs], axis=1)
         keys = self.target_size + draw_distinct(of_keys, self.keys)
         order = draw_distinct(of_order, self.pairs)
@@ -80,5 +80,5 @@ class LongLookback(AnyLength, StepwiseClassification):
         return tokens, targets
 
     def examples(self, count: int) -> list[str]:
-        """Sequences, each answer in brackets behind the key at which it is asked for."""
+        """Return sequences with each answer in brackets after the key that asks for it."""
         return format_answers(self, count)

@@ -85,7 +85,7 @@ class ResetRecall(Generated, StepwiseClassification):
         return float(1 - np.average(right, weights=weights))
 
     def make(self, numbers: np.ndarray) -> tuple[np.ndarray | None, ...]:
-        """Tokens [samples, length], answers at ``?``, elsewhere -100, and where episodes start, of the same shape."""
+        """Return tokens, answers at ``?``, elsewhere -100, and where episodes start, each [samples, length]."""
         none, first_key = self.values, self.values + 1
         question, boundary, blank = (first_key + self.keys + place for place in range(3))
         kinds, of_keys, of_values = np.split(numbers, 3, axis=1)
@@ -107,5 +107,5 @@ class ResetRecall(Generated, StepwiseClassification):
         return (tokens, targets, None, None, reset) if self.episodic else (tokens, targets)
 
     def examples(self, count: int) -> list[str]:
-        """Sequences, each answer in brackets behind the question."""
+        """Return sequences with each answer in brackets after its question."""
         return format_answers(self, count)

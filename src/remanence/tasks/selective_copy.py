@@ -59,7 +59,7 @@ class SelectiveCopy(Generated, StepwiseClassification):
         self.target_size = symbols
 
     def make(self, numbers: np.ndarray) -> tuple[np.ndarray, np.ndarray]:
-        """Tokens [samples, stretch + length], and at each marker the symbol, elsewhere -100, of the same shape."""
+        """Return tokens [samples, stretch + length], and at each marker the symbol, elsewhere -100."""
         noise, marker = self.target_size, self.target_size + 1
         symbols = (numbers[:, : self.length] * self.target_size).astype(np.int64)
         tokens = np.full((len(numbers), self.stretch + self.length), noise)
@@ -70,5 +70,5 @@ class SelectiveCopy(Generated, StepwiseClassification):
         return tokens, targets
 
     def examples(self, count: int) -> list[str]:
-        """Sequences, each symbol in brackets behind the marker at which it is asked for."""
+        """Return sequences with each symbol in brackets after the marker that asks for it."""
         return format_answers(self, count)
