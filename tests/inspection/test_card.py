@@ -80,6 +80,13 @@ def test_errors_are_corrected_by_flip_flops_and_fade_with_the_contents_of_a_leak
     assert "a linear memory corrects none either" in kept.sentence
 
 
+def test_one_row_is_cut_into_sequences(make_leak):
+    x = torch.randn(1, 256, 2, generator=torch.Generator().manual_seed(0)).double()
+    alone = measure_correction(make_leak(0.9, 2), x)
+    rows = torch.cat([x.view(4, 64, 2), torch.zeros(4, 192, 2).double()], 1)
+    assert alone.figures == measure_correction(make_leak(0.9, 2), rows).figures
+
+
 def test_errors_need_different_sequences(make_leak):
     with pytest.raises(ValueError, match="at least two sequences that lead to different states"):
         measure_correction(make_leak(0.9, 2), torch.ones(4, 256, 2).double())

@@ -17,7 +17,7 @@ GAIN = 2.0  # near 1 in a linear memory, not exactly 1: the directions between c
 
 def measure(subject: Subject) -> Finding:
     """Measure how many errors in the directions between contents are corrected, and what is left of the contents."""
-    x = subject.x[:ROWS, : max(subject.portion().shape[1] // ROWS, 2)]
+    x = _take_sequences(subject)
     horizon = min(HORIZON, x.shape[1] // 2)
     found = error_correction(subject.step, x, directions=_find_directions(subject.step, x), horizon=horizon)
     hits = found.is_corrected[:, :, TENTH]
@@ -49,6 +49,13 @@ def measure(subject: Subject) -> Finding:
         "gain": finite_or_none(gain),
     }
     return Finding(figures, short, sentence, lambda axes: found.plot(axes[0]))
+
+
+def _take_sequences(subject: Subject) -> Float[Tensor, "rows steps input"]:
+    """Return the first steps of several rows, or pieces of the row if there is only one."""
+    steps = max(subject.portion().shape[1] // ROWS, 2)
+    rows = subject.x if len(subject.x) > 1 else subject.x[0].unfold(0, steps, steps).mT
+    return rows[:ROWS, :steps]
 
 
 def _find_directions(step: Step, x: Tensor) -> Float[Tensor, "directions size"]:
