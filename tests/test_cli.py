@@ -248,7 +248,7 @@ def test_ctrl_c_says_how_to_go_on(tmp_path, command, after):
 def test_the_names_for_the_shell_are_those_there_are():
     assert complete_layer("") == sorted(nn.layers)
     assert complete_task("") == sorted(tasks.tasks)
-    assert complete_task("re") == ["recall", "retrieval"]
+    assert complete_task("re") == ["recall", "reset_recall", "retrieval"]
 
 
 HEAVY = ("torch", "numpy", "lightning", "sklearn", "matplotlib", "optuna")

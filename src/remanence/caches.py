@@ -10,10 +10,10 @@ def directory() -> Path | None:
     Returns:
         None if the user has no home directory.
     """
-    return configured_directory() or _default_directory()
+    return get_configured_directory() or _default_directory()
 
 
-def configured_directory() -> Path | None:
+def get_configured_directory() -> Path | None:
     """Return the folder in ``REMANENCE_CACHE_DIR``, or None if that is not set."""
     chosen = os.environ.get("REMANENCE_CACHE_DIR")
     return Path(chosen) if chosen else None

@@ -57,7 +57,7 @@ def _check_folder() -> Path | None:
     folder = caches.directory()
     if folder is None:
         return None
-    if caches.configured_directory() is None:
+    if caches.get_configured_directory() is None:
         with suppress(OSError):  # the check below reports why
             private.tighten(folder)
     private.check(folder)
@@ -83,7 +83,7 @@ def _report_failures() -> Iterator[None]:
     except FileNotFoundError:
         return
     except OSError as error:
-        if isinstance(error, private.NotPrivateError) or caches.configured_directory() is not None:
+        if isinstance(error, private.NotPrivateError) or caches.get_configured_directory() is not None:
             _warn(str(error))
 
 

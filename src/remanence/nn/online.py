@@ -36,7 +36,8 @@ class Online(Memory):
         ValueError: a layer whose units see each other.
 
     Example:
-        >>> layer = Online(PersistentLinear(3, 8))
+        >>> from remanence import nn
+        >>> layer = Online(nn.PersistentLinear(3, 8))
         >>> optimizer, state = torch.optim.SGD(layer.parameters(), 0.01), None
         >>> for piece in torch.randn(2, 40, 3).split(10, 1):
         ...     y, state = layer(piece, state)

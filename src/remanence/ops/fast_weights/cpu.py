@@ -50,7 +50,7 @@ def forward(
         save_residuals: whether there will be a backward pass.
     """
     batch, time, size = drive.shape
-    dtype, width, every = drive.dtype, _padded_width(drive), _segment_length(time)
+    dtype, width, every = drive.dtype, _round_up_width(drive), _segment_length(time)
     times, segments = (time, -(-time // every)) if save_residuals else (1, 0)
     residuals = Residuals(
         allocate(batch, times, rule.inner_steps + 1, width, dtype=dtype),
@@ -59,7 +59,7 @@ def forward(
     )
     y, last = _allocate_steps(drive, lengths), _pad(A, 2, width)
     work = torch.zeros(count_parts(batch), 3 * width + vector_width(dtype), dtype=dtype)
-    shared = _shared_arguments(rule, rule.weight_hh.T, residuals, y, work, size, every if save_residuals else 0)
+    shared = _list_shared_arguments(rule, rule.weight_hh.T, residuals, y, work, size, every if save_residuals else 0)
     own = drive.contiguous(), _pad(h, 1, width), last
     source = cpu_forward.forward(rule.gain is not None, rule.nonlinearity, reset is not None)
     launch(source, dtype, batch, *shared, *own, *_list_episodes(reset, lengths))
@@ -92,7 +92,7 @@ def backward(
         rates: whether the gradients of λ and η are needed.
     """
     batch, time, size = y.shape
-    dtype, width, every, lanes = y.dtype, _padded_width(y), _segment_length(time), vector_width(y.dtype)
+    dtype, width, every, lanes = y.dtype, _round_up_width(y), _segment_length(time), vector_width(y.dtype)
     of_y = torch.zeros_like(y) if of_y is None else of_y.contiguous()
     G = y.new_zeros(batch, width, width) if of_A is None else _pad(of_A + of_A.mT, 2, width)
     of_h, of_drive = y.new_zeros(batch, width), _allocate_steps(y, lengths)
@@ -100,7 +100,7 @@ def backward(
     sums = torch.zeros(parts, 2 * width + 2 * lanes, dtype=dtype)
     rows = 2 * rule.inner_steps + 5 + every * width
     work = torch.zeros(parts, rows * width + 2 * lanes, dtype=dtype)
-    shared = _shared_arguments(rule, rule.weight_hh, residuals, y, work, size, every)
+    shared = _list_shared_arguments(rule, rule.weight_hh, residuals, y, work, size, every)
     source = cpu_backward.backward(rule.gain is not None, rule.nonlinearity, rates, reset is not None)
     launch(source, dtype, batch, *shared, of_y, of_h, G, of_drive, sums, *_list_episodes(reset, lengths))
     before = torch.cat([h[:, None], y[:, :-1]], 1)
@@ -128,7 +128,7 @@ def _segment_length(time: int) -> int:
     return math.isqrt(time - 1) + 1
 
 
-def _padded_width(x: Tensor) -> int:
+def _round_up_width(x: Tensor) -> int:
     step = max(vector_width(x.dtype), COLUMNS)
     return -(-x.shape[-1] // step) * step
 
@@ -142,7 +142,7 @@ def _pad(x: Tensor, axes: int, width: int) -> Tensor:
     )
 
 
-def _shared_arguments(
+def _list_shared_arguments(
     rule: Rule, matrix: Tensor, residuals: Residuals, y: Tensor, work: Tensor, size: int, every: int
 ) -> tuple[Tensor | int, ...]:
     """Return the arguments that the forward and the backward kernel share."""

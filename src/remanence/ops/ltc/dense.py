@@ -61,7 +61,7 @@ def evolve(given: Evolution, save_residuals: bool) -> tuple[Tensor, Residuals]:
         save_residuals: whether there will be a backward pass; if not, only the last two states are kept.
     """
     batch, time, neurons = given.conductance.shape
-    dtype, many, width = given.v.dtype, _samples_per_unit(batch), _padded_width(given.edges, given.v.dtype)
+    dtype, many, width = given.v.dtype, _samples_per_unit(batch), _round_up_width(given.edges, given.v.dtype)
     rows = time * given.sub_steps if save_residuals else 2
     residuals = Residuals(allocate(batch, rows + 1, width, dtype=dtype), allocate(batch, rows, width, dtype=dtype))
     states = allocate(batch, time, neurons, dtype=dtype)
@@ -73,7 +73,7 @@ def evolve(given: Evolution, save_residuals: bool) -> tuple[Tensor, Residuals]:
         *(batch, time, given.sub_steps, neurons, -1 if save_residuals else 1),
         given.v.contiguous(),
         *outside,
-        *_shared_arguments(given, _make_planes(given.edges, forward_terms(given.parameters)), residuals),
+        *_list_shared_arguments(given, _make_planes(given.edges, forward_terms(given.parameters)), residuals),
         states,
         *(each.contiguous() for each in (given.reset, given.first) if each is not None),
     )
@@ -98,7 +98,7 @@ def evolve_backward(
     of_v = allocate(batch, neurons, dtype=dtype)
     of_conductance, of_current = (allocate(batch, time, neurons, dtype=dtype) for _ in range(2))
     of_moved = torch.zeros(batch, time, dtype=dtype)
-    of_capacitance = torch.zeros(count_parts(units), _padded_width(edges, dtype), dtype=dtype)
+    of_capacitance = torch.zeros(count_parts(units), _round_up_width(edges, dtype), dtype=dtype)
     sums, scratch = _allocate_sums(edges, dtype, units), _allocate_scratch(edges, dtype, units, 5 * many)
     of_first, episodes = None, ()
     if given.reset is not None and states is not None:
@@ -109,7 +109,7 @@ def evolve_backward(
         dtype,
         units,
         *(batch, time, given.sub_steps, neurons),
-        *_shared_arguments(given, _make_planes(edges, backward_terms(given.parameters)), residuals),
+        *_list_shared_arguments(given, _make_planes(edges, backward_terms(given.parameters)), residuals),
         *(of_states, *_byte_strides(of_states), of_last, of_last.stride(0) * dtype.itemsize),
         *(of_v, of_conductance, of_current, of_moved, of_capacitance, sums, scratch),
         *episodes,
@@ -118,7 +118,7 @@ def evolve_backward(
     return Gradients(of_v, of_conductance, of_current, of_moved, of_capacitance, of_synapses, of_first)
 
 
-def _shared_arguments(given: Evolution, planes: Tensor, residuals: Residuals) -> list[Tensor | int]:
+def _list_shared_arguments(given: Evolution, planes: Tensor, residuals: Residuals) -> list[Tensor | int]:
     """Return the arguments that the forward and the backward kernel share."""
     delta, capacitance = given.delta, given.capacitance
     size = delta.itemsize
@@ -128,7 +128,7 @@ def _shared_arguments(given: Evolution, planes: Tensor, residuals: Residuals) ->
     return [delta, *steps, padded, planes, *rows]
 
 
-def _padded_width(edges: Edges, dtype: torch.dtype) -> int:
+def _round_up_width(edges: Edges, dtype: torch.dtype) -> int:
     lanes = vector_width(dtype)
     return -(-edges.receivers // lanes) * lanes
 
@@ -144,7 +144,7 @@ def _byte_strides(x: Tensor) -> tuple[int, int]:
 
 def _make_planes(edges: Edges, terms: Tensor) -> Tensor:
     """Arrange terms of synapses as [terms, senders, padded receivers], 0 where there is no synapse."""
-    planes = torch.zeros(len(terms), edges.senders, _padded_width(edges, terms.dtype), dtype=terms.dtype)
+    planes = torch.zeros(len(terms), edges.senders, _round_up_width(edges, terms.dtype), dtype=terms.dtype)
     if edges.full:
         planes[..., : edges.receivers] = terms.view(-1, edges.receivers, edges.senders).mT
     else:
@@ -153,11 +153,11 @@ def _make_planes(edges: Edges, terms: Tensor) -> Tensor:
 
 
 def _allocate_sums(edges: Edges, dtype: torch.dtype, units: int) -> Tensor:
-    return torch.zeros(count_parts(units), 4, edges.senders, _padded_width(edges, dtype), dtype=dtype)
+    return torch.zeros(count_parts(units), 4, edges.senders, _round_up_width(edges, dtype), dtype=dtype)
 
 
 def _allocate_scratch(edges: Edges, dtype: torch.dtype, units: int, rows: int) -> Tensor:
-    return torch.empty(count_parts(units), rows, _padded_width(edges, dtype), dtype=dtype)
+    return torch.empty(count_parts(units), rows, _round_up_width(edges, dtype), dtype=dtype)
 
 
 def _parameter_gradients(sums: Tensor, edges: Edges, parameters: SynapseParameters) -> SynapseParameters:

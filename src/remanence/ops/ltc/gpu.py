@@ -58,7 +58,7 @@ def evolve(given: Evolution, save_residuals: bool) -> tuple[Tensor, Residuals]:
         v,
         *(time, given.sub_steps, neurons, -1 if save_residuals else 1),
         *(v.contiguous(), given.conductance.contiguous(), given.current.contiguous()),
-        *_shared_arguments(given, _make_planes(given.edges, forward_terms(given.parameters)), residuals),
+        *_list_shared_arguments(given, _make_planes(given.edges, forward_terms(given.parameters)), residuals),
         *(states, *_episodes(given)),
         **_choose_tiles(given.edges, v.dtype),
         RESETS=given.reset is not None,
@@ -83,7 +83,7 @@ def evolve_backward(
         (programs,),
         of_last,
         *(batch, time, given.sub_steps, neurons),
-        *_shared_arguments(given, _make_planes(edges, backward_terms(given.parameters)), residuals),
+        *_list_shared_arguments(given, _make_planes(edges, backward_terms(given.parameters)), residuals),
         *(of_states, of_last, of_v, of_conductance, of_current, of_moved, of_capacitance),
         *(sums, _allocate(of_last, programs, 2, neurons)),
         *(reset, of_last if states is None else states, of_v if of_first is None else of_first),
@@ -115,7 +115,7 @@ def _choose_tiles(edges: Edges, dtype: torch.dtype) -> dict[str, Any]:
     return {"ROWS": rows, "COLUMNS": columns, "REAL": getattr(triton.language, REAL[dtype])}
 
 
-def _shared_arguments(given: Evolution, planes: Tensor, residuals: Residuals) -> list[Tensor | int]:
+def _list_shared_arguments(given: Evolution, planes: Tensor, residuals: Residuals) -> list[Tensor | int]:
     """Return the arguments that the forward and the backward kernel share."""
     delta, capacitance = given.delta, given.capacitance
     steps = [0 if length == 1 else stride for length, stride in zip(delta.shape, delta.stride(), strict=True)]

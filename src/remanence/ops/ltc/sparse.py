@@ -60,7 +60,7 @@ def evolve(given: Evolution, save_residuals: bool) -> tuple[Tensor, Residuals]:
         units,
         *(time, given.sub_steps, neurons, -1 if save_residuals else 1),
         *_graph_arguments(given.edges, forward_terms(given.parameters), lanes),
-        *_shared_arguments(given, residuals),
+        *_list_shared_arguments(given, residuals),
         *(start, pulling, driving, states),
         *(_to_lanes(each) for each in (given.reset, given.first) if each is not None),
     )
@@ -90,7 +90,7 @@ def evolve_backward(
         units,
         *(time, given.sub_steps, neurons),
         *_graph_arguments(given.edges, backward_terms(given.parameters), lanes),
-        *_shared_arguments(given, residuals),
+        *_list_shared_arguments(given, residuals),
         *(of_states, of_last, of_v, *of_outside, of_moved, of_capacitance, sums, scratch),
         *episodes,
     )
@@ -118,7 +118,7 @@ def _graph_arguments(edges: Edges, terms: Tensor, lanes: int) -> tuple[int, Tens
     return len(edges), edges.starts, edges.sender * (lanes * terms.itemsize), terms
 
 
-def _shared_arguments(given: Evolution, residuals: Residuals) -> list[Tensor | int]:
+def _list_shared_arguments(given: Evolution, residuals: Residuals) -> list[Tensor | int]:
     """Return the arguments that the forward and the backward kernel share."""
     delta = _to_lanes(given.delta.expand(given.conductance.shape[:2]), 1.0)
     rows = [value for x in residuals for value in (x, x.stride(0) * x.itemsize)]

@@ -38,7 +38,7 @@ def forward(traced: TracedStep, inputs: Tensors, state: Tensors, params: Group) 
     kernel = _get_kernel(traced, ("forward",), lambda: (traced.forward, forward_source(traced.forward, traced.dtype)))
     states = tuple(_allocate(inputs[0].shape, s.dtype, s.device) for s in state)
     arguments = (
-        _strided_arguments("input", inputs)
+        _list_strided_arguments("input", inputs)
         | _contiguous_arguments("initial", state)
         | _contiguous_arguments("param", unbind_group(params, PARAMS))
     )
@@ -75,11 +75,11 @@ def backward(
     of_params = _unstack(places[2], by_element)
     kernel.launch(
         like,
-        _strided_arguments("input", inputs)
+        _list_strided_arguments("input", inputs)
         | _contiguous_arguments("initial", state)
         | _contiguous_arguments("param", params)
         | _contiguous_arguments("states", states)
-        | _strided_arguments("above", grad_states)
+        | _list_strided_arguments("above", grad_states)
         | _contiguous_arguments("final", grad_final)
         | _contiguous_arguments("d_state", of_states)
         | _contiguous_arguments("d_input", of_inputs)
@@ -154,7 +154,7 @@ def _contiguous_arguments(name: str, tensors: Sequence[Tensor | None]) -> dict[s
     return {f"{name}{index}_at": x.contiguous() for index, x in enumerate(tensors) if x is not None}
 
 
-def _strided_arguments(name: str, tensors: Sequence[Tensor | None]) -> dict[str, Tensor | int]:
+def _list_strided_arguments(name: str, tensors: Sequence[Tensor | None]) -> dict[str, Tensor | int]:
     """Return arguments for sequences with their strides; the stride of channels must be 1 or 0."""
     arguments: dict[str, Tensor | int] = {}
     for index, tensor in enumerate(tensors):

@@ -193,7 +193,7 @@ class _ScanArguments:
 
     def trace(self, name: str) -> str | None:
         """Trace the step for a backend; return why it cannot be traced, or None."""
-        why = self._trace_lanes()
+        why = self._trace_pointwise()
         if why is None or name not in tensor_backend.MODULES:
             return why
         shapes = _inner_shapes(self.state, 1), _inner_shapes(self.inputs, 2), _inner_shapes(self.params, 0)
@@ -206,16 +206,16 @@ class _ScanArguments:
             return str(error)
         return None
 
-    def _trace_lanes(self) -> str | None:
+    def _trace_pointwise(self) -> str | None:
         """Trace a pointwise step, which is computed in registers; return why it cannot be traced, or None."""
         batch, _, channels = self.like.shape if self.like.ndim == 3 else (0, 0, 0)
-        is_lanes = (
+        is_pointwise = (
             self.like.ndim == 3
             and all(x.shape == self.like.shape for x in self.inputs)
             and all(s.shape == (batch, channels) for s in self.state)
             and all(p.shape == (channels,) for p in self.params)
         )
-        if not is_lanes:
+        if not is_pointwise:
             return "its tensors are not all [batch, channels]"
         counts = len(self.state), len(self.inputs), len(self.params)
         try:

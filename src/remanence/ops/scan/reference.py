@@ -18,11 +18,11 @@ def scan(step: Step, inputs: Tensors, state: Tensors, params: Tensors) -> tuple[
 
 
 def _advance(step: Step, params: Tensors, state: Tensors, inputs: Tensors) -> tuple[Tensors, Tensors]:
-    new = checked_result(tuple(step(state, inputs, params)), state)
+    new = check_result(tuple(step(state, inputs, params)), state)
     return new, new
 
 
-def checked_result(new: Tensors, old: Tensors) -> Tensors:
+def check_result(new: Tensors, old: Tensors) -> Tensors:
     """Return the new state; raise a ``ValueError`` unless dtypes and shapes are those of the old one."""
     expected, came = ([(x.dtype, list(x.shape)) for x in tensors] for tensors in (old, new))
     if expected != came:

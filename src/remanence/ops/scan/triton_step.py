@@ -1,4 +1,4 @@
-"""Writes a graph as a Triton function over a block of lanes, with the results of PyTorch's operations."""
+"""Writes a graph as a Triton function over a block of elements, with the results of PyTorch's operations."""
 
 import math
 import textwrap

@@ -172,7 +172,7 @@ class LoopWriter:
         if self._terms.masks:
             value = f"tl.where({self._terms.masks[0]}, {value}, {neutral})"
         axis = self._order.axis
-        reduced = f"tl.sum({value}, {axis})" if loop.reduction == "sum" else f"tl.reduce({value}, {axis}, larger)"
+        reduced = f"tl.reduce({value}, {axis}, {'add' if loop.reduction == 'sum' else 'larger'})"
         before = []
         if not self._terms.is_whole:
             before = [f"{total} = tl.full([{samples}, {width}], {neutral}, {writer.real})"]

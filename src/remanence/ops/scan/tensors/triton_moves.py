@@ -44,7 +44,7 @@ def _write_sums(writer: BlockWriter, move: Move, letter: str) -> list[str]:
     adding = [
         f"{letter}from = {writer.load_table(table, at, masks, '-1')}",
         f"{letter}x = {writer.read(move.source, f'{letter}from', CUBE, [f'({letter}from >= 0)'])}",
-        f"{letter}total += tl.sum({letter}x, 2)",
+        f"{letter}total += tl.reduce({letter}x, 2, add)",
     ]
     return targets.wrap(
         [

@@ -122,7 +122,7 @@ class _KeptWriter:
         products = " + ".join(f"{letter}x{piece} * kept_{letter}w{piece}" for piece in pieces)
         index = add_terms(sides.out.offset, [f"{self._columns.index} * {sides.out.strides[2]}"])
         lines += [
-            f"{total} = tl.sum({products}, 1)",
+            f"{total} = tl.reduce({products}, 1, add)",
             *writer.write(sides.out.node, index, total, MATRIX, self._columns.masks),
         ]
         writer.remember(sides.out, [(sides.columns, sides.out.strides[2])], self._columns.width, total)
