@@ -1,4 +1,4 @@
-"""Learning from an endless stream, piece by piece, with gradients that reach all of the past."""
+"""Learning from an endless stream, piece by piece, with gradients that reach back to its beginning."""
 
 from typing import TypeAlias
 
@@ -14,26 +14,27 @@ State: TypeAlias = tuple[tuple[Tensor, ...], Tensor, Tensor]
 
 
 class Online(Memory):
-    """A layer whose gradients reach all of a stream, although the stream is run in pieces.
+    """Runs a layer on a stream piece by piece, with gradients that reach back to the beginning of the stream.
 
-    The state that it returns has no graph. It carries the derivatives of the layer's state along with it (real-time
-    recurrent learning), so that the gradients of the parameters in each piece are those of backpropagation through the
-    whole stream, at a memory that does not grow with it. Truncated backpropagation, for which one detaches the state
-    between pieces, misses what earlier pieces did. See :func:`remanence.scan_online`.
+    The returned state has no graph. Instead it contains the derivatives of the layer's state (real-time recurrent
+    learning), so that the gradients of the parameters in each piece are those of backpropagation through the whole
+    stream, in memory that does not grow with the stream. Truncated backpropagation, which detaches the state between
+    pieces, misses the effect of earlier pieces. See :func:`remanence.scan_online`.
 
-    The parameters are those of ``layer``. While they change between pieces, the derivatives that are carried are those
-    of the earlier values: exact in the limit of small learning rates.
+    The parameters are those of ``layer``. If they change between pieces, the derivatives of earlier pieces are still
+    those at the earlier values; the gradients are then exact in the limit of small learning rates.
 
     Args:
-        layer: whose step is pointwise over units: :class:`PersistentLinear`, or a :class:`CFF` without a wiring and
-            with ``input_synapse="gate"``; or a memory of yours with a ``pointwise_form``.
+        layer: a layer whose step is pointwise over units: a :class:`PersistentLinear`, a :class:`CFF` without a wiring
+            and with ``input_synapse="gate"``, or a memory of your own with a ``pointwise_form``.
 
     State:
-        (the states of the layer, their derivatives by the parameters [batch, states, params, hidden_size], and by the
-        input weights [batch, states, inputs, hidden_size, input_size]).
+        (the states of the layer, their derivatives with respect to the parameters [batch, states, params, hidden_size],
+        and with respect to the input weights [batch, states, inputs, hidden_size, input_size]); the derivatives are 0
+        at first.
 
     Raises:
-        ValueError: a layer whose units see each other.
+        ValueError: the step of the layer is not pointwise over units.
 
     Example:
         >>> from remanence import nn
@@ -67,7 +68,7 @@ class Online(Memory):
         return form
 
     def initial_state(self, batch_size: int) -> State:
-        """Return the initial state of the layer, whose derivatives are 0."""
+        """Return the initial state of the layer, and derivatives of 0."""
         first = self.layer.initial_state(batch_size)
         leaves = (first,) if isinstance(first, Tensor) else tuple(first)
         _, weight, params = self._form()

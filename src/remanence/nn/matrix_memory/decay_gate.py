@@ -8,13 +8,13 @@ from torch.nn import functional as F
 
 
 class DecayGate(nn.Module):
-    """How much each head keeps: ``α = exp(-exp(A_log) softplus(a + dt_bias))``, returned as its logarithm.
+    """Computes how much each head keeps: ``α = exp(-exp(A_log) softplus(a + dt_bias))``, returned as its logarithm.
 
     Args:
-        heads: how many.
+        heads: number of heads.
 
     Parameters:
-        A_log [heads], the logarithm of the rate; dt_bias [heads].
+        A_log [heads], the logarithm of the rate; dt_bias [heads], the bias of the step size.
     """
 
     def __init__(self, heads: int):
@@ -31,15 +31,15 @@ class DecayGate(nn.Module):
         self.dt_bias.copy_(step + torch.log(-torch.expm1(-step)))  # the inverse of softplus
 
     def forward(self, a: Tensor) -> Tensor:
-        """Compute log α from a, [..., heads] both."""
+        """Compute log α from a; both are [..., heads]."""
         return -self.A_log.exp() * F.softplus(a + self.dt_bias)
 
 
 class LogisticDecayGate(nn.Module):
-    """How much each head keeps: ``α = σ(a + bias)``, returned as its logarithm.
+    """Computes how much each head keeps: ``α = σ(a + bias)``, returned as its logarithm.
 
     Args:
-        heads: how many.
+        heads: number of heads.
 
     Parameters:
         bias [heads], 0 at first.
@@ -54,5 +54,5 @@ class LogisticDecayGate(nn.Module):
         nn.init.zeros_(self.bias)
 
     def forward(self, a: Tensor) -> Tensor:
-        """Compute log α from a, [..., heads] both."""
+        """Compute log α from a; both are [..., heads]."""
         return F.logsigmoid(a + self.bias)

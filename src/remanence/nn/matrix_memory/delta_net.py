@@ -25,30 +25,32 @@ class DeltaNet(DeltaRuleMemory):
     (:mod:`remanence.ops.delta_rule`); S is stored once for each chunk.
 
     Args:
-        input_size: channels of the input.
-        hidden_size: channels of the output: ``num_heads`` times the size of a value.
-        num_heads: matrices; must divide ``hidden_size``. Default: the most, up to 4, with values of at least 16.
-        key_size: size of a key of one head; default: that of a value.
-        conv_size: steps that the convolution sees, at least 2; None: no convolution. Default: 4.
-        feature_map: ``"silu"`` (default): SiLU for q, k and v, then q and k scaled to length 1; ``"elu"``: 1 + elu for
-            q and k, then each divided by its sum, and v as it is, as in the first DeltaNet.
-        allow_negative_eigenvalues: β = 2 sigmoid(w x), so that what is stored can change its sign, which counting and
-            the tracking of states need (Grazzi et al. 2024).
-        output_gate: multiply the output by SiLU(W_g x).
-        device: of the parameters; default: PyTorch's.
-        dtype: likewise.
+        input_size: number of input channels.
+        hidden_size: number of output channels: ``num_heads`` times the size of a value.
+        num_heads: number of heads, with one matrix each; must divide ``hidden_size``. Default: the largest number, up
+            to 4, whose values have at least 16 channels.
+        key_size: number of channels of a key in one head; default: that of a value.
+        conv_size: number of time steps that the convolution sees, at least 2; None means no convolution. Default: 4.
+        feature_map: how q, k and v are activated. ``"silu"`` (default) applies SiLU to all three and scales q and k to
+            length 1; ``"elu"`` applies 1 + ELU to q and k, divides each by its sum, and leaves v as it is, as in the
+            first DeltaNet.
+        allow_negative_eigenvalues: whether β = 2 sigmoid(w x), so that what is stored can change its sign, which
+            counting and state tracking need (Grazzi et al. 2024); default: False.
+        output_gate: whether the output is multiplied by SiLU(W_g x); default: False.
+        device: device of the parameters; default: PyTorch's default.
+        dtype: dtype of the parameters; default: PyTorch's default.
 
     Parameters:
         projection.weight (the rows of q, k, v, β and the gate in this order), convolution.weight [channels of q, k and
         v, conv_size], norm.weight [hidden_size / num_heads].
 
     State:
-        (S [batch, num_heads, value, key], window [batch, conv_size - 1, channels of q, k and v]), zero at first;
-        without a convolution S alone.
+        (S [batch, num_heads, value, key], window [batch, conv_size - 1, channels of q, k and v]), zero at first.
+        Without a convolution it is S alone.
 
     Raises:
-        ValueError: a size that is not a positive integer, heads that do not divide ``hidden_size``, a convolution of
-            one step, or an unknown feature map.
+        ValueError: a size is not a positive integer, ``num_heads`` does not divide ``hidden_size``, ``conv_size`` is
+            below 2, or the feature map is unknown.
 
     References:
         Schlag, Irie, Schmidhuber 2021, Linear transformers are secretly fast weight programmers; Yang et al. 2024,

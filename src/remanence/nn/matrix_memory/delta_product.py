@@ -14,24 +14,26 @@ class DeltaProduct(DeltaRuleMemory):
         S <- S + β_tj (v_tj - S k_tj) k_tjᵀ        so that S_t = S_{t-1} Π_j (I - β_tj k_tj k_tjᵀ) + ...
         y_t = RMSNorm(S_t q_t)
 
-    A product of n_h generalised Householder matrices can be a rotation: of a plane with two of them, and any orthogonal
-    map with n_h = key_size, so that one layer can track the states of larger groups. With ``forget_gate`` S decays
-    before the first of them, as in :class:`GatedDeltaNet` (Gated DeltaProduct). q, k and v are linear in x, then
+    A product of n_h generalised Householder matrices can be a rotation: two of them rotate a plane, and n_h = key_size
+    of them give any orthogonal map, so that one layer can track the states of larger groups. With ``forget_gate`` S
+    decays before the first of them, as in :class:`GatedDeltaNet` (Gated DeltaProduct). q, k and v are linear in x, then
     convolved over the last ``conv_size`` steps, channel by channel, then activated by SiLU; keys and queries are
     scaled to length 1. A whole sequence is computed in chunks (:mod:`remanence.ops.delta_rule`).
 
     Args:
-        input_size: channels of the input.
-        hidden_size: channels of the output: ``num_heads`` times the size of a value.
-        num_householder: n_h, steps of the delta rule in each time step.
-        num_heads: matrices; must divide ``hidden_size``. Default: the most, up to 4, with values of at least 16.
-        key_size: size of a key of one head; default: that of a value.
-        conv_size: steps that the convolution sees, at least 2; None: no convolution. Default: 4.
-        allow_negative_eigenvalues: β from 0 to 2 (default) instead of 1; reflections and rotations need it.
-        forget_gate: whether S decays.
-        output_gate: multiply the output by SiLU(W_g x).
-        device: of the parameters; default: PyTorch's.
-        dtype: likewise.
+        input_size: number of input channels.
+        hidden_size: number of output channels: ``num_heads`` times the size of a value.
+        num_householder: n_h, the number of steps of the delta rule in each time step; default: 2.
+        num_heads: number of heads, with one matrix each; must divide ``hidden_size``. Default: the largest number, up
+            to 4, whose values have at least 16 channels.
+        key_size: number of channels of a key in one head; default: that of a value.
+        conv_size: number of time steps that the convolution sees, at least 2; None means no convolution. Default: 4.
+        allow_negative_eigenvalues: whether β lies between 0 and 2 (default) instead of between 0 and 1; reflections
+            and rotations need it.
+        forget_gate: whether S decays; default: False.
+        output_gate: whether the output is multiplied by SiLU(W_g x); default: True.
+        device: device of the parameters; default: PyTorch's default.
+        dtype: dtype of the parameters; default: PyTorch's default.
 
     Parameters:
         projection.weight (the rows of q, k_1 ... k_n, v_1 ... v_n, β_1 ... β_n, decay and gate in this order),
@@ -39,12 +41,12 @@ class DeltaProduct(DeltaRuleMemory):
         decay_gate.dt_bias [num_heads], norm.weight [hidden_size / num_heads].
 
     State:
-        (S [batch, num_heads, value, key], window [batch, conv_size - 1, channels of q, k and v]), zero at first;
-        without a convolution S alone.
+        (S [batch, num_heads, value, key], window [batch, conv_size - 1, channels of q, k and v]), zero at first.
+        Without a convolution it is S alone.
 
     Raises:
-        ValueError: a size that is not a positive integer, heads that do not divide ``hidden_size``, or a convolution of
-            one step.
+        ValueError: a size is not a positive integer, ``num_heads`` does not divide ``hidden_size``, or ``conv_size``
+            is below 2.
 
     References:
         Siems et al. 2025, DeltaProduct: improving state-tracking in linear RNNs via Householder products, section 3.

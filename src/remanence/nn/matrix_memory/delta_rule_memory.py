@@ -1,4 +1,4 @@
-"""What the layers with a delta rule have in common."""
+"""The base class of the layers with a delta rule."""
 
 import torch
 from torch import Tensor, nn

@@ -20,28 +20,29 @@ class GatedDeltaNet(DeltaRuleMemory):
     products and a triangular solve (:mod:`remanence.ops.delta_rule`), exactly even where α is 0.
 
     Args:
-        input_size: channels of the input.
-        hidden_size: channels of the output: ``num_heads`` times the size of a value.
-        num_heads: matrices; must divide ``hidden_size``. Default: the most, up to 4, with values of at least 16.
-        key_size: size of a key of one head; default: that of a value (the authors' code: half of it).
-        conv_size: steps that the convolution sees, at least 2; None: no convolution. Default: 4.
-        allow_negative_eigenvalues: β from 0 to 2 instead of 1, so that what is stored can change its sign (Grazzi et
-            al. 2024).
-        output_gate: multiply the output by SiLU(g).
-        device: of the parameters; default: PyTorch's.
-        dtype: likewise.
+        input_size: number of input channels.
+        hidden_size: number of output channels: ``num_heads`` times the size of a value.
+        num_heads: number of heads, with one matrix each; must divide ``hidden_size``. Default: the largest number, up
+            to 4, whose values have at least 16 channels.
+        key_size: number of channels of a key in one head; default: that of a value (the authors' code uses half).
+        conv_size: number of time steps that the convolution sees, at least 2; None means no convolution. Default: 4.
+        allow_negative_eigenvalues: whether β lies between 0 and 2 instead of between 0 and 1, so that what is stored
+            can change its sign (Grazzi et al. 2024); default: False.
+        output_gate: whether the output is multiplied by SiLU(g); default: True.
+        device: device of the parameters; default: PyTorch's default.
+        dtype: dtype of the parameters; default: PyTorch's default.
 
     Parameters:
         projection.weight (the rows of q, k, v, β, a and g in this order), convolution.weight [channels of q, k and v,
         conv_size], decay_gate.A_log and decay_gate.dt_bias [num_heads], norm.weight [hidden_size / num_heads].
 
     State:
-        (S [batch, num_heads, value, key], window [batch, conv_size - 1, channels of q, k and v]), zero at first;
-        without a convolution S alone.
+        (S [batch, num_heads, value, key], window [batch, conv_size - 1, channels of q, k and v]), zero at first.
+        Without a convolution it is S alone.
 
     Raises:
-        ValueError: a size that is not a positive integer, heads that do not divide ``hidden_size``, or a convolution of
-            one step.
+        ValueError: a size is not a positive integer, ``num_heads`` does not divide ``hidden_size``, or ``conv_size``
+            is below 2.
 
     References:
         Yang, Kautz, Hatamizadeh 2024, Gated delta networks: improving Mamba2 with delta rule, section 3.

@@ -29,14 +29,15 @@ class M2RNN(MatrixMemory):
     (:func:`remanence.scan`), compiled on CPUs.
 
     Args:
-        input_size: channels of the input.
-        hidden_size: channels of the output: ``num_heads`` times the size of a value.
-        num_heads: matrices; must divide ``hidden_size``. Default: the most, up to 4, with values of at least 16.
-        key_size: size of a key of one head; default: four times that of a value, as in the paper.
-        conv_size: steps that the convolution sees, at least 2; None: no convolution. Default: 4.
-        output_gate: multiply by SiLU(g).
-        device: of the parameters; default: PyTorch's.
-        dtype: likewise.
+        input_size: number of input channels.
+        hidden_size: number of output channels: ``num_heads`` times the size of a value.
+        num_heads: number of heads, with one matrix each; must divide ``hidden_size``. Default: the largest number, up
+            to 4, whose values have at least 16 channels.
+        key_size: number of channels of a key in one head; default: four times that of a value, as in the paper.
+        conv_size: number of time steps that the convolution sees, at least 2; None means no convolution. Default: 4.
+        output_gate: whether the readings are multiplied by SiLU(g) before the norm; default: True.
+        device: device of the parameters; default: PyTorch's default.
+        dtype: dtype of the parameters; default: PyTorch's default.
 
     Parameters:
         projection.weight (the rows of q, k, v, a and g in this order), convolution.weight [channels of q, k and v,
@@ -44,12 +45,12 @@ class M2RNN(MatrixMemory):
         identity at first), skip [num_heads, value] (D, 1 at first), norm.weight [hidden_size].
 
     State:
-        (H [batch, num_heads, key, value], window [batch, conv_size - 1, channels of q, k and v]), zero at first;
-        without a convolution H alone.
+        (H [batch, num_heads, key, value], window [batch, conv_size - 1, channels of q, k and v]), zero at first.
+        Without a convolution it is H alone.
 
     Raises:
-        ValueError: a size that is not a positive integer, heads that do not divide ``hidden_size``, or a convolution of
-            one step.
+        ValueError: a size is not a positive integer, ``num_heads`` does not divide ``hidden_size``, or ``conv_size``
+            is below 2.
 
     References:
         Mishra, Tan, Stoica, Gonzalez, Dao 2026, M²RNN: non-linear RNNs with matrix-valued states for scalable language

@@ -14,7 +14,7 @@ from remanence.ops import autocast
 from remanence.ops.episodes import Episodes, find_real, mask_padding
 
 MOST_HEADS, LEAST_VALUE = 4, 16
-"""By default there are up to so many heads, if each then has a value of at least that size."""
+"""The largest default number of heads, and the smallest size of a value that they may have."""
 
 
 EPS = 1e-6
@@ -22,15 +22,15 @@ EPS = 1e-6
 
 
 class Drive(NamedTuple):
-    """What the input asks of the matrix in each time step.
+    """What the layer computes from the input before the matrix is updated.
 
     Attributes:
         q: queries, [batch, time, heads, key].
         k: keys, [batch, time, writes, heads, key].
         v: values, [batch, time, writes, heads, value].
-        beta: drives of the strengths of writing, [batch, time, writes, heads]; no heads where there are none.
-        log_decay: log α, [batch, time, heads]; None: no decay.
-        gate: drives of the output gate, [batch, time, heads, value]; None: no gate.
+        beta: drives of β, the strength of writing, [batch, time, writes, heads]; ``heads`` is 0 if there is no β.
+        log_decay: log α, [batch, time, heads]; None if nothing decays.
+        gate: drives of the output gate, [batch, time, heads, value]; None if there is no gate.
     """
 
     q: Tensor
@@ -48,7 +48,7 @@ class MatrixMemory(Memory):
     """
 
     key_ratio: ClassVar[int] = 1
-    """The default for the size of a key, in sizes of a value."""
+    """The default size of a key as a multiple of the size of a value."""
 
     in_low_precision = False  # nothing solves triangular systems in 16 bits, and errors of sums over time grow
 
@@ -81,7 +81,7 @@ class MatrixMemory(Memory):
         self.decay_gate = None if decay_gate is None else decay_gate(self.num_heads)
 
     def reset_parameters(self) -> None:
-        """Draw the parameters of the input anew."""
+        """Draw the parameters of the input projection, the convolution and the decay gate anew."""
         for part in (self.projection, self.convolution, self.decay_gate):
             if part is not None:
                 part.reset_parameters()  # type: ignore[operator]
@@ -97,7 +97,7 @@ class MatrixMemory(Memory):
         return self.num_heads, self.value_size, self.key_size
 
     def _run(self, x: Tensor, state: State, *, episodes: Episodes | None = None) -> tuple[Tensor, State]:
-        dtype = self.projection.weight.dtype  # under autocast products come in another
+        dtype = self.projection.weight.dtype  # under autocast, products have another dtype
         S, *windows = (state,) if self.convolution is None else state
         projected = self.projection(x).to(dtype)
         with autocast.disable(x.device):
@@ -130,7 +130,7 @@ class MatrixMemory(Memory):
         raise NotImplementedError
 
     def extra_repr(self) -> str:
-        """Sizes and heads, as `print(layer)` shows them."""
+        """Return the sizes and the number of heads, which ``print(layer)`` shows."""
         return f"{super().extra_repr()}, num_heads={self.num_heads}, key_size={self.key_size}"
 
 
@@ -142,12 +142,15 @@ def normalize(x: Tensor) -> Tensor:
 def apply_episodes(
     episodes: Episodes | None, beta: Tensor, log_decay: Tensor | None
 ) -> tuple[Tensor, Tensor | None, Tensor | None]:
-    """Return β, log α and where samples begin anew; behind the real steps nothing is written, decays or is reset.
+    """Change β, log α and the resets so that nothing is written, decays or is reset after the last real step.
 
     Args:
-        episodes: where samples begin anew and end.
-        beta: [batch, time, ...].
-        log_decay: [batch, time, heads].
+        episodes: where samples are reset and end; None: nowhere.
+        beta: β, [batch, time, ...].
+        log_decay: log α, [batch, time, heads]; None if nothing decays.
+
+    Returns:
+        β, log α, and where samples are reset, [batch, time], or None.
     """
     if episodes is None or episodes.lengths is None:
         return beta, log_decay, None if episodes is None else episodes.reset

@@ -30,19 +30,20 @@ class MesaNet(MatrixMemory):
     softplus(r). q and k are linear in x, convolved over the last ``conv_size`` steps, channel by channel, activated by
     SiLU and scaled to length 1; v is linear in x.
 
-    The authors approach the inverse by 30 steps of conjugate gradients; here the linear systems are solved directly
-    (Gaussian elimination), one for each step and head (:mod:`remanence.ops.mesa`). That takes fewer operations for keys
-    of up to some 100 channels, but the backward pass keeps a few matrices of key x key for each.
+    The authors approximate the inverse by 30 steps of conjugate gradients. Here the linear systems, one for each time
+    step and head, are solved directly by Gaussian elimination (:mod:`remanence.ops.mesa`). That takes fewer operations
+    for keys of up to about 100 channels, but the backward pass keeps a few [key, key] matrices for each system.
 
     Args:
-        input_size: channels of the input.
-        hidden_size: channels of the output: ``num_heads`` times the size of a value.
-        num_heads: maps; must divide ``hidden_size``. Default: the most, up to 4, with values of at least 16.
-        key_size: size of a key of one head; default: that of a value.
-        conv_size: steps that the convolution sees, at least 2; None: no convolution. Default: 4.
-        output_gate: multiply the output by SiLU(W_g x).
-        device: of the parameters; default: PyTorch's.
-        dtype: likewise.
+        input_size: number of input channels.
+        hidden_size: number of output channels: ``num_heads`` times the size of a value.
+        num_heads: number of heads, with one map each; must divide ``hidden_size``. Default: the largest number, up to
+            4, whose values have at least 16 channels.
+        key_size: number of channels of a key in one head; default: that of a value.
+        conv_size: number of time steps that the convolution sees, at least 2; None means no convolution. Default: 4.
+        output_gate: whether the output is multiplied by SiLU(W_g x); default: False.
+        device: device of the parameters; default: PyTorch's default.
+        dtype: dtype of the parameters; default: PyTorch's default.
 
     Parameters:
         projection.weight (the rows of q, k, v, b, a and the gate in this order), convolution.weight [channels of q and
@@ -50,12 +51,12 @@ class MesaNet(MatrixMemory):
         num_heads].
 
     State:
-        (S [batch, num_heads, value + key, key], window [batch, conv_size - 1, channels of q and k]), zero at first; S
-        is G, and H below it. Without a convolution S alone.
+        (S [batch, num_heads, value + key, key], window [batch, conv_size - 1, channels of q and k]), zero at first;
+        S holds the rows of G and then those of H. Without a convolution the state is S alone.
 
     Raises:
-        ValueError: a size that is not a positive integer, heads that do not divide ``hidden_size``, or a convolution of
-            one step.
+        ValueError: a size is not a positive integer, ``num_heads`` does not divide ``hidden_size``, or ``conv_size``
+            is below 2.
 
     References:
         von Oswald et al. 2025, MesaNet: sequence modeling by locally optimal test-time training, arXiv:2506.05233.

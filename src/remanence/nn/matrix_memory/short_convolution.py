@@ -13,8 +13,8 @@ class ShortConvolution(nn.Module):
     """Causal convolution over time for each channel by itself: ``y_t = Σ_j w_j x_{t-j}``, j from 0 to size - 1.
 
     Args:
-        channels: of the input and the output.
-        size: steps that an output sees, at least 2.
+        channels: number of channels of the input and of the output.
+        size: number of time steps that an output sees, at least 2.
 
     Parameters:
         weight [channels, size], the oldest step first.
@@ -31,15 +31,15 @@ class ShortConvolution(nn.Module):
         nn.init.kaiming_uniform_(self.weight, a=math.sqrt(5))
 
     def forward(self, x: Tensor, window: Tensor, episodes: Episodes | None = None) -> tuple[Tensor, Tensor]:
-        """Convolve.
+        """Convolve a piece of a sequence.
 
         Args:
-            x: [batch, time, channels].
-            window: the steps before, [batch, size - 1, channels]; zeros at first.
-            episodes: where samples begin anew, which hides the steps before, and end.
+            x: input [batch, time, channels].
+            window: the steps before x, [batch, size - 1, channels]; zeros at first.
+            episodes: where samples are reset, which hides the earlier steps, and where they end; default: nowhere.
 
         Returns:
-            The output, as large as x, and the window behind the last step.
+            The output [batch, time, channels], and the window [batch, size - 1, channels] after the last real step.
         """
         time, size = x.shape[1], self.size
         steps = torch.cat((window, x), 1)
@@ -55,13 +55,13 @@ class ShortConvolution(nn.Module):
 
 
 def _count_since_reset(reset: Tensor, most: int) -> Tensor:
-    """Return how many steps ago each sample began anew, [batch, time]; at least ``most`` where it never did."""
+    """Return how many steps ago each sample was reset, [batch, time]; at least ``most`` where it never was."""
     at = torch.arange(reset.shape[1], device=reset.device)
     return at - torch.where(reset, at, -most).cummax(1).values
 
 
 def _cut_window(steps: Tensor, since: Tensor, lengths: Tensor | None, size: int) -> Tensor:
-    """Return the last ``size`` of the real steps; 0 where they are before a reset."""
+    """Return the last ``size`` real steps, [batch, size, channels]; those before a reset are 0."""
     time = since.shape[1]
     ends = torch.full_like(since[:, 0], time) if lengths is None else lengths.to(since)
     visible = torch.where(ends > 0, since.gather(1, (ends - 1).clamp(min=0)[:, None])[:, 0], size)

@@ -31,26 +31,27 @@ class TTTLinear(MatrixMemory):
     (:func:`remanence.scan`), compiled on CPUs.
 
     Args:
-        input_size: channels of the input.
-        hidden_size: channels of the output: ``num_heads`` times the size of q, k and v in a head.
-        num_heads: models; must divide ``hidden_size``. Default: the most, up to 4, with sizes of at least 16.
-        conv_size: steps that a convolution of q, k and v sees, channel by channel, at least 2 (the authors use 4 in
-            blocks like Mamba's). Default: no convolution.
-        device: of the parameters; default: PyTorch's.
-        dtype: likewise.
+        input_size: number of input channels.
+        hidden_size: number of output channels: ``num_heads`` times d, the size of q, k and v in a head.
+        num_heads: number of heads, with one model each; must divide ``hidden_size``. Default: the largest number, up to
+            4, whose heads have at least 16 channels.
+        conv_size: number of time steps that a convolution of each channel of q, k and v sees, at least 2 (the authors
+            use 4 in blocks like Mamba's). Default: no convolution.
+        device: device of the parameters; default: PyTorch's default.
+        dtype: dtype of the parameters; default: PyTorch's default.
 
     Parameters:
         projection.weight (the rows of q, k, v and η in this order), first_model [num_heads, d, d + 1] (W_0, and b_0 as
-        its last column), gain and shift [num_heads, d] of the inner norm, norm.weight and norm.bias [hidden_size], with
-        a convolution convolution.weight [3 hidden_size, conv_size].
+        its last column), gain and shift [num_heads, d] of the inner norm, norm.weight and norm.bias [hidden_size];
+        with a convolution also convolution.weight [3 hidden_size, conv_size].
 
     State:
-        S [batch, num_heads, d, d + 1], the model (W, b), ``first_model`` at first; with a convolution (S, window
-        [batch, conv_size - 1, 3 hidden_size]).
+        S [batch, num_heads, d, d + 1], the model (W, b), which is ``first_model`` at first; with a convolution it is
+        (S, window [batch, conv_size - 1, 3 hidden_size]).
 
     Raises:
-        ValueError: a size that is not a positive integer, heads that do not divide ``hidden_size``, or a convolution of
-            one step.
+        ValueError: a size is not a positive integer, ``num_heads`` does not divide ``hidden_size``, or ``conv_size``
+            is below 2.
 
     References:
         Sun et al. 2024, Learning to (learn at test time): RNNs with expressive hidden states, arXiv:2407.04620,
@@ -120,12 +121,15 @@ class TTTLinear(MatrixMemory):
 
 @no_type_check  # a wrapper around it would count as something that may change: traced in every call
 def step(state: Tensors, inputs: Tensors, params: Tensors) -> Tensors:
-    """Compute one time step, in the form of :func:`remanence.scan`; what is read is carried, so that it is returned.
+    """Compute one time step, in the form of :func:`remanence.scan`; LN(S q) is a state so that it is returned.
 
     Args:
-        state: S, and LN(S q) of the step before.
-        inputs: q and k with a last channel of 1, v - k, and η, which is [batch, heads].
-        params: gain and shift of the norm.
+        state: S [batch, heads, d, d + 1], and LN(S q) [batch, heads, d] of the previous step, which is not used.
+        inputs: q and k [batch, heads, d + 1], whose last channel is 1; v - k [batch, heads, d]; η [batch, heads].
+        params: gain and shift of the norm, [heads, d] each.
+
+    Returns:
+        The new S, and LN(S q).
     """
     (S, _), (q, k, target, rate), (gain, shift) = state, inputs, params
     scaled, inverse_deviation = _standardize((S * k[..., None, :]).sum(-1))

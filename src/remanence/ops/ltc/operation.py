@@ -26,18 +26,17 @@ def sum_synapses(
     """Sum over the synapses of each receiver: Σ_j w_ij σ(γ_ij (x_j - μ_ij)), and the same with every term times E_ij.
 
     Args:
-        x: the senders, [..., senders].
-        edges: who is connected to whom.
-        parameters: w, γ, μ and E of each of them.
+        x: values of the senders, [..., senders].
+        edges: which senders and receivers are connected.
+        parameters: w, γ, μ and E, [edges] each.
         backend: ``"reference"``, the plain formula; ``"cpu"``, kernels compiled by LLVM; ``"gpu"``, Triton kernels; or
-            ``"auto"``, the fastest that applies.
+            ``"auto"`` (default), the fastest that applies.
 
     Returns:
-        Conductance and current, [..., receivers] each.
+        The two sums, conductance and current, [..., receivers] each.
 
     Raises:
-        ValueError: shapes, dtypes or devices that do not fit together; an unknown backend, or one that cannot run on
-            tensors like these.
+        ValueError: shapes, dtypes or devices do not match, or the backend is unknown or cannot run on these tensors.
     """
     x, *rest = autocast.widen((x, *parameters))
     parameters = SynapseParameters(*rest)
@@ -75,23 +74,24 @@ def evolve(
     which is ``(C/Δ v + Q + Σ w σ E) / (C/Δ + G)``, written so that Δ = 0 leaves v exactly as it is.
 
     Args:
-        v: the state before the first step.
-        conductance: P, the sum of all conductances except those of synapses between the neurons: leak and inputs.
-        current: Q, the sum of these conductances times their potentials.
-        capacitance: C.
-        edges: who is connected to whom.
-        parameters: w, γ, μ and E of each of them.
-        sub_steps: K.
-        timespans: how long each step lasts, in units of C / conductance; default: 1.
+        v: potentials before the first step, [batch, neurons].
+        conductance: P, the sum of the conductances of the leak and of the inputs, without those of the synapses between
+            the neurons, [batch, time, neurons].
+        current: Q, the sum of these conductances times their potentials, [batch, time, neurons].
+        capacitance: C, [neurons].
+        edges: which neurons are connected.
+        parameters: w, γ, μ and E, [edges] each.
+        sub_steps: number of steps of the Euler rule in each time step.
+        timespans: how long each time step lasts, [batch, time], in units of C / conductance; default: 1.
         backend: as in :func:`sum_synapses`.
-        episodes: where samples begin anew and end; the states behind their ends mean nothing.
+        episodes: where samples are reset and end; default: nowhere. The states after the end of a sample are undefined.
 
     Returns:
-        The state after every step and after the last.
+        The potentials after every time step, [batch, time, neurons], and after the last real one, [batch, neurons].
 
     Raises:
-        ValueError: shapes, dtypes or devices that do not fit together; ``sub_steps`` below 1; an unknown backend, or
-            one that cannot run on tensors like these.
+        ValueError: shapes, dtypes or devices do not match, ``sub_steps`` is below 1, or the backend is unknown or
+            cannot run on these tensors.
     """
     spans = capacitance.new_ones(1, 1) if timespans is None else timespans.to(v.dtype)
     if sub_steps < 1:
@@ -112,14 +112,14 @@ def evolve(
 
 
 def _would_lose_gradient(given: Evolution) -> bool:
-    """Return whether a kernel would lose the gradient of some Δ: it divides by Δ how far v moved in a sub-step."""
+    """Return whether a kernel, which divides the change of v in a sub-step by Δ, would lose the gradient of some Δ."""
     delta = given.delta
     asked = delta.requires_grad and torch.is_grad_enabled() and addressing.are_readable(delta) and delta.numel() > 0
     return asked and bool(delta.min() < torch.finfo(delta.dtype).eps ** 0.5)
 
 
 def _check(given: Evolution, *, timed: bool) -> None:
-    """Check that the shapes fit together; otherwise a kernel would read out of bounds."""
+    """Check that the shapes match; otherwise a kernel would read out of bounds."""
     v, edges = given.v, given.edges
     if given.conductance.ndim != 3 or edges.receivers != edges.senders:
         raise UserError(

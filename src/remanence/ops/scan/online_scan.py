@@ -1,4 +1,4 @@
-"""A pointwise step over an endless stream: gradients that reach all of the past, in memory that does not grow.
+"""A pointwise step over an endless stream: gradients that reach back to its beginning, in memory that does not grow.
 
 The sensitivities of the state, ``P_t = ∂s_t/∂p`` for the parameters and ``E_t = ∂s_t/∂W`` for the weights of the input,
 are carried along with the state (real-time recurrent learning). Since the step is pointwise, a state depends on the
@@ -32,7 +32,7 @@ class OnlineState(NamedTuple):
     """The state of a stream, and its derivatives.
 
     Attributes:
-        state: [batch, channels] each.
+        state: the tensors of the state, [batch, channels] each.
         of_params: ∂state/∂params, [batch, states, params, channels].
         of_weight: ∂state/∂weight, [batch, states, inputs, channels, features].
     """
@@ -54,36 +54,41 @@ def scan_online(
     reset: Bool[Tensor, "batch time"] | None = None,
     reset_state: Sequence[Float[Tensor, "batch channels"]] | None = None,
 ) -> tuple[tuple[Float[Tensor, "batch time channels"], ...], OnlineState]:
-    """Run a pointwise step over a piece of a stream, with gradients that reach all pieces before it.
+    """Run a pointwise step over a piece of a stream, with gradients that reach all earlier pieces.
 
-    The inputs of the step are ``weight @ features_t``. A loss of the states of this piece gives ``weight`` and
-    ``params`` the gradient that backpropagation through the whole stream would give them, if they had been the same all
-    along. When they change from piece to piece, as in online learning, the part that comes from earlier pieces is that
-    of the earlier values. No piece keeps the graph of the one before.
+    The inputs of the step are ``weight @ features_t``. A loss on the states of this piece gives ``weight`` and
+    ``params`` the gradient that backpropagation through the whole stream would give, as long as their values do not
+    change. If they change from piece to piece, as in online learning, the part of the gradient that comes from earlier
+    pieces is taken at the earlier values. No piece keeps the graph of an earlier one.
 
-    A piece costs a scan and as many backward passes as there are states. What is carried takes
+    A piece costs one scan, and one backward pass for each tensor of the state. The derivatives that are carried take
     ``batch · channels · states · (params + inputs · features)`` numbers, however long the stream is.
 
     Args:
-        step: ``step(state, inputs, params)`` as of :func:`remanence.scan`, pointwise over [batch, channels].
-        features: of the inputs, [batch, time, features]. Gradients of features do not reach earlier pieces.
-        weight: [inputs · channels, features], all channels of the first input first. A bias belongs to ``params``.
-        state: what an earlier call returned; or, to begin a stream, tensors [batch, channels] that are constants.
-        params: [channels] each, or all in one tensor [params, channels].
-        more: further inputs of the step, after those above, [batch, time, channels] each; without gradients.
-        reset: before the steps at which it is true, a sample returns to ``reset_state``; gradients do not pass.
-        reset_state: constants, [batch, channels] each; default: 0.
+        step: ``step(state, inputs, params)`` as for :func:`remanence.scan`, pointwise over [batch, channels].
+        features: features [batch, time, features] from which ``weight`` computes the inputs. The gradient of features
+            covers this piece only.
+        weight: weights [inputs · channels, features]; the rows of the first input come first. A bias belongs to
+            ``params``.
+        state: the state that the previous call returned; or, at the beginning of a stream, constant tensors [batch,
+            channels].
+        params: parameters of the step, [channels] each, or all of them in one tensor [params, channels]; default: none.
+        more: further inputs of the step, [batch, time, channels] each, which follow those computed from the features
+            and get no gradients; default: none.
+        reset: where a sample returns to ``reset_state`` before the step, [batch, time]; gradients do not pass a reset.
+            Default: nowhere.
+        reset_state: constants that a reset restores, [batch, channels] each; default: 0.
 
     Returns:
-        The states after every step, [batch, time, channels] each, and the state to go on with, without a graph.
+        The states after every step, [batch, time, channels] each, and the state for the next call, without a graph.
 
     Raises:
-        ValueError: a step that is not pointwise, with the operation that is not; shapes that do not fit.
+        ValueError: the step is not pointwise (the message names the operation), or shapes do not match.
 
     References:
         Williams, Zipser, "A learning algorithm for continually running fully recurrent neural networks", 1989. Zucchet,
         Meier, Schug, Mujika, Sacramento, "Online learning of long-range dependencies", 2023, arXiv:2305.15947 (section
-        3: it is cheap where units do not see each other).
+        3: the method is cheap if units do not interact).
 
     Example:
         >>> def leaky(state, inputs, params):
@@ -119,7 +124,7 @@ def scan_online(
 def _begin(
     features: Tensor, weight: Tensor, state: Sequence[Tensor] | OnlineState, params: Tensor | None
 ) -> OnlineState:
-    """Return the state to begin with, whose sensitivities are 0 at the beginning of a stream; check the shapes."""
+    """Check the shapes and return the state to begin with; at the beginning of a stream its sensitivities are 0."""
     first = tuple(state.state if isinstance(state, OnlineState) else state)
     if not first or any(s.ndim != 2 or s.shape != first[0].shape for s in first) or len(first[0]) != len(features):
         raise UserError(
@@ -223,7 +228,7 @@ def _advance(begin: OnlineState, piece: _Piece, features: Tensor) -> OnlineState
 
 
 class _Carry(torch.autograd.Function):
-    """Returns a state; its gradient goes to the parameters and the weight, by the sensitivities."""
+    """Returns a state whose gradient passes to the parameters and the weight through the sensitivities."""
 
     @staticmethod
     def forward(ctx: Any, begin: OnlineState, params: Tensor | None, weight: Tensor) -> tuple[Tensor, ...]:

@@ -52,40 +52,41 @@ def scan(
     """Run a step over time: ``state = step(state, (x[:, t] for x in inputs), params)``, for every t.
 
     The step is plain PyTorch on tensors whose first dimension is the batch. It may loop inside (sub-steps). It is
-    traced once, its derivative too, and both become fused loops, with gradients for inputs, state and params.
+    traced once, together with its derivative, and both become fused loops, with gradients for inputs, state and params.
 
     A step that is pointwise over [batch, channels] is computed in registers. A step may also contain matrix products
     (``h @ W``, ``F.linear``, ``torch.einsum``, with params and between states), states of any shape, reductions over
     features (``sum``, ``mean``, ``amax``, ``softmax``, ``layer_norm``, ``norm``), and changes of layout (``chunk``,
-    ``cat``, ``stack``, ``reshape``, ``transpose``). What mixes the samples of a batch, decides
-    by a value, sorts, or draws random numbers is run as a plain loop.
+    ``cat``, ``stack``, ``reshape``, ``transpose``). A step that mixes the samples of a batch, branches
+    on a value, sorts, or draws random numbers is run as a plain loop.
 
     Args:
-        step: ``step(state, inputs, params)``, each a tuple of tensors, gives the tuple of the new state.
-        inputs: at least one, [batch, time, ...] each. What varies over batch or time belongs here. Or, for a pointwise
-            step, all of them in one tensor [batch, time, inputs, channels], as ``linear(x).unflatten(-1, (inputs,
-            -1))`` has it: their gradient is one tensor then, too, and nothing is copied.
-        state: before the first step, [batch, ...] each.
-        params: of any shape; or, for a pointwise step, all of them in one tensor [params, channels]. What a step
-            computes from params alone is computed once, not at every time step.
-        reset: before the steps at which it is true, a sample returns to ``reset_state`` (a new episode, the next of
-            several packed documents); gradients do not pass.
-        reset_state: what a reset returns to, [batch, ...] each; default: ``state``.
-        lengths: the number of real steps of each sample of a padded batch, from 0 to time; default: all are real. What
-            stands behind them does not matter, the states there are 0, and the final state is that after the last real
-            step.
-        backend: ``"reference"``, the plain loop; ``"cpu"``, loops compiled by LLVM; ``"gpu"``, a Triton kernel;
-            ``"newton"``, all time steps at once; ``"associative"``, the same for a step that is linear in its state,
-            without iterations; or ``"auto"``, the fastest that applies.
-        checkpoint_every: keep only every k-th state for the backward pass and compute the others anew; default: keep
-            all. For very long sequences of which not all states are used.
+        step: function ``step(state, inputs, params)`` that takes three tuples of tensors and returns the tuple of the
+            new state.
+        inputs: one or more tensors [batch, time, ...] with everything that varies over the batch or over time. For a
+            pointwise step they may also be one tensor [batch, time, inputs, channels], such as
+            ``linear(x).unflatten(-1, (inputs, -1))``; their gradient is then one tensor, too, and nothing is copied.
+        state: tensors of the state before the first step, [batch, ...] each.
+        params: tensors of any shape, or, for a pointwise step, one tensor [params, channels]. What the step computes
+            from params alone is computed once, not at every time step. Default: none.
+        reset: where a sample returns to ``reset_state`` before the step, [batch, time]: at the beginning of an episode,
+            or of a document if several are packed into one sequence. Gradients do not pass a reset. Default: nowhere.
+        reset_state: tensors that a reset restores, [batch, ...] each; default: ``state``.
+        lengths: number of real steps of each sample of a padded batch, [batch], from 0 to time. The padding is ignored:
+            the states there are 0, and the final state is the one after the last real step. Default: all steps are
+            real.
+        backend: ``"reference"``, a plain loop; ``"cpu"``, loops compiled by LLVM; ``"gpu"``, a Triton kernel;
+            ``"newton"``, all time steps at once, by iterations; ``"associative"``, all time steps at once for a step
+            that is linear in its state, without iterations; or ``"auto"`` (default), the fastest that applies.
+        checkpoint_every: keep only every k-th state for the backward pass and recompute the others; this saves memory
+            if a sequence is very long and not all of its states are used. Default: keep all.
 
     Returns:
-        The states after every step, [batch, time, ...] each, and the state after the last.
+        The states after every step, [batch, time, ...] each, and the state after the last step, [batch, ...] each.
 
     Raises:
-        ValueError: shapes, dtypes or devices that do not fit together; an unknown backend; or an explicit backend that
-            cannot run this step, with the operation that stopped it. (``"auto"`` runs the reference then, and warns.)
+        ValueError: shapes, dtypes or devices do not match, the backend is unknown, or an explicit backend cannot run
+            this step (the message names the operation; ``"auto"`` runs the reference instead, and warns).
 
     Example:
         >>> def leaky(state, inputs, params):
@@ -116,7 +117,7 @@ def _scan_episodes(
     backend: str,
     every: int | None,
 ) -> tuple[Tensors, Tensors]:
-    """Run a scan whose sequences begin anew or end early: a step that resets, over inputs that are masked."""
+    """Run a scan whose sequences are reset or end early: the step resets, and the inputs are masked."""
     inputs, state, params = _widen(as_group(inputs)), autocast.widen(state), _widen(as_group(params))
     like, _ = _check(inputs, state, params, every)
     batch, time = like.shape[:2]
@@ -198,7 +199,7 @@ class _ScanArguments:
             return why
         shapes = _inner_shapes(self.state, 1), _inner_shapes(self.inputs, 2), _inner_shapes(self.params, 0)
         dtype = self.like.dtype
-        if name == "gpu":  # it computes in float32 at least
+        if name == "gpu":  # the GPU computes in float32 at least
             dtype = torch.promote_types(dtype, torch.float32)
         try:
             self.traced = trace_tensor_step(self.step, shapes, dtype)
@@ -226,7 +227,7 @@ class _ScanArguments:
 
 
 def _inner_shapes(tensors: Tensors, lead: int) -> tuple[Shape, ...]:
-    """Return the shapes without batch and time."""
+    """Return the shapes without their first ``lead`` dimensions (batch, or batch and time)."""
     return tuple(tuple(x.shape[lead:]) for x in tensors)
 
 
@@ -242,9 +243,9 @@ def scan_source(
 
     Args:
         step: as in :func:`scan`.
-        inputs: as in :func:`scan`; only their shapes and dtypes matter.
-        state: as in :func:`scan`; only their shapes and dtypes matter.
-        params: as in :func:`scan`; only their shapes and dtypes matter.
+        inputs: as in :func:`scan`; only shapes and dtypes matter.
+        state: as in :func:`scan`; only shapes and dtypes matter.
+        params: as in :func:`scan`; only shapes and dtypes matter. Default: none.
         backend: the backend that generates the code; default: ``"cpu"``.
 
     Returns:
@@ -284,7 +285,7 @@ def trace_step(step: Step, counts: tuple[int, int, int], like: Tensor) -> Traced
 
 
 def trace_tensor_step(step: Step, shapes: Shapes, dtype: torch.dtype) -> TracedTensorStep:
-    """Trace a step on tensors of any shape, likewise."""
+    """Trace a step on tensors of any shape, or return an earlier trace if nothing has changed."""
     return _reuse_trace(step, (shapes, dtype), lambda: TracedTensorStep(step, shapes, dtype))
 
 
