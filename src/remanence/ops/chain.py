@@ -48,9 +48,9 @@ def as_step(
     """Turn stages into a step for :func:`remanence.scan`.
 
     Args:
-        stages: as in :func:`run`.
-        h: likewise.
-        c: likewise.
+        stages: the stages of a time step, as in :func:`run`.
+        h: first state before the first step, as in :func:`run`.
+        c: second state, as in :func:`run`; default: none.
 
     Returns:
         The step; its inputs, [batch, time, ...] each; its state; its params.
@@ -113,15 +113,15 @@ def run_loop(
     """Run the plain loop, the reference for :func:`run`.
 
     Args:
-        stages: as in :func:`run`.
-        h: likewise.
-        c: likewise.
-        sums: for each stage a tensor into which its a is written, [time, batch, blocks * size]; or none.
+        stages: the stages of a time step, as in :func:`run`.
+        h: first state before the first step, as in :func:`run`.
+        c: second state, as in :func:`run`; default: none.
+        sums: for each stage a tensor [time, batch, blocks * size] into which its a is written; default: none.
 
     Returns:
         h and c after every step, [time, batch, size].
     """
-    batch = h.shape[0]  # len would make a constant of it in torch.export
+    batch = h.shape[0]  # len would make it a constant in torch.export
     plan = [
         (
             s.weight.t().contiguous(),

@@ -1,4 +1,4 @@
-"""Where the sequences of a batch begin anew and where they end."""
+"""Where the samples of a batch are reset and where they end."""
 
 from typing import Any, NamedTuple
 
@@ -11,13 +11,13 @@ from remanence.errors import UserError, describe_value
 
 
 class Episodes(NamedTuple):
-    """Where the samples of a batch begin anew and end.
+    """Where the samples of a batch are reset and where they end.
 
     Attributes:
-        reset: [batch, time], bool: before these steps the state returns to ``reset_state``; true behind the real steps.
-        reset_state: what it returns to, [batch, ...] each.
-        lengths: the number of real steps of each sample, [batch]; None: all are real.
-        only_ends: whether samples end, as ``lengths`` says, but never begin anew.
+        reset: where the state returns to ``reset_state`` before the step, [batch, time], bool; true in the padding.
+        reset_state: tensors that a reset restores, [batch, ...] each.
+        lengths: number of real steps of each sample, [batch]; None (default) if all are real.
+        only_ends: whether samples end, as ``lengths`` says, but are never reset; default: False.
     """
 
     reset: Bool[Tensor, "batch time"]
@@ -34,7 +34,7 @@ def as_options(episodes: Episodes | None) -> dict[str, Any]:
 
 
 def check_reset(reset: Tensor, batch: int, time: int) -> None:
-    """Raise a ``ValueError`` for a reset of another shape or dtype."""
+    """Raise a ``ValueError`` if a reset is not a bool tensor [batch, time]."""
     if not isinstance(reset, Tensor) or reset.dtype != torch.bool or reset.shape != (batch, time):
         raise UserError(f"reset must be [batch, time] = {[batch, time]} of torch.bool, got {describe_value(reset)}")
 
@@ -43,13 +43,13 @@ def find_real(lengths: Tensor, batch: int, time: int, device: torch.device) -> T
     """Return which steps of a padded batch are real, [batch, time].
 
     Args:
-        lengths: real steps of each sample, [batch], integers from 0 to ``time``.
-        batch: samples.
-        time: steps.
-        device: of the result.
+        lengths: number of real steps of each sample, [batch], integers from 0 to ``time``.
+        batch: number of samples.
+        time: number of time steps.
+        device: device of the result.
 
     Raises:
-        ValueError: lengths of another shape or dtype, or out of range.
+        ValueError: ``lengths`` has another shape or dtype, or is out of range.
     """
     fits = isinstance(lengths, Tensor) and lengths.dtype in (torch.int64, torch.int32) and lengths.shape == (batch,)
     if not fits:
@@ -60,18 +60,18 @@ def find_real(lengths: Tensor, batch: int, time: int, device: torch.device) -> T
 
 
 def reset_padding(reset: Tensor | None, real: Tensor) -> Tensor:
-    """Return a reset that is also true where a step is not real: nothing grows there, and no gradient comes back."""
+    """Return a reset that is also true in the padding, so that nothing grows there and no gradient comes back."""
     return ~real if reset is None else reset | ~real
 
 
 def select_last(over_time: Tensor, last: Tensor, before: Tensor, lengths: Tensor | None) -> Tensor:
-    """Return the state after the last real step of each sample; where there is none, the one before the first.
+    """Return the state after the last real step of each sample, [batch, ...].
 
     Args:
-        over_time: [batch, time, ...].
-        last: of these, [batch, ...]: what is returned without ``lengths``.
-        before: [batch, ...].
-        lengths: [batch], or None.
+        over_time: states after every step, [batch, time, ...].
+        last: state after the last step, [batch, ...], which is returned if ``lengths`` is None.
+        before: state before the first step, [batch, ...], which is returned for samples without a real step.
+        lengths: number of real steps of each sample, [batch]; None if all are real.
     """
     if lengths is None:
         return last
@@ -81,12 +81,12 @@ def select_last(over_time: Tensor, last: Tensor, before: Tensor, lengths: Tensor
 
 
 def mask_padding(real: Tensor, values: Tensor) -> Tensor:
-    """Return values [batch, time, ...], 0 where a step is not real; no gradient flows back there."""
+    """Return values [batch, time, ...] with 0 in the padding, through which no gradient flows."""
     return torch.where(real.reshape(*real.shape, *[1] * (values.ndim - 2)), values, 0)
 
 
 def begin_anew(reset: Tensor, first: Tensor, state: Tensor) -> Tensor:
-    """Return ``first`` for the samples that are reset, [batch], and ``state`` for the others."""
+    """Return ``first`` for the samples where ``reset`` [batch] is true, and ``state`` for the others."""
     return torch.where(align(reset, state), first, state)
 
 

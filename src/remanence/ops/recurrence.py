@@ -1,4 +1,4 @@
-"""Steps that contain matrix products: run as a scan where that is faster, else as PyTorch computes them."""
+"""Runs steps with matrix products as a compiled scan where that is faster, and otherwise as a plain loop."""
 
 from collections.abc import Sequence
 
@@ -19,12 +19,12 @@ def is_compiled(x: Tensor, *others: Tensor, shortest: int = 1) -> bool:
 
     Args:
         x: an input, [batch, time, ...].
-        others: state and parameters.
-        shortest: the fewest time steps for which a scan was measured to be faster than PyTorch on a CPU. On GPUs a
-            scan replaces a loop of many kernels a step: one of two steps on.
+        others: state and parameters, of any shape.
+        shortest: smallest number of time steps at which a scan is faster than PyTorch on a CPU; default: 1. On GPUs,
+            where a scan replaces many kernels a step, two steps are always enough.
     """
     if torch.compiler.is_exporting():
-        return False  # before the length is looked at, which would then be that of the example
+        return False  # before reading the length, which would be that of the example
     if x.device.type == "cuda":
         runs = x.shape[1] > 1 and triton_support.refuses(x, DTYPES) is None
     else:
@@ -33,12 +33,12 @@ def is_compiled(x: Tensor, *others: Tensor, shortest: int = 1) -> bool:
 
 
 def is_faster(x: Tensor, *others: Tensor, shortest: int) -> bool:
-    """Return whether a scan is faster than the recurrent layers of PyTorch, which on GPUs are those of cuDNN.
+    """Return whether a scan is faster than the recurrent layers of PyTorch (on GPUs, those of cuDNN are faster).
 
     Args:
         x: an input, [batch, time, ...].
-        others: state and parameters.
-        shortest: the fewest time steps for which a scan was measured to be faster.
+        others: state and parameters, of any shape.
+        shortest: smallest number of time steps at which a scan is faster.
     """
     if x.device.type != "cpu" or x.dtype not in (torch.float32, torch.float64) or autocast.is_enabled(x.device):
         return False
@@ -56,15 +56,18 @@ def run_step(
     shortest: int = 1,
     episodes: Episodes | None = None,
 ) -> tuple[Tensors, Tensors]:
-    """Run :func:`remanence.scan` for a layer; it does not warn where the step runs as a plain loop.
+    """Run :func:`remanence.scan` for a layer, without a warning if the step runs as a plain loop.
 
     Args:
-        step: as in :func:`remanence.scan`.
-        inputs: likewise.
-        state: likewise.
-        params: likewise.
-        shortest: time steps from which on it is compiled.
-        episodes: likewise.
+        step: ``step(state, inputs, params)``, as in :func:`remanence.scan`.
+        inputs: inputs of the step, [batch, time, ...] each.
+        state: state before the first step, [batch, ...] each.
+        params: parameters of the step, of any shape.
+        shortest: number of time steps from which on the step is compiled on a CPU; default: 1.
+        episodes: where samples are reset and end; default: nowhere.
+
+    Returns:
+        The states after every step, [batch, time, ...] each, and the state after the last real step.
     """
     backend = "auto" if is_compiled(*inputs, *state, *params, shortest=shortest) else "reference"
     return scan(step, inputs, state, params, backend=backend, **as_options(episodes))

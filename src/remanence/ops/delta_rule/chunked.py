@@ -21,28 +21,31 @@ def run(
 ) -> tuple[Float[Tensor, "batch time heads value"], Float[Tensor, "batch heads value key"]]:
     """Compute what :func:`reference.run` does.
 
-    Within a chunk every write adds a product u kᵀ, and ``u_t = β_t (v_t - α_t S_{t-1} k_t)`` depends on the u before
-    it. With D_ts the decay from s to t, and Γ_t that from the start of the chunk, where S is S₀::
+    Within a chunk every write adds a product u kᵀ, and ``u_t = β_t (v_t - α_t S_{t-1} k_t)`` depends on all
+    earlier u. Let D_ts be the decay from s to t, Γ_t that from the start of the chunk, and S₀ the S there::
 
         (I + L) U = diag(β) (V - diag(Γ) K S₀ᵀ),     L_ts = β_t D_ts k_t · k_s  for s < t
 
-    so that U is linear in S₀, and both parts of it are solved for all chunks at once (the WY form of a product of
-    Householder matrices). Only S₀ goes from chunk to chunk. A reset is a decay of 0.
+    U is linear in S₀, and its two parts are solved for all chunks at once (the WY form of a product of Householder
+    matrices). Only S₀ is passed from chunk to chunk. A reset is a decay of 0.
 
     Args:
-        q: as of :func:`reference.run`.
-        k: likewise.
-        v: likewise.
-        beta: likewise.
-        state: likewise.
-        log_decay: likewise.
-        reset: likewise.
+        q: queries [batch, time, heads, key].
+        k: keys of each write [batch, time, writes, heads, key].
+        v: values of each write [batch, time, writes, heads, value].
+        beta: how far each write corrects the matrix [batch, time, writes, heads].
+        state: S before the first step [batch, heads, value, key].
+        log_decay: log α [batch, time, heads], at most 0; default: no decay.
+        reset: where S returns to 0 before the step [batch, time]; gradients do not pass. Default: nowhere.
+
+    Returns:
+        The output y after each time step [batch, time, heads, value], and S after the last step.
 
     Source: Yang et al. 2024, Parallelizing linear transformers with the delta rule over sequence length, section 3;
     with decay: Yang, Kautz, Hatamizadeh 2024, Gated delta networks, section 3.3.
     """
     time, writes = int(q.shape[1]), int(k.shape[2])
-    steps = -(-time // -(-time * writes // CHUNK))  # in each chunk; those behind the end of time do nothing
+    steps = -(-time // -(-time * writes // CHUNK))  # in each chunk; those after the end do nothing
     chunks = -(-time // steps)
     if reset is not None:
         log_decay = add_reset(torch.zeros_like(q[..., 0]) if log_decay is None else log_decay, reset)

@@ -20,16 +20,19 @@ def evolve(
     log_decay: Float[Tensor, "batch time heads"] | None = None,
     reset: Bool[Tensor, "batch time"] | None = None,
 ) -> tuple[Float[Tensor, "batch time heads value"], Float[Tensor, "batch heads value key"]]:
-    """Compute what :func:`reference.run` does: in chunks of time, or as that loop where it is faster or says more.
+    """Compute what :func:`reference.run` does, in chunks, or by its loop if that is faster or the chunks lose steps.
 
     Args:
-        q: as of :func:`reference.run`.
-        k: likewise.
-        v: likewise.
-        beta: likewise.
-        state: likewise.
-        log_decay: likewise.
-        reset: likewise.
+        q: queries [batch, time, heads, key].
+        k: keys of each write [batch, time, writes, heads, key].
+        v: values of each write [batch, time, writes, heads, value].
+        beta: how far each write corrects the matrix [batch, time, writes, heads].
+        state: S before the first step [batch, heads, value, key].
+        log_decay: log α [batch, time, heads], at most 0; default: no decay.
+        reset: where S returns to 0 before the step [batch, time]; gradients do not pass. Default: nowhere.
+
+    Returns:
+        The output y after each time step [batch, time, heads, value], and S after the last step.
     """
     if torch.compiler.is_exporting() or q.shape[1] * k.shape[2] <= FEW:
         return reference.run(q, k, v, beta, state, log_decay, reset)

@@ -27,16 +27,16 @@ def run(
         y_t = S q_t
 
     Args:
-        q: queries.
-        k: keys, those of each write.
-        v: values, likewise.
-        beta: how far each write corrects the matrix.
-        state: S before the first step.
-        log_decay: log α, at most 0; default: no decay.
-        reset: before these steps S returns to 0; gradients do not pass.
+        q: queries [batch, time, heads, key].
+        k: keys of each write [batch, time, writes, heads, key].
+        v: values of each write [batch, time, writes, heads, value].
+        beta: how far each write corrects the matrix [batch, time, writes, heads].
+        state: S before the first step [batch, heads, value, key].
+        log_decay: log α [batch, time, heads], at most 0; default: no decay.
+        reset: where S returns to 0 before the step [batch, time]; gradients do not pass. Default: nowhere.
 
     Returns:
-        The output y after each time step, and S after the last.
+        The output y after each time step [batch, time, heads, value], and S after the last step.
     """
     given = [q, k, v, beta, *(each for each in (log_decay, reset) if each is not None)]
     step = partial(_step, log_decay is not None, reset is not None)

@@ -19,16 +19,16 @@ from remanence.ops.recurrence import is_compiled, run_step
 from remanence.ops.scan.layout import Tensors
 
 ROUNDING = 64
-"""How many units in the last place A may differ from its transpose."""
+"""The largest difference between A and its transpose that counts as rounding, in units in the last place."""
 
 LARGEST_HISTORY = 2**28
-"""The most numbers of A after every step that a scan keeps, 1 GiB in float32; the attention form needs less memory."""
+"""The largest size of all A that a scan may keep, 1 GiB in float32; the attention form needs less memory."""
 
 
 def can_run(rule: Rule, drive: Tensor, h: Tensor, A: Tensor, episodes: Episodes | None = None) -> bool:
     """Return whether the kernel can run: on CPU tensors, with an A that is symmetric and needs no gradient.
 
-    Samples that begin anew must do so with h and A of 0.
+    Samples that are reset must return to h and A of 0.
     """
     if launch.refuses(drive) is not None or drive.numel() == 0 or A.requires_grad:
         return False
@@ -75,7 +75,7 @@ def scan_steps(
     A: Float[Tensor, "batch hidden hidden"],
     episodes: Episodes | None = None,
 ) -> tuple[Float[Tensor, "batch time hidden"], Float[Tensor, "batch hidden"], Float[Tensor, "batch hidden hidden"]]:
-    """What :func:`reference.run` gives, for samples that begin anew and end early; also the last h."""
+    """Compute what :func:`reference.run` does, and the last h, by a scan of steps on h and A."""
     tensors = [x for x in rule[:-3] if x is not None]
     step = partial(_step, rule.gain is not None, rule[-3:])
     (y, _), (h, A) = run_step(step, [drive], [h, A], tensors, episodes=episodes)
@@ -118,7 +118,7 @@ class FastWeightKernel:
         grads: Sequence[Tensor | None],
         needs: Sequence[bool],
     ) -> list[Tensor | None]:
-        """Compute the gradients of all arguments except A and what follows it."""
+        """Compute the gradients of all arguments before A."""
         from remanence.ops.fast_weights import cpu
 
         rule, _, h, _, *marks = self._unpack(tensors)

@@ -16,17 +16,17 @@ Read = Callable[[Tensor], Tensor]
 
 
 class Rule(NamedTuple):
-    """The update of a time step, except for the input.
+    """The parameters and settings of a time step, except for those of the input.
 
     Attributes:
-        weight_hh: W.
-        gain: of the layer norm; None if there is no layer norm.
-        shift: of the layer norm.
-        decay: λ, one number.
-        rate: η, one number.
-        inner_steps: S.
-        nonlinearity: f.
-        eps: added to the variance by the layer norm.
+        weight_hh: recurrent weights W, [hidden, hidden].
+        gain: gain of the layer norm, [hidden]; None if there is no layer norm.
+        shift: shift of the layer norm, [hidden]; None if there is no layer norm.
+        decay: λ, a tensor with one number.
+        rate: η, a tensor with one number.
+        inner_steps: number of steps of the inner loop, S.
+        nonlinearity: name of f, ``"relu"`` or ``"tanh"``.
+        eps: number that the layer norm adds to the variance.
     """
 
     weight_hh: Float[Tensor, "hidden hidden"]
@@ -40,7 +40,7 @@ class Rule(NamedTuple):
 
 
 def normalize(rule: Rule, z: Float[Tensor, "batch hidden"]) -> Float[Tensor, "batch hidden"]:
-    """Apply the layer norm to z; NaN where the squares overflow, for which torch uses a scale of 0 in float32."""
+    """Apply the layer norm to z; if the squares overflow, return NaN, whereas PyTorch scales by 0 in float32."""
     size = z.shape[-1]
     squares = z.detach().var(-1, correction=size - 1, keepdim=True)  # the sum, for it is divided by 1
     return torch.nn.functional.layer_norm(z, (size,), rule.gain, rule.shift, rule.eps) + 0 * squares

@@ -32,15 +32,16 @@ def fire(
     backend: BackendName = "auto",
     episodes: Episodes | None = None,
 ) -> tuple[Float[Tensor, "neurons time batch"], Float[Tensor, "neurons batch"]]:
-    """Fire neurons over time; return the values after each time step, and after the last.
+    """Fire neurons over time; return their values after each time step and after the last one.
 
     Args:
         schedule: the order of firing and the nonlinearity.
-        drive: the sum of inputs and bias, which is added in each firing.
-        state: values before the first step.
-        weight: one for each edge, or a matrix [receivers, senders].
-        backend: ``"reference"``, the plain loop; ``"cpu"``, ``"gpu"``; or ``"auto"``, the fastest that applies.
-        episodes: where samples begin anew, at [neurons, batch], and end.
+        drive: sum of inputs and bias, which is added in each firing, [neurons, time, batch].
+        state: values before the first step, [neurons, batch].
+        weight: weight of each edge, [edges], or a matrix [receivers, senders].
+        backend: ``"reference"``, the plain loop; ``"cpu"``, kernels compiled by LLVM; ``"gpu"``, a Triton kernel; or
+            ``"auto"`` (default), the fastest that applies.
+        episodes: where samples are reset, to values [neurons, batch], and end; default: nowhere.
     """
     tensors = autocast.widen((drive, state, weight))
     if episodes is not None:
@@ -85,14 +86,14 @@ def _trace(schedule: Schedule, dtype: torch.dtype) -> TracedStep:
     return trace_step(partial(_pointwise, schedule.function), (1, 0, 0), torch.empty(2, 1, 3, dtype=dtype))
 
 
-@no_type_check  # as of the steps of a scan
+@no_type_check  # as for the steps of a scan
 def _pointwise(f: Pointwise, state: tuple[Tensor, ...], inputs: Any, params: Any) -> tuple[Tensor]:
     return (f(state[0]),)
 
 
 @dataclass(frozen=True)
 class FiringKernel:
-    """The firing of neurons, with tensors (drive, state, weight), and (reset, first) where samples begin anew.
+    """The firing of neurons, with tensors (drive, state, weight), and (reset, first) if samples are reset.
 
     An :class:`remanence.ops.dispatch.OperationKernel`.
 
@@ -109,7 +110,7 @@ class FiringKernel:
     def forward(
         self, tensors: Sequence[Tensor], needs: Sequence[bool] | None
     ) -> tuple[tuple[Tensor, ...], tuple[Tensor, ...]]:
-        """Compute the values after each time step, and after the last."""
+        """Compute the values after each time step and after the last one."""
         values, before = self._module.forward(self.schedule, self.function, *tensors)
         if needs is not None:
             self.function.vjp((True,))  # fails here, not in the backward pass, if there is no derivative
@@ -123,7 +124,7 @@ class FiringKernel:
         grads: Sequence[Tensor | None],
         needs: Sequence[bool],
     ) -> list[Tensor | None]:
-        """Compute the gradients of drive, state and weight, and of the values with which samples begin anew."""
+        """Compute the gradients of drive, state and weight, and of the values that a reset restores."""
         schedule, (drive, _, weight, *anew), (values, before) = self.schedule, tensors, residuals
         of_values, final = grads
         of_values = torch.zeros_like(drive) if of_values is None else of_values
@@ -136,7 +137,7 @@ class FiringKernel:
         if not anew:
             return [of_drive, schedule.state_gradient(weight, fired[:, 0]) if needs[1] else None, of_weight]
         reset, first = anew
-        opening = fired[:, :: schedule.ticks]  # the firings that read what a reset replaces
+        opening = fired[:, :: schedule.ticks]  # the firings that read the values that a reset replaces
         of_state = schedule.state_gradient(weight, opening[:, 0] * (1 - reset[0])) if needs[1] else None
         of_first = schedule.state_gradient(weight, (opening * reset).sum(1)) if needs[4] else None
         if of_weight is not None:
@@ -151,5 +152,5 @@ class FiringKernel:
 
     @property
     def _module(self) -> ModuleType:
-        """The module with the kernels; imported at first use, since it loads a compiler."""
+        """Return the module with the kernels, which is imported at first use because it loads a compiler."""
         return importlib.import_module(f"remanence.ops.firing.{self.backend}")

@@ -28,7 +28,7 @@ def fire(
         drive: the sum of inputs and bias, which is added in each firing.
         state: values before the first step.
         matrix: weights [receivers, senders].
-        reset: 1 where a sample begins anew before a time step, else 0; None: none does.
+        reset: 1 where a sample is reset before a time step, else 0; None (default) if none is.
         first: its values then.
     """
     places = [torch.tensor(group, device=drive.device) for group in groups]

@@ -21,7 +21,7 @@ class Evolution(NamedTuple):
         parameters: w, γ, μ and E.
         edges: who is connected to whom.
         sub_steps: K.
-        reset: 1 where a sample begins anew before a time step, else 0; None: none does.
+        reset: 1 where a sample is reset before a time step, else 0; None (default) if none is.
         first: what its state is then.
     """
 

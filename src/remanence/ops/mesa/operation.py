@@ -8,10 +8,10 @@ from remanence.ops.chunks import add_reset, cut, find_decay, join, loses_steps
 from remanence.ops.mesa import reference
 
 CHUNK = 16
-"""Time steps in a chunk. Those of one chunk are solved together, each with a matrix of its own."""
+"""The number of time steps in a chunk, whose linear systems are solved together."""
 
 FEW = 3
-"""Up to so many time steps, the loop is faster."""
+"""The number of time steps up to which the loop is faster."""
 
 
 def evolve(
@@ -24,17 +24,20 @@ def evolve(
     state: Float[Tensor, "batch heads rows key"],
     reset: Bool[Tensor, "batch time"] | None = None,
 ) -> tuple[Float[Tensor, "batch time heads value"], Float[Tensor, "batch heads rows key"]]:
-    """Compute what :func:`reference.run` does: in chunks of time, or as that loop where it is faster or says more.
+    """Compute what :func:`reference.run` does, in chunks, or by its loop if that is faster or the chunks lose steps.
 
     Args:
-        q: as of :func:`reference.run`.
-        k: likewise.
-        v: likewise.
-        beta: likewise.
-        log_decay: likewise.
-        ridge: likewise.
-        state: likewise.
-        reset: likewise.
+        q: queries [batch, time, heads, key].
+        k: keys [batch, time, heads, key].
+        v: values [batch, time, heads, value].
+        beta: weight of each step [batch, time, heads], at least 0.
+        log_decay: log α [batch, time, heads], at most 0.
+        ridge: λ [heads, key], above 0.
+        state: the rows of G and then those of H before the first step [batch, heads, value + key, key].
+        reset: where G and H return to 0 before the step [batch, time]; gradients do not pass. Default: nowhere.
+
+    Returns:
+        The output y after each time step [batch, time, heads, value], and G and H after the last step.
     """
     if torch.compiler.is_exporting() or q.shape[1] <= FEW:
         return reference.run(q, k, v, beta, log_decay, ridge, state, reset)
@@ -54,12 +57,12 @@ def run_in_chunks(
 ) -> tuple[Float[Tensor, "batch time heads value"], Float[Tensor, "batch heads rows key"]]:
     """Compute what :func:`reference.run` does, in chunks of time."""
     time = int(q.shape[1])
-    steps = -(-time // -(-time // CHUNK))  # in each chunk; those behind the end of time do nothing
+    steps = -(-time // -(-time // CHUNK))  # in each chunk; those after the end do nothing
     chunks = -(-time // steps)
     log_decay = add_reset(log_decay, reset)
     q, k, v, beta, log_decay = (cut(each[:, :, None], chunks, steps) for each in (q, k, v, beta, log_decay))
     between, from_start = find_decay(log_decay)
-    weights = (between * beta[..., None, :]).tril()  # [..., t, s]: of what step s added, after step t
+    weights = (between * beta[..., None, :]).tril()  # [..., t, s]: the weight, after step t, of what step s added
     added = (weights[..., -1, :, None] * torch.cat((v, k), -1)).mT @ k
     outputs = []
     parts = [each.unbind(0) for each in (q, k, v, weights, from_start[..., None], added)]

@@ -28,17 +28,17 @@ def run(
         y_t = G_t (H_t + diag(λ))⁻¹ q_t
 
     Args:
-        q: queries.
-        k: keys.
-        v: values.
-        beta: the weight of each step, at least 0.
-        log_decay: log α, at most 0.
-        ridge: λ, above 0.
-        state: G, and H below it, before the first step.
-        reset: before these steps G and H return to 0; gradients do not pass.
+        q: queries [batch, time, heads, key].
+        k: keys [batch, time, heads, key].
+        v: values [batch, time, heads, value].
+        beta: weight of each step [batch, time, heads], at least 0.
+        log_decay: log α [batch, time, heads], at most 0.
+        ridge: λ [heads, key], above 0.
+        state: the rows of G and then those of H before the first step [batch, heads, value + key, key].
+        reset: where G and H return to 0 before the step [batch, time]; gradients do not pass. Default: nowhere.
 
     Returns:
-        The output y after each time step, and G and H after the last.
+        The output y after each time step [batch, time, heads, value], and G and H after the last step.
     """
     given = [q, k, v, beta, log_decay, *(() if reset is None else (reset,))]
     (y,), (last,) = loop_over_time(partial(_step, ridge), [state], given)
@@ -56,5 +56,5 @@ def _step(ridge: Tensor, state: Tensors, inputs: Tensors) -> tuple[Tensors, Tens
 
 
 def solve(H: Tensor, ridge: Tensor, q: Tensor) -> Tensor:
-    """Compute (H + diag(λ))⁻¹ q; no error where there is no inverse, which numbers that are not finite can cause."""
+    """Compute (H + diag(λ))⁻¹ q, without an error if there is no inverse, as when H has infinities or NaNs."""
     return torch.linalg.solve_ex(H + torch.diag_embed(ridge), q[..., None]).result[..., 0]

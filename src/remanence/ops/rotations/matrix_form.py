@@ -21,7 +21,7 @@ def run(
     bias: Float[Tensor, " hidden"],
     episodes: Episodes | None = None,
 ) -> tuple[Float[Tensor, "batch time parts"], Float[Tensor, "batch parts"]]:
-    """What :func:`remanence.ops.rotations.reference.run` gives if ``turn`` multiplies with W."""
+    """Compute what :func:`remanence.ops.rotations.reference.run` does if ``turn`` multiplies by W."""
     drive = torch.nn.functional.linear(x, weight_ih).to(bias.dtype)
     # (a + ib)(c + id) for rows [a | b].
     real, imaginary = W.real.T, W.imag.T

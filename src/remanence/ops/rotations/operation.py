@@ -28,19 +28,20 @@ def evolve(
     backend: Literal["auto", "reference", "cpu"] = "auto",
     episodes: Episodes | None = None,
 ) -> tuple[Float[Tensor, "batch time parts"], Float[Tensor, "batch parts"]]:
-    """Compute the states after each time step, and after the last; parts are the real parts, then the imaginary.
+    """Compute the states after each time step and after the last one, real parts first, then imaginary parts.
 
     Args:
         mesh: the pairs of coordinates that are rotated.
-        x: the input.
-        state: before the first step.
-        weight_ih: V.
-        theta: angles of the rotations.
-        phi: phases of the second coordinates before them.
-        omega: phases after all of them.
-        bias: of modReLU.
-        backend: ``"reference"``, the plain loop; ``"cpu"``; or ``"auto"``, the fastest that applies.
-        episodes: where samples begin anew, at [batch, parts], and end.
+        x: input [batch, time, inputs].
+        state: state before the first step, [batch, parts].
+        weight_ih: input weights V, [parts, inputs].
+        theta: angles of the rotations, in radians.
+        phi: phases applied to the second coordinates before the rotations, in radians.
+        omega: phases after all rotations, [hidden], in radians.
+        bias: bias of modReLU, [hidden].
+        backend: ``"reference"``, the plain loop; ``"cpu"``, kernels compiled by LLVM; or ``"auto"`` (default), the
+            fastest that applies.
+        episodes: where samples are reset, to states [batch, parts], and end; default: nowhere.
     """
     tensors = (x, state, weight_ih, theta, phi, omega, bias)
     if episodes is not None:
@@ -55,7 +56,7 @@ def evolve(
 
 @dataclass(frozen=True)
 class RotationKernel:
-    """The evolution of an EUNN, with tensors (x, state, V, θ, φ, ω, b), and (reset, first) if samples begin anew.
+    """The evolution of an EUNN, with tensors (x, state, V, θ, φ, ω, b), and (reset, first) if samples are reset.
 
     An :class:`remanence.ops.dispatch.OperationKernel`.
 
@@ -68,7 +69,7 @@ class RotationKernel:
     def forward(
         self, tensors: Sequence[Tensor], needs: Sequence[bool] | None
     ) -> tuple[tuple[Tensor, ...], tuple[Tensor, ...]]:
-        """Compute the states over time, and the last."""
+        """Compute the states after each time step and after the last one."""
         from remanence.ops.rotations import cpu  # it loads a compiler
 
         y, *residuals = cpu.forward(self.mesh, *tensors)
@@ -98,7 +99,7 @@ class RotationKernel:
         bias: Tensor,
         *anew: Tensor,
     ) -> tuple[Tensor, Tensor]:
-        """The plain loop."""
+        """Run the plain loop."""
         episodes = Episodes(anew[0] != 0, anew[1:]) if anew else None
         turn = reference.make_rotation(self.mesh, theta, phi, omega)
         return reference.run(turn, x, state, weight_ih, bias, episodes)

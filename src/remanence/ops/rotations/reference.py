@@ -10,11 +10,11 @@ from remanence.ops.episodes import Episodes, begin_anew, select_last
 from remanence.ops.rotations.mesh import Mesh
 
 SMALLEST = 1e-5
-"""Below this modulus the factor of modReLU stays constant: with a positive bias it would have no bound."""
+"""The modulus below which the factor of modReLU is constant; with a positive bias it would grow without bound."""
 
 
 def modrelu(z: Complex[Tensor, "... hidden"], bias: Float[Tensor, " hidden"]) -> Complex[Tensor, "... hidden"]:
-    """``ReLU(|z| + b) z / |z|``: the phase stays, the modulus is rectified."""
+    """Compute ``ReLU(|z| + b) z / |z|``, which keeps the phase and rectifies the modulus."""
     modulus = (z.real.square() + z.imag.square()).clamp(min=SMALLEST**2).sqrt()
     return z * torch.relu(1 + bias / modulus)
 
@@ -27,15 +27,15 @@ def run(
     bias: Float[Tensor, " hidden"],
     episodes: Episodes | None = None,
 ) -> tuple[Float[Tensor, "batch time parts"], Float[Tensor, "batch parts"]]:
-    """``h_t = modReLU(W h_{t-1} + V x_t)`` after each time step, and after the last; parts are real, then imaginary.
+    """Compute ``h_t = modReLU(W h_{t-1} + V x_t)`` after each step and the last one, real parts first, then imaginary.
 
     Args:
-        turn: maps h, one in each row, to W h.
-        x: the input.
-        state: h before the first step.
-        weight_ih: V.
-        bias: of modReLU.
-        episodes: where samples begin anew and end.
+        turn: function that maps h [batch, hidden], complex, to W h.
+        x: input [batch, time, inputs].
+        state: h before the first step, [batch, parts].
+        weight_ih: input weights V, [parts, inputs].
+        bias: bias of modReLU, [hidden].
+        episodes: where samples are reset and end; default: nowhere.
     """
     drive = torch.nn.functional.linear(x, weight_ih).to(bias.dtype)  # there are no complex numbers of 16 bits
     h, states = _to_complex(state), []
@@ -60,15 +60,15 @@ def make_rotation(
     phi: Float[Tensor, " rotations"],
     omega: Float[Tensor, " hidden"],
 ) -> Callable[[Tensor], Tensor]:
-    """Return the function that maps h, one in each row, to ``D F_L ... F_1 h``.
+    """Return the function that maps h [batch, hidden] to ``D F_L ... F_1 h``.
 
     A layer is ``F h = own * h + other * h[partner]``.
 
     Args:
         mesh: the pairs of coordinates that are rotated.
-        theta: angles of the rotations.
-        phi: phases of the second coordinates before the rotation.
-        omega: phases of D.
+        theta: angles of the rotations, in radians.
+        phi: phases applied to the second coordinates, in radians.
+        omega: phases of D, [hidden], in radians.
     """
     a, b = mesh.places.unbind(1)
     zeros, e = torch.zeros_like(theta), torch.polar(torch.ones_like(phi), phi)

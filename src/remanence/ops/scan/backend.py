@@ -48,11 +48,11 @@ class ScanBackend(Protocol):
 
         Args:
             traced: the step.
-            needs: for each state, input and parameter whether its gradient is needed; if not, None is returned for it.
-            primals: the inputs, state and params of :meth:`forward`.
+            needs: whether the gradient of each state, input and parameter is needed; None is returned for the others.
+            primals: the inputs, state and params that :meth:`forward` took.
             states: the result of :meth:`forward`.
-            grad_states: gradients of the loss with respect to ``states``; None where nothing depends on a state.
-            grad_final: gradients with respect to the state after the last step; None likewise.
+            grad_states: gradients of the loss with respect to ``states``; None if the loss does not depend on a state.
+            grad_final: gradients of the loss with respect to the state after the last step; None where there is none.
         """
         ...
 
@@ -62,7 +62,7 @@ class ScanBackend(Protocol):
 
 
 def load(name: str) -> ScanBackend:
-    """Return the backend of this name; its module is imported at first use."""
+    """Return the backend with this name; its module is imported at first use."""
     return cast(ScanBackend, _import(MODULES[name]))
 
 

@@ -44,13 +44,13 @@ class TensorBackend(Protocol):
 
         Args:
             traced: the step.
-            inputs: of :meth:`forward`.
-            state: likewise.
-            free: what all samples share in the backward pass.
-            states: the states over time.
-            saved: what :meth:`forward` saved.
-            grad_states: gradients of the loss with respect to ``states``; None where nothing depends on a state.
-            grad_final: gradients with respect to the state after the last step; None likewise.
+            inputs: the inputs that :meth:`forward` took.
+            state: the state that :meth:`forward` took.
+            free: tensors of the backward pass that all samples share.
+            states: the states after every step.
+            saved: the tensors that :meth:`forward` saved.
+            grad_states: gradients of the loss with respect to ``states``; None if the loss does not depend on a state.
+            grad_final: gradients of the loss with respect to the state after the last step; None where there is none.
         """
         ...
 
@@ -60,5 +60,5 @@ class TensorBackend(Protocol):
 
 
 def load(name: str) -> TensorBackend:
-    """Return the backend of this name; its module is imported at first use."""
+    """Return the backend with this name; its module is imported at first use."""
     return cast(TensorBackend, importlib.import_module(MODULES[name]))
