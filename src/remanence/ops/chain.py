@@ -29,7 +29,7 @@ class Stage(NamedTuple):
     Attributes:
         weight: W, [blocks * size, size of z].
         bias: b, [blocks * size], or [time, batch, blocks * size] if the stage is driven by an input.
-        size: number of channels of the result.
+        size: number of channels of the result of f.
         function: f(a, *extra), from a [..., blocks, size] ([..., size] if there is one block) to [..., size], pointwise
             over all but the blocks.
         extra: further arguments of f, [time, batch, ...], or [size] if they are the same for all steps.
@@ -91,9 +91,10 @@ def run(stages: Sequence[Stage], h: Tensor, c: Tensor | None = None) -> tuple[Te
     """Run the stages over time; the result of the last stage is the state h.
 
     Args:
-        stages: at least one of them is driven, and so determines the number of time steps.
-        h: the state before the first step, [batch, size].
-        c: a second state, which the first stage updates: then its f is ``(a, c, *extra) -> (z, c)``.
+        stages: the stages of a time step. At least one is driven by an input, whose length is the number of time steps.
+        h: state before the first step, [batch, size].
+        c: second state, [batch, size], which the first stage updates by a function ``(a, c, *extra) -> (z, c)``;
+            default: none.
 
     Returns:
         h after every step, [time, batch, size]; h after the last step; c after the last step, or None.

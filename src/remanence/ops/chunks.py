@@ -23,15 +23,15 @@ def join(y: Tensor, time: int) -> Tensor:
 
 
 def add_reset(log_decay: Tensor, reset: Tensor | None) -> Tensor:
-    """Return log α [batch, time, heads], minus infinity where a sample begins anew."""
+    """Return log α [batch, time, heads], minus infinity where a sample is reset."""
     return log_decay if reset is None else torch.where(reset[..., None], -math.inf, log_decay)
 
 
 def find_decay(log_decay: Tensor) -> tuple[Tensor, Tensor]:
-    """Return the decay [..., t, s] from behind step s to behind t, for s <= t, and that from the start to behind t.
+    """Return the decay [..., t, s] from the end of step s to that of t, for s <= t, and [..., t] from the start.
 
-    Each is a sum of logarithms over exactly the steps that it spans, not a difference of two sums: nothing is lost
-    beside a large one, and minus infinity is exact.
+    The logarithm of each decay is the sum over exactly the steps that it spans, not a difference of two sums, so that
+    small terms are not rounded away and minus infinity is exact.
     """
     steps = log_decay.shape[-1]
     is_later = torch.ones(steps, steps, dtype=torch.bool, device=log_decay.device).tril(-1)
@@ -42,8 +42,8 @@ def find_decay(log_decay: Tensor) -> tuple[Tensor, Tensor]:
 def loses_steps(y: Tensor) -> bool:
     """Return whether an output that was computed in chunks may differ from that of a loop.
 
-    In a chunk, a value that is not finite would also reach the steps before it, as 0 times infinity is NaN, and a huge
-    one would round small ones away in another order. On GPUs nobody looks, so that the host need not wait.
+    In a chunk, a value that is not finite also reaches earlier steps, because 0 times infinity is NaN, and a huge value
+    rounds small ones away in another order. On GPUs this is not checked, because the host would have to wait.
     """
     if y.device.type != "cpu" or not are_readable(y):
         return False

@@ -22,7 +22,7 @@ BackendName: TypeAlias = Literal["auto", "reference", "cpu", "gpu"]
 
 
 class UntraceableWarning(UserWarning):
-    """A step runs as the plain loop because an operation in it cannot be fused."""
+    """Warns that a step runs as a plain loop because an operation in it cannot be fused."""
 
 
 @runtime_checkable
@@ -49,7 +49,7 @@ class OperationKernel(Protocol):
         Args:
             tensors: the arguments of :meth:`forward`.
             residuals: what :meth:`forward` saved.
-            grads: gradients of the results; None where nothing depends on a result.
+            grads: gradients of the results; None if the loss does not depend on a result.
             needs: as in :meth:`forward`.
         """
         ...

@@ -24,14 +24,14 @@ Description: TypeAlias = tuple[Sequence[int], torch.dtype]
 
 
 class OpaqueCall(Protocol):
-    """What a node runs: a function of tensors and of names, which say what the tensors are."""
+    """The function that a node runs: it takes tensors, and names that say what the tensors are."""
 
     def run_flat(self, tensors: Sequence[Tensor], names: str) -> list[Tensor]:
         """Return the results."""
         ...
 
     def describe_flat(self, tensors: Sequence[Tensor], names: str, autocast_dtype: str) -> list[Description]:
-        """Return shape and dtype of the results, from tensors that hold no numbers."""
+        """Return shape and dtype of the results, given tensors without values."""
         ...
 
 
@@ -48,7 +48,7 @@ def register(call: OpaqueCall) -> int:
 
 
 def is_in_torch_compile() -> bool:
-    """Return whether ``torch.compile`` traces the code that asks; ``torch.export`` needs loops in its graph."""
+    """Return whether ``torch.compile`` traces the caller; not ``torch.export``, whose graph needs loops."""
     return torch.compiler.is_compiling() and not torch.compiler.is_exporting() and not _is_trying
 
 
@@ -57,7 +57,7 @@ _is_trying = False
 
 @contextmanager
 def try_eagerly() -> Iterator[None]:
-    """Run code on real tensors while something is compiled, to see what it gives."""
+    """Run code on real tensors during compilation, to find out what it returns."""
     global _is_trying
     _is_trying = True
     try:
@@ -71,9 +71,12 @@ def call(number: int, tensors: Sequence[Tensor], names: str = "") -> list[Tensor
     """Run a registered call as one node of the graph that is being compiled.
 
     Args:
-        number: of the call.
-        tensors: its arguments.
-        names: what they are.
+        number: number of the call, from :func:`register`.
+        tensors: arguments of the call, at least one.
+        names: what the tensors are; default: an empty string.
+
+    Returns:
+        The results of the call.
     """
     device = tensors[0].device
     asked = torch.is_grad_enabled()
@@ -83,7 +86,7 @@ def call(number: int, tensors: Sequence[Tensor], names: str = "") -> list[Tensor
 
 
 class _Record(np.ndarray):
-    """The number of a record, and what it holds: the memory of a ticket, so that both are freed together."""
+    """A record and its number. It is the memory of a ticket, so that record and ticket are freed together."""
 
     leaves: list[Tensor]
     results: list[Tensor]
@@ -160,7 +163,7 @@ _differentiate.register_autograd(_refuse_second_derivative)
 
 
 def _separate(results: Sequence[Tensor], given: Sequence[Tensor]) -> list[Tensor]:
-    """Return results that are contiguous and share no memory with each other or with what was given."""
+    """Return results that are contiguous and share no memory with each other or with the arguments."""
     taken = {tensor.untyped_storage().data_ptr() for tensor in given}
     separate = []
     for result in results:

@@ -21,9 +21,9 @@ def loop_over_time(step: TimeStep, state: Sequence[Tensor], inputs: Sequence[Ten
     time steps from 1 on; if PyTorch cannot make one of the step, the loop is unrolled at the length of the example.
 
     Args:
-        step: computes the state after a time step, like the one before, and the outputs.
-        state: before the first step.
-        inputs: at least one; time is their second dimension.
+        step: function of the state and the inputs of a time step that returns the new state and the outputs.
+        state: tensors of the state before the first step.
+        inputs: one or more tensors, whose second dimension is time.
 
     Returns:
         The outputs of every step, time in the second dimension, and the state after the last.

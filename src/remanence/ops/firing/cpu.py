@@ -20,10 +20,10 @@ def forward(
     Args:
         schedule: the order of firing and the nonlinearity.
         function: the traced nonlinearity.
-        drive: the sum of inputs and bias.
-        state: values before the first step.
-        weight: of edges, or a matrix.
-        anew: where samples begin anew, [time, batch], and with which values, [neurons, batch]; or nothing.
+        drive: sum of inputs and bias, [neurons, time, batch].
+        state: values before the first step, [neurons, batch].
+        weight: weight of each edge, [edges], or a matrix [receivers, senders].
+        anew: where samples are reset, [time, batch], and to which values, [neurons, batch]; or nothing.
     """
     neurons, time, batch = drive.shape
     steps = time * schedule.ticks

@@ -145,7 +145,7 @@ def forward({arguments}):
 def forward(function: TracedStep, *, dense: bool, resets: bool) -> KernelSource:
     """Write the kernel from ``drive`` to ``values``, the first of which are given, and ``before``, f's arguments.
 
-    With ``resets``, samples begin anew with the values ``anew``.
+    With ``resets``, samples are reset to the values ``anew``.
     """
     body = Body(function.forward)
     fire = ["h0 = total", *body.once, *body.every_step, f"n = {body.vector(function.forward.outputs[0])}"]

@@ -17,14 +17,14 @@ Pointwise: TypeAlias = Callable[[Tensor], Tensor]
 
 @dataclass(frozen=True)
 class Schedule:
-    """How a network fires, except for its weights.
+    """The order and the nonlinearity with which a network fires.
 
     Attributes:
         wiring: which neurons are connected.
-        order: the neuron that fires first, second, ...
-        function: f.
-        ticks: firings of each neuron in a time step.
-        keep: the share of its value that a neuron keeps, 1 - leak.
+        order: numbers of the neurons in firing order, [neurons].
+        function: the nonlinearity f, a pointwise function.
+        ticks: number of firings of each neuron in a time step.
+        keep: fraction of its value that a neuron keeps in a firing, 1 - leak.
     """
 
     wiring: Wiring
@@ -95,9 +95,9 @@ class Schedule:
         """Compute the gradients of the weights of edges that read the value of the previous firing.
 
         Args:
-            weight: of edges, or a matrix.
-            grads: of f's arguments, [neurons, firings].
-            values: that are read, [neurons, firings].
+            weight: weight of each edge, [edges], or a matrix [receivers, senders].
+            grads: gradients of f's arguments, [neurons, firings].
+            values: values that are read, [neurons, firings].
         """
         if weight.ndim == 2:
             return torch.where(self.fed_forward.to(grads.device), 0, grads @ values.T).fill_diagonal_(0)

@@ -125,7 +125,7 @@ def backward_source(graph: Graph, dtype: torch.dtype, *, resets: bool = False) -
 
 
 def _write_renewal(firing: str, condition: str) -> str:
-    """Write which samples begin anew before a firing, the first one of a time step."""
+    """Write which samples are reset before the first firing of a time step."""
     first = f"(sample < batch) & ({firing} % ticks == 0) & {condition}"
     return f"renewed = tl.load(reset_at + ({firing} // ticks) * batch + sample, {first}, 0.0) != 0"
 

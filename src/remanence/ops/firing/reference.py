@@ -24,12 +24,12 @@ def fire(
 
     Args:
         schedule: the nonlinearity and the number of firings.
-        groups: neurons that fire together; one group for each neuron, in firing order, is the definition itself.
-        drive: the sum of inputs and bias, which is added in each firing.
-        state: values before the first step.
+        groups: groups of neurons that fire together. By definition every neuron fires alone, in firing order.
+        drive: sum of inputs and bias, which is added in each firing, [neurons, time, batch].
+        state: values before the first step, [neurons, batch].
         matrix: weights [receivers, senders].
         reset: 1 where a sample is reset before a time step, else 0; None (default) if none is.
-        first: its values then.
+        first: values that a reset restores, [neurons, batch]; None (default) without ``reset``.
     """
     places = [torch.tensor(group, device=drive.device) for group in groups]
     rows = [matrix[place] for place in places]

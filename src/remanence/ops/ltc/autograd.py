@@ -59,7 +59,7 @@ class EvolutionKernel:
     def forward(
         self, tensors: Sequence[Tensor], needs: Sequence[bool] | None
     ) -> tuple[tuple[Tensor, ...], tuple[Tensor, ...]]:
-        """Compute the states over time, and the last."""
+        """Compute the states after each time step and after the last one."""
         given = self._unpack(tensors)
         states, residuals = self.layout.evolve(given, save_residuals=needs is not None)
         if needs is None:

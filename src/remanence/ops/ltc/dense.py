@@ -58,7 +58,7 @@ def evolve(given: Evolution, save_residuals: bool) -> tuple[Tensor, Residuals]:
 
     Args:
         given: all arguments.
-        save_residuals: whether there will be a backward pass; if not, only the last two states are kept.
+        save_residuals: whether a backward pass will follow; otherwise only the last two states are kept.
     """
     batch, time, neurons = given.conductance.shape
     dtype, many, width = given.v.dtype, _samples_per_unit(batch), _round_up_width(given.edges, given.v.dtype)
@@ -89,7 +89,7 @@ def evolve_backward(
         given: the arguments of :func:`evolve`.
         residuals: what :func:`evolve` saved.
         grads: gradients of the states over time, and of the last state.
-        states: the states over time, where samples begin anew; else None.
+        states: the states after every time step if samples are reset; otherwise None.
     """
     of_states, of_last = _with_unit_stride(grads)
     batch, time, neurons = of_states.shape

@@ -133,7 +133,7 @@ _OUTSIDE = "delta_at delta_sample delta_step capacitance_at edge_at kept_at kept
 def evolve_forward(many: int, resets: bool) -> KernelSource:
     """Write the kernel for the states of neurons over time.
 
-    It keeps the states of all sub-steps, or of the last two if ``mask`` is 1. With ``resets`` samples begin anew.
+    It keeps the states of all sub-steps, or of the last two if ``mask`` is 1. With ``resets`` samples are reset.
     """
     outside = "v_at p_at p_sample p_step q_at q_sample q_step"
     arguments = (*HEAD, *f"{_NEURONS} mask {outside} {_OUTSIDE} y_at{' reset_at begin_at' if resets else ''}".split())

@@ -1,4 +1,4 @@
-"""Synapses: who is connected to whom, and with which parameters."""
+"""Synapses: which neurons are connected, and with which parameters."""
 
 from dataclasses import dataclass
 from functools import cached_property
@@ -15,10 +15,10 @@ class SynapseParameters(NamedTuple):
     """Parameters of synapses. One from j to i is a conductance ``w_ij σ(γ_ij (v_j - μ_ij))`` towards ``E_ij``.
 
     Attributes:
-        weight: w, [edges], not negative.
-        slope: γ, [edges].
-        threshold: μ, [edges].
-        potential: E, [edges].
+        weight: largest conductances w, [edges], at least 0.
+        slope: slopes γ, [edges].
+        threshold: thresholds μ, [edges].
+        potential: reversal potentials E, [edges].
     """
 
     weight: Float[Tensor, " edges"]
@@ -32,14 +32,14 @@ class Edges:
     """Synapses from senders to receivers.
 
     Attributes:
-        receiver: [edges], in ascending order.
-        sender: [edges], in ascending order for each receiver, without duplicates.
+        receiver: receiver of each edge, [edges], in ascending order.
+        sender: sender of each edge, [edges], in ascending order for each receiver, without duplicates.
         receivers: number of receivers.
         senders: number of senders.
-        ordered: skip the check of order and range, because they are known to be right.
+        ordered: whether to skip the check of order and range, because the edges are known to be valid; default: False.
 
     Raises:
-        ValueError: the edges are in another order, or name a neuron that does not exist.
+        ValueError: the edges are not in this order, or refer to a neuron that does not exist.
     """
 
     receiver: Int64[Tensor, " edges"]

@@ -13,16 +13,16 @@ class Evolution(NamedTuple):
     """The arguments of :func:`remanence.ops.ltc.evolve`, checked and of one dtype.
 
     Attributes:
-        v: the state before the first step.
-        conductance: P.
-        current: Q.
-        delta: Δ, the duration of a sub-step; [1, 1] if it is the same for all.
-        capacitance: C.
-        parameters: w, γ, μ and E.
-        edges: who is connected to whom.
-        sub_steps: K.
+        v: potentials before the first step, [batch, neurons].
+        conductance: P, [batch, time, neurons].
+        current: Q, [batch, time, neurons].
+        delta: Δ, the duration of a sub-step, [batch, time], or [1, 1] if it is the same for all.
+        capacitance: C, [neurons].
+        parameters: w, γ, μ and E, [edges] each.
+        edges: which neurons are connected.
+        sub_steps: number of sub-steps in each time step.
         reset: 1 where a sample is reset before a time step, else 0; None (default) if none is.
-        first: what its state is then.
+        first: potentials that a reset restores, [batch, neurons]; None (default) without ``reset``.
     """
 
     v: Float[Tensor, "batch neurons"]
@@ -55,7 +55,7 @@ class Gradients(NamedTuple):
     """Gradients of the tensors of an :class:`Evolution`.
 
     Attributes:
-        moved: -Δ times the gradient of Δ: the kernels know how far v moved in a sub-step, not how fast.
+        moved: -Δ times the gradient of Δ, because the kernels compute the change of v in a sub-step, not its rate.
     """
 
     v: Tensor
@@ -68,7 +68,7 @@ class Gradients(NamedTuple):
 
 
 class Residuals(NamedTuple):
-    """What the backward pass needs.
+    """The values that the backward pass needs.
 
     Attributes:
         states: the states before every sub-step and after the last.

@@ -28,7 +28,7 @@ def _sum_by_receiver(values: Tensor, edges: Edges) -> Tensor:
 
 
 def evolve(given: Evolution) -> tuple[Tensor, Tensor]:
-    """States over time and the last one."""
+    """Compute the states after each time step and after the last one."""
     deltas = given.delta.expand(-1, given.conductance.shape[1])
     resets = () if given.reset is None else (given.reset,)
     (states,), (last,) = loop_over_time(

@@ -93,7 +93,7 @@ def evolve_forward(resets: bool) -> KernelSource:
     """Write the kernel for the states of neurons over time.
 
     It keeps the states of all sub-steps, or of the last two if ``mask`` is 1. P, Q and the states are stored as [units,
-    time, neurons, LANES], Δ as [units, time, LANES]. With ``resets`` samples begin anew.
+    time, neurons, LANES], Δ as [units, time, LANES]. With ``resets`` samples are reset.
     """
     episodes = "reset_at begin_at" if resets else ""
     arguments = (*HEAD, *f"{_NEURONS} mask {_GRAPH} {_KEPT} v_at p_at q_at y_at {episodes}".split())

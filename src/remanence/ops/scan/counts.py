@@ -10,11 +10,11 @@ class Statistics:
     """Statistics of the ``"newton"`` and ``"associative"`` backends, since the start or :func:`reset_scan_statistics`.
 
     Attributes:
-        calls: forward passes.
-        iterations: Newton iterations of all calls together; each solves one linear recurrence.
-        fallbacks: how many passes the fused loop computed instead, by reason: ``"not converged"``, ``"not finite"``,
-            ``"ill-conditioned"`` (forwards), ``"associative"`` (forwards, where the linear scan lost its accuracy),
-            ``"gradients"`` (backwards, likewise).
+        calls: number of forward passes.
+        iterations: number of Newton iterations in all calls; each solves one linear recurrence.
+        fallbacks: number of passes that the fused loop computed instead, by reason: ``"not converged"``,
+            ``"not finite"`` and ``"ill-conditioned"`` in forward passes; ``"associative"`` in forward passes, and
+            ``"gradients"`` in backward passes, in which the linear scan lost its accuracy.
     """
 
     calls: int = 0

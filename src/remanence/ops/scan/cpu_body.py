@@ -13,9 +13,9 @@ class Body:
     """The operations of a graph as assignments: those that depend on parameters alone, and those of every step.
 
     Args:
-        graph: what to compute.
-        sums: results that are only ever added up; see :meth:`added`.
-        letter: with which the names of variables begin.
+        graph: the graph to compute.
+        sums: results that are only added up over time; see :meth:`added`.
+        letter: first letter of the names of variables.
     """
 
     def __init__(self, graph: Graph, sums: Iterable[int] = (), letter: str = "v"):

@@ -52,7 +52,7 @@ def _identify(value: Any) -> Hashable:
 
 
 class _Uses:
-    """What a key was made of: while all of it is the same, so is the key."""
+    """The objects that a key was computed from; the key stays valid while none of them changes."""
 
     def __init__(self) -> None:
         self.entries: list[tuple[dict[str, Any], str, Any]] = []
@@ -157,8 +157,8 @@ class _Same:
     """A tensor that is the same object as before, and has not been changed.
 
     Attributes:
-        tensor: kept alive, so that no other tensor is taken for it.
-        version: how often it had been changed in place.
+        tensor: the tensor, kept alive so that no other tensor gets its identity.
+        version: number of in-place changes of the tensor so far.
     """
 
     tensor: Tensor

@@ -20,7 +20,7 @@ class FusedLoop:
         backend: runs the loop.
         traced: the step.
         layout: the order of states, inputs and params in the tensors.
-        every: save every k-th state and recompute the others; None: save all.
+        every: save every k-th state only and recompute the others; None to save all.
     """
 
     backend: ScanBackend

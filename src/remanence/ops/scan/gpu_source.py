@@ -74,7 +74,7 @@ def forward_source(graph: Graph, dtype: torch.dtype) -> str:
 
     Args:
         graph: :attr:`TracedStep.forward`.
-        dtype: of the tensors.
+        dtype: dtype of the tensors.
     """
     real = real_type(dtype)
     inputs, before, params = (list_placeholders(graph, kind) for kind in ("input", "state", "param"))
@@ -114,8 +114,8 @@ def backward_source(
     for each element.
 
     Args:
-        graph: of :meth:`TracedStep.vjp`.
-        dtype: of the tensors.
+        graph: the graph that :meth:`TracedStep.vjp` returns.
+        dtype: dtype of the tensors.
         needs: for each state, for each input and for each param whether its gradient is needed.
         above: for each state whether there is a gradient of its sequence.
         final: for each state whether there is a gradient of it after the last step.

@@ -10,10 +10,10 @@ from remanence.ops.scan.pointwise_graph import PLACEHOLDERS, Graph
 
 
 def evaluate(graph: Graph, values: Mapping[str, Sequence[Tensor]], like: Tensor) -> list[Tensor]:
-    """Results of a graph.
+    """Evaluate a graph on tensors.
 
     Args:
-        graph: what to compute.
+        graph: the graph to evaluate.
         values: for each kind of placeholder (``state``, ``input``, ``param``, ``cotangent``) its tensors; all must
             broadcast together.
         like: a tensor with the dtype and the device of the results.

@@ -45,9 +45,9 @@ class Layout:
     """The order of states, inputs and params in a flat sequence of tensors.
 
     Attributes:
-        counts: the number of each.
+        counts: the numbers of states, inputs and params.
         inputs_in_one: whether all inputs are one tensor.
-        params_in_one: likewise.
+        params_in_one: whether all params are one tensor.
     """
 
     counts: tuple[int, int, int]

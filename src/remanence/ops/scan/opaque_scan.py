@@ -25,13 +25,13 @@ Options: TypeAlias = tuple[tuple[str, str | int | None], ...]
 
 @dataclass(frozen=True)
 class OpaqueScan:
-    """A scan with all that is not a tensor, as :mod:`remanence.ops.opaque_call` runs it.
+    """A scan with all its arguments that are not tensors, as :mod:`remanence.ops.opaque_call` runs it.
 
     Attributes:
         run: :func:`remanence.scan`.
         make_step: returns the step of the scan.
-        counts: how many tensors state, inputs and params are; None: they are all in one tensor.
-        options: the other arguments.
+        counts: numbers of tensors of state, inputs and params; None for a group that is one tensor.
+        options: the other arguments of the scan.
     """
 
     run: Run
@@ -69,7 +69,7 @@ def _take(tensors: list[Tensor], count: int | None) -> Any:
 
 
 def _refuse_other_leaves(results: Sequence[Tensor], given: Sequence[Tensor]) -> None:
-    """Raise a ``ValueError`` if the gradient of a tensor would be lost, since it is no input of compiled code."""
+    """Raise a ``ValueError`` if a tensor would lose its gradient because it is not an input of the compiled code."""
     own, seen = {id(tensor) for tensor in given}, set()
     found = [result.grad_fn for result in results if result.grad_fn is not None]
     while found:
@@ -137,12 +137,12 @@ def scan_opaquely(
 
     Args:
         run: :func:`remanence.scan`.
-        step: as of it.
-        inputs: likewise.
-        state: likewise.
-        params: likewise.
-        given: its optional tensors.
-        options: its other arguments.
+        step: step of the scan.
+        inputs: inputs, [batch, time, ...] each, or all in one tensor.
+        state: state before the first step, [batch, ...] each.
+        params: params of any shape, or all in one tensor.
+        given: the optional tensors of the scan by name, such as ``reset``; None if they are not given.
+        options: names and values of its other arguments.
     """
     of_inputs, of_params = (None if isinstance(each, Tensor) else len(each) for each in (inputs, params))
     counts = len(state), of_inputs, of_params

@@ -11,10 +11,10 @@ def add_reset(step: Step, inputs: Group, first: Tensors, reset: Tensor) -> tuple
     """Wrap a step so that it starts from ``first`` where ``reset`` is true; also return its inputs.
 
     Args:
-        step: ``step(state, inputs, params)``.
-        inputs: as of :func:`remanence.scan`.
-        first: the state that a reset returns to.
-        reset: [batch, time], bool.
+        step: ``step(state, inputs, params)``, as in :func:`remanence.scan`.
+        inputs: inputs of the step, as in :func:`remanence.scan`.
+        first: state that a reset restores, [batch, ...] each.
+        reset: where a sample is reset before the step, [batch, time], bool.
     """
     given = unbind_group(inputs, INPUTS)
     like, time = given[0], reset.shape[1]

@@ -25,7 +25,7 @@ ABOUT_SHAPE = {"is_same_size", "size", "sym_size", "stride", "sym_stride", "nume
 
 
 class UntraceableError(Exception):
-    """The step is not a fixed sequence of known operations; the message names the first one that is not supported."""
+    """Raised if a step is not a fixed sequence of supported operations; the message names the first other one."""
 
 
 class TracedStep:
@@ -33,10 +33,10 @@ class TracedStep:
 
     Args:
         step: ``step(state, inputs, params) -> new state``, in plain PyTorch.
-        counts: the numbers of states, inputs and parameters.
+        counts: numbers of states, inputs and parameters.
         batch: size of the batch.
         channels: number of channels.
-        dtype: of every tensor.
+        dtype: dtype of every tensor.
 
     Raises:
         UntraceableError: an operation is not pointwise or not supported, or the step does not compute the same in every
@@ -77,7 +77,7 @@ class TracedStep:
 
     @cached_property
     def refuses_derivative(self) -> str | None:
-        """Why the derivative cannot be traced, or None."""
+        """The reason why the derivative cannot be traced, or None."""
         return find_refusal(lambda: self._all_vjps)
 
     @cached_property

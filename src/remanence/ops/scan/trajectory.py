@@ -51,7 +51,7 @@ class Point:
 
     @cached_property
     def residual(self) -> Tensor:
-        """f(s_{t-1}, x_t) - s_t."""
+        """The residual f(s_{t-1}, x_t) - s_t."""
         return self.new - self.states
 
     @cached_property
@@ -85,7 +85,7 @@ class Point:
 class System:
     """A step with its inputs, evaluated at every time step at once.
 
-    A path is [state, batch, 1 + time, channels]: the state before the first step, and after each.
+    A path [state, batch, 1 + time, channels] contains the state before the first step and after every step.
     """
 
     def __init__(self, traced: TracedStep, inputs: Tensors, state: Tensors, params: Tensors):

@@ -34,10 +34,10 @@ def write_assignments(
     """Write the operations of a graph as assignments; also return the names of the results.
 
     Args:
-        graph: what to compute.
+        graph: the graph to compute.
         placeholder: returns the name of a placeholder.
         real: the type of the arithmetic.
-        letter: with which the names of variables begin.
+        letter: first letter of the names of variables.
         block: the shape of constants.
     """
     names: list[str] = []

@@ -35,9 +35,9 @@ class Tables:
 
     Args:
         compiled: the kernel.
-        batch: samples.
-        time: steps.
-        dtype: of every number.
+        batch: number of samples.
+        time: number of time steps.
+        dtype: dtype of every number.
         free: the tensors that all samples share.
     """
 

@@ -206,15 +206,15 @@ def _remember(traced: TracedTensorStep, key: object, make: Callable[[], Made]) -
 
 
 def choose_tile(graph: TensorGraph, dtype: torch.dtype, batch: int) -> Tile:
-    """Choose what a program computes at once.
+    """Choose the tile that a program computes at once.
 
     Programs with more samples read matrices less often; but as long as there are multiprocessors without work, fewer
     samples in each are faster.
 
     Args:
-        graph: of a time step.
-        dtype: of the arithmetic.
-        batch: how many samples there are.
+        graph: graph of a time step.
+        dtype: dtype of the arithmetic.
+        batch: number of samples.
     """
     largest = max(size_of(shape) for node, shape in zip(graph.nodes, graph.shapes, strict=True) if node.op != "free")
     samples = round_up(-(-batch // PROGRAMS))

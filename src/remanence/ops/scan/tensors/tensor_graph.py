@@ -25,7 +25,7 @@ that is in value. ``put``: for every number of the argument, in order, the place
 
 
 class ShapeError(Exception):
-    """An operation mixes the samples of a batch, or its shapes do not fit together."""
+    """Raised if an operation mixes the samples of a batch, or its shapes do not match."""
 
 
 class TensorBuilder(Builder):

@@ -23,7 +23,7 @@ class TensorLoop:
     Attributes:
         backend: runs the loop.
         traced: the step.
-        every: save every k-th state and recompute the others; None: save all.
+        every: save every k-th state only and recompute the others; None to save all.
     """
 
     backend: TensorBackend

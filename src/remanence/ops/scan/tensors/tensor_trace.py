@@ -70,8 +70,8 @@ class TracedTensorStep:
 
     Args:
         step: ``step(state, inputs, params) -> new state``, in plain PyTorch.
-        shapes: of states, inputs and params.
-        dtype: of every tensor.
+        shapes: shapes of states, inputs and params, without batch and time.
+        dtype: dtype of every tensor.
 
     Raises:
         UntraceableError: an operation is not supported, or mixes the samples of a batch.
@@ -99,7 +99,7 @@ class TracedTensorStep:
 
     @cached_property
     def refuses_derivative(self) -> str | None:
-        """Why the derivative cannot be traced, or None."""
+        """The reason why the derivative cannot be traced, or None."""
         return find_refusal(lambda: self.backward)
 
     def split(self, flat: Sequence[Tensor]) -> tuple[Tensors, Tensors, Tensors]:

@@ -35,9 +35,9 @@ class Totals:
         """Run the backward pass, the last part of the sequence first, and multiply the factors of each part.
 
         Args:
-            batch: samples.
-            time: steps.
-            dtype: of the factors.
+            batch: number of samples.
+            time: number of time steps.
+            dtype: dtype of the factors.
             last: the gradients of the state after the last step.
             run: computes the steps of a span from the gradients of the state after them; returns those of the state
                 before them, and the factors.
