@@ -48,7 +48,7 @@ def lower(source: KernelSource, bits: int, lanes: int) -> tuple[str, str]:
     """Translate a kernel to LLVM assembly, not optimised yet; return that and the name of its function.
 
     Raises:
-        SyntaxError: the text contains something that is not part of the language of kernels, at the line given.
+        SyntaxError: the text is not in the language of kernels; the error gives the line.
     """
     module = ir.Module("kernel")
     named = make_functions(bits, lanes)
@@ -65,7 +65,7 @@ def lower(source: KernelSource, bits: int, lanes: int) -> tuple[str, str]:
 
 
 def _call(function: ir.Function, builder: Any, *arguments: Value) -> None:
-    """Call a function of the same text."""
+    """Write a call of a function of the same text."""
     builder.call(function, arguments)
 
 
@@ -207,7 +207,7 @@ class _Compiler:
                 raise self._make_error(node)
 
     def _short_circuit(self, values: list[ast.expr], *, is_and: bool) -> Value:
-        """Write ``and`` or ``or``: operands after the one that decides are not evaluated: they may divide by 0."""
+        """Write ``and`` or ``or``. Operands after the deciding one are not evaluated, because they may divide by 0."""
         result = self._allocate(TRUTH)
         after = self._function.append_basic_block("decided")
         for number, node in enumerate(values):

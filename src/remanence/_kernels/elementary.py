@@ -108,14 +108,14 @@ def _split_power(n: Vector) -> tuple[Vector, Vector]:
 
 
 def exp(x: Vector) -> Vector:
-    """The exponential, right down to the smallest number and up to infinity."""
+    """Compute the exponential, accurately from the smallest positive results up to overflow."""
     n, r = _reduce(_clamp(x, SMALLEST_EXPONENT[x.bits], LARGEST_EXPONENT[x.bits]))
     first, second = _split_power(n)
     return (1.0 + _compute_expm1_near_0(r)) * first * second
 
 
 def expm1(x: Vector) -> Vector:
-    """exp(x) - 1 without cancellation near 0."""
+    """Compute exp(x) - 1 without cancellation near 0."""
     lowest = -18.0 if x.bits == 32 else -40.0
     n, r = _reduce(_clamp(x, lowest, LARGEST_EXPONENT[x.bits]))
     first, second = _split_power(n)
@@ -125,14 +125,14 @@ def expm1(x: Vector) -> Vector:
 
 
 def sigmoid(x: Vector) -> Vector:
-    """1 / (1 + exp(-x)); 0 where that is below the normal numbers."""
+    """Compute 1 / (1 + exp(-x)); results below the normal numbers are 0."""
     lowest = -87.0 if x.bits == 32 else -708.0
     power, fraction = _factor_exp(_clamp(x, lowest, -lowest), -1.0)
     return (x < lowest).where(0.0, 1.0 / fraction.muladd(power, 1.0))
 
 
 def tanh(x: Vector) -> Vector:
-    """The hyperbolic tangent, from expm1(-2 |x|); x itself where it is that to half an ulp."""
+    """Compute the hyperbolic tangent from expm1(-2 |x|); return x where it equals tanh(x) to half an ulp."""
     largest = 20.0 if x.bits == 32 else 44.0
     n, r = _reduce(_clamp(-2.0 * abs(x), -largest, largest))
     power = (n + (BIAS[x.bits] << MANTISSA[x.bits])).as_floats()
@@ -142,7 +142,7 @@ def tanh(x: Vector) -> Vector:
 
 
 def log(x: Vector) -> Vector:
-    """The natural logarithm: -inf at 0, NaN below."""
+    """Compute the natural logarithm, which is -inf at 0 and NaN below."""
     places = MANTISSA[x.bits]
     smallest = 2.0 ** (2 - BIAS[x.bits])
     tiny = x < smallest
@@ -166,7 +166,7 @@ def log(x: Vector) -> Vector:
 
 
 def log1p(x: Vector) -> Vector:
-    """log(1 + x) without loss near 0: what the sum rounds away is added again, to first order."""
+    """Compute log(1 + x) accurately near 0: the rounding error of 1 + x is corrected to first order."""
     total = 1.0 + x
     lost = ((total - 1.0) - x) / total
     result = log(total) - (abs(total).compare("==", 0.0) | total.is_infinite()).where(0.0, lost)
@@ -174,7 +174,7 @@ def log1p(x: Vector) -> Vector:
 
 
 def erf(x: Vector) -> Vector:
-    """The error function: 1 - exp(a polynomial) away from 0; in float64 the C library's."""
+    """Compute the error function as 1 - exp(a polynomial) away from 0; in float64, call the C library's."""
     if x.bits == 64:
         return x.map_library_function("erf")
     size, square = abs(x), x * x
@@ -187,17 +187,17 @@ def erf(x: Vector) -> Vector:
 
 
 def minimum(x: Vector, y: Vector) -> Vector:
-    """The smaller; NaN where one is."""
+    """Return the smaller operand, or NaN if one is NaN."""
     return ((x < y) | x.is_nan()).where(x, y)
 
 
 def maximum(x: Vector, y: Vector) -> Vector:
-    """The larger; NaN where one is."""
+    """Return the larger operand, or NaN if one is NaN."""
     return ((x > y) | x.is_nan()).where(x, y)
 
 
 def sign(x: Vector) -> Vector:
-    """1, 0 or -1."""
+    """Return 1, 0 or -1."""
     return (x > 0.0).where(1.0, (x < 0.0).where(-1.0, x.like(0.0)))
 
 

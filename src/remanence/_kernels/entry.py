@@ -68,13 +68,13 @@ Vanishing gradients become subnormal, and many CPUs take a hundred cycles for an
 def write_entry(kernel: str, arguments: Sequence[str], family: str) -> str:
     """Write the entry function as LLVM assembly; any number of threads may call it with the same argument block.
 
-    The block contains the counter of parts that were taken, the number of parts, the number of units of work, and then
+    The block contains the number of parts taken so far, the number of parts, the number of units of work, and then
     the arguments of the kernel after ``part, begin, end``.
 
     Args:
-        kernel: the name of the kernel's function.
-        arguments: those of the kernel after the first three.
-        family: of processors, see :data:`FLUSH`.
+        kernel: name of the kernel's function.
+        arguments: names of the kernel's arguments after the first three.
+        family: family of processors, see :data:`FLUSH`.
     """
     loads = "\n".join(
         f"  %at.{i} = getelementptr i64, ptr %block, i64 {i + 3}\n  %arg.{i} = load i64, ptr %at.{i}"

@@ -17,8 +17,8 @@ class Kernel:
     """A compiled kernel.
 
     Attributes:
-        address: of a C function, ``void (int64 *block)``.
-        engine: keeps the code in memory.
+        address: address of a C function, ``void (int64 *block)``.
+        engine: LLVM's engine, which keeps the code in memory.
         call: the function as a Python callable.
     """
 
@@ -29,7 +29,7 @@ class Kernel:
 
 @functools.cache
 def vector_width(bits: int) -> int:
-    """Return how many numbers of so many bits a vector register holds."""
+    """Return how many numbers of ``bits`` bits a vector register holds."""
     return targets.vector_bits(*_choose_processor()) // bits
 
 
@@ -37,9 +37,9 @@ def build(source: KernelSource, bits: int, lanes: int) -> Kernel:
     """Compile a kernel, or load it from disk if it was compiled before.
 
     Args:
-        source: the kernel.
-        bits: width of a number, 32 or 64.
-        lanes: how many numbers are computed together.
+        source: source of the kernel.
+        bits: width of a number in bits, 32 or 64.
+        lanes: number of numbers that are computed together.
     """
     parts = cache_key(source, bits, lanes)
     code = cache.load(parts)

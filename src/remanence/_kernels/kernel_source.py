@@ -11,8 +11,8 @@ class KernelSource:
     """The text of a kernel; all its arguments are integers.
 
     Attributes:
-        text: a function in the language of :mod:`remanence._kernels.compiler`.
-        arguments: names of its arguments, :data:`HEAD` first.
+        text: text of a function in the language of :mod:`remanence._kernels.compiler`.
+        arguments: names of the function's arguments, :data:`HEAD` first.
     """
 
     text: str

@@ -61,8 +61,8 @@ def make_functions(bits: int, count: int) -> dict[str, Function]:
     """Return all functions that the text of a kernel may call, by name.
 
     Args:
-        bits: width of a number.
-        count: how many numbers a vector has.
+        bits: width of a number in bits, 32 or 64.
+        count: number of numbers in a vector.
     """
 
     def make_operation(op: str) -> Function:

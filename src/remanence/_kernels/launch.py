@@ -25,21 +25,21 @@ def vector_width(dtype: torch.dtype) -> int:
 
 
 def count_parts(units: int) -> int:
-    """Return into how many parts, one per thread at most, the units of work are divided."""
+    """Return the number of parts into which the units of work are divided, at most one for each thread."""
     return max(1, min(torch.get_num_threads(), units))
 
 
 def launch(
     source: KernelSource, dtype: torch.dtype, units: int, *values: Tensor | int, block_width: int | None = None
 ) -> None:
-    """Compile a kernel unless it already is, and run it over all units of work.
+    """Compile a kernel unless it is already compiled, and run it over all units of work.
 
     Args:
-        source: the kernel; the threads fill in its first three arguments.
-        dtype: of all numbers that it computes with.
-        units: how many units of work there are.
-        values: the remaining arguments, in order; for a tensor the kernel receives its address.
-        block_width: how many numbers are computed together; default: :func:`vector_width`.
+        source: source of the kernel; the threads fill in its first three arguments.
+        dtype: dtype of all numbers that the kernel computes with.
+        units: number of units of work.
+        values: remaining arguments, in order; for a tensor the kernel receives its address.
+        block_width: number of numbers that are computed together; default: :func:`vector_width`.
     """
     if why := addressing.refuses_memory(value for value in values if isinstance(value, Tensor)):
         raise RuntimeError(f"a kernel cannot read the tensors that it was given: {why}")

@@ -18,14 +18,14 @@ class Operation:
     """An operation on numbers or truth values.
 
     Attributes:
-        name: in a graph.
-        operands: how many.
-        function: on tensors.
-        triton: its Triton expression; ``{0}`` is the first operand, ``{real}`` the type of the arithmetic.
-        sign: the Python operator, between two operands or before one; None: the operation is a function call.
-        method: the function of :mod:`operator` for that sign.
-        is_boolean: whether the result is a truth value.
-        takes_booleans: whether all its operands are truth values.
+        name: name of the operation in a graph.
+        operands: number of operands.
+        function: function that computes the operation on tensors.
+        triton: Triton expression; ``{0}`` is the first operand, ``{real}`` the type of the arithmetic.
+        sign: Python operator, between two operands or before one; None (default) if the operation is a function call.
+        method: function of :mod:`operator` for that sign; None (default) for a function call.
+        is_boolean: whether the result is a truth value; default: False.
+        takes_booleans: whether all operands are truth values; default: False.
     """
 
     name: str

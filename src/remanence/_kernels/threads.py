@@ -15,7 +15,7 @@ _forked = False
 
 
 def run(kernel: Kernel, block: int, threads: int) -> None:
-    """Call a kernel on so many threads, each with the address of the argument block, and wait until all are done."""
+    """Call a kernel on several threads, each with the address of the argument block, and wait until all are done."""
     if threads == 1:
         kernel.call(block)
     elif _forked or (parallel := _find_gomp_parallel()) is None:

@@ -23,12 +23,12 @@ stay in registers through all of time."""
 
 @dataclass(frozen=True)
 class Tile:
-    """What one program computes at once.
+    """The work that one program does at once.
 
     Attributes:
-        samples: how many samples it takes through time.
-        warps: of 32 threads.
-        words: registers that a number takes.
+        samples: number of samples that the program takes through time.
+        warps: number of warps, of 32 threads each.
+        words: number of registers that a number takes.
     """
 
     samples: int
@@ -50,10 +50,10 @@ class Packed:
     """Matrices [groups, terms, columns] in a tensor that all samples share.
 
     Attributes:
-        free: which of these tensors.
-        sizes: of groups, terms and columns.
-        strides: of these in the tensor.
-        offset: of the first number.
+        free: position of the tensor among those that all samples share.
+        sizes: numbers of groups, terms and columns.
+        strides: strides of groups, terms and columns in the tensor.
+        offset: offset of the first number in the tensor.
     """
 
     free: int
@@ -171,10 +171,10 @@ class Chunk:
     """A dimension of a block: all of a range, or one chunk of it after the other.
 
     Attributes:
-        index: the name of the index.
-        width: of the block.
-        is_whole: whether there is one chunk.
-        masks: which indices are in the range, unless all are.
+        index: name of the index.
+        width: width of the block.
+        is_whole: whether there is only one chunk.
+        masks: conditions for an index to be in the range; none if all are.
     """
 
     def __init__(self, index: str, count: int, most: int, expand: str = "[None, :]"):

@@ -41,9 +41,9 @@ class LoopWriter:
     """Writes one loop.
 
     Args:
-        writer: of the time step.
-        loop: the loop.
-        letter: with which the names of its variables begin.
+        writer: writer of the time step.
+        loop: the loop to write.
+        letter: first letter of the names of variables.
     """
 
     def __init__(self, writer: BlockWriter, loop: Loop, letter: str):

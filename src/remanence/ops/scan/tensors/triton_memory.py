@@ -29,15 +29,15 @@ CUBE = Rows("row3", "sample3", "live3")
 
 @dataclass(frozen=True)
 class Place:
-    """Where a node is.
+    """The place of a node in memory.
 
     Attributes:
         base: the name of the memory.
         kind: ``tile``, memory of the program, with a row for each of its samples, at the pointer ``base``; ``batch``, a
             tensor at ``base_now`` with the stride ``base_batch`` of samples; ``shared``, one for all, at ``base_at``.
         start: the position of the first number.
-        size: how many numbers.
-        adds: whether what is written is added to what is there.
+        size: number of numbers.
+        adds: whether a write adds to the numbers that are there.
     """
 
     base: str
@@ -103,8 +103,8 @@ class Part:
 
     Attributes:
         node: the node.
-        start: the first number.
-        stop: the one after the last; None: all from the first on.
+        start: position of the first number.
+        stop: position after the last number; None for all numbers from the first on.
     """
 
     node: int
@@ -122,7 +122,7 @@ Span: TypeAlias = tuple[str, int, int]
 
 
 class Hazards:
-    """What was read and written since the threads of a program last waited for each other."""
+    """The parts of memory read and written since the threads of a program last waited for each other."""
 
     def __init__(self) -> None:
         self._read: list[Span] = []

@@ -41,10 +41,10 @@ class _Sides:
         x: the left factor.
         matrix: the right factor.
         out: the result.
-        groups: how many products there are.
-        others: how many rows x has in each sample.
-        terms: columns of x, and rows of the matrix.
-        columns: of the matrix.
+        groups: number of products.
+        others: number of rows of x in each sample.
+        terms: number of columns of x, which is that of rows of the matrix.
+        columns: number of columns of the matrix.
         is_shared: whether all samples have the same matrix.
     """
 

@@ -18,11 +18,11 @@ class Pack:
     """A matrix for a product with a vector of every sample, in blocks of as many results as registers hold.
 
     Attributes:
-        free: which of the tensors that all samples share.
-        strides: of groups, results and terms in it.
-        offset: where it begins.
-        sizes: of groups, results, terms.
-        block: results in a block.
+        free: position of the tensor among those that all samples share.
+        strides: strides of groups, results and terms in the tensor.
+        offset: offset of the first number in the tensor.
+        sizes: numbers of groups, results and terms.
+        block: number of results in a block.
     """
 
     free: int
@@ -47,9 +47,9 @@ class Writer:
 
     Args:
         graph: the graph of the time step.
-        plan: its plan.
+        plan: plan of the time step.
         frees: number of tensors that all samples share.
-        block: how many results of a product with a matrix are computed together.
+        block: number of results of a product with a matrix that are computed together.
         saved: nodes that the forward pass saves for the backward pass.
     """
 
@@ -260,9 +260,9 @@ def merge_loops(shape: Shape, dims: Sequence[int], accesses: Sequence[Access]) -
     """Return loops over these dimensions; neighbouring ones are merged if every access allows it.
 
     Args:
-        shape: of all dimensions.
-        dims: those of the loops.
-        accesses: what is read and written.
+        shape: sizes of all dimensions.
+        dims: dimensions of the loops.
+        accesses: accesses to the memory that is read and written.
     """
     loops: list[Dim] = []
     for d in dims:
@@ -291,7 +291,7 @@ def place_in_sequence(graph: TensorGraph, nodes: Iterable[int]) -> tuple[dict[in
 
 
 def indent_lines(lines: Iterable[str], depth: int = 1) -> list[str]:
-    """Indent lines by so many levels."""
+    """Indent lines by ``depth`` levels of four spaces."""
     return ["    " * depth + line for line in lines]
 
 
