@@ -15,7 +15,7 @@ from remanence.ops.fast_weights.reference import Rule
 
 
 class Residuals(NamedTuple):
-    """What the backward pass needs, in rows padded to whole registers.
+    """The values that the backward pass needs, in rows padded to whole registers.
 
     Attributes:
         u: the results of the layer norm, [batch, time, S + 1, width].
@@ -42,12 +42,12 @@ def forward(
 
     Args:
         rule: the update of a time step.
-        drive: C x + b.
-        h: before the first step.
-        A: before the first step.
-        reset: where h and A are set to 0 before a step, [batch, time], whole numbers.
-        lengths: the number of steps of each sample, if there is a reset; y is 0 behind them.
-        save_residuals: whether there will be a backward pass.
+        drive: C x + b, [batch, time, hidden].
+        h: hidden state before the first step, [batch, hidden].
+        A: A before the first step, [batch, hidden, hidden].
+        reset: where h and A are set to 0 before a step, [batch, time], int64; default: nowhere.
+        lengths: number of steps of each sample, [batch], int64, needed with ``reset``; y is 0 after them.
+        save_residuals: whether a backward pass will follow.
     """
     batch, time, size = drive.shape
     dtype, width, every = drive.dtype, _round_up_width(drive), _segment_length(time)
@@ -83,12 +83,12 @@ def backward(
     Args:
         rule: the update of a time step.
         residuals: what :func:`forward` saved.
-        y: the hidden states.
-        h: before the first step.
-        of_y: gradient of y.
-        of_A: gradient of the last A.
-        reset: as in :func:`forward`.
-        lengths: likewise.
+        y: hidden states after each time step, [batch, time, hidden].
+        h: hidden state before the first step, [batch, hidden].
+        of_y: gradient of y; None if there is none.
+        of_A: gradient of the last A; None if there is none.
+        reset: as in :func:`forward`; default: nowhere.
+        lengths: as in :func:`forward`; needed with ``reset``.
         rates: whether the gradients of λ and η are needed.
     """
     batch, time, size = y.shape
@@ -119,7 +119,7 @@ def _allocate_steps(like: Tensor, lengths: Tensor | None) -> Tensor:
 
 
 def _list_episodes(reset: Tensor | None, lengths: Tensor | None) -> tuple[Tensor, ...]:
-    """Return the arguments of kernels for samples that begin anew and end early."""
+    """Return the arguments of kernels for samples that are reset and end early."""
     return tuple(each.contiguous() for each in (reset, lengths) if each is not None)
 
 

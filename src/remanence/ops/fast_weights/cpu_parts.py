@@ -72,7 +72,7 @@ def source(name: str, body: str, own: str, *, episodes: bool, **parts: str) -> K
 
 
 def if_reset(time: str, lines: str, *, episodes: bool) -> str:
-    """Write lines that are run for samples that begin anew before this time step."""
+    """Write lines that run for samples that are reset before this time step."""
     if not episodes:
         return ""
     indented = "".join(f"    {line}\n" for line in lines.splitlines())

@@ -186,7 +186,7 @@ for k in range(2 * size):
 def forward(lanes: int, resets: bool) -> KernelSource:
     """Write the kernel from ``drive`` and ``state`` to ``y`` and ``turned``, which is W h before the drive is added.
 
-    With ``resets`` it also takes where samples begin anew, [time, batch], and the state with which they do.
+    With ``resets`` it also takes where samples are reset, [time, batch], and the state that a reset restores.
     """
     read = [f"x{i} = load_full(held + (k + {i}) * width)" for i in range(lanes)]
     write = [f"store({_sample_address(i)}, x{i}, {_valid_mask(i)})" for i in range(lanes)]
@@ -199,7 +199,7 @@ def backward(lanes: int, resets: bool) -> KernelSource:
     of the drive, ``gstate``, and sums for the parameters.
 
     The sums of a part are rows of lanes: for each rotation of θ and φ, then for each coordinate of b and ω. With
-    ``resets`` it adds up ``gfirst``, the gradient of the state with which samples begin anew.
+    ``resets`` it adds up ``gfirst``, the gradient of the state that a reset restores.
     """
     read = [f"x{i} = load({_sample_address(i)}, {_valid_mask(i)})" for i in range(lanes)]
     places = [f"held + back + (k + {i}) * width" for i in range(lanes)]

@@ -182,18 +182,18 @@ def _write_module(
     """Write the module with the loop.
 
     Args:
-        kernel: its name.
-        step: the function of one step.
-        strided: sequences of any strides that a step reads.
-        contiguous: sequences that it writes.
-        others: what the kernel reads before or writes after the loop.
+        kernel: name of the kernel.
+        step: text of the function of one step.
+        strided: sequences with any strides that a step reads.
+        contiguous: contiguous sequences that a step writes.
+        others: tensors that the kernel reads before the loop or writes after it.
         first_step: the time of the first step.
         onwards: whether time goes up, ``+``, or down, ``-``.
-        begin: before the loop.
+        begin: lines before the loop.
         one_step: the computation of a step.
         store: the stores of a step.
         previous: states whose previous value a step reads, from contiguous sequences.
-        end: after the loop.
+        end: lines after the loop.
     """
     histories = [name.replace("state", "states") for name in previous]
     pointers = [f"{name}_at" for name in (*strided, *histories, *contiguous, *others)]

@@ -160,11 +160,11 @@ class _Piece(NamedTuple):
     """A scan over a piece, the batch folded into the channels, and what it was computed from.
 
     Attributes:
-        start: the state before, [1, batch · channels] each.
-        inputs: [1, time, inputs, batch · channels]; those of the weight come first.
-        params: [params, batch · channels].
-        states: [1, time, batch · channels] each.
-        last: [1, batch · channels] each.
+        start: state before the first step, [1, batch · channels] each.
+        inputs: inputs [1, time, inputs, batch · channels]; those computed by the weight come first.
+        params: parameters [params, batch · channels]; None if there are none.
+        states: states after every step, [1, time, batch · channels] each.
+        last: state after the last step, [1, batch · channels] each.
     """
 
     start: Tensors

@@ -80,14 +80,14 @@ class TritonSource:
     """A kernel before it is compiled.
 
     Attributes:
-        name: of the kernel.
-        text: its module.
-        tile: what a program computes at once.
-        width: numbers of a sample in the memory of a program.
-        tables: the tables of whole numbers that it reads.
-        packed: the matrices that it reads in another layout.
-        sums: where each node that is added up is among ``sums_size`` numbers of a sample.
-        sums_size: how many numbers of each sample are added up.
+        name: name of the kernel.
+        text: text of its module.
+        tile: the tile that a program computes at once.
+        width: number of numbers of a sample in the memory of a program.
+        tables: tables of whole numbers that the kernel reads.
+        packed: matrices that the kernel reads in another layout.
+        sums: position of each node that is added up, among ``sums_size`` numbers of a sample.
+        sums_size: number of numbers of each sample that are added up.
     """
 
     name: str
@@ -118,8 +118,8 @@ def backward_source(back: BackwardPass, tile: Tile, real: str, above: Sequence[b
     the ``sums`` over time.
 
     Args:
-        back: the pass.
-        tile: what a program computes at once.
+        back: the backward pass.
+        tile: the tile that a program computes at once.
         real: the type of the arithmetic.
         above: for each state whether there is a gradient of its sequence.
     """
@@ -138,11 +138,11 @@ def backward_source(back: BackwardPass, tile: Tile, real: str, above: Sequence[b
 
 @dataclass(frozen=True)
 class _Carried:
-    """What goes from step to step.
+    """Values that are passed from step to step.
 
     Attributes:
         holder: the node with the values for the next step.
-        before: where those of the step before are.
+        before: place of the values of the previous step.
         is_read: whether a step reads them.
     """
 
@@ -155,8 +155,8 @@ class _PassWriter:
     """Writes the kernel of a pass.
 
     Args:
-        graph: of a step.
-        tile: what a program computes at once.
+        graph: graph of a step.
+        tile: the tile that a program computes at once.
         real: the type of the arithmetic.
     """
 
@@ -243,10 +243,10 @@ class _PassWriter:
         """Write the kernel.
 
         Args:
-            name: of the kernel.
-            t: the time of step ``i``.
-            start: the name of what goes into the first step.
-            end: the name of what comes out of the last step, if it is stored.
+            name: name of the kernel.
+            t: expression for the time of step ``i``.
+            start: name of the values that enter the first step.
+            end: name of the values that leave the last step, if they are stored.
         """
         plan = self._make_plan()
         used = self._write_parts(plan, None)[0].memory.used

@@ -17,9 +17,9 @@ class CompiledStep:
     """A compiled kernel.
 
     Attributes:
-        source: its source.
-        of: the pass that it computes.
-        kernel: machine code.
+        source: source of the kernel.
+        of: the pass that the kernel computes.
+        kernel: machine code of the kernel.
         lanes: number of samples in a block.
     """
 

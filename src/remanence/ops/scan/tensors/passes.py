@@ -11,9 +11,9 @@ class ForwardPass:
     """The states after every step.
 
     Attributes:
-        graph: of a step; its outputs are the new states, then what is saved for the backward pass.
-        states: how many states there are.
-        frees: how many tensors all samples share.
+        graph: graph of a step; its outputs are the new states, then the nodes saved for the backward pass.
+        states: number of states.
+        frees: number of tensors that all samples share.
         saved: nodes that are saved for the backward pass.
     """
 
@@ -33,9 +33,9 @@ class BackwardPass:
     """The gradients of states and inputs, and the totals that give those of the params.
 
     Attributes:
-        graph: of a step; its outputs are the gradients of the states, then those of the inputs.
-        states: how many states there are.
-        frees: how many tensors all samples share.
+        graph: graph of a step; its outputs are the gradients of the states, then those of the inputs.
+        states: number of states.
+        frees: number of tensors that all samples share.
         saved: nodes that the forward pass has saved, in the order of its ``saved``.
         totals: sums over batch and time, with nodes of the graph.
     """

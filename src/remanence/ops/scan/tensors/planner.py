@@ -40,8 +40,8 @@ class Loop:
     Attributes:
         shape: the shape of the loop.
         body: the operations; their placeholders ``input`` are the loads.
-        loads: the numbers that it reads.
-        stores: where it writes each output of the body.
+        loads: accesses that read the operands.
+        stores: accesses that write each output of the body.
         reduced: dimensions over which the outputs are reduced.
         reduction: ``sum`` or ``amax``.
     """
@@ -59,10 +59,10 @@ class Product:
     """A matrix product.
 
     Attributes:
-        left: [groups, i, k].
-        right: [groups, k, j].
-        out: [groups, i, j].
-        sizes: groups, i, k, j.
+        left: access to the left factor, [groups, i, k].
+        right: access to the right factor, [groups, k, j].
+        out: access to the result, [groups, i, j].
+        sizes: sizes of groups, i, k and j.
     """
 
     left: Access
@@ -76,11 +76,11 @@ class Move:
     """Numbers that change their places: ``target[targets[i]] = source[sources[i]]`` for every i.
 
     Attributes:
-        source: the node in whose memory they are.
-        target: the node into whose memory they go.
-        sources: places there.
-        targets: likewise.
-        adds: whether they are added to what is there.
+        source: node from whose memory the numbers are read.
+        target: node to whose memory they are written.
+        sources: places in the memory of ``source``.
+        targets: places in the memory of ``target``.
+        adds: whether they are added to the numbers that are there.
     """
 
     source: int
