@@ -46,7 +46,7 @@ if ({first}) % ticks == 0 and ({first}) < steps:
         value = {value}
         store_full(held + k * width, where(renewed != 0.0, value, load_full(held + k * width)))
 """
-"""Before the first firing of a time step: samples that begin anew have other values, and pass no gradients back."""
+"""The lines before the first firing of a time step: samples that are reset get new values and pass no gradients."""
 
 _START = """\
 for k in range(neurons):
