@@ -16,8 +16,8 @@ from pathlib import Path
 from typing import Literal
 
 import torch
-from _interleaved import medians
-from layers import both_ways
+from _interleaved import measure_medians
+from layers import prepare_both_ways
 from scan_gpu import Problem
 
 from remanence import nn
@@ -79,18 +79,18 @@ class Figure:
     target_of: Literal["ms", "ratio"] = "ms"
 
 
-def timed(sizes: Sizes, make: Callable[[], list[Call]]) -> list[float]:
+def time_calls(sizes: Sizes, make: Callable[[], list[Call]]) -> list[float]:
     """Return median milliseconds of calls in turn, after one of each that compiles; slow ones are repeated less."""
-    ways = {str(index): waited(call, sizes.device) for index, call in enumerate(make())}
+    ways = {str(index): wait_after(call, sizes.device) for index, call in enumerate(make())}
     for _ in range(2):
         start = time.perf_counter()
         for call in ways.values():
             call()
     repeats = int(PATIENCE / (2 * (time.perf_counter() - start)))
-    return [1000 * seconds for seconds in medians(ways, max(1, min(sizes.repeats, repeats))).values()]
+    return [1000 * seconds for seconds in measure_medians(ways, max(1, min(sizes.repeats, repeats))).values()]
 
 
-def waited(call: Call, device: str) -> Call:
+def wait_after(call: Call, device: str) -> Call:
     def run() -> None:
         call()
         if device == "cuda":
@@ -107,7 +107,7 @@ def name_step(sub_steps: int) -> str:
     return ("leaky sum", "flip-flop")[min(sub_steps, 1)] + (f", {sub_steps} sub-steps" if sub_steps > 1 else "")
 
 
-def pointwise(sizes: Sizes) -> list[Figure]:
+def list_pointwise(sizes: Sizes) -> list[Figure]:
     """Lanes in registers beside a copy of as many bytes."""
     targets = {0: 1.5, 1: 2.5}
     batch, length, channels = sizes.lanes
@@ -116,12 +116,12 @@ def pointwise(sizes: Sizes) -> list[Figure]:
     def make(sub_steps: int, backward: bool) -> list[Call]:
         problem = Problem(sub_steps, batch, length, channels, sizes.device)
         copied = torch.empty(problem.numbers(backward=backward) // 2, device=sizes.device)
-        return [partial(problem.both_ways if backward else problem.forward, sizes.backend), copied.clone]
+        return [partial(problem.run_both_ways if backward else problem.forward, sizes.backend), copied.clone]
 
     return [
         Figure(
             f"{name_step(count)}, {what}: {title}",
-            partial(timed, sizes, partial(make, count, backward)),
+            partial(time_calls, sizes, partial(make, count, backward)),
             "a copy",
             targets.get(count),
             "ratio",
@@ -136,10 +136,10 @@ def beside_lstm(sizes: Sizes, make: Callable[[], torch.nn.Module], shape: tuple[
     batch, length, units = shape
     x = random_input(sizes, batch, length, INPUTS)
     layer, lstm = (module.to(sizes.device) for module in (make(), torch.nn.LSTM(INPUTS, units, batch_first=True)))
-    return [both_ways(layer, x, **given), both_ways(lstm, x)]
+    return [prepare_both_ways(layer, x, **given), prepare_both_ways(lstm, x)]
 
 
-def layers(sizes: Sizes) -> list[Figure]:
+def list_layers(sizes: Sizes) -> list[Figure]:
     """Every registered layer, those with a target first."""
     batch, length, units = sizes.layers
     names = sorted(nn.layers, key=lambda name: name not in LAYER_TARGETS)
@@ -150,7 +150,7 @@ def layers(sizes: Sizes) -> list[Figure]:
     return [
         Figure(
             f"{name}: batch {batch}, time {length}, {units} units",
-            partial(timed, sizes, partial(make, name)),
+            partial(time_calls, sizes, partial(make, name)),
             "torch.nn.LSTM",
             LAYER_TARGETS.get(name),
         )
@@ -158,7 +158,7 @@ def layers(sizes: Sizes) -> list[Figure]:
     ]
 
 
-def fast_weights(sizes: Sizes) -> list[Figure]:
+def list_fast_weights(sizes: Sizes) -> list[Figure]:
     """Sequences of pixels, and those of the retrieval task."""
 
     def make(shape: tuple[int, int, int]) -> list[Call]:
@@ -167,7 +167,7 @@ def fast_weights(sizes: Sizes) -> list[Figure]:
     return [
         Figure(
             "fast weights: batch {}, time {}, {} units".format(*shape),
-            partial(timed, sizes, partial(make, shape)),
+            partial(time_calls, sizes, partial(make, shape)),
             "torch.nn.LSTM",
             most,
         )
@@ -192,7 +192,7 @@ class AsAStep(torch.nn.Module):
         return states[0], final
 
 
-def gated(sizes: Sizes) -> list[Figure]:
+def list_gated(sizes: Sizes) -> list[Figure]:
     """Relatives of the LSTM, and padded batches of its own, beside cuDNN's."""
     batch, length, units = sizes.gated
     kinds = {
@@ -211,7 +211,7 @@ def gated(sizes: Sizes) -> list[Figure]:
     return [
         Figure(
             f"{name}: batch {batch}, time {length}, {units} units",
-            partial(timed, sizes, partial(make, kind, name in padded)),
+            partial(time_calls, sizes, partial(make, kind, name in padded)),
             "torch.nn.LSTM",
             1.5,
             "ratio",
@@ -220,61 +220,64 @@ def gated(sizes: Sizes) -> list[Figure]:
     ]
 
 
-def fixed_cost(sizes: Sizes) -> list[Figure]:
+def list_fixed_cost(sizes: Sizes) -> list[Figure]:
     """What a call costs before anything is computed."""
 
-    def scanned(problem: Problem, backward: bool) -> list[Call]:
-        return [partial(problem.both_ways if backward else problem.forward, sizes.backend)]
+    def prepare_scan(problem: Problem, backward: bool) -> list[Call]:
+        return [partial(problem.run_both_ways if backward else problem.forward, sizes.backend)]
 
-    def layered(layer: torch.nn.Module, backward: bool) -> list[Call]:
+    def prepare_layer(layer: torch.nn.Module, backward: bool) -> list[Call]:
         x = random_input(sizes, 1, 2, INPUTS)
         layer = layer.to(sizes.device)
-        return [both_ways(layer, x) if backward else torch.no_grad()(lambda: layer(x))]
+        return [prepare_both_ways(layer, x) if backward else torch.no_grad()(lambda: layer(x))]
 
-    many = {"scan, leaky sum": lambda back: scanned(Problem(0, 1, 2, 64, sizes.device), back)}
+    many = {"scan, leaky sum": lambda back: prepare_scan(Problem(0, 1, 2, 64, sizes.device), back)}
     many |= {
-        f"nn.{kind.__name__}": lambda back, kind=kind: layered(kind(INPUTS, 64), back) for kind in (nn.CFF, nn.LTC)
+        f"nn.{kind.__name__}": lambda back, kind=kind: prepare_layer(kind(INPUTS, 64), back)
+        for kind in (nn.CFF, nn.LTC)
     }
     return [
-        Figure(f"{name}, {what}: batch 1, time 2, 64 units", partial(timed, sizes, partial(make, back)), target=0.4)
+        Figure(
+            f"{name}, {what}: batch 1, time 2, 64 units", partial(time_calls, sizes, partial(make, back)), target=0.4
+        )
         for name, make in many.items()
         for back, what in ((False, "forward"), (True, "both ways"))
     ]
 
 
-def newton(sizes: Sizes) -> list[Figure]:
+def list_newton(sizes: Sizes) -> list[Figure]:
     """All steps at once beside one after the other, on flip-flops."""
 
     def make(shape: tuple[int, int, int]) -> list[Call]:
         problem = Problem(1, *shape, sizes.device)
-        return [partial(problem.both_ways, name) for name in ("newton", sizes.backend)]
+        return [partial(problem.run_both_ways, name) for name in ("newton", sizes.backend)]
 
     return [
         Figure(
             f"Newton, both ways: {shape[0] * shape[2]:,} lanes, {shape[1]:,} steps",
-            partial(timed, sizes, partial(make, shape)),
+            partial(time_calls, sizes, partial(make, shape)),
             "the fused loop",
         )
         for shape in sizes.newton
     ]
 
 
-def first_call(sizes: Sizes) -> list[Figure]:
+def list_first_call(sizes: Sizes) -> list[Figure]:
     """Of a process that has loaded PyTorch and Triton: with nothing compiled, and with all of it on the disk."""
     steps = {name_step(count): count for count in sizes.sub_steps} | {"GRU as a step": None}
     figures = []
     for name, sub_steps in steps.items():
         folder = tempfile.TemporaryDirectory(prefix="remanence-first-call-")
         for caches, most in (("cold", 5000), ("warm", 300)):
-            measure = partial(first_call_in_a_process, sizes, sub_steps, folder)
+            measure = partial(time_first_call, sizes, sub_steps, folder)
             figures.append(Figure(f"{name}, first call, caches {caches}", measure, target=most))
     return figures
 
 
-def first_call_in_a_process(sizes: Sizes, sub_steps: int | None, folder: tempfile.TemporaryDirectory) -> list[float]:
+def time_first_call(sizes: Sizes, sub_steps: int | None, folder: tempfile.TemporaryDirectory) -> list[float]:
     context = multiprocessing.get_context("fork")  # this process has not used the GPU
     receiver, sender = context.Pipe(duplex=False)
-    process = context.Process(target=_call_first, args=(sizes, sub_steps, folder.name, sender))
+    process = context.Process(target=_send_first_call, args=(sizes, sub_steps, folder.name, sender))
     process.start()
     sender.close()
     try:
@@ -284,25 +287,25 @@ def first_call_in_a_process(sizes: Sizes, sub_steps: int | None, folder: tempfil
         raise RuntimeError(f"the process ended with {process.exitcode}") from None
 
 
-def _call_first(sizes: Sizes, sub_steps: int | None, folder: str, sender) -> None:
+def _send_first_call(sizes: Sizes, sub_steps: int | None, folder: str, sender) -> None:
     os.environ |= {"TRITON_CACHE_DIR": f"{folder}/triton", "REMANENCE_CACHE_DIR": f"{folder}/remanence"}
     if sizes.device == "cuda":
         import triton  # noqa: F401
     if sub_steps is None:
         call = beside_lstm(sizes, partial(AsAStep, gru_step, sizes.layers[2]), sizes.layers)[0]
     else:
-        call = partial(Problem(sub_steps, *sizes.layers, sizes.device).both_ways, sizes.backend)
+        call = partial(Problem(sub_steps, *sizes.layers, sizes.device).run_both_ways, sizes.backend)
     start = time.perf_counter()
-    waited(call, sizes.device)()
+    wait_after(call, sizes.device)()
     sender.send(1000 * (time.perf_counter() - start))
 
 
 SECTIONS: dict[str, Callable[[Sizes], list[Figure]]] = {
-    "pointwise": pointwise,
-    "fixed cost": fixed_cost,
-    "first call": first_call,
-    "fast weights": fast_weights,
-    "layers": layers,
-    "gated": gated,
-    "newton": newton,
+    "pointwise": list_pointwise,
+    "fixed cost": list_fixed_cost,
+    "first call": list_first_call,
+    "fast weights": list_fast_weights,
+    "layers": list_layers,
+    "gated": list_gated,
+    "newton": list_newton,
 }

@@ -9,7 +9,7 @@ from rich.console import Console
 from rich.table import Table
 
 
-def samples(ways: Mapping[str, Callable[[], object]], repeats: int = 15) -> dict[str, list[float]]:
+def collect_samples(ways: Mapping[str, Callable[[], object]], repeats: int = 15) -> dict[str, list[float]]:
     """Seconds of each, over interleaved repeats.
 
     A call that is not counted goes before each that is, as in training: what another way left behind in the caches and
@@ -25,9 +25,9 @@ def samples(ways: Mapping[str, Callable[[], object]], repeats: int = 15) -> dict
     return seconds
 
 
-def medians(ways: Mapping[str, Callable[[], object]], repeats: int = 15) -> dict[str, float]:
+def measure_medians(ways: Mapping[str, Callable[[], object]], repeats: int = 15) -> dict[str, float]:
     """Their medians."""
-    return {name: statistics.median(values) for name, values in samples(ways, repeats).items()}
+    return {name: statistics.median(values) for name, values in collect_samples(ways, repeats).items()}
 
 
 def show(title: str, figures: Mapping[str, float], against: str) -> None:
@@ -38,7 +38,7 @@ def show(title: str, figures: Mapping[str, float], against: str) -> None:
     Console().print(table)
 
 
-def rows(seconds: Mapping[str, list[float]], against: str) -> list[str]:
+def print_rows(seconds: Mapping[str, list[float]], against: str) -> list[str]:
     """Medians and best, in ms, and how many times those of one."""
     lines = ["| | median, ms | ratio | best, ms | ratio |", "|" + " --- |" * 5]
     figures = {name: (1000 * sorted(times)[len(times) // 2], 1000 * min(times)) for name, times in seconds.items()}

@@ -36,7 +36,7 @@ def in_a_process(prepare: Callable[..., Work], *arguments) -> tuple[float, float
     # fork: torch is loaded already, and has not computed anything in this process.
     context = multiprocessing.get_context("fork")
     results = context.SimpleQueue()
-    process = context.Process(target=_measured, args=(prepare, arguments, results))
+    process = context.Process(target=_send_measurement, args=(prepare, arguments, results))
     process.start()
     process.join()
     if process.exitcode:
@@ -44,20 +44,20 @@ def in_a_process(prepare: Callable[..., Work], *arguments) -> tuple[float, float
     return results.get()
 
 
-def _measured(prepare: Callable[..., Work], arguments: tuple, results: "multiprocessing.SimpleQueue") -> None:
+def _send_measurement(prepare: Callable[..., Work], arguments: tuple, results: "multiprocessing.SimpleQueue") -> None:
     torch.set_num_threads(THREADS)
     torch.manual_seed(0)
     warm_up, work = prepare(*arguments)
     warm_up()
     before = megabytes("VmRSS")
     Path("/proc/self/clear_refs").write_text("5")  # the peak is counted from here
-    seconds = [_seconds(work)]
+    seconds = [_time_call(work)]
     peak = megabytes("VmHWM") - before
-    seconds += [_seconds(work) for _ in range(REPEATS - 1)]
+    seconds += [_time_call(work) for _ in range(REPEATS - 1)]
     results.put((1000 * statistics.median(seconds), peak))
 
 
-def _seconds(work: Callable[[], object]) -> float:
+def _time_call(work: Callable[[], object]) -> float:
     start = time.process_time()
     work()
     return time.process_time() - start

@@ -34,13 +34,13 @@ CLAIMS = {
 OUTPUT = Path(__file__).parent / "results" / "attention.md"
 
 
-def prepared(name: str, length: int) -> Work:
+def prepare_block(name: str, length: int) -> Work:
     layer = attention.create(name, width=WIDTH, heads=HEADS, max_length=length)
     x = torch.randn(1, length, WIDTH)
-    return lambda: both_ways(layer, x[:, :256]), lambda: both_ways(layer, x)
+    return lambda: run_both_ways(layer, x[:, :256]), lambda: run_both_ways(layer, x)
 
 
-def both_ways(layer: torch.nn.Module, x: torch.Tensor) -> None:
+def run_both_ways(layer: torch.nn.Module, x: torch.Tensor) -> None:
     layer(x).square().sum().backward()
 
 
@@ -57,14 +57,14 @@ def measure(name: str) -> tuple[list[float], list[float]]:
     for length in LENGTHS:
         if len(peaks) > 1 and peaks[-1] * peaks[-1] / peaks[-2] * 1e6 > MEMORY_LIMIT:
             break
-        milliseconds, peak = in_a_process(prepared, name, length)
+        milliseconds, peak = in_a_process(prepare_block, name, length)
         times.append(milliseconds)
         peaks.append(peak)
     print(f"{name:12} ms {[round(value) for value in times]}, MB {[round(value) for value in peaks]}", flush=True)
     return times, peaks
 
 
-def table(unit: str, figures: dict[str, list[float]]) -> list[str]:
+def make_table(unit: str, figures: dict[str, list[float]]) -> list[str]:
     columns = [unit, *(f"{length:,}" for length in LENGTHS), "slope", "claimed"]
     lines = [f"| {' | '.join(columns)} |", f"|{' --- |' * len(columns)}"]
     for name, values in figures.items():
@@ -88,9 +88,9 @@ def main() -> None:
         "a line through the logarithms: 1 is linear in the length T, 2 quadratic. –: too much memory.",
         "Written by `python benchmarks/attention.py`.",
         "",
-        *table("ms", {name: times for name, (times, _) in figures.items()}),
+        *make_table("ms", {name: times for name, (times, _) in figures.items()}),
         "",
-        *table("MB", {name: peaks for name, (_, peaks) in figures.items()}),
+        *make_table("MB", {name: peaks for name, (_, peaks) in figures.items()}),
     ]
     OUTPUT.parent.mkdir(exist_ok=True)
     OUTPUT.write_text("\n".join(lines) + "\n", encoding="utf-8")

@@ -11,7 +11,7 @@ from pathlib import Path
 
 import torch
 import torch.nn.functional as F
-from _interleaved import medians, show
+from _interleaved import measure_medians, show
 from torch import Tensor
 
 import remanence
@@ -39,7 +39,7 @@ def as_a_step(step, layer: torch.nn.RNNBase, x: Tensor):
     return remanence.scan(lstm_step, [drive], [start, start], [weight_hh], backend="cpu")[0][0]
 
 
-def both_ways(module: torch.nn.Module, run):
+def prepare_both_ways(module: torch.nn.Module, run):
     def call():
         module.zero_grad()
         run().sum().backward()
@@ -53,11 +53,11 @@ def beside_pytorch(units: int) -> None:
         layer = kind(units, units, batch_first=True)
         torch.testing.assert_close(as_a_step(step, layer, x), layer(x)[0], rtol=1e-4, atol=1e-4)
         ways = {
-            f"torch.nn.{kind.__name__}": both_ways(layer, lambda layer=layer: layer(x)[0]),
-            "the same as a step": both_ways(layer, lambda layer=layer, step=step: as_a_step(step, layer, x)),
+            f"torch.nn.{kind.__name__}": prepare_both_ways(layer, lambda layer=layer: layer(x)[0]),
+            "the same as a step": prepare_both_ways(layer, lambda layer=layer, step=step: as_a_step(step, layer, x)),
         }
         title = f"{kind.__name__}: batch {BATCH}, time {TIME}, {units} units, forward + backward"
-        show(title, medians(ways, REPEATS), "the same as a step")
+        show(title, measure_medians(ways, REPEATS), "the same as a step")
 
 
 def beside_the_loop(units: int) -> None:
@@ -70,7 +70,7 @@ def beside_the_loop(units: int) -> None:
     for name, (module, kind) in cells.items():
         layer = kind(units, units)
 
-        def loop(layer=layer, module=module) -> Tensor:
+        def run_loop(layer=layer, module=module) -> Tensor:
             scan = remanence.scan
             module.remanence.scan = lambda *given: scan(*given, backend="reference")
             try:
@@ -78,8 +78,11 @@ def beside_the_loop(units: int) -> None:
             finally:
                 module.remanence.scan = scan
 
-        ways = {"its plain loop": both_ways(layer, loop), "fused": both_ways(layer, lambda layer=layer: layer(x)[0])}
-        show(f"{name}: batch {BATCH}, time {TIME}, {units} units", medians(ways, REPEATS), "fused")
+        ways = {
+            "its plain loop": prepare_both_ways(layer, run_loop),
+            "fused": prepare_both_ways(layer, lambda layer=layer: layer(x)[0]),
+        }
+        show(f"{name}: batch {BATCH}, time {TIME}, {units} units", measure_medians(ways, REPEATS), "fused")
 
 
 def operations_per_second(size: int = 1024) -> float:

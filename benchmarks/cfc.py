@@ -6,7 +6,7 @@ multiply-adds in the heads, so what is left to win is everything that is not a m
 
 import ncps.torch
 import torch
-from _interleaved import medians, show
+from _interleaved import measure_medians, show
 
 from remanence import nn
 
@@ -20,7 +20,7 @@ MODES = {
 }
 
 
-def both_ways(layer: torch.nn.Module, x: torch.Tensor):
+def prepare_both_ways(layer: torch.nn.Module, x: torch.Tensor):
     def call():
         layer.zero_grad()
         layer(x)[0].sum().backward()
@@ -32,8 +32,11 @@ def main():
     x = torch.randn(BATCH, TIME, 16)
     for mode, options in MODES.items():
         theirs = ncps.torch.CfC(16, 64, **options)
-        ways = {"ncps.torch.CfC": both_ways(theirs, x), "nn.CfC": both_ways(nn.CfC.from_ncps(theirs), x)}
-        show(f"{mode}: batch {BATCH}, time {TIME}, 64 units, forward + backward", medians(ways), "nn.CfC")
+        ways = {
+            "ncps.torch.CfC": prepare_both_ways(theirs, x),
+            "nn.CfC": prepare_both_ways(nn.CfC.from_ncps(theirs), x),
+        }
+        show(f"{mode}: batch {BATCH}, time {TIME}, 64 units, forward + backward", measure_medians(ways), "nn.CfC")
 
 
 if __name__ == "__main__":

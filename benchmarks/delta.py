@@ -22,7 +22,7 @@ from typing import Literal, TypeAlias
 os.environ["OMP_WAIT_POLICY"] = "passive"  # threads that wait leave the cores to others
 
 import torch
-from _interleaved import rows, samples
+from _interleaved import collect_samples, print_rows
 from torch import Tensor
 from torch.nn import functional as F
 
@@ -46,7 +46,7 @@ def draw_arguments(*, decays: bool) -> list[Tensor]:
     return [x.requires_grad_() for x in (q, F.normalize(k, dim=-1)[:, :, None], v[:, :, None], beta, S, *decay)]
 
 
-def both_ways(function: Callable[..., tuple[Tensor, Tensor]], arguments: list[Tensor]) -> Callable[[], None]:
+def prepare_both_ways(function: Callable[..., tuple[Tensor, Tensor]], arguments: list[Tensor]) -> Callable[[], None]:
     """Forward and backward."""
 
     def call() -> None:
@@ -78,13 +78,13 @@ def compare_recurrences() -> list[str]:
     for decays, name in ((False, "The delta rule"), (True, "The delta rule with decay")):
         arguments = draw_arguments(decays=decays)
         forms = {"in chunks": chunked.run, "the plain loop": reference.run}
-        ways = {form: both_ways(function, arguments) for form, function in forms.items()}
-        lines += ["", f"## {name}", "", *rows(samples(ways, repeats=REPEATS), "in chunks")]
+        ways = {form: prepare_both_ways(function, arguments) for form, function in forms.items()}
+        lines += ["", f"## {name}", "", *print_rows(collect_samples(ways, repeats=REPEATS), "in chunks")]
     for size in (SIZE, SIZE // 4):
         backends: dict[str, Backend] = {"the scan, compiled": "cpu", "the plain loop": "reference"}
         arguments = draw_m2rnn_arguments(size)
-        ways = {name: both_ways(scan_m2rnn(backend), arguments) for name, backend in backends.items()}
-        table = rows(samples(ways, repeats=REPEATS), "the scan, compiled")
+        ways = {name: prepare_both_ways(scan_m2rnn(backend), arguments) for name, backend in backends.items()}
+        table = print_rows(collect_samples(ways, repeats=REPEATS), "the scan, compiled")
         lines += ["", f"## M²RNN, keys of {SIZE}, values of {size}", "", *table]
     return lines
 
@@ -108,7 +108,7 @@ def compare_layers() -> list[str]:
         return call
 
     ways = {name: make_call(layer) for name, layer in layers.items()}
-    return ["", "## Layers", "", *rows(samples(ways, repeats=REPEATS), "delta_net")]
+    return ["", "## Layers", "", *print_rows(collect_samples(ways, repeats=REPEATS), "delta_net")]
 
 
 def main() -> None:

@@ -16,7 +16,7 @@ from pathlib import Path
 os.environ["OMP_WAIT_POLICY"] = "passive"  # threads that wait leave the cores to others
 
 import torch
-from _interleaved import rows, samples
+from _interleaved import collect_samples, print_rows
 
 from remanence import nn
 
@@ -26,7 +26,7 @@ LENGTHS = (8, 16, 32, 64, 128, 512)
 FORMS = {"auto": "nn.FastWeights", "matrix": "the loop that carries A", "attention": "the loop that attends"}
 
 
-def both_ways(layer: torch.nn.Module, x: torch.Tensor):
+def prepare_both_ways(layer: torch.nn.Module, x: torch.Tensor):
     """Forward and backward."""
 
     def call():
@@ -36,7 +36,7 @@ def both_ways(layer: torch.nn.Module, x: torch.Tensor):
     return call
 
 
-def kept(layer: torch.nn.Module, x: torch.Tensor) -> float:
+def measure_kept_memory(layer: torch.nn.Module, x: torch.Tensor) -> float:
     """MiB that the way back needs."""
     storages = {}
 
@@ -65,8 +65,8 @@ def main() -> None:
             x = torch.randn(BATCH, time, INPUTS)
             layers = {name: nn.FastWeights(INPUTS, UNITS, form=form) for form, name in FORMS.items()}
             layers["torch.nn.LSTM"] = torch.nn.LSTM(INPUTS, UNITS, batch_first=True)
-            ways = {name: both_ways(layer, x) for name, layer in layers.items()}
-            table = rows(samples(ways, repeats=5 if time > 100 else 15), FORMS["auto"])
+            ways = {name: prepare_both_ways(layer, x) for name, layer in layers.items()}
+            table = print_rows(collect_samples(ways, repeats=5 if time > 100 else 15), FORMS["auto"])
             memory = ", ".join(f"{name} {kept(layer, x):.1f} MiB" for name, layer in layers.items())
             title = f"## {time} steps, {threads} thread{'s' if threads > 1 else ''}"
             lines += ["", title, "", *table, "", f"Kept: {memory}."]

@@ -14,7 +14,7 @@ from pathlib import Path
 os.environ["OMP_WAIT_POLICY"] = "passive"  # threads that wait leave the cores to others
 
 import torch
-from _interleaved import rows, samples
+from _interleaved import collect_samples, print_rows
 
 from remanence import nn
 from remanence.ops.firing import reference
@@ -24,7 +24,7 @@ BATCH, TIME, INPUTS, NEURONS = 32, 128, 16, 256
 DENSITIES = (0.01, 0.1, 0.3, 0.5, 1.0)
 
 
-def both_ways(layer: torch.nn.Module, x: torch.Tensor):
+def prepare_both_ways(layer: torch.nn.Module, x: torch.Tensor):
     def call():
         layer.zero_grad()
         layer(x)[0].sum().backward()
@@ -32,7 +32,7 @@ def both_ways(layer: torch.nn.Module, x: torch.Tensor):
     return call
 
 
-def looped(layer: nn.Fastlane, x: torch.Tensor, *, by_level: bool):
+def prepare_loop(layer: nn.Fastlane, x: torch.Tensor, *, by_level: bool):
     """Forward and backward of the plain loop: neuron by neuron, or a level at a time."""
     schedule = layer.schedule
     groups = schedule.levels if by_level else [[neuron] for neuron in layer.order.tolist()]
@@ -47,19 +47,19 @@ def looped(layer: nn.Fastlane, x: torch.Tensor, *, by_level: bool):
 
 
 def by_density(x: torch.Tensor) -> list[str]:
-    ways = {"torch.nn.RNN": both_ways(torch.nn.RNN(INPUTS, NEURONS, nonlinearity="relu", batch_first=True), x)}
+    ways = {"torch.nn.RNN": prepare_both_ways(torch.nn.RNN(INPUTS, NEURONS, nonlinearity="relu", batch_first=True), x)}
     for density in DENSITIES:
         name = f"nn.Fastlane, {density:.0%} of the edges"
-        ways[name] = both_ways(nn.Fastlane(INPUTS, NEURONS, density=density, leak=0.1), x)
-    return rows(samples(ways), "torch.nn.RNN")
+        ways[name] = prepare_both_ways(nn.Fastlane(INPUTS, NEURONS, density=density, leak=0.1), x)
+    return print_rows(collect_samples(ways), "torch.nn.RNN")
 
 
 def against_the_loop(x: torch.Tensor) -> list[str]:
     layer = nn.Fastlane(INPUTS, NEURONS, density=0.1, leak=0.1)
-    ways = {"nn.Fastlane": both_ways(layer, x)}
-    ways["plain loop, neuron by neuron"] = looped(layer, x, by_level=False)
-    ways[f"plain loop, {len(layer.schedule.levels)} levels"] = looped(layer, x, by_level=True)
-    return rows(samples(ways, repeats=3), "nn.Fastlane")
+    ways = {"nn.Fastlane": prepare_both_ways(layer, x)}
+    ways["plain loop, neuron by neuron"] = prepare_loop(layer, x, by_level=False)
+    ways[f"plain loop, {len(layer.schedule.levels)} levels"] = prepare_loop(layer, x, by_level=True)
+    return print_rows(collect_samples(ways, repeats=3), "nn.Fastlane")
 
 
 def main() -> None:

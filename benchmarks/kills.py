@@ -80,7 +80,7 @@ def kill(command: list[str], folder: Path, output: str, after: float) -> tuple[s
         return process.communicate()[1].decode(), False
 
 
-def unreadable(place: Path) -> int:
+def count_unreadable(place: Path) -> int:
     """Files of runs that are there and not whole."""
     count = 0
     for path in place.rglob("*"):
@@ -110,7 +110,7 @@ def records(place: Path) -> dict[str, list[list[str]]]:
     return found
 
 
-def compared(place: Path, alone: Path) -> tuple[int, set[str]]:
+def compare_records(place: Path, alone: Path) -> tuple[int, set[str]]:
     """Runs whose record is not that of the command left alone, and names of files that it has not."""
     expected, found = records(alone), records(place)
     differing = sum(found.get(run) != record for run, record in expected.items()) + len(found.keys() - expected)
@@ -141,9 +141,9 @@ def main() -> None:
                     tracebacks += 1
                     print(said, flush=True)
                 kills += not over
-                broken += unreadable(place)
+                broken += count_unreadable(place)
                 if over:
-                    found, more = compared(place, alone)
+                    found, more = compare_records(place, alone)
                     differing, stray, ended = differing + found, stray | more, ended + 1
                     shutil.rmtree(place)
             print(*sorted(stray), flush=True)

@@ -16,7 +16,7 @@ PyTorch, whatever its length.
 import itertools
 
 import torch
-from _interleaved import medians, show
+from _interleaved import measure_medians, show
 
 import remanence
 from remanence import nn
@@ -29,7 +29,7 @@ LANES = (64, 1024, 16384) if DEVICE == "cuda" else (64, 1024)
 CHANNELS = 64
 
 
-def call(backend: str, step, inputs, state, params):
+def prepare_call(backend: str, step, inputs, state, params):
     def run():
         wanted = [x.detach().requires_grad_() for x in (*inputs, *params)]
         states, _ = remanence.scan(step, wanted[: len(inputs)], state, wanted[len(inputs) :], backend=backend)
@@ -55,9 +55,9 @@ def main():
         batch = lanes // CHANNELS
         drives = [torch.randn(batch, time, CHANNELS, device=DEVICE) for _ in range(inputs)]
         state = [torch.zeros(batch, CHANNELS, device=DEVICE) for _ in range(states)]
-        ways = {way: call(way, step, drives, state, params) for way in (loop, "associative")}
+        ways = {way: prepare_call(way, step, drives, state, params) for way in (loop, "associative")}
         title = f"{name}: {lanes} lanes, {time} steps, float32 on {DEVICE}, forward + backward"
-        show(title, medians(ways, repeats=5), loop)
+        show(title, measure_medians(ways, repeats=5), loop)
 
 
 if __name__ == "__main__":

@@ -18,7 +18,7 @@ from pathlib import Path
 import ncps.torch
 import ncps.wirings
 import torch
-from _interleaved import samples
+from _interleaved import collect_samples
 from _process import THREADS, Work, in_a_process
 
 from remanence import nn
@@ -38,7 +38,7 @@ WIDTH, HEADS = 128, 4
 MIXERS = ("full", "cff")
 
 
-def both_ways(layer: torch.nn.Module, x: torch.Tensor):
+def prepare_both_ways(layer: torch.nn.Module, x: torch.Tensor):
     def call() -> None:
         layer.zero_grad()
         result = layer(x)
@@ -52,10 +52,10 @@ def layers(name: str) -> dict[str, torch.nn.Module]:
     return {"ncps.torch.LTC": theirs, "nn.LTC": nn.LTC.from_ncps(theirs)}
 
 
-def prepared_ltc(name: str, which: str) -> Work:
+def prepare_ltc(name: str, which: str) -> Work:
     layer = layers(name)[which]
     x = torch.randn(BATCH, TIME, INPUTS)
-    return both_ways(layer, x[:, :2]), both_ways(layer, x)
+    return prepare_both_ways(layer, x[:, :2]), prepare_both_ways(layer, x)
 
 
 def against_ncps() -> list[str]:
@@ -63,13 +63,13 @@ def against_ncps() -> list[str]:
     lines += ["|" + " --- |" * 7]
     # Before anything is computed here: PyTorch's threads do not survive the fork.
     peaks_of = {
-        name: [in_a_process(prepared_ltc, name, which)[1] for which in ("ncps.torch.LTC", "nn.LTC")] for name in WIRINGS
+        name: [in_a_process(prepare_ltc, name, which)[1] for which in ("ncps.torch.LTC", "nn.LTC")] for name in WIRINGS
     }
     torch.set_num_threads(THREADS)
     for name, peaks in peaks_of.items():
         both = layers(name)
         x = torch.randn(BATCH, TIME, INPUTS)
-        seconds = samples({which: both_ways(layer, x) for which, layer in both.items()}, repeats=5)
+        seconds = collect_samples({which: prepare_both_ways(layer, x) for which, layer in both.items()}, repeats=5)
         (median, best), (ours, _) = (
             (1000 * sorted(values)[len(values) // 2], 1000 * min(values)) for values in seconds.values()
         )
@@ -82,17 +82,17 @@ def against_ncps() -> list[str]:
     return lines
 
 
-def prepared_block(name: str, length: int) -> Work:
+def prepare_block(name: str, length: int) -> Work:
     block = Block(
         build_mixer(name, WIDTH, heads=HEADS, causal=True, max_length=length, options={}), WIDTH, 4 * WIDTH, dropout=0.0
     )
     x = torch.randn(1, length, WIDTH, requires_grad=True)
-    return both_ways(block, x[:, :64]), both_ways(block, x)
+    return prepare_both_ways(block, x[:, :64]), prepare_both_ways(block, x)
 
 
 def against_attention() -> list[str]:
     lines = [f"| | {' | '.join(f'{length:,}' for length in LENGTHS)} |", "|" + " --- |" * (1 + len(LENGTHS))]
-    figures = {name: [in_a_process(prepared_block, name, length) for length in LENGTHS] for name in MIXERS}
+    figures = {name: [in_a_process(prepare_block, name, length) for length in LENGTHS] for name in MIXERS}
     for column, unit in enumerate(("ms", "MB")):
         for name in MIXERS:
             cells = " | ".join(f"{figure[column]:.0f}" for figure in figures[name])

@@ -17,7 +17,7 @@ import itertools
 import math
 
 import torch
-from _interleaved import medians, show
+from _interleaved import measure_medians, show
 
 import remanence
 from remanence.nn.flip_flop import CFF
@@ -42,7 +42,7 @@ def problem(batch: int, time: int, factor: float):
     return layer._step, inputs, list(layer.initial_state(batch)), params
 
 
-def call(backend: str, step, inputs, state, params, backward: bool):
+def prepare_call(backend: str, step, inputs, state, params, backward: bool):
     wanted = [x.clone().requires_grad_(backward) for x in (*inputs, *params)]
 
     def run():
@@ -59,10 +59,10 @@ def main():
     for elements, time, (kind, factor) in itertools.product(ELEMENTS, LENGTHS, BISTABILITY.items()):
         tensors = problem(elements // CHANNELS, time, factor)
         remanence.reset_scan_statistics()
-        call("newton", *tensors, backward=False)()
+        prepare_call("newton", *tensors, backward=False)()
         counted = remanence.scan_statistics()
         ways = {
-            f"{name}, {what}": call(name, *tensors, backward=backward)
+            f"{name}, {what}": prepare_call(name, *tensors, backward=backward)
             for backward, what in ((False, "forward"), (True, "forward + backward"))
             for name in ("auto", "newton")
         }
@@ -70,7 +70,7 @@ def main():
             f"{DEVICE}, {elements} elements, time {time}, float32, flip-flops {kind}: {counted.iterations} iterations"
         )
         fallback = ", ".join(f"fell back: {reason}" for reason in counted.fallbacks)
-        show(f"{title} {fallback}", medians(ways, 5), "auto, forward")
+        show(f"{title} {fallback}", measure_medians(ways, 5), "auto, forward")
 
 
 if __name__ == "__main__":

@@ -114,7 +114,7 @@ def error_of(model: torch.nn.Module, task: Recall, samples: Any) -> float:
     return statistics.mean(float(task.measure(model(x), target)) for x, target in batches)
 
 
-def finished(path: Path) -> list[dict[str, Any]]:
+def read_finished(path: Path) -> list[dict[str, Any]]:
     if not path.exists():
         return []
     with path.open() as file:
@@ -150,7 +150,7 @@ def main() -> None:
     plan = [("search", DELAYS[0], rate, SEARCH_SEED, name) for name in layers for rate in RATES]
     plan += [("run", delay, None, seed, name) for delay in delays for seed in SEEDS for name in layers]
     for kind, delay, rate, seed, name in [] if options.table else plan:
-        rows = finished(path)
+        rows = read_finished(path)
         rate = rate or best_rate(rows, name)
         if kind == "run" and seed > 0 and hopeless(rows, name, delay):
             continue
@@ -163,10 +163,10 @@ def main() -> None:
                     writer.writeheader()
                 writer.writerow({"kind": kind, **result})
             print(kind, *result.values(), flush=True)
-    (RESULTS / "recall.md").write_text(table(finished(path)))
+    (RESULTS / "recall.md").write_text(make_table(read_finished(path)))
 
 
-def table(rows: list[dict[str, Any]]) -> str:
+def make_table(rows: list[dict[str, Any]]) -> str:
     """Markdown: for each layer and delay the steps of every seed."""
     lines = [
         "# Recall of a symbol after noise: steps to success",

@@ -8,7 +8,7 @@ from contextlib import nullcontext
 from unittest.mock import patch
 
 import torch
-from _interleaved import medians, show
+from _interleaved import measure_medians, show
 from torch import nn
 
 import remanence.nn
@@ -28,7 +28,7 @@ RIVALS = {
 """None: its plain loop."""
 
 
-def both_ways(layer: nn.Module, x: torch.Tensor, *, loop: bool = False):
+def prepare_both_ways(layer: nn.Module, x: torch.Tensor, *, loop: bool = False):
     def call():
         with patch("remanence.ops.recurrence.is_compiled", lambda *_, **__: False) if loop else nullcontext():
             layer.zero_grad()
@@ -44,13 +44,13 @@ def main() -> None:
                 x = torch.randn(batch, TIME, units)
                 layer = remanence.nn.create(name, input_size=units, hidden_size=units)
                 if rival is None:
-                    ways = {"its plain loop": both_ways(layer, x, loop=True)}
+                    ways = {"its plain loop": prepare_both_ways(layer, x, loop=True)}
                 else:
                     other = rival(units)
-                    ways = {f"torch.nn.{type(other).__name__}": both_ways(other, x)}
-                ways[name] = both_ways(layer, x)
+                    ways = {f"torch.nn.{type(other).__name__}": prepare_both_ways(other, x)}
+                ways[name] = prepare_both_ways(layer, x)
                 title = f"{name}: batch {batch}, time {TIME}, {units} units, forward + backward"
-                show(title, medians(ways, 7), name)
+                show(title, measure_medians(ways, 7), name)
 
 
 if __name__ == "__main__":

@@ -26,7 +26,7 @@ from pathlib import Path
 import llvmlite
 import numba
 import torch
-from _interleaved import medians, samples
+from _interleaved import collect_samples, measure_medians
 from torch import nn
 
 from remanence._kernels import kernel
@@ -51,7 +51,7 @@ def say(*cells: object) -> None:
     lines.append(line)
 
 
-def table(*head: str) -> None:
+def say_head(*head: str) -> None:
     say("")
     say(*head)
     say(*("---" for _ in head))
@@ -93,7 +93,7 @@ class Layer(nn.Module):
         return states[0], final
 
 
-def loop(step, inputs, state, params):
+def run_loop(step, inputs, state, params):
     """The loop that a user writes, over unbind, q alone kept."""
     over_time = []
     for x in zip(*(x.unbind(1) for x in inputs.unbind(2)), strict=True):
@@ -102,7 +102,7 @@ def loop(step, inputs, state, params):
     return (torch.stack(over_time, 1),), state
 
 
-def both_ways(layer: nn.Module, x: torch.Tensor, weights: torch.Tensor):
+def prepare_both_ways(layer: nn.Module, x: torch.Tensor, weights: torch.Tensor):
     def call():
         layer.zero_grad()
         (layer(x)[0] * weights).sum().backward()
@@ -157,20 +157,20 @@ def against_others(compiled_steps: int | None, repeats: int) -> None:
     x, weights = torch.randn(BATCH, TIME, INPUTS), torch.randn(BATCH, TIME, CHANNELS)
     for sub_steps, targets in ((1, (5, 40, 10)), (6, (1, 60, 100))):
         ways = {
-            "remanence.scan, whole layer": both_ways(Layer(sub_steps), x, weights),
-            "torch.nn.LSTM(16, 64)": both_ways(nn.LSTM(INPUTS, CHANNELS, batch_first=True), x, weights),
-            "the eager loop over unbind": both_ways(Layer(sub_steps, loop), x, weights),
+            "remanence.scan, whole layer": prepare_both_ways(Layer(sub_steps), x, weights),
+            "torch.nn.LSTM(16, 64)": prepare_both_ways(nn.LSTM(INPUTS, CHANNELS, batch_first=True), x, weights),
+            "the eager loop over unbind": prepare_both_ways(Layer(sub_steps, run_loop), x, weights),
         }
         if jaxed := in_jax(sub_steps):
             ways["jax.lax.scan under jit"] = jaxed
         ways["remanence.scan alone"] = scan_alone(sub_steps)
-        ways["remanence.nn.CFF(16, 64)"] = both_ways(CFF(INPUTS, CHANNELS, sub_steps=sub_steps), x, weights)
-        seconds = samples(ways, repeats)
+        ways["remanence.nn.CFF(16, 64)"] = prepare_both_ways(CFF(INPUTS, CHANNELS, sub_steps=sub_steps), x, weights)
+        seconds = collect_samples(ways, repeats)
         ours = statistics.median(next(iter(seconds.values())))
         least = min(next(iter(seconds.values())))
         goals = dict(zip(list(ways)[1:], targets, strict=False))
         heads = ("ms", "times ours", "best, ms", "times our best", "target")
-        table(f"{sub_steps} sub-step{'s' * (sub_steps > 1)}, forward + backward", *heads)
+        say_head(f"{sub_steps} sub-step{'s' * (sub_steps > 1)}, forward + backward", *heads)
         for name, values in seconds.items():
             median, best = statistics.median(values), min(values)
             figures = (f"{1e3 * median:.2f}", f"{median / ours:.2f}", f"{1e3 * best:.2f}", f"{best / least:.2f}")
@@ -184,12 +184,12 @@ def against_others(compiled_steps: int | None, repeats: int) -> None:
 def against_compiled(steps: int, repeats: int) -> None:
     x, weights = torch.randn(BATCH, steps, INPUTS), torch.randn(BATCH, steps, CHANNELS)
     start = time.perf_counter()
-    compiled = torch.compile(Layer(1, loop))
-    both_ways(compiled, x, weights)()
+    compiled = torch.compile(Layer(1, run_loop))
+    prepare_both_ways(compiled, x, weights)()
     took = time.perf_counter() - start
-    ways = {"ours": both_ways(Layer(1), x, weights), "torch.compile": both_ways(compiled, x, weights)}
-    seconds = medians(ways, repeats)
-    table(f"1 sub-step, {steps} steps", "ms", "times ours", "target")
+    ways = {"ours": prepare_both_ways(Layer(1), x, weights), "torch.compile": prepare_both_ways(compiled, x, weights)}
+    seconds = measure_medians(ways, repeats)
+    say_head(f"1 sub-step, {steps} steps", "ms", "times ours", "target")
     say("remanence.scan, whole layer", f"{1e3 * seconds['ours']:.2f}", "1", "")
     ratio = seconds["torch.compile"] / seconds["ours"]
     say(
@@ -201,11 +201,11 @@ def against_compiled(steps: int, repeats: int) -> None:
 
 
 def by_length(repeats: int) -> None:
-    table("time steps (batch 16, 1 sub-step)", "µs a step, forward + backward", "ratio to 128")
+    say_head("time steps (batch 16, 1 sub-step)", "µs a step, forward + backward", "ratio to 128")
     first = None
     for steps in LENGTHS:
         call = scan_alone(1, batch=16, steps=steps)
-        seconds = medians({"": call}, max(3, repeats * 128 // steps))[""] / steps
+        seconds = measure_medians({"": call}, max(3, repeats * 128 // steps))[""] / steps
         first = first or seconds
         say(steps, f"{1e6 * seconds:.2f}", f"{seconds / first:.2f}")
 
@@ -216,13 +216,13 @@ def fixed_cost(repeats: int) -> None:
     layers = {
         "remanence.scan, whole layer": Layer(1),
         "remanence.nn.CFF(16, 64)": CFF(INPUTS, CHANNELS),
-        "the eager loop over unbind": Layer(1, loop),
+        "the eager loop over unbind": Layer(1, run_loop),
         "torch.nn.LSTM(16, 64)": nn.LSTM(INPUTS, CHANNELS, batch_first=True),
     }
     ways = {f"{name}, forward": torch.no_grad()(partial(layer, x)) for name, layer in layers.items()}
-    ways |= {f"{name}, forward + backward": both_ways(layer, x, weights) for name, layer in layers.items()}
-    table("batch 1, 2 steps, 1 sub-step", "ms", "best, ms", "times the LSTM's")
-    seconds = samples(ways, 20 * repeats)
+    ways |= {f"{name}, forward + backward": prepare_both_ways(layer, x, weights) for name, layer in layers.items()}
+    say_head("batch 1, 2 steps, 1 sub-step", "ms", "best, ms", "times the LSTM's")
+    seconds = collect_samples(ways, 20 * repeats)
     for name, values in seconds.items():
         lstm = seconds[f"torch.nn.LSTM(16, 64), {name.rpartition(', ')[2]}"]
         median = statistics.median(values)
@@ -231,16 +231,16 @@ def fixed_cost(repeats: int) -> None:
 
 def by_threads(repeats: int) -> None:
     def with_threads(count, call):
-        def timed():
+        def run():
             torch.set_num_threads(count)
             call()
 
-        return timed
+        return run
 
-    table("threads, scan alone", "1, ms", "2, ms", "times faster", "target")
+    say_head("threads, scan alone", "1, ms", "2, ms", "times faster", "target")
     for sub_steps in (1, 6):
         call = scan_alone(sub_steps)
-        seconds = samples({str(n): with_threads(n, call) for n in (1, 2)}, 4 * repeats)
+        seconds = collect_samples({str(n): with_threads(n, call) for n in (1, 2)}, 4 * repeats)
         torch.set_num_threads(2)
         title = f"{sub_steps} sub-step{'s' * (sub_steps > 1)}"
         for how, pick in (("median", statistics.median), ("best", min)):
@@ -281,7 +281,7 @@ def against_bound(repeats: int) -> None:
     say(f"One thread starts {alone / 1e9:.0f} thousand million fused multiply-adds of float32 in a second,")
     say(f"two together {rate / 1e9:.0f}, {rate / alone:.2f} times as many: no kernel gains more by the second.")
     heads = ("operations", "bound, ms", "kernel and call, ms", "ratio", "best, ms", "ratio of the best", "target")
-    table("against the arithmetic bound, 2 threads", *heads)
+    say_head("against the arithmetic bound, 2 threads", *heads)
     from remanence.ops.scan import cpu
 
     for sub_steps in (1, 6):
@@ -298,7 +298,7 @@ def against_bound(repeats: int) -> None:
                 t, n, (x, s, p), y, [g, None], [None, None]
             ),
         }
-        seconds = samples(ways, 8 * repeats)
+        seconds = collect_samples(ways, 8 * repeats)
         for name, graph in (("forward", traced.forward), ("backward", traced.vjp(needs))):
             bound = work(graph) * BATCH * TIME * CHANNELS / rate
             row: list[object] = [
@@ -311,7 +311,7 @@ def against_bound(repeats: int) -> None:
             say(*row, 3)
 
 
-def child(what: str, directory: str) -> str:
+def run_child(what: str, directory: str) -> str:
     environment = {**os.environ, "REMANENCE_CACHE_DIR": directory}
     command = [sys.executable, __file__, "--child", what]
     return subprocess.run(command, env=environment, capture_output=True, text=True, check=True).stdout.strip()
@@ -319,10 +319,10 @@ def child(what: str, directory: str) -> str:
 
 def compile_times() -> None:
     """Of a fresh process, PyTorch loaded: to trace, then to build both kernels, LLVM's own start included."""
-    table("6 sub-steps, seconds to", "trace and differentiate", "build both kernels", "target")
+    say_head("6 sub-steps, seconds to", "trace and differentiate", "build both kernels", "target")
     with tempfile.TemporaryDirectory() as directory:
         for name, target in (("compile", 5), ("load from the disk", 0.3)):
-            traced, built = child("compile", directory).split()
+            traced, built = run_child("compile", directory).split()
             say(name, traced, built, target)
 
 
@@ -338,12 +338,12 @@ def in_child(what: str) -> None:
         print(f"{middle - start:.2f} {time.perf_counter() - middle:.2f}")
     else:
         scan_alone(1)()
-        before = peak()
+        before = read_peak()
         scan_alone(1, steps=8192)()
-        print(peak() - before)
+        print(read_peak() - before)
 
 
-def peak() -> float:
+def read_peak() -> float:
     """MiB that this process held at most; getrusage would count those of the process that started it, too."""
     (line,) = (x for x in Path("/proc/self/status").read_text().splitlines() if x.startswith("VmHWM"))
     return int(line.split()[1]) / 1024
@@ -352,10 +352,10 @@ def peak() -> float:
 def memory() -> None:
     """Two inputs, two states, their weights (the gradient that comes in), two gradients of inputs."""
     with tempfile.TemporaryDirectory() as directory:
-        child("memory", directory)  # the second process loads what the first compiled, so that no compiler counts
-        most = float(child("memory", directory))
+        run_child("memory", directory)  # the second process loads what the first compiled, so that no compiler counts
+        most = float(run_child("memory", directory))
     least = 7 * 4 * BATCH * 8192 * CHANNELS / 2**20
-    table("8192 steps", "MiB")
+    say_head("8192 steps", "MiB")
     say("inputs, states, gradients", f"{least:.0f}")
     say("peak", f"{most:.0f}")
     say("ratio (target 1.2)", f"{most / least:.2f}")

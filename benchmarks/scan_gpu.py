@@ -26,7 +26,7 @@ from functools import partial
 from pathlib import Path
 
 import torch
-from _interleaved import medians, show
+from _interleaved import measure_medians, show
 from rich.console import Console
 from rich.table import Table
 
@@ -65,11 +65,11 @@ class Problem:
         with torch.no_grad():
             return scan(self.step, self.inputs, self.state, self.params, backend=backend)[0]
 
-    def both_ways(self, backend: str = "gpu"):
+    def run_both_ways(self, backend: str = "gpu"):
         states, _ = scan(self.step, self.inputs, self.state, self.params, backend=backend)
         return torch.autograd.grad(states[0], self.wanted, self.above)
 
-    def loop(self, inputs, state, params):
+    def run_loop(self, inputs, state, params):
         """The same in plain PyTorch, for torch.compile."""
         history = []
         for x_t in zip(*(x.unbind(1) for x in inputs), strict=True):
@@ -108,7 +108,7 @@ class CellProblem:
         with torch.no_grad():
             return scan(self.step, self.inputs, self.state, self.params, backend=backend)[0]
 
-    def both_ways(self, backend: str = "gpu"):
+    def run_both_ways(self, backend: str = "gpu"):
         states, _ = scan(self.step, self.inputs, self.state, self.params, backend=backend)
         loss = states[-1 if len(self.state) == 2 and not self.params else 0].square().mean()
         return torch.autograd.grad(loss, [*self.inputs, *self.params])
@@ -119,7 +119,7 @@ class CellProblem:
         return 6 * batch * length * sum(weight.numel() for weight in self.params if weight.ndim > 1)
 
 
-def waited(call: Callable[[], object]) -> Callable[[], None]:
+def wait_after(call: Callable[[], object]) -> Callable[[], None]:
     def run():
         call()
         torch.cuda.synchronize()
@@ -133,9 +133,9 @@ def bandwidth(batch: int = 1024, length: int = 512, channels: int = 64):
     table = Table("", "ms", "copy, ms", "ratio", title=title, title_justify="left")
     for sub_steps, name in ((0, "leaky sum"), (1, "flip-flop"), (6, "flip-flop, 6 sub-steps")):
         problem = Problem(sub_steps, batch, length, channels)
-        for backward, call in ((False, problem.forward), (True, problem.both_ways)):
+        for backward, call in ((False, problem.forward), (True, problem.run_both_ways)):
             copied = torch.empty(problem.numbers(backward=backward) // 2, device="cuda")
-            figures = medians({"scan": waited(call), "copy": waited(copied.clone)})
+            figures = measure_medians({"scan": wait_after(call), "copy": wait_after(copied.clone)})
             ratio = figures["scan"] / figures["copy"]
             label = f"{name}, {'forward + backward' if backward else 'forward'}"
             table.add_row(label, f"{1e3 * figures['scan']:.2f}", f"{1e3 * figures['copy']:.2f}", f"{ratio:.2f}")
@@ -148,7 +148,7 @@ def peers(batch: int = 32, length: int = 128, channels: int = 64):
         problem = Problem(sub_steps, batch, length, channels)
         lstm = torch.nn.LSTM(16, channels, batch_first=True, device="cuda")
         x = torch.randn(batch, length, 16, device="cuda", requires_grad=True)
-        compiled = torch.compile(problem.loop)
+        compiled = torch.compile(problem.run_loop)
 
         def run_lstm(lstm=lstm, x=x, problem=problem):
             return torch.autograd.grad(lstm(x)[0], [x, *lstm.parameters()], problem.above)
@@ -158,17 +158,17 @@ def peers(batch: int = 32, length: int = 128, channels: int = 64):
             return torch.autograd.grad(states, problem.wanted, problem.above)
 
         ways = {
-            "scan": problem.both_ways,
+            "scan": problem.run_both_ways,
             "torch.nn.LSTM(16, 64)": run_lstm,
-            "the loop, eager": partial(problem.both_ways, "reference"),
+            "the loop, eager": partial(problem.run_both_ways, "reference"),
             "the loop, torch.compile": run_compiled,
         }
         for name in ("scan", "the loop, torch.compile"):
             start = time.perf_counter()
-            waited(ways[name])()
+            wait_after(ways[name])()
             print(f"{name}: first call {time.perf_counter() - start:.1f} s")
         title = f"batch {batch}, time {length}, {channels} channels, {sub_steps} sub-steps, forward + backward"
-        show(title, medians({name: waited(call) for name, call in ways.items()}), "scan")
+        show(title, measure_medians({name: wait_after(call) for name, call in ways.items()}), "scan")
 
 
 CELLS = ("GRU", "LSTM", "sLSTM, 4 heads", "delta rule")
@@ -180,13 +180,13 @@ def cells(sizes=((32, 128, 64), (32, 128, 256), (1024, 128, 64), (1024, 128, 128
     for batch, length, units in sizes:
         for cell in CELLS:
             problem = CellProblem(cell, batch, length, units)
-            ways = {"scan, forward": problem.forward, "scan": problem.both_ways}
-            ways["the loop"] = partial(problem.both_ways, "reference")
+            ways = {"scan, forward": problem.forward, "scan": problem.run_both_ways}
+            ways["the loop"] = partial(problem.run_both_ways, "reference")
             if cell in ("GRU", "LSTM"):
                 kind = getattr(torch.nn, cell)
-                ways["cuDNN"] = LayerProblem(kind(units, units, batch_first=True), batch, length, units).both_ways
+                ways["cuDNN"] = LayerProblem(kind(units, units, batch_first=True), batch, length, units).run_both_ways
             title = f"{cell}: batch {batch}, time {length}, {units} units, forward + backward"
-            figures = medians({name: waited(call) for name, call in ways.items()}, repeats=7)
+            figures = measure_medians({name: wait_after(call) for name, call in ways.items()}, repeats=7)
             show(title, figures, "scan")
             if problem.params:
                 print(f"{problem.operations() / figures['scan'] / 1e12:.2f} TFLOP/s")
@@ -199,7 +199,7 @@ class LayerProblem:
         self.layer = layer.to(device)
         self.x = torch.randn(batch, length, inputs, device=device, requires_grad=True)
 
-    def both_ways(self):
+    def run_both_ways(self):
         loss = self.layer(self.x)[0].square().mean()
         return torch.autograd.grad(loss, [self.x, *self.layer.parameters()], allow_unused=True)
 
@@ -208,17 +208,17 @@ def layers(batch: int = 32, length: int = 128, units: int = 64):
     """Layers whose step has matrices, against torch.nn.LSTM with as many units."""
     made = {name: nn.create(name, input_size=16, hidden_size=units) for name in LAYERS}
     made["torch.nn.LSTM"] = torch.nn.LSTM(16, units, batch_first=True)
-    ways = {name: waited(LayerProblem(layer, batch, length, 16).both_ways) for name, layer in made.items()}
+    ways = {name: wait_after(LayerProblem(layer, batch, length, 16).run_both_ways) for name, layer in made.items()}
     title = f"layers: batch {batch}, time {length}, {units} units, forward + backward"
-    show(title, medians(ways, repeats=7), "torch.nn.LSTM")
+    show(title, measure_medians(ways, repeats=7), "torch.nn.LSTM")
 
 
 def newton(batch: int = 64, length: int = 16_384, channels: int = 64):
     """All steps at once against one after the other."""
     problem = Problem(1, batch, length, channels)
-    ways = {name: waited(partial(problem.both_ways, name)) for name in ("gpu", "newton")}
+    ways = {name: wait_after(partial(problem.run_both_ways, name)) for name in ("gpu", "newton")}
     title = f"{batch * channels} elements, {length} steps, flip-flop, forward + backward"
-    show(title, medians(ways, repeats=5), "gpu")
+    show(title, measure_medians(ways, repeats=5), "gpu")
 
 
 if __name__ == "__main__":

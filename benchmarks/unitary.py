@@ -14,7 +14,7 @@ from pathlib import Path
 os.environ["OMP_WAIT_POLICY"] = "passive"  # threads that wait leave the cores to others
 
 import torch
-from _interleaved import rows, samples
+from _interleaved import collect_samples, print_rows
 
 from remanence import nn
 from remanence.nn.unitary.base import UnitaryMemory
@@ -28,7 +28,7 @@ STYLES = {
 }
 
 
-def both_ways(layer: torch.nn.Module, x: torch.Tensor, *, looped: bool = False):
+def prepare_both_ways(layer: torch.nn.Module, x: torch.Tensor, *, looped: bool = False):
     """Forward and backward; of an EUNN by its kernel, or by the plain loop."""
 
     def call():
@@ -57,14 +57,22 @@ def main() -> None:
         lines += ["", f"## Threads: {threads}"]
         for style, options in STYLES.items():
             layer = nn.EUNN(INPUTS, UNITS, **options)
-            ways = {"nn.EUNN": both_ways(layer, x), "plain complex loop": both_ways(layer, x, looped=True)}
-            lines += ["", f"EUNN, {style}", "", *rows(samples(ways, repeats=5 if style != "FFT" else 9), "nn.EUNN")]
+            ways = {
+                "nn.EUNN": prepare_both_ways(layer, x),
+                "plain complex loop": prepare_both_ways(layer, x, looped=True),
+            }
+            lines += [
+                "",
+                f"EUNN, {style}",
+                "",
+                *print_rows(collect_samples(ways, repeats=5 if style != "FFT" else 9), "nn.EUNN"),
+            ]
         others = {"torch.nn.RNN, as many real numbers": torch.nn.RNN(INPUTS, 2 * UNITS, batch_first=True)}
         others |= {f"nn.EUNN, {style}": nn.EUNN(INPUTS, UNITS, **options) for style, options in STYLES.items()}
         others |= {"nn.UnitaryRNN": nn.UnitaryRNN(INPUTS, UNITS), "nn.OrthogonalRNN": nn.OrthogonalRNN(INPUTS, UNITS)}
         others["nn.OrthogonalRNN, tanh"] = nn.OrthogonalRNN(INPUTS, UNITS, nonlinearity="tanh")
-        ways = {name: both_ways(layer, x) for name, layer in others.items()}
-        lines += ["", "All", "", *rows(samples(ways, repeats=9), next(iter(ways)))]
+        ways = {name: prepare_both_ways(layer, x) for name, layer in others.items()}
+        lines += ["", "All", "", *print_rows(collect_samples(ways, repeats=9), next(iter(ways)))]
     OUTPUT.write_text("\n".join(lines) + "\n", encoding="utf-8")
 
 

@@ -34,7 +34,7 @@ def gradients(w: float, steps: int) -> torch.Tensor:
     return analysis.gradient_flow(feedback(w), x, lambda y, states: states[:, -1].sum()).norms[0].flip(0)
 
 
-def measured(w: float, steps: int = STEPS) -> dict[str, tuple[float, float]]:
+def measure(w: float, steps: int = STEPS) -> dict[str, tuple[float, float]]:
     """What the instruments say, and what the formula says."""
     step, x = feedback(w), torch.ones(1, steps, 1).double()
     gramian = sum(w ** (2 * k) for k in range(1, steps + 1))
@@ -76,9 +76,9 @@ if __name__ == "__main__":
     parser = argparse.ArgumentParser(description=__doc__)
     parser.add_argument("--figure", help="draw a picture to this file")
     options = parser.parse_args()
-    table = Table("w", "without input", *measured(0.5), title="measured (formula)")
+    table = Table("w", "without input", *measure(0.5), title="measured (formula)")
     for w in (0.5, 0.9, 1.0, 1.1, -0.9):
-        table.add_row(f"{w:g}", kind(w), *(f"{seen:.4g} ({formula:.4g})" for seen, formula in measured(w).values()))
+        table.add_row(f"{w:g}", kind(w), *(f"{seen:.4g} ({formula:.4g})" for seen, formula in measure(w).values()))
     Console(width=150).print(table)
     if options.figure:
         draw(options.figure)

@@ -22,7 +22,7 @@ from remanence.wiring import auto_ncp
 TICK, FRICTION, GAINS = 1e-3, 0.5, torch.tensor([4.0, -3.0])  # seconds; 1/s; on (error, velocity)
 
 
-def imitator(iterations: int) -> nn.LTC:
+def train_imitator(iterations: int) -> nn.LTC:
     torch.manual_seed(0)
     layer = nn.LTC(2, 16, wiring=auto_ncp(2, 16, outputs=1, seed=0))
     optimizer = torch.optim.Adam(layer.parameters(), lr=2e-2)
@@ -35,7 +35,7 @@ def imitator(iterations: int) -> nn.LTC:
     return layer.eval()
 
 
-def compiled(streaming: nn.Streaming) -> Any:
+def compile_layer(streaming: nn.Streaming) -> Any:
     with torch.no_grad():
         program = torch.export.export(streaming, (torch.zeros(1, 2), *streaming.initial_state(1)))
     file = torch._inductor.aoti_compile_and_package(program, package_path=f"{tempfile.mkdtemp()}/ltc.pt2")
@@ -68,9 +68,9 @@ if __name__ == "__main__":
     parser.add_argument("--compile", action="store_true")
     options = parser.parse_args()
     torch.set_num_threads(1)
-    streaming = nn.Streaming(imitator(options.training))
+    streaming = nn.Streaming(train_imitator(options.training))
     ways = {"nothing": lambda seen, *state: (seen[:, :1], *state), "layer.step": streaming}
-    ways |= {"compiled": compiled(streaming)} if options.compile else {}
+    ways |= {"compiled": compile_layer(streaming)} if options.compile else {}
     table = Table("step", "p50, µs", "p99", "p99.9", "max", "missed deadlines", "cart, m")
     for name, step in ways.items():
         taken, end = steer(step, streaming.initial_state(1), options.ticks)

@@ -20,7 +20,7 @@ def sample(count: int) -> tuple[Tensor, Tensor]:
     return x, x[:, 0, 0]
 
 
-def trained(iterations: int) -> tuple[nn.LSTM, nn.Linear, float]:
+def train(iterations: int) -> tuple[nn.LSTM, nn.Linear, float]:
     """The memory, the head, and the mean squared error of the last batch."""
     torch.manual_seed(0)
     lstm, head = nn.LSTM(2, UNITS, batch_first=True), nn.Linear(UNITS, 1)
@@ -45,7 +45,7 @@ if __name__ == "__main__":
     parser.add_argument("--figure", help="draw a picture to this file")
     options = parser.parse_args()
     torch.set_num_threads(1)
-    lstm, head, error = trained(options.iterations)
+    lstm, head, error = train(options.iterations)
     step, x = analysis.as_step(lstm).read_by(head), sample(16)[0].double()
     written = analysis.controllability(step, x)
     seen = step.run(x[:, :1])[1][:, -1]  # the state once the number is in it

@@ -18,7 +18,7 @@ UPDATES, BATCH, RATE, PAIRS, SHOWN = 1200, 128, 3e-3, 3, 2
 TEST, FOLLOWED = 5000, 50
 
 
-def trained(task: Retrieval) -> SequenceModel:
+def train(task: Retrieval) -> SequenceModel:
     memory, symbols = nn.FastWeights(100, 100), len(task.vocabulary)
     model = SequenceModel(memory, task.target_size, vocabulary_size=symbols, embedding=(100,))
     optimizer, data = torch.optim.Adam(model.parameters(), lr=RATE), task.dataset("train")
@@ -48,7 +48,7 @@ def error_without(model: SequenceModel, memory: nn.FastWeights, found, z, where,
 def main() -> None:
     task = Retrieval(pairs=PAIRS, test=TEST)
     with torch.enable_grad():
-        model = trained(task)
+        model = train(task)
     data, memory = task.dataset("test"), model.memory
     tokens, embedded = data.inputs, model.encoder(data.inputs)
     found, z = analysis.fast_attention(memory, embedded), trace_path(memory, embedded).drives[:, -1, -1]

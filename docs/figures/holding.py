@@ -9,7 +9,7 @@ from remanence.nn import Fastlane
 UPDATES = 1200
 
 
-def trained() -> tuple[Fastlane, torch.Tensor]:
+def train() -> tuple[Fastlane, torch.Tensor]:
     """A network that learnt the flip-flop task, and validation inputs of that."""
     task = tasks.create("flipflop")
     layer = Fastlane(3, 24, nonlinearity="tanh", max_norm=0.9)
@@ -29,7 +29,7 @@ def trained() -> tuple[Fastlane, torch.Tensor]:
 
 
 def main() -> None:
-    found = analysis.holding(*trained())
+    found = analysis.holding(*train())
     print(f"{len(found.holders)} of {len(found.share)} neurons hold for more than half of the time")
     figure, (values, graph) = panels(2, 5.0)
     found.plot(values)

@@ -52,7 +52,7 @@ def test_bistable(gates_see_state):
     np.testing.assert_allclose(layer(x)[1].detach().numpy(), h, rtol=1e-10)
 
 
-def drawn(name, **options):
+def draw(name, **options):
     """A layer of an example, its input, and what it makes of it, with everything in NumPy."""
     torch.manual_seed(0)
     layer = getattr(load(name), CELLS[name])(3, 4, **options).double()
@@ -73,7 +73,7 @@ CELLS = {
 @pytest.mark.parametrize("heads", [1, 2])
 def test_slstm(heads):
     """Without the stabiliser, head by head."""
-    layer, drive, y = drawn("slstm", heads=heads)
+    layer, drive, y = draw("slstm", heads=heads)
     units = 4 // heads
     weight = layer.weight.detach().numpy()
     for head in range(heads):
@@ -86,7 +86,7 @@ def test_slstm(heads):
 
 
 def test_layer_norm_lstm():
-    layer, *_ = drawn("layer_norm_lstm")
+    layer, *_ = draw("layer_norm_lstm")
     with torch.no_grad():
         for parameter in layer.parameters():
             parameter.add_(torch.randn_like(parameter))
@@ -108,7 +108,7 @@ def test_layer_norm_lstm():
 
 
 def test_nbrc():
-    layer, drive, y = drawn("nbrc")
+    layer, drive, y = draw("nbrc")
     weight, h = layer.weight.detach().numpy(), np.zeros(4)
     for t in range(9):
         into, for_a, for_c = np.split(drive[t], 3)
@@ -120,7 +120,7 @@ def test_nbrc():
 
 @pytest.mark.parametrize("beta_max", [1.0, 2.0])
 def test_delta_rule(beta_max):
-    _, drive, y = drawn("delta_rule", beta_max=beta_max)
+    _, drive, y = draw("delta_rule", beta_max=beta_max)
     memory = np.zeros((4, 4))
     for t in range(9):
         q, k, v, beta = np.split(drive[t], [4, 8, 12])
@@ -130,7 +130,7 @@ def test_delta_rule(beta_max):
 
 
 def test_matrix_rnn():
-    layer, drive, y = drawn("matrix_rnn")
+    layer, drive, y = draw("matrix_rnn")
     weight, memory = layer.weight.detach().numpy(), np.zeros((8, 4))
     for t in range(9):
         q, k, v, f = np.split(drive[t], [8, 16, 20])
@@ -187,7 +187,7 @@ def test_online_learning_learns_what_no_piece_shows():
 @pytest.mark.parametrize("w", [0.5, 0.9, -0.9, 1.0, -1.0, 1.1])
 def test_linear_feedback(w):
     feedback = load("linear_feedback")
-    for seen, formula in feedback.measured(w, 20).values():
+    for seen, formula in feedback.measure(w, 20).values():
         assert seen == pytest.approx(formula, abs=1e-12)
     y, literal = 0.0, []
     for _ in range(40):
@@ -219,7 +219,7 @@ def test_what_holds_a_number_is_written_by_its_channel(tmp_path):
 def test_a_liquid_network_brings_a_cart_to_its_target():
     control = load("ltc_control")
     control.TICK = 5e-3
-    layer = control.imitator(iterations=60)
+    layer = control.train_imitator(iterations=60)
     seen = torch.tensor([[0.5, 0.0], [0.0, 0.5]])
     force, _ = layer(seen[:, None].expand(-1, 8, -1))
     np.testing.assert_allclose(force[:, -1, 0].detach(), seen @ control.GAINS, atol=0.7)

@@ -59,8 +59,8 @@ sys.argv = [str(path), *sys.argv[4:]]
 sys.path.insert(0, str(path.parent))
 if path.parent.name == "benchmarks":
     import _interleaved, _process
-    measured = _interleaved.samples
-    _interleaved.samples = lambda ways, repeats=1: measured(ways, 1)
+    collect = _interleaved.collect_samples
+    _interleaved.collect_samples = lambda ways, repeats=1: collect(ways, 1)
     _process.REPEATS = 1
 else:
     import _figure
@@ -95,7 +95,7 @@ def test_a_script_runs(script, tmp_path):
     assert after == before
 
 
-def scan_gpu():
+def load_scan_gpu():
     sys.path.insert(0, str(ROOT / "benchmarks"))
     try:
         spec = importlib.util.spec_from_file_location("scan_gpu", ROOT / "benchmarks" / "scan_gpu.py")
@@ -111,24 +111,28 @@ def scan_gpu():
 @pytest.mark.parametrize("sub_steps", [0, 1, 6])
 def test_the_problems_for_a_gpu_are_right(sub_steps):
     """The same as there, by the kernels for CPUs and the plain loop."""
-    problem = scan_gpu().Problem(sub_steps, 2, 5, 3, device="cpu")
+    problem = load_scan_gpu().Problem(sub_steps, 2, 5, 3, device="cpu")
     torch.testing.assert_close(problem.forward("cpu"), problem.forward("reference"))
-    torch.testing.assert_close(problem.both_ways("cpu"), problem.both_ways("reference"), rtol=1e-3, atol=1e-4)
-    torch.testing.assert_close(problem.loop(problem.inputs, problem.state, problem.params), problem.forward("cpu")[0])
+    torch.testing.assert_close(problem.run_both_ways("cpu"), problem.run_both_ways("reference"), rtol=1e-3, atol=1e-4)
+    torch.testing.assert_close(
+        problem.run_loop(problem.inputs, problem.state, problem.params), problem.forward("cpu")[0]
+    )
     assert problem.numbers(backward=True) > problem.numbers(backward=False) > 0
 
 
 def test_the_cells_for_a_gpu_are_right():
     """Likewise."""
-    script = scan_gpu()
+    script = load_scan_gpu()
     for cell in script.CELLS:
         problem = script.CellProblem(cell, 2, 5, 8, device="cpu")
         torch.testing.assert_close(problem.forward("cpu"), problem.forward("reference"), rtol=1e-4, atol=1e-5)
-        torch.testing.assert_close(problem.both_ways("cpu"), problem.both_ways("reference"), rtol=1e-3, atol=1e-5)
+        torch.testing.assert_close(
+            problem.run_both_ways("cpu"), problem.run_both_ways("reference"), rtol=1e-3, atol=1e-5
+        )
         assert (problem.operations() > 0) == bool(problem.params)
     for name in script.LAYERS:
         layer = nn.create(name, input_size=3, hidden_size=8)
-        assert script.LayerProblem(layer, 2, 5, 3, device="cpu").both_ways()[0].isfinite().all()
+        assert script.LayerProblem(layer, 2, 5, 3, device="cpu").run_both_ways()[0].isfinite().all()
 
 
 @pytest.mark.skipif(torch.cuda.is_available(), reason="there is a GPU, the script would measure it")
