@@ -67,7 +67,7 @@ def main() -> None:
             layers["torch.nn.LSTM"] = torch.nn.LSTM(INPUTS, UNITS, batch_first=True)
             ways = {name: prepare_both_ways(layer, x) for name, layer in layers.items()}
             table = print_rows(collect_samples(ways, repeats=5 if time > 100 else 15), FORMS["auto"])
-            memory = ", ".join(f"{name} {kept(layer, x):.1f} MiB" for name, layer in layers.items())
+            memory = ", ".join(f"{name} {measure_kept_memory(layer, x):.1f} MiB" for name, layer in layers.items())
             title = f"## {time} steps, {threads} thread{'s' if threads > 1 else ''}"
             lines += ["", title, "", *table, "", f"Kept: {memory}."]
     OUTPUT.write_text("\n".join(lines) + "\n", encoding="utf-8")
