@@ -5,6 +5,8 @@ transform or a trace (``torch.func``, ``torch.export``, ``torch.jit.trace``, fak
 a kernel. It also computes second derivatives.
 """
 
+import functools
+import importlib
 import sys
 import warnings
 from collections.abc import Callable, Iterable, Mapping, Sequence
@@ -19,6 +21,9 @@ from remanence.ops import double_backward
 
 Optionals: TypeAlias = Sequence[Tensor | None]
 BackendName: TypeAlias = Literal["auto", "reference", "cpu", "gpu"]
+
+load_backend = functools.cache(importlib.import_module)
+"""Import a module with kernels when it is first used, since it loads a compiler; a look-up after that."""
 
 
 class UntraceableWarning(UserWarning):

@@ -23,13 +23,11 @@ def is_compiled(x: Tensor, *others: Tensor, shortest: int = 1) -> bool:
         shortest: smallest number of time steps at which a scan is faster than PyTorch on a CPU; default: 1. On GPUs,
             where a scan replaces many kernels a step, two steps are always enough.
     """
-    if torch.compiler.is_exporting():
-        return False  # before reading the length, which would be that of the example
-    if x.device.type == "cuda":
-        runs = x.shape[1] > 1 and triton_support.refuses(x, DTYPES) is None
-    else:
-        runs = is_faster(x, shortest=shortest)
-    return runs and addressing.refuses((x, *others)) is None
+    if x.device.type != "cuda":
+        return is_faster(x, *others, shortest=shortest)
+    if addressing.refuses((x, *others)) is not None:
+        return False  # before reading the length, which would be that of the example if torch.export records the call
+    return x.shape[1] > 1 and triton_support.refuses(x, DTYPES) is None
 
 
 def is_faster(x: Tensor, *others: Tensor, shortest: int) -> bool:
@@ -42,9 +40,7 @@ def is_faster(x: Tensor, *others: Tensor, shortest: int) -> bool:
     """
     if x.device.type != "cpu" or x.dtype not in (torch.float32, torch.float64) or autocast.is_enabled(x.device):
         return False
-    if torch.compiler.is_exporting():
-        return False
-    return x.shape[1] >= shortest and addressing.refuses((x, *others)) is None
+    return addressing.refuses((x, *others)) is None and x.shape[1] >= shortest  # the length last, as above
 
 
 def run_step(

@@ -156,6 +156,16 @@ def test_without_gradients_the_state_still_goes_on():
     torch.testing.assert_close(frozen[1], expected[1])
 
 
+def test_an_empty_batch():
+    features, weight, state, params, *_ = draw(gated)
+    (h, _), after = remanence.scan_online(gated, features[:0], weight, [s[:0] for s in state], params)
+    h.sum().backward()
+    assert h.shape == (0, TIME, CHANNELS)
+    assert after.of_weight.shape == (0, 2, 2, CHANNELS, FEATURES)
+    assert weight.grad is not None
+    assert not weight.grad.any()
+
+
 @no_type_check
 def mixing(state, inputs, params):
     (h,), (x,) = state, inputs
@@ -171,6 +181,13 @@ def test_errors_say_what_was_expected():
         remanence.scan_online(gated, features, weight[:7], state, params)
     with pytest.raises(ValueError, match=r"state \[batch, channels\] each"):
         remanence.scan_online(gated, features, weight, [s[:1] for s in state], params)
+    with pytest.raises(ValueError, match=r"more\[0\] \[3, 12, 5\], got \[3, 11, 5\]"):
+        remanence.scan_online(gated, features, weight, state, params, more=[features.new_zeros(3, 11, 5)])
+    reset = torch.zeros(BATCH, TIME, dtype=torch.bool)
+    with pytest.raises(ValueError, match=r"reset_state\[1\] \[3, 5\], got \[3, 1\]"):
+        remanence.scan_online(
+            gated, features, weight, state, params, reset=reset, reset_state=[state[0], state[1][:, :1]]
+        )
     _, after = remanence.scan_online(gated, features, weight, state, params)
     assert isinstance(after, OnlineState)
     with pytest.raises(ValueError, match="a state of the same step"):

@@ -5,7 +5,7 @@ from torch import Tensor, nn
 from torch.nn import functional as F
 
 from remanence.nn.matrix_memory.decay_gate import DecayGate
-from remanence.nn.matrix_memory.matrix_memory import Drive, MatrixMemory, apply_episodes, normalize
+from remanence.nn.matrix_memory.matrix_memory import Drive, MatrixMemory, apply_episodes, apply_gate, normalize
 from remanence.ops.delta_rule.operation import evolve
 from remanence.ops.episodes import Episodes
 
@@ -48,8 +48,7 @@ class DeltaRuleMemory(MatrixMemory):
         q, k, v = self._activate(drive.q, drive.k, drive.v)
         beta, log_decay, reset = apply_episodes(episodes, self.beta_max * torch.sigmoid(drive.beta), drive.log_decay)
         y, S = evolve(q, k, v, beta, S, log_decay, reset)
-        y = self.norm(y)
-        return (y if drive.gate is None else y * F.silu(drive.gate)).flatten(2), S
+        return apply_gate(self.norm(y), drive.gate), S
 
     def _activate(self, q: Tensor, k: Tensor, v: Tensor) -> tuple[Tensor, Tensor, Tensor]:
         return normalize(F.silu(q)), normalize(F.silu(k)), F.silu(v)

@@ -7,7 +7,7 @@ from torch import Tensor, nn
 from torch.nn import functional as F
 
 from remanence.nn.matrix_memory.decay_gate import DecayGate
-from remanence.nn.matrix_memory.matrix_memory import Drive, MatrixMemory
+from remanence.nn.matrix_memory.matrix_memory import Drive, MatrixMemory, apply_gate
 from remanence.nn.structure import Device
 from remanence.ops.episodes import Episodes
 from remanence.ops.recurrence import run_step
@@ -112,8 +112,7 @@ class M2RNN(MatrixMemory):
         (_, y), (S, _) = run_step(
             step, [q, k, v, drive.log_decay.exp()], [S, start], [self.state_weight], episodes=episodes
         )
-        y = (y + self.skip * v).flatten(2)
-        return self.norm(y if drive.gate is None else y * F.silu(drive.gate.flatten(2))), S
+        return self.norm(apply_gate(y + self.skip * v, drive.gate)), S
 
 
 @no_type_check  # a wrapper around it would count as something that may change: traced in every call

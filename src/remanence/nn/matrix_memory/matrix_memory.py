@@ -5,6 +5,7 @@ from typing import ClassVar, NamedTuple
 
 import torch
 from torch import Tensor, nn
+from torch.nn import functional as F
 
 from remanence.checks import positive_integer
 from remanence.errors import UserError
@@ -87,11 +88,14 @@ class MatrixMemory(Memory):
                 part.reset_parameters()  # type: ignore[operator]
 
     def initial_state(self, batch_size: int) -> State:
-        """Return S, and the window of the convolution if there is one, both zero."""
-        S = self._zeros(batch_size, *self._matrix_shape())
+        """Return S as it is before the first step, and zeros for the window of the convolution if there is one."""
+        S = self._initial_matrix(batch_size)
         if self.convolution is None:
             return S
         return S, self._zeros(batch_size, self.convolution.size - 1, self._convolved)
+
+    def _initial_matrix(self, batch_size: int) -> Tensor:
+        return self._zeros(batch_size, *self._matrix_shape())
 
     def _matrix_shape(self) -> tuple[int, int, int]:
         return self.num_heads, self.value_size, self.key_size
@@ -137,6 +141,11 @@ class MatrixMemory(Memory):
 def normalize(x: Tensor) -> Tensor:
     """Scale x [..., channels] to length 1."""
     return x * torch.rsqrt(x.square().sum(-1, keepdim=True) + EPS)
+
+
+def apply_gate(y: Tensor, gate: Tensor | None) -> Tensor:
+    """Gate y [batch, time, heads, value] if there is a gate, and join the heads."""
+    return (y if gate is None else y * F.silu(gate)).flatten(2)
 
 
 def apply_episodes(

@@ -7,7 +7,7 @@ from torch import Tensor, nn
 from torch.nn import functional as F
 
 from remanence.nn.matrix_memory.decay_gate import LogisticDecayGate
-from remanence.nn.matrix_memory.matrix_memory import Drive, MatrixMemory, apply_episodes, normalize
+from remanence.nn.matrix_memory.matrix_memory import Drive, MatrixMemory, apply_episodes, apply_gate, normalize
 from remanence.nn.structure import Device
 from remanence.ops.episodes import Episodes
 from remanence.ops.mesa.operation import evolve
@@ -108,5 +108,4 @@ class MesaNet(MatrixMemory):
         assert log_decay is not None
         ridge = LEAST_RIDGE + F.softplus(self.ridge_drive)
         y, S = evolve(q, k, drive.v[:, :, 0], beta, log_decay, ridge, S, reset)
-        y = self.norm(y)
-        return (y if drive.gate is None else y * F.silu(drive.gate)).flatten(2), S
+        return apply_gate(self.norm(y), drive.gate), S

@@ -7,7 +7,6 @@ from torch import Tensor, nn
 from torch.nn import functional as F
 
 from remanence.nn.matrix_memory.matrix_memory import Drive, MatrixMemory
-from remanence.nn.memory import State
 from remanence.nn.structure import Device
 from remanence.ops.episodes import Episodes
 from remanence.ops.recurrence import run_step
@@ -98,12 +97,8 @@ class TTTLinear(MatrixMemory):
         nn.init.zeros_(self.shift)
         self.norm.reset_parameters()
 
-    def initial_state(self, batch_size: int) -> State:
-        """Return ``first_model``, which is learned, for every sample, and the window if there is one."""
-        S = self.first_model.expand(batch_size, -1, -1, -1).clone()
-        if self.convolution is None:
-            return S
-        return S, self._zeros(batch_size, self.convolution.size - 1, self._convolved)
+    def _initial_matrix(self, batch_size: int) -> Tensor:
+        return self.first_model.expand(batch_size, -1, -1, -1).clone()
 
     def _matrix_shape(self) -> tuple[int, int, int]:
         return self.num_heads, self.value_size, self.key_size + 1

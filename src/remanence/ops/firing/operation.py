@@ -1,6 +1,5 @@
 """Chooses the loop that fires the neurons."""
 
-import importlib
 from collections.abc import Sequence
 from dataclasses import dataclass
 from functools import partial
@@ -13,7 +12,7 @@ from torch import Tensor
 
 from remanence._kernels import launch, triton_support
 from remanence.ops import autocast
-from remanence.ops.dispatch import BackendName, choose, record, warn_once
+from remanence.ops.dispatch import BackendName, choose, load_backend, record, warn_once
 from remanence.ops.eager import run_eagerly
 from remanence.ops.episodes import Episodes, select_last
 from remanence.ops.firing import reference
@@ -153,4 +152,4 @@ class FiringKernel:
     @property
     def _module(self) -> ModuleType:
         """Return the module with the kernels, which is imported at first use because it loads a compiler."""
-        return importlib.import_module(f"remanence.ops.firing.{self.backend}")
+        return load_backend(f"remanence.ops.firing.{self.backend}")

@@ -1,12 +1,11 @@
 """The backends of a scan: modules with the four functions of :class:`ScanBackend`."""
 
-import functools
-import importlib
 from collections.abc import Sequence
 from typing import Protocol, cast, runtime_checkable
 
 from torch import Tensor
 
+from remanence.ops.dispatch import load_backend
 from remanence.ops.scan.layout import Gradients, Group, Tensors
 from remanence.ops.scan.trace import TracedStep
 
@@ -63,7 +62,4 @@ class ScanBackend(Protocol):
 
 def load(name: str) -> ScanBackend:
     """Return the backend with this name; its module is imported at first use."""
-    return cast(ScanBackend, _import(MODULES[name]))
-
-
-_import = functools.cache(importlib.import_module)
+    return cast(ScanBackend, load_backend(MODULES[name]))

@@ -108,16 +108,21 @@ def scan_online(
     more = tuple(each.detach() for each in more)
     if features.shape[1] == 0:
         return tuple(s[:, None][:, :0] for s in begin.state), begin
-    if reset is not None:
-        check_reset(reset, *features.shape[:2])
-        first = tuple(torch.zeros_like(s) for s in begin.state) if reset_state is None else tuple(reset_state)
-        step, more = _add_reset(step, len(weight) // first[0].shape[1], more, first, reset)
+    batch, channels = begin.state[0].shape
+    for index, each in enumerate(more):
+        _check_sequence(f"more[{index}]", each, (batch, features.shape[1], channels))
+    first = tuple(torch.zeros_like(s) for s in begin.state) if reset_state is None else tuple(reset_state)
+    for index, each in enumerate(first):
+        _check_sequence(f"reset_state[{index}]", each, (batch, channels))
     is_learning = torch.is_grad_enabled()
     with torch.enable_grad():
-        piece = _run_piece(step, features, weight, begin, stacked, more)
+        inputs = *linear(features, weight).unflatten(-1, (-1, channels)).unbind(2), *more
+        if reset is not None:
+            check_reset(reset, *features.shape[:2])
+            step, inputs = add_reset(step, inputs, first, reset)
+        piece = _run_piece(step, torch.stack(inputs, 2), begin, stacked, weight)
         after = _advance(begin, piece, features)
-    batch, channels = begin.state[0].shape
-    states = tuple(each.view(-1, batch, channels).transpose(0, 1) for each in piece.states)
+    states = tuple(each[0].unflatten(-1, (batch, channels)).transpose(0, 1) for each in piece.states)
     return states if is_learning else tuple(each.detach() for each in states), after
 
 
@@ -149,11 +154,9 @@ def _begin(
     return OnlineState(tuple(s.detach() for s in first), state.of_params.detach(), state.of_weight.detach())
 
 
-def _add_reset(step: Step, own: int, more: Tensors, first: Tensors, reset: Tensor) -> tuple[Step, Tensors]:
-    """Wrap a step so that it resets, and return what it takes besides its ``own`` inputs."""
-    like = first[0][:, None].expand(*reset.shape, -1)
-    step, inputs = add_reset(step, (*[like] * own, *more), first, reset)
-    return step, inputs[own:]
+def _check_sequence(name: str, tensor: Tensor, expected: tuple[int, ...]) -> None:
+    if tensor.shape != expected:
+        raise UserError(f"scan_online expected {name} {list(expected)}, got {list(tensor.shape)}")
 
 
 class _Piece(NamedTuple):
@@ -174,14 +177,9 @@ class _Piece(NamedTuple):
     last: Tensors
 
 
-def _run_piece(
-    step: Step, features: Tensor, weight: Tensor, begin: OnlineState, params: Tensor | None, more: Tensors
-) -> _Piece:
-    """Run the scan. Since the batch is folded into the channels, each gradient is that of one sample."""
-    batch, channels = begin.state[0].shape
-    inputs = linear(features, weight).unflatten(-1, (-1, channels))
-    if more:
-        inputs = torch.cat([inputs, torch.stack(more, 2)], 2)
+def _run_piece(step: Step, inputs: Tensor, begin: OnlineState, params: Tensor | None, weight: Tensor) -> _Piece:
+    """Run the scan with the batch folded into the channels, so that each gradient is that of one sample."""
+    batch = len(inputs)
     _check_step(step, begin, inputs, params)
     folded = _require_grad(inputs.permute(1, 2, 0, 3).flatten(2)[None])
     of_samples = None if params is None else _require_grad(params[:, None].expand(-1, batch, -1).flatten(1))
@@ -214,9 +212,9 @@ def _advance(begin: OnlineState, piece: _Piece, features: Tensor) -> OnlineState
             *torch.autograd.grad(last, wanted, torch.ones_like(last), retain_graph=True, materialize_grads=True),
             *(() if piece.params is not None else (features.new_zeros(0, batch * channels),)),
         )
-        along = of_inputs[0, :, :inputs].view(-1, inputs, batch, channels)
+        along = of_inputs[0, :, :inputs].unflatten(-1, (batch, channels))
         written = torch.einsum("tmbc,btf->bmcf", along, features)
-        learned = params.view(-1, batch, channels).transpose(0, 1)
+        learned = params.unflatten(-1, (batch, channels)).transpose(0, 1)
         for before, row in enumerate(rows):
             slope = row.view(batch, 1, channels)
             written = written + slope[..., None] * begin.of_weight[:, before]

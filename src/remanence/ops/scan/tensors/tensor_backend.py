@@ -1,11 +1,11 @@
 """The backends of steps on tensors: modules with the four functions of :class:`TensorBackend`."""
 
-import importlib
 from collections.abc import Sequence
 from typing import Protocol, cast, runtime_checkable
 
 from torch import Tensor
 
+from remanence.ops.dispatch import load_backend
 from remanence.ops.scan.layout import Tensors
 from remanence.ops.scan.tensors.tensor_trace import TracedTensorStep
 
@@ -61,4 +61,4 @@ class TensorBackend(Protocol):
 
 def load(name: str) -> TensorBackend:
     """Return the backend with this name; its module is imported at first use."""
-    return cast(TensorBackend, importlib.import_module(MODULES[name]))
+    return cast(TensorBackend, load_backend(MODULES[name]))
