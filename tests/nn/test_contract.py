@@ -134,9 +134,15 @@ def test_autocast(name):
     with torch.autocast("cpu", dtype=torch.bfloat16):
         y, state = layer(x)
         y2, _ = layer(x, state)
+        outputs, state = [], None
+        for x_t in x.unbind(1):
+            y_t, state = layer.step(x_t, state)
+            outputs.append(y_t)
     assert torch.isfinite(y2.float()).all()
     torch.testing.assert_close(y.float(), expected, rtol=0.1, atol=0.1)
-    y.float().sum().backward()
+    steps = torch.stack(outputs, 1).float()
+    torch.testing.assert_close(steps, expected, rtol=0.1, atol=0.1)
+    (y.float() + steps).sum().backward()
 
 
 @pytest.mark.unchecked

@@ -83,4 +83,5 @@ def mgu_step(state: Tensors, inputs: Tensors, params: Tensors) -> Tensors:
     (h,), (drive,), (of_f, of_n) = state, inputs, params
     f, n = drive.chunk(2, -1)
     f = torch.sigmoid(f + F.linear(h, of_f))
-    return (torch.lerp(h, torch.tanh(n + F.linear(f * h, of_n)), f),)
+    # Not torch.lerp, which refuses a state in float32 beside products in 16 bits.
+    return (h + f * (torch.tanh(n + F.linear(f * h, of_n)) - h),)
