@@ -78,6 +78,19 @@ def test_points_and_bars_are_mean_and_spread(drawn):
     )
 
 
+@pytest.mark.parametrize("other", [3.0, 300.0])
+def test_bars_end_inside_the_axes(drawn, other):
+    """Also where times differ so much between seeds that a bar is longer than the distance between two memories."""
+    runs = [{"seed": seed, "seconds": seconds} for seed, seconds in enumerate((1.0, 9.0, 2.0))]
+    _, axes = drawn(draw_cost, *runs, {"layer": "gru", "seconds": other}).axes
+    low, high = axes.get_xlim()
+    for container in axes.containers:
+        for bar in container.lines[2]:
+            for segment in bar.get_segments():
+                assert (segment[:, 0] >= low).all()
+                assert (segment[:, 0] <= high).all()
+
+
 def test_sizes_of_one_memory_are_joined_and_labelled_once(drawn):
     runs = [{"hidden_size": size, "parameters": 10 * size, "test": 1 / size} for size in (20, 50, 100)]
     axes, _ = drawn(draw_cost, *runs).axes

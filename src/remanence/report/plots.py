@@ -212,7 +212,8 @@ def draw_cost(rows: list[Row], looks: dict[str, Look], theme: Theme, layout: Lay
             labels.append(Label(names[series[-1]], points[-1].x, points[-1].y, look.colour(theme)))
             taken += points
         set_metric_axis(axes, rows, levels)
-        set_quantity_axis(axes, [point.x for point in taken])
+        ends = [end for point in taken for end in (point.bars[0][0], point.bars[0][2])]
+        set_quantity_axis(axes, [point.x for point in taken], ends)
         axes.set_xlabel(name)
         bars = [bar for point in taken for bar in point.bars]
         crowded = not label_points(axes, labels, bars, layout.font)
@@ -351,12 +352,13 @@ def set_time_axis(axes: Axes, rows: list[Row], against: Against) -> None:
         axes.locator_params(axis="x", nbins=5)
 
 
-def set_quantity_axis(axes: Axes, values: Sequence[float]) -> None:
-    """Scale the axis from 0, or logarithmically where the values differ several times."""
+def set_quantity_axis(axes: Axes, values: Sequence[float], ends: Sequence[float]) -> None:
+    """Scale the axis from 0, or logarithmically where the values differ several times; the bars end inside of it."""
     if min(values) > 0 and max(values) > WIDE * min(values):
-        set_log_axis(axes, min(values) / 1.4, max(values) * 1.6)
+        low = min(min(values) / 1.4, *(end for end in ends if end > 0))
+        set_log_axis(axes, low, max(max(values) * 1.6, *ends))
     else:
-        axes.set_xlim(0, max(values) * 1.15 or 1)
+        axes.set_xlim(0, max(max(values) * 1.15, *ends) or 1)
         axes.xaxis.set_major_formatter(FuncFormatter(lambda value, _: format_number(value)))
         axes.locator_params(axis="x", nbins=5)
 
